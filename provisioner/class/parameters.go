@@ -1,0 +1,64 @@
+package class
+
+import (
+	"fmt"
+	"strings"
+
+	"claimdir/provisioner/volpath"
+)
+
+// Parameter describes one parameter of a StorageClass for the people who write it.
+type Parameter struct {
+	Name    string
+	Default string // as it would be written in the class; empty where there is none
+	Meaning string // Markdown, one line
+}
+
+// Parameters returns all parameters that Parse knows, in the order of the README, whose table is made from them.
+func Parameters() []Parameter {
+	return []Parameter{
+		{"pathPattern", volpath.DefaultPattern, "Path of the volume's directory on the share. " +
+			"Variables are `${.PVC.namespace}`, `${.PVC.name}`, `${.PVC.uid}`, `${.PVC.labels.KEY}`, `${.PVC.annotations.KEY}` and `${.PV.name}`; " +
+			"`${VARIABLE:-text}` gives a fallback for one that is missing or empty, and the text may hold variables again. " +
+			"A label or annotation may bring several elements (`a/b`). Paths that are absolute, hold `.` or `..`, are too long, " +
+			"or begin with `.claimdir` or `archived-` are refused. If the last element comes out empty, the default name takes its place."},
+		{"subDir", "", "The same in the spelling of csi-driver-nfs, with `${pvc.metadata.namespace}`, `${pvc.metadata.name}` and " +
+			"`${pv.metadata.name}`. Give `pathPattern` or `subDir`, not both."},
+		{"onDelete", string(Archive), "What happens to the directory when the volume is released: `delete` removes it, `archive` renames it " +
+			"to `archived-<namespace>-<claim>-<pv>` at the root of the share, `retain` leaves it for the next claim of the same namespace and name. " +
+			"Any letter case. The answer is fixed when the volume is made; a class that is replaced later does not change it."},
+		{"archiveOnDelete", "", "The older spelling: `\"true\"` is `onDelete: archive`, `\"false\"` is `onDelete: delete`. " +
+			"Where both are given, `onDelete` wins."},
+		{"onExisting", string(Refuse), "What happens when the directory exists already and no record says whose it is: `refuse` makes the claim " +
+			"wait, with an event, `adopt` takes the directory as it is, mode and owner untouched."},
+		{"mode", fmt.Sprintf("%04o", DefaultMode), "Mode of the directories claimdir makes, one to four octal digits in quotes. " +
+			"Setgid (`\"2770\"`) and sticky (`\"1777\"`) are allowed, setuid is not."},
+		{"uid", "", "User id that owns the directories claimdir makes. Without it the owner is whoever the server says we are."},
+		{"gid", "", "Group id of the directories claimdir makes. Without it the group is what the server sets."},
+	}
+}
+
+// MarkdownTable returns the table of the README, with a final newline.
+func MarkdownTable() string {
+	var b strings.Builder
+	b.WriteString("| Parameter | Default | Meaning |\n| --- | --- | --- |\n")
+	for _, p := range Parameters() {
+		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", p.Name, code(p.Default), p.Meaning)
+	}
+	return b.String()
+}
+
+func code(s string) string {
+	if s == "" {
+		return ""
+	}
+	return "`" + s + "`"
+}
+
+func names() []string {
+	var names []string
+	for _, p := range Parameters() {
+		names = append(names, p.Name)
+	}
+	return names
+}

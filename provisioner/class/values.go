@@ -1,0 +1,105 @@
+package class
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"claimdir/provisioner/volpath"
+)
+
+const (
+	maxMode  = 0o3777     // all but setuid
+	maxOwner = 4294967294 // the next number, -1 to the kernel, means "leave the owner as it is"
+)
+
+// pattern reads pathPattern or subDir, two spellings of the same.
+func pattern(params map[string]string) (volpath.Pattern, error) {
+	path, sub := params["pathPattern"], params["subDir"]
+	switch {
+	case path != "" && sub != "":
+		return volpath.Pattern{}, errors.New(`parameters "pathPattern" and "subDir" are two spellings of the same; only one of them is allowed`)
+	case sub != "":
+		p, err := volpath.ParseSubDir(sub)
+		return p, wrap("subDir", err)
+	case path == "":
+		path = volpath.DefaultPattern
+	}
+	p, err := volpath.ParsePattern(path)
+	return p, wrap("pathPattern", err)
+}
+
+// onDelete reads onDelete and, where that is not given, archiveOnDelete. A bad archiveOnDelete is an error even where onDelete wins: the
+// author meant something by it.
+func onDelete(params map[string]string) (Policy, error) {
+	older, olderErr := archiveOnDelete(params["archiveOnDelete"])
+	s := params["onDelete"]
+	if s == "" {
+		return older, olderErr
+	}
+	policy, err := ParsePolicy(s)
+	return policy, errors.Join(wrap("onDelete", err), olderErr)
+}
+
+// archiveOnDelete accepts what nfs-subdir-external-provisioner accepts, "1" and "f" too, because its classes are to keep their meaning.
+func archiveOnDelete(s string) (Policy, error) {
+	if s == "" {
+		return Archive, nil
+	}
+	archive, err := strconv.ParseBool(strings.ToLower(s))
+	switch {
+	case err != nil:
+		return "", wrap("archiveOnDelete", fmt.Errorf(`%q is not allowed; allowed are "true" (archive) and "false" (delete)`, s))
+	case archive:
+		return Archive, nil
+	}
+	return Delete, nil
+}
+
+func onExisting(params map[string]string) (Existing, error) {
+	s := params["onExisting"]
+	if s == "" {
+		return Refuse, nil
+	}
+	existing, err := choose(s, Refuse, Adopt)
+	return existing, wrap("onExisting", err)
+}
+
+func mode(params map[string]string) (uint32, error) {
+	s := params["mode"]
+	if s == "" {
+		return DefaultMode, nil
+	}
+	bits, err := strconv.ParseUint(s, 8, 32)
+	switch {
+	case err != nil || len(strings.TrimPrefix(s, "0")) > 4:
+		return 0, wrap("mode", fmt.Errorf(`%q is not a mode; allowed are octal digits up to 3777, such as "0770" or "2770"`, s))
+	case bits > maxMode:
+		return 0, wrap("mode", fmt.Errorf("%q has the setuid bit (4000), which means nothing on a directory; up to 3777 is allowed", s))
+	}
+	return uint32(bits), nil
+}
+
+// owner reads a user or group id.
+func owner(name string) func(map[string]string) (*uint32, error) {
+	return func(params map[string]string) (*uint32, error) {
+		s := params[name]
+		if s == "" {
+			return nil, nil
+		}
+		id, err := strconv.ParseUint(s, 10, 32)
+		if err != nil || id > maxOwner {
+			return nil, wrap(name, fmt.Errorf("%q is not an id; a decimal number from 0 to %d is allowed", s, maxOwner))
+		}
+		n := uint32(id)
+		return &n, nil
+	}
+}
+
+func wrap(name string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("parameter %q: %w", name, err)
+}

@@ -1,0 +1,157 @@
+package control
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	v1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/kubernetes/scheme"
+	corev1 "k8s.io/client-go/kubernetes/typed/core/v1"
+	storagelisters "k8s.io/client-go/listers/storage/v1"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/tools/leaderelection"
+	"k8s.io/client-go/tools/record"
+	"k8s.io/client-go/util/workqueue"
+	"k8s.io/klog/v2"
+	"sigs.k8s.io/sig-storage-lib-external-provisioner/v10/controller"
+	"sigs.k8s.io/sig-storage-lib-external-provisioner/v10/util"
+)
+
+const (
+	// resync is how often every claim and volume is looked at again although
+	// nothing changed; it also renews the events of what is refused.
+	resync = 15 * time.Minute
+	// retryFirst and retryMost bound the wait before a failed operation is
+	// tried again; it doubles from one to the other.
+	retryFirst = time.Second
+	retryMost  = 5 * time.Minute
+)
+
+// Clients are the connections to the API server. Each kind of traffic has its
+// own, so that none waits behind another.
+type Clients struct {
+	Main, Events, Lease kubernetes.Interface
+}
+
+// Config is what a Controller needs. All fields but Lease are required.
+type Config struct {
+	// Name is the provisioner name that StorageClasses use.
+	Name string
+	// Workers is how many claims, and how many volumes, are worked on at once.
+	Workers int
+	// DrainTimeout is how long a stop waits for what is under way.
+	DrainTimeout time.Duration
+	// Lease elects one of several replicas; nil runs without election.
+	Lease       *Lease
+	Clients     Clients
+	Provisioner controller.Provisioner
+	Registry    prometheus.Registerer
+}
+
+// Controller runs the library once; it cannot be started again.
+type Controller struct {
+	config      Config
+	gate        *gate
+	metrics     *metrics
+	factory     informers.SharedInformerFactory
+	synced      []cache.InformerSynced
+	library     *controller.ProvisionController
+	broadcaster record.EventBroadcaster
+	watchdog    *leaderelection.HealthzAdaptor
+}
+
+// New builds the controller and all informers; nothing runs before Run.
+func New(ctx context.Context, config Config) (*Controller, error) {
+	c := &Controller{
+		config:      config,
+		gate:        newGate(),
+		factory:     informers.NewSharedInformerFactoryWithOptions(config.Clients.Main, resync, informers.WithTransform(trimmer([]string{config.Name}))),
+		broadcaster: record.NewBroadcaster(record.WithContext(ctx)),
+		watchdog:    leaderelection.NewLeaderHealthzAdaptor(watchdogGrace),
+	}
+	var err error
+	if c.metrics, err = newMetrics(config.Registry, c.gate); err != nil {
+		return nil, err
+	}
+	recorder := c.broadcaster.NewRecorder(scheme.Scheme, v1.EventSource{Component: config.Name})
+
+	claims := &claimInformer{SharedIndexInformer: c.factory.Core().V1().PersistentVolumeClaims().Informer()}
+	volumes := volumeInformer{c.factory.Core().V1().PersistentVolumes().Informer()}
+	classes := c.factory.Storage().V1().StorageClasses()
+
+	guard := &guard{
+		next:     config.Provisioner,
+		gate:     c.gate,
+		known:    knownClass(classes.Lister(), config.Name),
+		recorder: recorder,
+		metrics:  c.metrics,
+	}
+	client := newLibraryClient(config.Clients.Main, config.Clients.Events, &saveWatch{c.gate, recorder, c.metrics})
+	c.library = controller.NewProvisionController(klog.FromContext(ctx), client, config.Name, guard,
+		controller.LeaderElection(false),
+		controller.FailedProvisionThreshold(0),
+		controller.FailedDeleteThreshold(0),
+		controller.RateLimiter(retryLimiter()),
+		controller.CreateProvisionedPVLimiter(retryLimiter()),
+		controller.AddFinalizer(true),
+		controller.Threadiness(config.Workers),
+		controller.ResyncPeriod(resync),
+		controller.ClaimsInformer(claims),
+		controller.VolumesInformer(volumes),
+		controller.ClassesInformer(classes.Informer()),
+		controller.NodesLister(anyNode{}),
+		controller.MetricsInstance(c.metrics.library),
+	)
+	registration, err := classes.Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
+		AddFunc: func(object any) {
+			if class, ok := object.(*storagev1.StorageClass); ok && class.Provisioner == config.Name {
+				claims.requeue(class.Name)
+			}
+		},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("watch classes: %w", err)
+	}
+	c.synced = []cache.InformerSynced{claims.HasSynced, volumes.HasSynced, classes.Informer().HasSynced, registration.HasSynced}
+	return c, nil
+}
+
+// knownClass reports whether a claim's class exists and names this
+// provisioner.
+func knownClass(classes storagelisters.StorageClassLister, name string) func(*v1.PersistentVolumeClaim) bool {
+	return func(claim *v1.PersistentVolumeClaim) bool {
+		class, err := classes.Get(util.GetPersistentVolumeClaimClass(claim))
+		return err == nil && class.Provisioner == name
+	}
+}
+
+func retryLimiter() workqueue.TypedRateLimiter[any] {
+	return workqueue.NewTypedItemExponentialFailureRateLimiter[any](retryFirst, retryMost)
+}
+
+// Ready returns nil once the caches are filled, also in a replica that does
+// not lead: it could take over at once.
+func (c *Controller) Ready() error {
+	for _, synced := range c.synced {
+		if !synced() {
+			return fmt.Errorf("caches are not filled yet")
+		}
+	}
+	return nil
+}
+
+// Healthy returns an error when this replica leads and has not been able to
+// renew its lease for so long that it should be gone.
+func (c *Controller) Healthy() error {
+	return c.watchdog.Check(nil)
+}
+
+func (c *Controller) startEvents() (stop func()) {
+	c.broadcaster.StartRecordingToSink(&corev1.EventSinkImpl{Interface: c.config.Clients.Events.CoreV1().Events(v1.NamespaceAll)})
+	return c.broadcaster.Shutdown
+}

@@ -1,0 +1,95 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/klog/v2"
+)
+
+// ErrLeaseLost says that another replica may lead now: the process must end at
+// once, for the library cannot be stopped and started again.
+var ErrLeaseLost = errors.New("the lease was lost")
+
+// Run fills the caches, waits for the lease, and leads until ctx ends; then it
+// lets nothing new begin, waits for what is under way, releases the lease and
+// returns nil. It returns ErrLeaseLost, at once, if the lease is lost, and an
+// error if something under way does not end in time; the lease then runs out
+// by itself, which gives a stuck file operation that much time to end.
+func (c *Controller) Run(ctx context.Context) error {
+	logger := klog.FromContext(ctx)
+	stopEvents := c.startEvents()
+	defer stopEvents()
+	// Everything below outlives ctx until the drain is over.
+	background, stopAll := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopAll()
+	c.factory.StartWithContext(background)
+	if !cache.WaitForCacheSync(ctx.Done(), c.synced...) {
+		return nil // stopped before anything began
+	}
+	logger.Info("Caches are filled")
+	if c.config.Lease == nil {
+		return c.lead(ctx, background, nil)
+	}
+
+	leading := make(chan struct{})
+	elector, err := c.newElector(func() { close(leading) })
+	if err != nil {
+		return fmt.Errorf("set up the lease: %w", err)
+	}
+	electing, release := context.WithCancel(background)
+	defer release()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		elector.Run(electing)
+	}()
+	select {
+	case <-ctx.Done():
+	case <-leading:
+		err = c.lead(ctx, background, ended)
+	}
+	if err == nil {
+		release()
+		<-ended
+		logger.Info("Released the lease")
+	}
+	return err
+}
+
+// lead runs the library until ctx ends and then drains it, or until lost.
+func (c *Controller) lead(ctx, background context.Context, lost <-chan struct{}) error {
+	logger := klog.FromContext(ctx)
+	logger.Info("Leading", "provisioner", c.config.Name)
+	c.metrics.leader.Set(1)
+	defer c.metrics.leader.Set(0)
+	running, stopLibrary := context.WithCancel(background)
+	defer stopLibrary()
+	go c.library.Run(running)
+
+	select {
+	case <-lost:
+		c.gate.close()
+		return ErrLeaseLost
+	case <-ctx.Done():
+	}
+	logger.Info("Stopping: nothing new begins, waiting for what is under way", "timeout", c.config.DrainTimeout)
+	c.gate.close()
+	drain, cancel := context.WithTimeoutCause(background, c.config.DrainTimeout, nil)
+	defer cancel()
+	if lost != nil {
+		go func() { // a lease lost meanwhile ends the wait
+			select {
+			case <-lost:
+				cancel()
+			case <-drain.Done():
+			}
+		}()
+	}
+	if err := c.gate.wait(drain); err != nil {
+		return fmt.Errorf("stop: %w", err)
+	}
+	return nil
+}

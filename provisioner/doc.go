@@ -1,0 +1,38 @@
+// Package provisioner is what the provisioner library calls for each claim and
+// each released volume. It decides what happens; the packages below it do it.
+//
+// A claim becomes a volume (Provision):
+//
+//	1  class.Parse       StorageClass parameters → Class   unknown key, value or variable: refused, naming the allowed ones
+//	2  checkClaim        what an nfs volume cannot be: selector, Block, a data source
+//	3  Pattern.Expand    claim, PV name → volpath.Path      never empty, absolute, "..", reserved or too long
+//	4  takePath          → ledger.Record                    one owner a path; an existing directory only if the class adopts
+//	5  share.Create      → directory                        parents, then the leaf; mode, uid, gid on what we made
+//	6  ledger.Activate   the record says: complete
+//	7  newPV             → PersistentVolume                 share path and policy written on it
+//	   library           claimRef, finalizer, save, retried for ever → claim Bound
+//
+// A released volume goes (Delete):
+//
+//	1  readPV            PV → path, policy                  other server or export, hand-made, unparsable: refused, nothing touched
+//	2  ownRecord         is the path this PV's?             absent: let go; another's or unknown: refused, nothing touched
+//	3  delete            share.Remove, ledger.Forget
+//	   archive           ledger.Archive, share.Rename aside, ledger.Forget
+//	   retain            ledger.Retain
+//	   library           delete the PV object, drop the finalizer
+//
+// Every step may run twice: after a crash, a lost lease, an answer of the API
+// server that got lost. What a repeat finds:
+//
+//	step               second run finds                          result
+//	4  takePath        the record of this PV                     goes on with it
+//	5  share.Create    the leaf, empty                           attributes set again, as in the first run
+//	                   the leaf, record Active                   left alone
+//	3  delete          no record, no directory                   let go
+//	                   half a tree                               goes on removing
+//	   archive         directory gone, archive of this PV there  forgets the record
+//	   retain          record Retained                           done
+//
+// The policy that the PV carries decides on release, never the class, which
+// may be gone or changed by then.
+package provisioner

@@ -1,0 +1,16 @@
+// Package ledger keeps records on the share that say whose each path is, so
+// that no two volumes share a directory: not two claims, not two replicas, not
+// two clusters that mount one export. A record also holds what is needed to
+// rebuild the PersistentVolume and its claim from the share alone.
+//
+// There is one file a path, .claimdir/volumes/<key>.json. It is made by an
+// exclusive link and exchanged by a rename, so a record is whole or absent,
+// and of several callers one gets the path. A record that cannot be read, or
+// that a newer claimdir wrote, stops everything on its path.
+//
+//	          Claim              Activate            Retain
+//	(none) ─────────► creating ─────────► active ─────────────► retained
+//	                     │ Forget            │ Archive              │ Claim by the same
+//	                     ▼                   ▼ (moves to the        ▼ namespace and name
+//	                  (none)             archive's own path)      active
+package ledger

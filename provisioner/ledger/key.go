@@ -1,0 +1,32 @@
+package ledger
+
+import (
+	"fmt"
+	"strings"
+
+	"claimdir/provisioner/volpath"
+)
+
+// maxKey leaves room for ".json" and for people who list the directory; longer
+// keys are cut and hashed.
+const maxKey = 200
+
+// file is the name of path's record below .claimdir.
+func file(path volpath.Path) string {
+	return volumesDir + "/" + key(path) + ".json"
+}
+
+// key is path as one readable file name: what is no letter, digit, '.', '_' or
+// '-' is %XX, so different paths have different keys.
+func key(path volpath.Path) string {
+	var b strings.Builder
+	for _, c := range []byte(path.String()) {
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '.', c == '_', c == '-':
+			b.WriteByte(c)
+		default:
+			fmt.Fprintf(&b, "%%%02X", c)
+		}
+	}
+	return volpath.Shorten(b.String(), maxKey)
+}

@@ -1,0 +1,240 @@
+package ledger
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"time"
+
+	"claimdir/provisioner/share"
+	"claimdir/provisioner/volpath"
+)
+
+const (
+	identityFile = "share.json"
+	volumesDir   = "volumes"
+)
+
+// Ledger is the records of one share. It keeps nothing in memory and is safe
+// for concurrent use, also with ledgers of other processes.
+type Ledger struct {
+	share *share.Share
+}
+
+// Identity tells a share from every other one.
+type Identity struct {
+	Layout  int       `json:"layout"`
+	ID      string    `json:"id"`
+	Created time.Time `json:"created"`
+}
+
+// Open prepares the share for records, or recognises one that is prepared: it
+// makes .claimdir and writes the identity id, unless the share has one. A share
+// of a newer layout is an error.
+func Open(s *share.Share, id string) (*Ledger, error) {
+	if err := s.MakeMeta(volumesDir); err != nil {
+		return nil, fmt.Errorf("prepare the share: %w", err)
+	}
+	data, err := json.Marshal(Identity{Layout: Layout, ID: id, Created: now()})
+	if err != nil {
+		return nil, err
+	}
+	if err := s.CreateMeta(identityFile, append(data, '\n')); err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, fmt.Errorf("prepare the share: %w", err)
+	}
+	l := &Ledger{share: s}
+	if _, err := l.Identity(); err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+// Identity reads the share's identity.
+func (l *Ledger) Identity() (Identity, error) {
+	data, err := l.share.ReadMeta(identityFile)
+	if err != nil {
+		return Identity{}, fmt.Errorf("identity of the share: %w", err)
+	}
+	var identity Identity
+	if err := json.Unmarshal(data, &identity); err != nil {
+		return Identity{}, fmt.Errorf("identity of the share: %s: %w", identityFile, err)
+	}
+	if identity.Layout > Layout {
+		return Identity{}, fmt.Errorf("the share has layout %d and this claimdir knows %d: run a newer one", identity.Layout, Layout)
+	}
+	return identity, nil
+}
+
+// Lookup returns the record of path, and false if there is none. Any error
+// means that the owner is unknown: do nothing.
+func (l *Ledger) Lookup(path volpath.Path) (Record, bool, error) {
+	data, err := l.share.ReadMeta(file(path))
+	if errors.Is(err, fs.ErrNotExist) {
+		return Record{}, false, nil
+	}
+	if err != nil {
+		return Record{}, false, fmt.Errorf("record of %s: %w", path, err)
+	}
+	r, err := decode(data, path)
+	return r, err == nil, err
+}
+
+// Claim takes path for r's volume, in the state Creating or, for a directory
+// that is adopted, Active, and returns the record that now stands. In a repeat
+// after a crash that is the one the volume had then.
+//
+// A claim of the same cluster, namespace and name takes up what an earlier
+// claim of that name left: a Retained directory becomes Active with it, and a
+// path that was only being created is created anew, for the earlier claim is
+// gone and no PersistentVolume was made. Everything else is a *TakenError.
+//
+// The caller must not run two operations on one path at once.
+func (l *Ledger) Claim(path volpath.Path, r Record) (Record, error) {
+	if err := l.CheckAbove(path, r); err != nil {
+		return Record{}, err
+	}
+	r.Path, r.Created = path.String(), now()
+	data, err := encode(r)
+	if err != nil {
+		return Record{}, err
+	}
+	err = l.share.CreateMeta(file(path), data)
+	if err == nil {
+		return r, nil
+	}
+	if !errors.Is(err, fs.ErrExist) {
+		return Record{}, fmt.Errorf("claim %s: %w", path, err)
+	}
+	owner, found, err := l.Lookup(path)
+	switch {
+	case err != nil:
+		return Record{}, err
+	case !found:
+		return Record{}, fmt.Errorf("claim %s: its record came and went; will be tried again", path)
+	case owner.sameVolume(r):
+		return owner, nil
+	case owner.State == Creating && owner.sameClaim(r):
+		return r, l.replace(path, r)
+	case owner.State == Retained && owner.sameClaim(r):
+		r.State, r.Adopted = Active, true
+		return r, l.replace(path, r)
+	}
+	return Record{}, taken(path, owner, r)
+}
+
+// CheckAbove refuses a path that lies inside another volume. (One that another
+// volume lies inside of exists as a directory and is refused for that.)
+func (l *Ledger) CheckAbove(path volpath.Path, r Record) error {
+	for _, above := range path.Ancestors() {
+		owner, found, err := l.Lookup(above)
+		if err != nil {
+			return err
+		}
+		if found {
+			return taken(path, owner, r)
+		}
+	}
+	return nil
+}
+
+// CheckBelow refuses a path that another volume lies inside of. It lists all
+// records, so it is for paths that are adopted, not for those newly made.
+func (l *Ledger) CheckBelow(path volpath.Path, r Record) error {
+	names, err := l.share.ListMeta(volumesDir)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		data, err := l.share.ReadMeta(volumesDir + "/" + name)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // released meanwhile
+		}
+		if err != nil {
+			return err
+		}
+		var owner Record
+		if err := json.Unmarshal(data, &owner); err != nil {
+			return fmt.Errorf("%w in %s: %w", ErrDamaged, name, err)
+		}
+		if strings.HasPrefix(owner.Path, path.String()+"/") {
+			return taken(path, owner, r)
+		}
+	}
+	return nil
+}
+
+// Activate says that the directory of r is complete.
+func (l *Ledger) Activate(path volpath.Path, r Record) error {
+	r.State = Active
+	return l.replace(path, r)
+}
+
+// Retain says that r's volume was released and its directory kept.
+func (l *Ledger) Retain(path volpath.Path, r Record) error {
+	r.State, r.Released = Retained, ptr(now())
+	return l.replace(path, r)
+}
+
+// Archive writes the record of the archive that r's volume is about to become,
+// or confirms it in a repeat. The volume's own record stays until Forget, so
+// that nobody takes the path before the directory has left it. An archive of
+// another volume at that name is a *TakenError.
+func (l *Ledger) Archive(archive volpath.Path, r Record) error {
+	a := r
+	a.State, a.Origin, a.Path, a.Released = Archived, r.Path, archive.String(), ptr(now())
+	data, err := encode(a)
+	if err != nil {
+		return err
+	}
+	err = l.share.CreateMeta(file(archive), data)
+	if !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	owner, found, err := l.Lookup(archive)
+	if err != nil || found && owner.sameVolume(r) {
+		return err
+	}
+	return taken(archive, owner, r)
+}
+
+// Forget removes the record of path. The directory must be gone.
+func (l *Ledger) Forget(path volpath.Path) error {
+	if err := l.share.RemoveMeta(file(path)); err != nil {
+		return fmt.Errorf("forget %s: %w", path, err)
+	}
+	return nil
+}
+
+func (l *Ledger) replace(path volpath.Path, r Record) error {
+	r.Path = path.String()
+	data, err := encode(r)
+	if err == nil {
+		err = l.share.ReplaceMeta(file(path), data)
+	}
+	if err != nil {
+		return fmt.Errorf("record %s as %s: %w", path, r.State, err)
+	}
+	return nil
+}
+
+// sameVolume: the name of a PersistentVolume holds its claim's UID, and the
+// cluster's tells hand-made names apart.
+func (r Record) sameVolume(other Record) bool {
+	return r.PV == other.PV && r.Cluster == other.Cluster
+}
+
+func (r Record) sameClaim(other Record) bool {
+	return r.Cluster == other.Cluster && r.Claim.Namespace == other.Claim.Namespace && r.Claim.Name == other.Claim.Name
+}
+
+func taken(path volpath.Path, owner, asking Record) error {
+	foreign := owner.Claim.Namespace != asking.Claim.Namespace || owner.Cluster != asking.Cluster
+	return &TakenError{Path: path, Owner: owner, ForeignNamespace: foreign}
+}
+
+// now is in UTC and whole seconds: people read it.
+func now() time.Time { return time.Now().UTC().Truncate(time.Second) }
+
+func ptr[T any](v T) *T { return &v }

@@ -1,0 +1,113 @@
+package ledger
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"claimdir/provisioner/volpath"
+)
+
+// Layout is the version of records and of the share that this program writes.
+// It reads no newer one.
+const Layout = 1
+
+// State says what a path is at the moment.
+type State string
+
+const (
+	// Creating: the path is claimed, its directory may or may not exist yet.
+	// No PersistentVolume was ever made for it.
+	Creating State = "creating"
+	// Active: the directory is a volume's, whose PersistentVolume exists or is
+	// being saved.
+	Active State = "active"
+	// Retained: the volume was released and its directory kept in place.
+	Retained State = "retained"
+	// Archived: the path is that of an archive.
+	Archived State = "archived"
+)
+
+// Claim names a PersistentVolumeClaim.
+type Claim struct {
+	Namespace string `json:"namespace"`
+	Name      string `json:"name"`
+	UID       string `json:"uid"`
+}
+
+// Record says whose a path is. All fields but the times, State and Origin are
+// the volume's as it was made.
+type Record struct {
+	Layout  int    `json:"layout"`
+	State   State  `json:"state"`
+	Path    string `json:"path"`
+	PV      string `json:"pv"`
+	Claim   Claim  `json:"claim"`
+	Cluster string `json:"cluster"` // UID of the namespace kube-system
+	Class   string `json:"class"`
+	Policy  string `json:"policy"`
+	// Adopted: the directory was there before the volume; its mode and owner
+	// were left alone.
+	Adopted      bool     `json:"adopted,omitempty"`
+	Size         string   `json:"size"` // a Kubernetes quantity
+	AccessModes  []string `json:"accessModes"`
+	MountOptions []string `json:"mountOptions,omitempty"`
+	Mode         string   `json:"mode,omitempty"` // octal, as chmod(1) takes it
+	UID          *uint32  `json:"uid,omitempty"`
+	GID          *uint32  `json:"gid,omitempty"`
+	// Origin is the path that an archive had as a volume.
+	Origin   string     `json:"origin,omitempty"`
+	Created  time.Time  `json:"created"`
+	Released *time.Time `json:"released,omitempty"`
+}
+
+// ErrDamaged marks a record that cannot be understood. Nothing may be done on
+// its path until somebody has looked at it.
+var ErrDamaged = errors.New("damaged record")
+
+// decode checks what it reads, so that a caller never acts on half a record or
+// on one of another path whose hashed key is the same.
+func decode(data []byte, path volpath.Path) (Record, error) {
+	var r Record
+	if err := json.Unmarshal(data, &r); err != nil {
+		return Record{}, fmt.Errorf("%w of %s: %w", ErrDamaged, path, err)
+	}
+	if r.Layout > Layout {
+		return Record{}, fmt.Errorf("record of %s has layout %d and this claimdir knows %d: run a newer one", path, r.Layout, Layout)
+	}
+	if r.Path != path.String() || r.PV == "" || r.Layout < 1 {
+		return Record{}, fmt.Errorf("%w of %s: it is for path %q, volume %q, layout %d", ErrDamaged, path, r.Path, r.PV, r.Layout)
+	}
+	switch r.State {
+	case Creating, Active, Retained, Archived:
+		return r, nil
+	}
+	return Record{}, fmt.Errorf("%w of %s: unknown state %q", ErrDamaged, path, r.State)
+}
+
+func encode(r Record) ([]byte, error) {
+	r.Layout = Layout
+	data, err := json.MarshalIndent(r, "", "  ")
+	return append(data, '\n'), err
+}
+
+// TakenError says that a path, or one above or below it, is another volume's.
+type TakenError struct {
+	// Path is the one that was asked for; Owner the record that is in the way.
+	Path  volpath.Path
+	Owner Record
+	// ForeignNamespace hides the owner's claim from a user who may not know it.
+	ForeignNamespace bool
+}
+
+func (e *TakenError) Error() string {
+	owner := fmt.Sprintf("volume %s of claim %s/%s", e.Owner.PV, e.Owner.Claim.Namespace, e.Owner.Claim.Name)
+	if e.ForeignNamespace {
+		owner = fmt.Sprintf("volume %s of another namespace or cluster", e.Owner.PV)
+	}
+	if e.Owner.Path == e.Path.String() {
+		return fmt.Sprintf("path %q belongs to the %s (%s)", e.Path, owner, e.Owner.State)
+	}
+	return fmt.Sprintf("path %q and path %q of the %s (%s) would lie one inside the other", e.Path, e.Owner.Path, owner, e.Owner.State)
+}

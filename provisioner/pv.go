@@ -1,0 +1,105 @@
+package provisioner
+
+import (
+	"path"
+	"strings"
+
+	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/sig-storage-lib-external-provisioner/v10/controller"
+
+	"claimdir/provisioner/class"
+	"claimdir/provisioner/share"
+	"claimdir/provisioner/volpath"
+)
+
+// Annotations that newPV writes and readPV reads.
+const (
+	// AnnotationPath is the volume's path, relative to the share.
+	AnnotationPath = "claimdir/path"
+	// AnnotationOnDelete is the policy; an operator may change it.
+	AnnotationOnDelete = "claimdir/on-delete"
+)
+
+// maxExport is the kernel's PATH_MAX without its NUL, for the exported path
+// that a kubelet mounts.
+const maxExport = 4095
+
+// volume is what a PersistentVolume says about its directory.
+type volume struct {
+	Path   volpath.Path
+	Policy class.Policy
+}
+
+// newPV is the PersistentVolume of a directory; readPV is its inverse. The
+// library adds the claim's reference, the class and the finalizer.
+func newPV(source share.Source, p volpath.Path, o controller.ProvisionOptions, c class.Class) (*v1.PersistentVolume, error) {
+	export := path.Join(source.Path, p.String())
+	if len(export) > maxExport {
+		return nil, refuse(ReasonPath, "exported path of %d bytes: allowed are %d", len(export), maxExport)
+	}
+	reclaim := v1.PersistentVolumeReclaimDelete // what the API server sets where the class says nothing
+	if o.StorageClass.ReclaimPolicy != nil {
+		reclaim = *o.StorageClass.ReclaimPolicy
+	}
+	return &v1.PersistentVolume{
+		ObjectMeta: metav1.ObjectMeta{
+			Name: o.PVName,
+			Annotations: map[string]string{
+				AnnotationPath:     p.String(),
+				AnnotationOnDelete: string(c.OnDelete),
+			},
+		},
+		Spec: v1.PersistentVolumeSpec{
+			PersistentVolumeReclaimPolicy: reclaim,
+			AccessModes:                   o.PVC.Spec.AccessModes,
+			Capacity:                      v1.ResourceList{v1.ResourceStorage: o.PVC.Spec.Resources.Requests[v1.ResourceStorage]},
+			VolumeMode:                    o.PVC.Spec.VolumeMode,
+			MountOptions:                  o.StorageClass.MountOptions,
+			PersistentVolumeSource: v1.PersistentVolumeSource{
+				NFS: &v1.NFSVolumeSource{Server: source.Server, Path: export},
+			},
+		},
+	}, nil
+}
+
+// readPV says which directory of the share a PersistentVolume is and what is
+// to become of it, or refuses it. The path comes from the spec, which cannot
+// be changed, and must be the one that the annotation names.
+func readPV(source share.Source, pv *v1.PersistentVolume) (volume, error) {
+	nfs := pv.Spec.NFS
+	if nfs == nil {
+		return volume{}, refuse(ReasonVolume, "spec.nfs is missing: only nfs volumes have a directory here; nothing was touched")
+	}
+	if nfs.Server != source.Server {
+		return volume{}, refuse(ReasonVolume, "spec.nfs.server %q: this claimdir serves %q; nothing was touched", nfs.Server, source.Server)
+	}
+	relative, inside := below(source.Path, nfs.Path)
+	if !inside {
+		return volume{}, refuse(ReasonVolume, "spec.nfs.path %q is not below the export %q that this claimdir serves; nothing was touched",
+			nfs.Path, source.Path)
+	}
+	p, err := volpath.Parse(relative)
+	if err != nil {
+		return volume{}, refuse(ReasonVolume, "spec.nfs.path %q: %w; nothing was touched", nfs.Path, err)
+	}
+	annotated, ok := pv.Annotations[AnnotationPath]
+	if !ok {
+		return volume{}, refuse(ReasonVolume, "annotation %s is missing: claimdir did not make this volume; nothing was touched. "+
+			"Remove the directory and the PersistentVolume by hand if they are no longer needed", AnnotationPath)
+	}
+	if annotated != relative {
+		return volume{}, refuse(ReasonVolume, "annotation %s is %q, but spec.nfs.path says %q; nothing was touched", AnnotationPath, annotated, relative)
+	}
+	policy, err := class.ParsePolicy(pv.Annotations[AnnotationOnDelete])
+	if err != nil {
+		return volume{}, refuse(ReasonVolume, "annotation %s: %w; nothing was touched", AnnotationOnDelete, err)
+	}
+	return volume{Path: p, Policy: policy}, nil
+}
+
+// below returns full relative to base, element by element: "/a/bc" is not
+// below "/a/b", and everything is below "/".
+func below(base, full string) (string, bool) {
+	return strings.CutPrefix(full, strings.TrimSuffix(base, "/")+"/")
+}

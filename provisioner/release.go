@@ -1,0 +1,170 @@
+package provisioner
+
+import (
+	"context"
+	"errors"
+
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/klog/v2"
+
+	"claimdir/provisioner/class"
+	"claimdir/provisioner/ledger"
+	"claimdir/provisioner/volpath"
+)
+
+// Delete does with a released volume's directory what its PersistentVolume
+// says. It returns nil when the PersistentVolume may go. Errors are *Refusal.
+func (p *Provisioner) Delete(ctx context.Context, pv *v1.PersistentVolume) error {
+	vol, err := readPV(p.source, pv)
+	if err != nil {
+		return err
+	}
+	unlock, err := p.lock(vol.Path)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	ctx = klog.NewContext(ctx, klog.LoggerWithValues(klog.FromContext(ctx), "path", vol.Path, "policy", vol.Policy))
+
+	record, ours, err := p.ownRecord(ctx, pv, vol.Path)
+	if err != nil || !ours {
+		return err
+	}
+	switch vol.Policy {
+	case class.Delete:
+		err = p.remove(ctx, vol.Path)
+	case class.Archive:
+		err = p.archive(ctx, vol.Path, record)
+	case class.Retain:
+		err = p.retain(ctx, vol.Path, record)
+	}
+	return storageError(err)
+}
+
+// ownRecord returns the record that says that path is pv's. It reports false
+// if nothing of pv's is left on the share, so that pv may go, and refuses what
+// is not clear.
+func (p *Provisioner) ownRecord(ctx context.Context, pv *v1.PersistentVolume, path volpath.Path) (ledger.Record, bool, error) {
+	logger := klog.FromContext(ctx)
+	record, known, err := p.ledger.Lookup(path)
+	if err != nil {
+		return record, false, storageError(err)
+	}
+	if known && record.PV == pv.Name && record.Cluster == p.cluster {
+		return record, true, nil
+	}
+	if known && record.Created.After(pv.CreationTimestamp.Time) {
+		// This volume's record went in an earlier call, whose end did not
+		// reach the API server, and the path has a new owner since.
+		logger.Info("Nothing is left of the volume, its path has a new owner", "owner", record.PV)
+		return record, false, nil
+	}
+	if known {
+		return record, false, refuse(ReasonRecord, "path %q belongs to volume %s by its record; nothing was touched", path, record.PV)
+	}
+	present, err := p.dirs.Exists(path)
+	if err != nil {
+		return record, false, storageError(err)
+	}
+	if present {
+		return record, false, refuse(ReasonRecord, "no record on the share says that directory %q is this volume's; nothing was touched. "+
+			"Remove the directory by hand if it is no longer needed; the PersistentVolume then goes by itself", path)
+	}
+	logger.Info("Directory and record are already gone, the volume is let go")
+	return record, false, nil
+}
+
+func (p *Provisioner) remove(ctx context.Context, path volpath.Path) error {
+	present, err := p.dirs.Exists(path)
+	if err != nil {
+		return err
+	}
+	if err := p.dirs.Remove(path); err != nil {
+		return err
+	}
+	if present {
+		klog.FromContext(ctx).Info("Removed directory")
+	} else {
+		klog.FromContext(ctx).Info("Directory is already gone, the volume is let go")
+	}
+	return p.ledger.Forget(path)
+}
+
+func (p *Provisioner) retain(ctx context.Context, path volpath.Path, record ledger.Record) error {
+	present, err := p.dirs.Exists(path)
+	if err != nil {
+		return err
+	}
+	if !present {
+		klog.FromContext(ctx).Info("Directory is already gone, the volume is let go")
+		return p.ledger.Forget(path)
+	}
+	if record.State != ledger.Retained {
+		if err := p.ledger.Retain(path, record); err != nil {
+			return err
+		}
+		klog.FromContext(ctx).Info("Kept directory")
+	}
+	return nil
+}
+
+// archive renames the directory aside. The order keeps a crash harmless: first
+// the record of the archive, then the directory, then the volume's own record,
+// which keeps its path from others until then.
+func (p *Provisioner) archive(ctx context.Context, path volpath.Path, record ledger.Record) error {
+	logger := klog.FromContext(ctx)
+	present, err := p.dirs.Exists(path)
+	if err != nil {
+		return err
+	}
+	if !present {
+		// An earlier call archived it, or somebody removed it by hand; the
+		// name of an archive that never came to be is given back.
+		logger.Info("Directory is already gone, the volume is let go")
+		return errors.Join(p.forgetEmptyArchive(record), p.ledger.Forget(path))
+	}
+	archive, err := p.archiveName(record)
+	if err != nil {
+		return err
+	}
+	if err := p.dirs.Rename(path, archive); err != nil {
+		return err
+	}
+	logger.Info("Archived directory", "archive", archive)
+	return p.ledger.Forget(path)
+}
+
+// archiveName takes the first name that is free, or this volume's own from a
+// call that was cut off. A name holds the PersistentVolume's, so that another
+// owner means a hand-made or a restored one.
+func (p *Provisioner) archiveName(record ledger.Record) (volpath.Path, error) {
+	for n := 1; ; n++ {
+		name := volpath.Archive(record.Claim.Namespace, record.Claim.Name, record.PV, n)
+		present, err := p.dirs.Exists(name)
+		if err != nil {
+			return volpath.Path{}, err
+		}
+		if present {
+			continue
+		}
+		var taken *ledger.TakenError
+		if err := p.ledger.Archive(name, record); !errors.As(err, &taken) {
+			return name, err
+		}
+	}
+}
+
+// forgetEmptyArchive removes the archive's record if there is no such
+// directory.
+func (p *Provisioner) forgetEmptyArchive(record ledger.Record) error {
+	name := volpath.Archive(record.Claim.Namespace, record.Claim.Name, record.PV, 1)
+	archived, known, err := p.ledger.Lookup(name)
+	if err != nil || !known || archived.PV != record.PV {
+		return err
+	}
+	present, err := p.dirs.Exists(name)
+	if err != nil || present {
+		return err
+	}
+	return p.ledger.Forget(name)
+}

@@ -1,0 +1,170 @@
+package share
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"claimdir/provisioner/volpath"
+)
+
+// parentMode is the mode of directories that are made only because a path has
+// several elements: anyone may pass through, only we may add to them.
+const parentMode = 0o755
+
+// Attributes are those of a volume's directory.
+type Attributes struct {
+	// Mode holds the permission bits as chmod(1) writes them: rwx for three,
+	// setgid 02000, sticky 01000.
+	Mode uint32
+	// UID and GID own the directory; nil leaves the server's choice.
+	UID, GID *uint32
+}
+
+// Create makes the directory p with attributes a, and its missing parents with
+// mode 0755. It reports whether it made p in this call. Attributes are applied
+// to p alone, and only if it was made here or is still empty: an empty
+// directory is what a create that was cut off leaves. A directory with
+// something in it is fs.ErrExist and stays as it is.
+//
+// The caller must own the path (a record in the ledger) before calling. If an
+// attribute cannot be set, a directory made here is taken back.
+func (s *Share) Create(p volpath.Path, a Attributes) (created bool, err error) {
+	parent, err := s.makeParents(p)
+	if err != nil {
+		return false, err
+	}
+	defer closeRoot(parent)
+
+	created, err = makeDir(parent, p.Base())
+	if err != nil {
+		return false, fmt.Errorf("create %s: %w", p, err)
+	}
+	if err := finish(parent, p.Base(), a); err != nil {
+		if created {
+			err = errors.Join(err, parent.Remove(p.Base()))
+		}
+		return false, fmt.Errorf("create %s: %w", p, err)
+	}
+	return created, nil
+}
+
+// finish gives a new or empty directory its attributes.
+func finish(parent *os.Root, name string, a Attributes) error {
+	leaf, err := openChild(parent, name)
+	if err != nil {
+		return err
+	}
+	defer closeRoot(leaf)
+	dir, err := leaf.Open(".")
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	if names, _ := dir.Readdirnames(1); len(names) > 0 {
+		return fmt.Errorf("%w and is not empty", fs.ErrExist)
+	}
+	return setAttributes(dir, a)
+}
+
+// setAttributes works on the open directory, so that nothing swapped in at its
+// name is touched. The mode comes first: once the directory belongs to another
+// uid, or its group is another one, an unprivileged process may no longer set
+// the mode or the setgid bit. It comes after mkdir because the umask applies
+// there.
+func setAttributes(dir *os.File, a Attributes) error {
+	if err := dir.Chmod(fileMode(a.Mode)); err != nil {
+		return fmt.Errorf("set mode %04o: %w", a.Mode, err)
+	}
+	if a.UID != nil || a.GID != nil {
+		if err := dir.Chown(id(a.UID), id(a.GID)); err != nil {
+			return fmt.Errorf("set owner %s:%s: %w", idText(a.UID), idText(a.GID), err)
+		}
+	}
+	info, err := dir.Stat()
+	if err != nil {
+		return fmt.Errorf("check mode: %w", err)
+	}
+	// A server may drop bits without an error: setgid for a group that the
+	// process is not in, or by a policy of its own.
+	if got := info.Mode() & (fs.ModePerm | fs.ModeSetgid | fs.ModeSticky); got != fileMode(a.Mode) {
+		return fmt.Errorf("set mode %04o: the server made it %v", a.Mode, got)
+	}
+	return nil
+}
+
+// makeParents opens the directory that holds p and makes what is missing.
+func (s *Share) makeParents(p volpath.Path) (*os.Root, error) {
+	root, err := os.OpenRoot(s.dir)
+	if err != nil {
+		return nil, unreachable(err)
+	}
+	elements := p.Elements()
+	for _, element := range elements[:len(elements)-1] {
+		next, err := makeParent(root, element)
+		closeRoot(root)
+		if err != nil {
+			return nil, fmt.Errorf("create parents of %s: %w", p, err)
+		}
+		root = next
+	}
+	return root, nil
+}
+
+func makeParent(root *os.Root, name string) (*os.Root, error) {
+	created, err := makeDir(root, name)
+	if err != nil {
+		return nil, err
+	}
+	child, err := openChild(root, name)
+	if err != nil || !created {
+		return child, err
+	}
+	dir, err := child.Open(".")
+	if err == nil {
+		err = errors.Join(dir.Chmod(parentMode), dir.Close())
+	}
+	if err != nil {
+		closeRoot(child)
+		return nil, fmt.Errorf("set mode of %s: %w", name, err)
+	}
+	return child, nil
+}
+
+// makeDir makes one directory and reports whether it did; one that exists is
+// no error.
+func makeDir(parent *os.Root, name string) (bool, error) {
+	err := parent.Mkdir(name, parentMode)
+	if errors.Is(err, fs.ErrExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// fileMode translates chmod(1) bits into Go's.
+func fileMode(bits uint32) fs.FileMode {
+	mode := fs.FileMode(bits) & fs.ModePerm
+	if bits&0o2000 != 0 {
+		mode |= fs.ModeSetgid
+	}
+	if bits&0o1000 != 0 {
+		mode |= fs.ModeSticky
+	}
+	return mode
+}
+
+// id is what chown(2) takes; -1 leaves an id alone.
+func id(n *uint32) int {
+	if n == nil {
+		return -1
+	}
+	return int(*n)
+}
+
+func idText(n *uint32) string {
+	if n == nil {
+		return ""
+	}
+	return fmt.Sprint(*n)
+}

@@ -1,0 +1,192 @@
+package share
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"time"
+)
+
+// metaDir holds claimdir's own files. volpath reserves the name.
+const metaDir = ".claimdir"
+
+// tempDir, below metaDir, is where files are written before they get their
+// name. What a kill leaves there is removed by the next MakeMeta.
+const tempDir = "tmp"
+
+// staleTemp is the age after which a temporary file is nobody's any more; no
+// write takes nearly as long.
+const staleTemp = time.Hour
+
+// maxMetaFile bounds what ReadMeta reads; a record is about a kilobyte.
+const maxMetaFile = 1 << 20
+
+// MakeMeta makes .claimdir and the given directories in it, readable by the
+// owner alone, and clears abandoned temporary files.
+func (s *Share) MakeMeta(dirs ...string) error {
+	root, err := os.OpenRoot(s.dir)
+	if err != nil {
+		return unreachable(err)
+	}
+	defer closeRoot(root)
+	if err := makePrivate(root, metaDir); err != nil {
+		return fmt.Errorf("create %s: %w", metaDir, err)
+	}
+	meta, err := openChild(root, metaDir)
+	if err != nil {
+		return err
+	}
+	defer closeRoot(meta)
+	for _, dir := range append([]string{tempDir}, dirs...) {
+		if err := makePrivate(meta, dir); err != nil {
+			return fmt.Errorf("create %s: %w", path.Join(metaDir, dir), err)
+		}
+	}
+	return clearTemp(meta)
+}
+
+func makePrivate(root *os.Root, name string) error {
+	if err := root.Mkdir(name, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return nil
+}
+
+func clearTemp(meta *os.Root) error {
+	entries, err := fs.ReadDir(meta.FS(), tempDir)
+	if err != nil {
+		return fmt.Errorf("clear temporary files: %w", err)
+	}
+	for _, entry := range entries {
+		info, err := entry.Info()
+		if err != nil || time.Since(info.ModTime()) < staleTemp {
+			continue // gone meanwhile, or another replica is writing it
+		}
+		if err := meta.Remove(path.Join(tempDir, entry.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("clear temporary files: %w", err)
+		}
+	}
+	return nil
+}
+
+// ReadMeta returns the file name below .claimdir; an absent one is
+// fs.ErrNotExist.
+func (s *Share) ReadMeta(name string) ([]byte, error) {
+	meta, err := s.openMeta()
+	if err != nil {
+		return nil, err
+	}
+	defer closeRoot(meta)
+	info, err := meta.Lstat(name)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", name, err)
+	}
+	if !info.Mode().IsRegular() || info.Size() > maxMetaFile {
+		return nil, fmt.Errorf("read %s: not a file of at most %d bytes", name, maxMetaFile)
+	}
+	data, err := meta.ReadFile(name)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", name, err)
+	}
+	return data, nil
+}
+
+// CreateMeta makes the file name below .claimdir with data in it, whole or not
+// at all; a name that exists is fs.ErrExist and stays as it is. Of several
+// callers, in any process or cluster, one succeeds: link(2) is atomic on the
+// server, also in NFSv3, where O_EXCL was not always.
+func (s *Share) CreateMeta(name string, data []byte) error {
+	return s.writeMeta(name, data, func(meta *os.Root, temp string) error {
+		return errors.Join(meta.Link(temp, name), meta.Remove(temp))
+	})
+}
+
+// ReplaceMeta exchanges the content of the file name below .claimdir; a reader
+// sees the old or the new, never half.
+func (s *Share) ReplaceMeta(name string, data []byte) error {
+	return s.writeMeta(name, data, func(meta *os.Root, temp string) error {
+		return meta.Rename(temp, name)
+	})
+}
+
+// RemoveMeta removes the file name below .claimdir; an absent one is no error.
+func (s *Share) RemoveMeta(name string) error {
+	meta, err := s.openMeta()
+	if err != nil {
+		return err
+	}
+	defer closeRoot(meta)
+	if err := meta.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove %s: %w", name, err)
+	}
+	return nil
+}
+
+// ListMeta returns the names in the directory dir below .claimdir, sorted.
+func (s *Share) ListMeta(dir string) ([]string, error) {
+	meta, err := s.openMeta()
+	if err != nil {
+		return nil, err
+	}
+	defer closeRoot(meta)
+	entries, err := fs.ReadDir(meta.FS(), dir)
+	if err != nil {
+		return nil, fmt.Errorf("list %s: %w", dir, err)
+	}
+	names := make([]string, len(entries))
+	for i, entry := range entries {
+		names[i] = entry.Name()
+	}
+	return names, nil
+}
+
+// openMeta opens .claimdir. That it is missing is not the absence of a file in
+// it: a share that was recognised once has it.
+func (s *Share) openMeta() (*os.Root, error) {
+	root, err := os.OpenRoot(s.dir)
+	if err != nil {
+		return nil, unreachable(err)
+	}
+	defer closeRoot(root)
+	meta, err := openChild(root, metaDir)
+	if err != nil {
+		return nil, unreachable(err)
+	}
+	return meta, nil
+}
+
+// writeMeta writes data under a temporary name, syncs it, and lets place give
+// it its own.
+func (s *Share) writeMeta(name string, data []byte, place func(meta *os.Root, temp string) error) error {
+	meta, err := s.openMeta()
+	if err != nil {
+		return err
+	}
+	defer closeRoot(meta)
+	temp := path.Join(tempDir, rand.Text())
+	err = writeSynced(meta, temp, data)
+	if err == nil {
+		err = place(meta, temp)
+	} else {
+		_ = meta.Remove(temp) // the write's error is the one to report
+	}
+	if err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	return nil
+}
+
+func writeSynced(root *os.Root, name string, data []byte) error {
+	file, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(data)
+	if err == nil {
+		err = file.Sync()
+	}
+	return errors.Join(err, file.Close())
+}

@@ -1,0 +1,69 @@
+package share
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"claimdir/provisioner/volpath"
+)
+
+// Rename gives the directory from the name to. It never replaces anything: an
+// existing to is fs.ErrExist, an absent from is fs.ErrNotExist. The parent of
+// to must exist.
+func (s *Share) Rename(from, to volpath.Path) error {
+	source, err := s.openParent(from)
+	if err != nil {
+		return fmt.Errorf("rename %s: %w", from, err)
+	}
+	defer closeRoot(source)
+	info, err := source.Lstat(from.Base())
+	if err == nil && !info.IsDir() {
+		err = ErrNotDirectory
+	}
+	if err != nil {
+		return fmt.Errorf("rename %s: %w", from, err)
+	}
+	target, err := s.openParent(to)
+	if err != nil {
+		return fmt.Errorf("rename %s to %s: %w", from, to, err)
+	}
+	defer closeRoot(target)
+	if err := renameat(source, from.Base(), target, to.Base()); err != nil {
+		return fmt.Errorf("rename %s to %s: %w", from, to, err)
+	}
+	return nil
+}
+
+// renameat renames between two open directories, so that nothing swapped in
+// above them matters. (os.Root renames only below itself, following links.)
+func renameat(source *os.Root, from string, target *os.Root, to string) error {
+	sourceDir, err := source.Open(".")
+	if err != nil {
+		return err
+	}
+	defer sourceDir.Close()
+	targetDir, err := target.Open(".")
+	if err != nil {
+		return err
+	}
+	defer targetDir.Close()
+
+	sourceFD, targetFD := int(sourceDir.Fd()), int(targetDir.Fd())
+	err = unix.Renameat2(sourceFD, from, targetFD, to, unix.RENAME_NOREPLACE)
+	if !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOSYS) {
+		return err
+	}
+	// NFS has no exclusive rename. Only claimdir makes names of the kind that
+	// is renamed to, and the record of the target is ours, so looking first is
+	// enough; and rename(2) itself replaces nothing but an empty directory.
+	if _, err := target.Lstat(to); err == nil {
+		return fs.ErrExist
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return unix.Renameat(sourceFD, from, targetFD, to)
+}

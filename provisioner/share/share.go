@@ -1,0 +1,160 @@
+package share
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"claimdir/provisioner/volpath"
+)
+
+// Share is one mounted export. It holds no open files and is safe for
+// concurrent use.
+type Share struct {
+	dir string
+}
+
+var (
+	// ErrNotDirectory says that a path of the share leads over or to something
+	// that is no directory: a file, or a symbolic link, which is never followed.
+	ErrNotDirectory = errors.New("is not a directory (symbolic links are not followed)")
+	// ErrChanged says that a directory was exchanged for another one while it
+	// was being opened. A retry finds either.
+	ErrChanged = errors.New("was exchanged while it was being opened")
+)
+
+// Open returns the share mounted at dir, or an error if dir is no directory.
+func Open(dir string) (*Share, error) {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return nil, fmt.Errorf("open share: %w", err)
+	}
+	if !info.IsDir() {
+		return nil, fmt.Errorf("open share %s: %w", dir, ErrNotDirectory)
+	}
+	return &Share{dir: dir}, nil
+}
+
+// Dir is the directory where this process sees the share, for messages.
+func (s *Share) Dir() string { return s.dir }
+
+// Exists reports whether p is a directory of the share. Anything else at p is
+// an ErrNotDirectory, and what cannot be known is an error: never take an
+// error for absence.
+func (s *Share) Exists(p volpath.Path) (bool, error) {
+	parent, err := s.openParent(p)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer closeRoot(parent)
+	info, err := parent.Lstat(p.Base())
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("look at %s: %w", p, err)
+	case !info.IsDir():
+		return false, fmt.Errorf("look at %s: %w", p, ErrNotDirectory)
+	}
+	return true, nil
+}
+
+// Remove removes p and everything in it; links inside are removed, not
+// followed. A path that is absent, also in the middle, is no error. A removal
+// that was cut off is continued by the next one.
+func (s *Share) Remove(p volpath.Path) error {
+	parent, err := s.openParent(p)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer closeRoot(parent)
+	if err := parent.RemoveAll(p.Base()); err != nil {
+		return fmt.Errorf("remove %s: %w", p, err)
+	}
+	return nil
+}
+
+// RemoveEmpty removes p if it is an empty directory and fails otherwise. An
+// absent path is no error.
+func (s *Share) RemoveEmpty(p volpath.Path) error {
+	parent, err := s.openParent(p)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer closeRoot(parent)
+	if err := parent.Remove(p.Base()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove empty %s: %w", p, err)
+	}
+	return nil
+}
+
+// openParent opens the directory that holds p.
+func (s *Share) openParent(p volpath.Path) (*os.Root, error) {
+	elements := p.Elements()
+	root, err := os.OpenRoot(s.dir)
+	if err != nil {
+		return nil, unreachable(err)
+	}
+	return descend(root, elements[:len(elements)-1])
+}
+
+// unreachable marks an error of the mount directory itself. It hides
+// fs.ErrNotExist: a share that is gone must never look like a volume that is.
+func unreachable(err error) error {
+	return fmt.Errorf("reach the share: %v", err) //nolint:errorlint // see the comment: must not match fs.ErrNotExist
+}
+
+// descend opens the directory at elements below root and closes root. An
+// element that is a link is refused: it is looked at first without following,
+// and what was opened must be the very directory that was seen, so a link
+// swapped in between is noticed. (os.Root alone follows links that stay
+// inside.)
+func descend(root *os.Root, elements []string) (*os.Root, error) {
+	for _, element := range elements {
+		next, err := openChild(root, element)
+		closeRoot(root)
+		if err != nil {
+			return nil, err
+		}
+		root = next
+	}
+	return root, nil
+}
+
+// openChild opens one directory of parent without following a link.
+func openChild(parent *os.Root, name string) (*os.Root, error) {
+	seen, err := parent.Lstat(name)
+	if err != nil {
+		return nil, fmt.Errorf("look at %s: %w", name, err)
+	}
+	if !seen.IsDir() {
+		return nil, fmt.Errorf("open %s: %w", name, ErrNotDirectory)
+	}
+	child, err := parent.OpenRoot(name)
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", name, err)
+	}
+	opened, err := child.Stat(".")
+	if err == nil && !os.SameFile(seen, opened) {
+		err = ErrChanged
+	}
+	if err != nil {
+		closeRoot(child)
+		return nil, fmt.Errorf("open %s: %w", name, err)
+	}
+	return child, nil
+}
+
+// closeRoot closes a directory that was only read or passed through; such a
+// close has nothing to report.
+func closeRoot(root *os.Root) { _ = root.Close() }

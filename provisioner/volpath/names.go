@@ -1,0 +1,73 @@
+package volpath
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// hashLen is the length of the hash that stands for what Shorten cut away: 16 hex digits, 64 bits.
+const hashLen = 16
+
+// Vars are the values that a pattern may use.
+type Vars struct {
+	Namespace, Name, UID string            // of the claim
+	PVName               string            // of the PersistentVolume that is being made
+	Labels, Annotations  map[string]string // of the claim
+}
+
+// DefaultName returns the directory name of a volume whose class names no pattern, `<namespace>-<claim>-<pv>`. It is one element and
+// never too long: Kubernetes allows names that together pass MaxElement, and such a claim must not fail for ever.
+func DefaultName(v Vars) string {
+	return Shorten(plain(v.Namespace+"-"+v.Name+"-"+v.PVName), MaxElement)
+}
+
+// Archive returns the n-th name for the archive of a volume: `archived-<namespace>-<claim>-<pv>`, from n = 2 on with `-<n>` after it. The
+// same volume always gets the same names, so a repeat finds its own work; a caller that finds a name taken by another volume goes on to
+// the next n.
+func Archive(namespace, claim, pv string, n int) Path {
+	suffix := ""
+	if n > 1 {
+		suffix = fmt.Sprintf("-%d", n)
+	}
+	name := plain(archivePrefix + namespace + "-" + claim + "-" + pv)
+	return Path{Shorten(name, MaxElement-len(suffix)) + suffix}
+}
+
+// Shorten returns s if it has at most limit bytes. Otherwise it keeps as many whole characters of s as fit and appends "-" and 16 hex
+// digits of the SHA-256 of all of s, so that two long texts with the same beginning stay apart. Below 17 bytes only digits are left.
+func Shorten(s string, limit int) string {
+	if len(s) <= limit {
+		return s
+	}
+	sum := sha256.Sum256([]byte(s))
+	digits := hex.EncodeToString(sum[:])[:hashLen]
+	if limit <= hashLen {
+		return cut(digits, limit)
+	}
+	return cut(s, limit-hashLen-1) + "-" + digits
+}
+
+// cut returns the first limit bytes of s, or fewer where that would split a character.
+func cut(s string, limit int) string {
+	if len(s) <= limit {
+		return s
+	}
+	for limit > 0 && !utf8.RuneStart(s[limit]) {
+		limit--
+	}
+	return s[:limit]
+}
+
+// plain makes one printable element of s. Kubernetes names pass unchanged.
+func plain(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '/' || r == utf8.RuneError || unicode.IsControl(r) {
+			return '-'
+		}
+		return r
+	}, s)
+}
