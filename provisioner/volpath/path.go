@@ -57,6 +57,9 @@ func ParseRecorded(s string) (Path, error) {
 // String returns the path as it is written on the share, without a leading slash.
 func (p Path) String() string { return p.s }
 
+// MarshalText lets structured logs and JSON show the path as its text.
+func (p Path) MarshalText() ([]byte, error) { return []byte(p.s), nil }
+
 // Base returns the last element.
 func (p Path) Base() string { return p.s[strings.LastIndexByte(p.s, '/')+1:] }
 

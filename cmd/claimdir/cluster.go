@@ -1,0 +1,78 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path"
+	"strings"
+	"time"
+
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"claimdir/provisioner/control"
+)
+
+// leaseTimeout bounds one renewal of the lease: half of the time in which it
+// must succeed, so that there is a second try.
+const leaseTimeout = 5 * time.Second
+
+// connect makes one client for each kind of traffic. None has a limiter of its
+// own: the workers bound how much is asked at once, and the API server shares
+// itself out fairly.
+func connect(o options) (control.Clients, error) {
+	config, err := restConfig(o.kubeconfig)
+	if err != nil {
+		return control.Clients{}, err
+	}
+	config.QPS = -1
+	config.UserAgent = "claimdir/" + version
+	lease := rest.CopyConfig(config)
+	lease.Timeout = leaseTimeout
+
+	var clients control.Clients
+	for _, c := range []struct {
+		to     *kubernetes.Interface
+		config *rest.Config
+	}{{&clients.Main, config}, {&clients.Events, rest.CopyConfig(config)}, {&clients.Lease, lease}} {
+		client, err := kubernetes.NewForConfig(c.config)
+		if err != nil {
+			return control.Clients{}, fmt.Errorf("connect to the cluster: %w", err)
+		}
+		*c.to = client
+	}
+	return clients, nil
+}
+
+func restConfig(kubeconfig string) (*rest.Config, error) {
+	if kubeconfig == "" {
+		config, err := rest.InClusterConfig()
+		if err != nil {
+			return nil, fmt.Errorf("connect to the cluster: %w; outside a pod set KUBECONFIG", err)
+		}
+		return config, nil
+	}
+	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+	if err != nil {
+		return nil, fmt.Errorf("read kubeconfig %s: %w", kubeconfig, err)
+	}
+	return config, nil
+}
+
+// ownNamespace is that of the pod's ServiceAccount, or empty outside a pod.
+func ownNamespace() string {
+	data, err := os.ReadFile("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(data))
+}
+
+// cleanExport drops trailing slashes, as people type them.
+func cleanExport(export string) string {
+	if export == "" {
+		return ""
+	}
+	return path.Clean(export)
+}

@@ -1,0 +1,87 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"runtime"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"k8s.io/klog/v2"
+
+	"claimdir/provisioner/control"
+)
+
+// endpoints answers probes and scrapes. No handler touches a file or asks the
+// API server: a share or a server that hangs must not hang the kubelet's probe.
+type endpoints struct {
+	controller atomic.Pointer[control.Controller]
+}
+
+// use makes the probes answer for c.
+func (e *endpoints) use(c *control.Controller) { e.controller.Store(c) }
+
+// listen serves on address until stop is called.
+func (e *endpoints) listen(ctx context.Context, address string, registry *prometheus.Registry) (stop func(), err error) {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /healthz", answer(e.healthy))
+	mux.HandleFunc("GET /readyz", answer(e.ready))
+	var config net.ListenConfig
+	listener, err := config.Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("serve --http-address: %w", err)
+	}
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second}
+	go func() {
+		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			klog.FromContext(ctx).Error(err, "Serving metrics and probes ended")
+		}
+	}()
+	klog.FromContext(ctx).Info("Serving /metrics, /healthz and /readyz", "address", listener.Addr().String())
+	return func() { _ = server.Close() }, nil
+}
+
+func (e *endpoints) healthy() error {
+	if c := e.controller.Load(); c != nil {
+		return c.Healthy()
+	}
+	return nil // starting
+}
+
+func (e *endpoints) ready() error {
+	if c := e.controller.Load(); c != nil {
+		return c.Ready()
+	}
+	return errors.New("starting")
+}
+
+func answer(check func() error) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		if err := check(); err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintln(w, "ok")
+	}
+}
+
+// newRegistry holds what describes the process; control adds its own.
+func newRegistry() *prometheus.Registry {
+	registry := prometheus.NewRegistry()
+	build := prometheus.NewGauge(prometheus.GaugeOpts{
+		Namespace:   "claimdir",
+		Name:        "build_info",
+		Help:        "Always 1; the labels say what was built.",
+		ConstLabels: prometheus.Labels{"version": version, "go_version": runtime.Version()},
+	})
+	build.Set(1)
+	registry.MustRegister(build, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return registry
+}

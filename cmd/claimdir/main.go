@@ -1,0 +1,42 @@
+// Command claimdir gives every PersistentVolumeClaim whose StorageClass names
+// it a directory of its own on an NFS share. Flags and environment become
+// options (options.go), options become parts (run.go), an error becomes an
+// exit code (here).
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// version is stamped by the build: -ldflags "-X main.version=v1.2.3".
+var version = "devel"
+
+// Exit codes.
+const (
+	exitStopped = 0 // asked to stop, and everything under way ended
+	exitFailed  = 1 // could not start or go on; says why on standard error
+	exitUsage   = 2 // the configuration is wrong; lists every problem
+)
+
+func main() {
+	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	context.AfterFunc(ctx, cancel) // a second signal ends the process at once
+	os.Exit(exitCode(run(ctx, os.Args[1:], os.LookupEnv, os.Stdout), os.Stderr))
+}
+
+func exitCode(err error, stderr *os.File) int {
+	if err == nil {
+		return exitStopped
+	}
+	fmt.Fprintln(stderr, "claimdir:", err)
+	if _, usage := errors.AsType[*usageError](err); usage {
+		fmt.Fprintln(stderr, "See claimdir --help.")
+		return exitUsage
+	}
+	return exitFailed
+}

@@ -1,0 +1,85 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/util/validation"
+)
+
+// options is the whole configuration; newOptions sets the defaults.
+type options struct {
+	provisionerName string
+	workers         int
+	drainTimeout    time.Duration
+
+	mountPath string
+	nfsServer string
+	nfsPath   string
+
+	kubeconfig    string
+	leaderElect   bool
+	podNamespace  string
+	httpAddress   string
+	logFormat     string
+	verbosity     int
+	help, version bool
+}
+
+func newOptions() options {
+	return options{
+		workers:      16,
+		drainTimeout: 25 * time.Second,
+		mountPath:    "/persistentvolumes",
+		leaderElect:  true,
+		httpAddress:  ":8080",
+		logFormat:    "text",
+		verbosity:    2,
+	}
+}
+
+// usageError is every problem of the configuration.
+type usageError struct{ problems []error }
+
+func (e *usageError) Error() string {
+	if len(e.problems) == 1 {
+		return e.problems[0].Error()
+	}
+	return fmt.Sprintf("%d problems in the configuration:\n%v", len(e.problems), errors.Join(e.problems...))
+}
+
+// validate returns every problem, each naming the flag, the value and what is
+// allowed.
+func (o *options) validate() (problems []error) {
+	problem := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
+	if o.provisionerName == "" {
+		problem("--provisioner-name (PROVISIONER_NAME) is required: the name that your StorageClasses have as provisioner")
+	} else if wrong := validation.IsQualifiedName(strings.ToLower(o.provisionerName)); len(wrong) > 0 {
+		problem("--provisioner-name %q: %s", o.provisionerName, strings.Join(wrong, "; "))
+	}
+	if o.workers < 1 || o.workers > 1000 {
+		problem("--workers %d: allowed are 1 to 1000", o.workers)
+	}
+	if o.drainTimeout < 0 {
+		problem("--drain-timeout %s: must not be negative", o.drainTimeout)
+	}
+	if !path.IsAbs(o.mountPath) {
+		problem("--mount-path %q: must be absolute", o.mountPath)
+	}
+	if o.nfsPath != "" && !path.IsAbs(o.nfsPath) {
+		problem("--nfs-path %q: must be absolute", o.nfsPath)
+	}
+	if o.leaderElect && o.podNamespace == "" {
+		problem("--pod-namespace (POD_NAMESPACE) is required for leader election outside a cluster: the namespace of the Lease")
+	}
+	if o.logFormat != "text" && o.logFormat != "json" {
+		problem("--log-format %q: allowed are text and json", o.logFormat)
+	}
+	if o.verbosity < 0 || o.verbosity > 10 {
+		problem("--verbosity %d: allowed are 0 to 10", o.verbosity)
+	}
+	return problems
+}

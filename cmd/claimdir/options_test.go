@@ -1,0 +1,149 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"os"
+	"strings"
+	"testing"
+
+	"claimdir/provisioner/share"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+func TestHelpIsTheGoldenFile(t *testing.T) {
+	var out bytes.Buffer
+	if err := run(t.Context(), []string{"--help", "--workers=none"}, noEnv, &out); err != nil {
+		t.Fatal(err)
+	}
+	const golden = "testdata/help.txt"
+	if *update {
+		if err := os.WriteFile(golden, out.Bytes(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out.String() != string(want) {
+		t.Errorf("--help changed; if that is wanted, run make update. It prints:\n%s", out.String())
+	}
+}
+
+func TestVersion(t *testing.T) {
+	var out bytes.Buffer
+	if err := run(t.Context(), []string{"--version"}, noEnv, &out); err != nil || out.String() != "claimdir devel\n" {
+		t.Errorf("got %q, %v", out.String(), err)
+	}
+}
+
+func noEnv(string) (string, bool) { return "", false }
+
+func env(pairs ...string) func(string) (string, bool) {
+	return func(name string) (string, bool) {
+		for _, pair := range pairs {
+			if value, ok := strings.CutPrefix(pair, name+"="); ok {
+				return value, true
+			}
+		}
+		return "", false
+	}
+}
+
+func TestParse(t *testing.T) {
+	peer := env("PROVISIONER_NAME=k8s-sigs.io/nfs-subdir-external-provisioner", "NFS_SERVER=10.3.243.101", "NFS_PATH=/ifs/kubernetes/", "ENABLE_LEADER_ELECTION=false")
+	for name, tc := range map[string]struct {
+		args []string
+		env  func(string) (string, bool)
+		want func(*options)
+	}{
+		"nothing given: the defaults": {env: noEnv, want: func(*options) {}},
+		"the environment of nfs-subdir-external-provisioner": {env: peer, want: func(o *options) {
+			o.provisionerName, o.nfsServer, o.nfsPath, o.leaderElect = "k8s-sigs.io/nfs-subdir-external-provisioner", "10.3.243.101", "/ifs/kubernetes/", false
+		}},
+		"a flag wins over its variable": {args: []string{"--nfs-server=other", "--enable-leader-election"}, env: peer, want: func(o *options) {
+			o.provisionerName, o.nfsServer, o.nfsPath = "k8s-sigs.io/nfs-subdir-external-provisioner", "other", "/ifs/kubernetes/"
+		}},
+		"an empty variable counts as not set": {env: env("WORKERS=", "MOUNT_PATH="), want: func(*options) {}},
+		"durations and numbers": {args: []string{"-v", "4"}, env: env("DRAIN_TIMEOUT=2m", "WORKERS=3"), want: func(o *options) {
+			o.verbosity, o.workers, o.drainTimeout = 4, 3, 120e9
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, want := newOptions(), newOptions()
+			tc.want(&want)
+			if problems := parse(&got, tc.args, tc.env); len(problems) > 0 || got != want {
+				t.Errorf("got %+v %v\nwant %+v", got, problems, want)
+			}
+		})
+	}
+}
+
+func TestAllProblemsAreReportedAtOnce(t *testing.T) {
+	args := []string{"--workers=many", "--bogus=1", "--bogus2", "-z", "--mount-path", "relative", "stray", "--nfs-path=x", "--log-format=xml", "-v=11", "--drain-timeout=-1s"}
+	err := run(t.Context(), args, env("PROVISIONER_NAME=a b", "ENABLE_LEADER_ELECTION=perhaps"), os.Stdout)
+	var usage *usageError
+	if !errors.As(err, &usage) {
+		t.Fatalf("got %v, want a usage error", err)
+	}
+	for _, want := range []string{
+		`--workers (WORKERS) "many": must be an integer`,
+		`--enable-leader-election (ENABLE_LEADER_ELECTION) "perhaps"`,
+		"--bogus", "--bogus2", "'z'",
+		`--mount-path "relative": must be absolute`,
+		`--nfs-path "x": must be absolute`,
+		`--log-format "xml": allowed are text and json`,
+		"--verbosity 11: allowed are 0 to 10",
+		`--provisioner-name "a b"`,
+		`argument "stray"`,
+		"--drain-timeout -1s",
+	} {
+		if strings.Count(err.Error(), want) < 1 {
+			t.Errorf("%q is not reported in:\n%v", want, err)
+		}
+	}
+	if n := strings.Count(err.Error(), `"many"`); n != 1 {
+		t.Errorf("the bad value is reported %d times", n)
+	}
+}
+
+func TestExitCodes(t *testing.T) {
+	quiet, err := os.Create(t.TempDir() + "/stderr")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for want, err := range map[int]error{0: nil, 1: errors.New("anything"), 2: &usageError{[]error{errors.New("x")}}} {
+		if got := exitCode(err, quiet); got != want {
+			t.Errorf("%v: exit code %d, want %d", err, got, want)
+		}
+	}
+}
+
+func TestMountTableAndOptionsMustAgree(t *testing.T) {
+	mounted := share.Source{Server: "[fd00::1]", Path: "/export"}
+	for name, tc := range map[string]struct {
+		found        bool
+		server, path string
+		want         share.Source
+		wantErr      string
+	}{
+		"the mount alone is enough":              {found: true, want: share.Source{Server: "fd00::1", Path: "/export"}},
+		"both agree, slash and brackets aside":   {found: true, server: "[fd00::1]", path: "/export/", want: share.Source{Server: "fd00::1", Path: "/export"}},
+		"another server":                         {found: true, server: "nas", wantErr: `NFS_SERVER is "nas", but /m has "fd00::1" mounted`},
+		"another path":                           {found: true, path: "/other", wantErr: `NFS_PATH is "/other", but /m has "/export" mounted`},
+		"no mount, both given":                   {server: "nas", path: "/", want: share.Source{Server: "nas", Path: "/"}},
+		"no mount, only one given":               {server: "nas", wantErr: "no NFS share is mounted at /m"},
+		"no mount, nothing given":                {wantErr: "set both NFS_SERVER and NFS_PATH"},
+		"no mount, a path with a trailing slash": {server: "nas", path: "/a/b/", want: share.Source{Server: "nas", Path: "/a/b"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := agree(mounted, tc.found, options{mountPath: "/m", nfsServer: tc.server, nfsPath: tc.path})
+			if got != tc.want || (err == nil) != (tc.wantErr == "") || err != nil && !strings.Contains(err.Error(), tc.wantErr) {
+				t.Errorf("got %+v, %v", got, err)
+			}
+		})
+	}
+}

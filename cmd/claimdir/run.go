@@ -1,0 +1,170 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/uuid"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/klog/v2"
+
+	"claimdir/provisioner"
+	"claimdir/provisioner/control"
+	"claimdir/provisioner/ledger"
+	"claimdir/provisioner/share"
+)
+
+// run is the program: it returns nil when ctx ended and everything under way
+// is done.
+func run(ctx context.Context, args []string, lookup func(string) (string, bool), stdout io.Writer) error {
+	o := newOptions()
+	problems := parse(&o, args, lookup)
+	switch {
+	case o.help:
+		_, err := io.WriteString(stdout, helpText())
+		return err
+	case o.version:
+		_, err := fmt.Fprintln(stdout, "claimdir", version)
+		return err
+	}
+	if o.podNamespace == "" {
+		o.podNamespace = ownNamespace()
+	}
+	if problems = append(problems, o.validate()...); len(problems) > 0 {
+		return &usageError{problems}
+	}
+	if err := setUpLogging(o, os.Stderr); err != nil {
+		return err
+	}
+	defer klog.Flush()
+	return serve(klog.NewContext(ctx, klog.Background()), o)
+}
+
+// serve builds the parts, one on the other, and runs them.
+func serve(ctx context.Context, o options) error {
+	logger := klog.FromContext(ctx)
+	logger.Info("Starting claimdir", "version", version, "provisioner", o.provisionerName)
+	directories, err := share.Open(o.mountPath)
+	if err != nil {
+		return err
+	}
+	source, err := findSource(o)
+	if err != nil {
+		return err
+	}
+	clients, err := connect(o)
+	if err != nil {
+		return err
+	}
+	registry := newRegistry()
+	endpoints := &endpoints{}
+	stopServing, err := endpoints.listen(ctx, o.httpAddress, registry)
+	if err != nil {
+		return err
+	}
+	defer stopServing()
+
+	cluster, err := clusterID(ctx, clients.Main)
+	if err != nil {
+		return err
+	}
+	records, err := ledger.Open(directories, string(uuid.NewUUID()))
+	if err != nil {
+		return fmt.Errorf("%s: %w", o.mountPath, err)
+	}
+	logger.Info("Serving share", "server", source.Server, "path", source.Path, "mount", o.mountPath)
+	c, err := newController(ctx, o, clients, registry, provisioner.New(source, cluster, directories, records))
+	if err != nil {
+		return err
+	}
+	endpoints.use(c)
+	if err := c.Run(ctx); err != nil {
+		return err
+	}
+	logger.Info("Stopped")
+	return nil
+}
+
+func newController(ctx context.Context, o options, clients control.Clients, registry prometheus.Registerer, p *provisioner.Provisioner) (*control.Controller, error) {
+	config := control.Config{
+		Name:         o.provisionerName,
+		Workers:      o.workers,
+		DrainTimeout: o.drainTimeout,
+		Clients:      clients,
+		Provisioner:  p,
+		Registry:     registry,
+	}
+	if o.leaderElect {
+		host, err := os.Hostname()
+		if err != nil {
+			return nil, fmt.Errorf("name of this replica: %w", err)
+		}
+		config.Lease = &control.Lease{Namespace: o.podNamespace, Identity: host + "_" + string(uuid.NewUUID())}
+	}
+	return control.New(ctx, config)
+}
+
+// findSource says what server and path PersistentVolumes are to name: what is
+// mounted, or, where that is no NFS mount, what is given. Both must agree: a
+// volume on another server than the directory was made on would be empty.
+func findSource(o options) (share.Source, error) {
+	mounted, found, err := share.FindSource(o.mountPath)
+	if err != nil {
+		return share.Source{}, err
+	}
+	return agree(mounted, found, o)
+}
+
+func agree(mounted share.Source, found bool, o options) (share.Source, error) {
+	given := share.Source{Server: unbracket(o.nfsServer), Path: cleanExport(o.nfsPath)}
+	if !found {
+		if given.Server == "" || given.Path == "" {
+			return share.Source{}, fmt.Errorf("no NFS share is mounted at %s: mount it there, "+
+				"or, if the directory is exported by other means, set both NFS_SERVER and NFS_PATH", o.mountPath)
+		}
+		return given, nil
+	}
+	mounted.Server = unbracket(mounted.Server)
+	if given.Server != "" && given.Server != mounted.Server {
+		return share.Source{}, fmt.Errorf("NFS_SERVER is %q, but %s has %q mounted: remove NFS_SERVER, or mount the other server", given.Server, o.mountPath, mounted.Server)
+	}
+	if given.Path != "" && given.Path != mounted.Path {
+		return share.Source{}, fmt.Errorf("NFS_PATH is %q, but %s has %q mounted: remove NFS_PATH, or mount the other path", given.Path, o.mountPath, mounted.Path)
+	}
+	return mounted, nil
+}
+
+// unbracket takes an IPv6 address out of its brackets; a PersistentVolume
+// names it without.
+func unbracket(server string) string {
+	return strings.TrimSuffix(strings.TrimPrefix(server, "["), "]")
+}
+
+// clusterID is the UID of the namespace kube-system, which is as old as the
+// cluster. An API server that does not answer yet is waited for.
+func clusterID(ctx context.Context, client kubernetes.Interface) (id string, err error) {
+	backoff := wait.Backoff{Duration: time.Second, Factor: 2, Steps: 6, Cap: 30 * time.Second, Jitter: 0.2}
+	waitErr := backoff.DelayFunc().Until(ctx, true, false, func(ctx context.Context) (bool, error) {
+		namespace, getErr := client.CoreV1().Namespaces().Get(ctx, metav1.NamespaceSystem, metav1.GetOptions{})
+		if err = getErr; err != nil {
+			klog.FromContext(ctx).Error(err, "Cannot ask the API server which cluster this is, trying again")
+			return false, nil
+		}
+		id = string(namespace.UID)
+		return true, nil
+	})
+	if waitErr != nil && err == nil {
+		err = waitErr
+	}
+	if err != nil {
+		return "", fmt.Errorf("identify the cluster: %w", err)
+	}
+	return id, nil
+}
