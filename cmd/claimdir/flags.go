@@ -81,7 +81,7 @@ func bind(o *options, section func(string) *pflag.FlagSet, with func(flag, varia
 	f = section("Watching it")
 	text(f, &o.httpAddress, "http-address", "HTTP_ADDRESS", "the `address` that serves /metrics, /healthz and /readyz")
 	text(f, &o.logFormat, "log-format", "LOG_FORMAT", "text or json")
-	number(f, &o.verbosity, "verbosity", "v", "VERBOSITY", "how much to log: 0 only what touches data, 2 the usual, 4 every step")
+	number(f, &o.verbosity, "verbosity", "v", "VERBOSITY", "how much to log: 0 what happens to data and who leads, 2 what the libraries do, 4 every step")
 
 	f = section("Other")
 	f.BoolVarP(&o.help, "help", "h", false, "print this and stop")

@@ -24,3 +24,6 @@ func setUpLogging(o options, w io.Writer) error {
 	}
 	return nil
 }
+
+// flushLogs writes what klog still holds.
+func flushLogs() { klog.Flush() }

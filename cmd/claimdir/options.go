@@ -37,7 +37,7 @@ func newOptions() options {
 		leaderElect:  true,
 		httpAddress:  ":8080",
 		logFormat:    "text",
-		verbosity:    2,
+		verbosity:    0,
 	}
 }
 

@@ -43,7 +43,7 @@ func run(ctx context.Context, args []string, lookup func(string) (string, bool),
 	if err := setUpLogging(o, os.Stderr); err != nil {
 		return err
 	}
-	defer klog.Flush()
+	defer flushLogs()
 	return serve(klog.NewContext(ctx, klog.Background()), o)
 }
 

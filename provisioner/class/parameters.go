@@ -31,7 +31,7 @@ func Parameters() []Parameter {
 			"Where both are given, `onDelete` wins."},
 		{"onExisting", string(Refuse), "What happens when the directory exists already and no record says whose it is: `refuse` makes the claim " +
 			"wait, with an event, `adopt` takes the directory as it is, mode and owner untouched."},
-		{"mode", fmt.Sprintf("%04o", DefaultMode), "Mode of the directories claimdir makes, one to four octal digits in quotes. " +
+		{"mode", fmt.Sprintf("%04o", DefaultMode), "Mode of the directories claimdir makes, octal digits in quotes. " +
 			"Setgid (`\"2770\"`) and sticky (`\"1777\"`) are allowed, setuid is not."},
 		{"uid", "", "User id that owns the directories claimdir makes. Without it the owner is whoever the server says we are."},
 		{"gid", "", "Group id of the directories claimdir makes. Without it the group is what the server sets."},

@@ -1,0 +1,56 @@
+# make alone prints this help. Everything is built from Go modules; scripts
+# install the Debian packages they need, or say which.
+.DEFAULT_GOAL := help
+SHELL := bash
+.DELETE_ON_ERROR:
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+# The race detector needs a C compiler.
+RACE := $(if $(shell command -v gcc),-race)
+
+.PHONY: help
+help: ## print this
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: control-plane ## show claimdir's main job on a real control plane on this machine
+	@go -C hack run ./demo
+
+.PHONY: test
+test: test-unit test-cluster-api ## run all tests that need no virtual machine
+
+.PHONY: test-unit
+test-unit: ## run the tests that need no cluster
+	go test $(RACE) -shuffle=on ./...
+
+.PHONY: test-cluster-api
+test-cluster-api: control-plane ## run claimdir against a real API server and controller manager
+	go -C hack test -timeout 20m ./...
+
+.PHONY: fuzz
+fuzz: ## fuzz each target for FUZZTIME (default 30s)
+	hack/fuzz.sh
+
+.PHONY: bench
+bench: control-plane ## claims bound a second, beside an ideal provisioner
+	go -C hack run ./bench
+
+.PHONY: build
+build: ## build bin/claimdir
+	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/claimdir ./cmd/claimdir
+
+.PHONY: image
+image: ## build the container image: ARCH, IMAGE, VERSION, CONTAINER_TOOL
+	hack/image.sh
+
+.PHONY: verify
+verify: ## run every check; make update mends what can be mended
+	hack/verify.sh
+
+.PHONY: update
+update: ## format, tidy, and write what is generated
+	hack/update.sh
+
+.PHONY: control-plane
+control-plane: ## build etcd, kube-apiserver, kube-controller-manager and kubectl, once
+	@go -C hack run ./controlplane/prebuild >/dev/null

@@ -1,0 +1,150 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	v1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/tools/cache"
+
+	"claimdir/hack/testbed"
+)
+
+// creators is how many claims are made at a time: enough that making them is
+// not what is measured.
+const creators = 16
+
+// load is one turn's namespace, class and claims.
+type load struct {
+	bed         *testbed.Bed
+	namespace   string // the class has the same name
+	provisioner string
+}
+
+func newLoad(ctx context.Context, bed *testbed.Bed, who string) (*load, error) {
+	namespace, err := bed.Admin.CoreV1().Namespaces().Create(ctx,
+		&v1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: who + "-"}}, metav1.CreateOptions{})
+	if err != nil {
+		return nil, err
+	}
+	l := &load{bed: bed, namespace: namespace.Name, provisioner: "bench.claimdir/" + namespace.Name}
+	_, err = bed.Admin.StorageV1().StorageClasses().Create(ctx, &storagev1.StorageClass{
+		ObjectMeta:  metav1.ObjectMeta{Name: l.namespace},
+		Provisioner: l.provisioner,
+		Parameters:  map[string]string{"onDelete": "delete"},
+	}, metav1.CreateOptions{})
+	return l, err
+}
+
+// bind makes n claims and returns when all are Bound.
+func (l *load) bind(ctx context.Context, n int) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	bound := map[string]bool{}
+	claims := informers.NewSharedInformerFactoryWithOptions(l.bed.Admin, 0, informers.WithNamespace(l.namespace)).Core().V1().PersistentVolumeClaims()
+	done := make(chan struct{})
+	if err := follow(ctx, claims.Informer(), func(object any, _ bool) {
+		claim, ok := object.(*v1.PersistentVolumeClaim)
+		if ok && claim.Status.Phase == v1.ClaimBound && !bound[claim.Name] {
+			if bound[claim.Name] = true; len(bound) == n {
+				close(done)
+			}
+		}
+	}); err != nil {
+		return err
+	}
+	go l.create(ctx, n, cancel)
+	return wait(ctx, done)
+}
+
+// create makes n claims, several at a time.
+func (l *load) create(ctx context.Context, n int, fail func(error)) {
+	names := make(chan int)
+	defer close(names)
+	for range creators {
+		go func() {
+			for i := range names {
+				if _, err := l.bed.Admin.CoreV1().PersistentVolumeClaims(l.namespace).Create(ctx, l.claim(i), metav1.CreateOptions{}); err != nil {
+					fail(err)
+				}
+			}
+		}()
+	}
+	for i := range n {
+		select {
+		case names <- i:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (l *load) claim(i int) *v1.PersistentVolumeClaim {
+	return &v1.PersistentVolumeClaim{
+		ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("claim-%04d", i)},
+		Spec: v1.PersistentVolumeClaimSpec{
+			StorageClassName: &l.namespace,
+			AccessModes:      []v1.PersistentVolumeAccessMode{v1.ReadWriteMany},
+			Resources:        v1.VolumeResourceRequirements{Requests: v1.ResourceList{v1.ResourceStorage: resource.MustParse("1Mi")}},
+		},
+	}
+}
+
+// release deletes all claims and returns when their volumes are gone.
+func (l *load) release(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	left := map[string]bool{}
+	done := make(chan struct{})
+	volumes := informers.NewSharedInformerFactory(l.bed.Admin, 0).Core().V1().PersistentVolumes()
+	if err := follow(ctx, volumes.Informer(), func(object any, gone bool) {
+		pv, ok := object.(*v1.PersistentVolume)
+		switch {
+		case !ok || pv.Spec.StorageClassName != l.namespace:
+		case !gone:
+			left[pv.Name] = true
+		default:
+			if delete(left, pv.Name); len(left) == 0 {
+				close(done)
+			}
+		}
+	}); err != nil {
+		return err
+	}
+	err := l.bed.Admin.CoreV1().PersistentVolumeClaims(l.namespace).DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{})
+	if err != nil {
+		return err
+	}
+	return wait(ctx, done)
+}
+
+// follow runs the informer and hands every object to see, one at a time. It
+// returns once those that exist were seen.
+func follow(ctx context.Context, informer cache.SharedIndexInformer, see func(object any, gone bool)) error {
+	registration, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
+		AddFunc:    func(object any) { see(object, false) },
+		UpdateFunc: func(_, object any) { see(object, false) },
+		DeleteFunc: func(object any) { see(object, true) },
+	})
+	if err != nil {
+		return err
+	}
+	go informer.RunWithContext(ctx)
+	if !cache.WaitForCacheSync(ctx.Done(), registration.HasSynced) {
+		return context.Cause(ctx)
+	}
+	return nil
+}
+
+func wait(ctx context.Context, done <-chan struct{}) error {
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}

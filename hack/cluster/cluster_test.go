@@ -1,0 +1,80 @@
+package cluster
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"claimdir/hack/controlplane"
+	"claimdir/hack/testbed"
+)
+
+func TestCluster(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	bed, err := testbed.Start(ctx, testbed.Options{
+		Progress:     testWriter{t},
+		ControlPlane: controlplane.Options{AuditPolicy: controlplane.AuditMetadata},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := bed.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+
+	t.Run("case", func(t *testing.T) {
+		for _, c := range cases {
+			t.Run(c.name, func(t *testing.T) {
+				t.Parallel()
+				c.test(t, bed)
+			})
+		}
+	})
+	t.Run("outage", func(t *testing.T) { testOutage(t, bed) }) // alone: it stops the API server
+	t.Run("RBAC grants what is used and no more", func(t *testing.T) { testRBAC(t, bed) })
+}
+
+var cases = []struct {
+	name string
+	test func(*testing.T, *testbed.Bed)
+}{
+	{"a claim is bound to a directory of its own", testBind},
+	{"the volume carries what the class and the claim say", testVolumeFields},
+	{"delete removes the directory", testDelete},
+	{"archive renames the directory aside", testArchive},
+	{"retain keeps the directory, and the same claim gets it back", testRetain},
+	{"the policy on the volume decides, not the class", testPolicyOnVolume},
+	{"a volume deleted before its claim still has its policy honoured", testVolumeFirst},
+	{"a class that is gone is not missed on release", testClassGone},
+	{"a late-binding claim is bound once a node is selected", testLateBinding},
+	{"200 claims at once", testMany},
+	{"two claims for one path: the second is refused until the first is gone", testSamePath},
+	{"a claim that is being deleted is not provisioned", testDeletedClaim},
+	{"a claim for a populator is left alone", testPopulator},
+	{"what cannot be provisioned is refused with an event", testRefusedClaims},
+	{"a class with mistakes is refused with an event, and its claims bound when it is made anew", testRefusedClass},
+	{"volumes that are not ours to touch are refused with an event", testRefusedVolumes},
+	{"a volume without directory is let go", testDirectoryGone},
+	{"SIGTERM in the middle of a backlog", testStop},
+	{"kill -9 in the middle of a backlog", testKill},
+	{"two replicas, the leader killed", testFailover},
+	{"the metrics tell what happened", testMetrics},
+	{"logs are JSON if asked for", testJSONLogs},
+	{"a bad configuration names every problem", testBadConfiguration},
+	{"peer: a claim that names its class by annotation", testPeerAnnotatedClaim},
+	{"peer: a class with archiveOnDelete", testPeerArchiveOnDelete},
+	{"peer: the Deployment's environment, trailing slash too", testPeerEnvironment},
+	{"peer: a class with a pattern of namespace and annotation", testPeerPattern},
+}
+
+// testWriter logs lines to a test.
+type testWriter struct{ t *testing.T }
+
+func (w testWriter) Write(line []byte) (int, error) {
+	w.t.Helper()
+	w.t.Logf("%s", line)
+	return len(line), nil
+}

@@ -1,0 +1,86 @@
+package cluster
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"claimdir/hack/testbed"
+)
+
+// The objects in testdata are what nfs-subdir-external-provisioner and
+// nfs-client-provisioner publish, as their users have them.
+
+func testPeerAnnotatedClaim(t *testing.T, bed *testbed.Bed) {
+	w := newPeerWorld(t, bed, "fuseim.pri/ifs")
+	w.apply("class.yaml")
+	w.apply("claim-by-annotation.yaml")
+	pv := w.bound("test-claim")
+	w.wantEntries(".", w.name+"-test-claim-"+pv.Name)
+	w.deleteClaim("test-claim")
+	w.volumeGone(pv.Name)
+	w.wantEntries(".") // archiveOnDelete: "false" in the peer's class
+}
+
+func testPeerArchiveOnDelete(t *testing.T, bed *testbed.Bed) {
+	w := newPeerWorld(t, bed, "xsky.nfs/v1")
+	w.apply("class-xsky.yaml")
+	w.apply("claim-xsky.yaml")
+	pv := w.bound("test-claim")
+	w.put(w.name+"-test-claim-"+pv.Name+"/file", "x")
+	w.deleteClaim("test-claim")
+	w.volumeGone(pv.Name)
+	w.wantEntries(".")
+}
+
+func testPeerEnvironment(t *testing.T, bed *testbed.Bed) {
+	for _, path := range []string{"/ifs/kubernetes", "/ifs/kubernetes/", "/"} {
+		t.Run("NFS_PATH="+path, func(t *testing.T) {
+			w := newWorld(t, bed, "NFS_SERVER=10.3.243.101", "NFS_PATH="+path, "ENABLE_LEADER_ELECTION=true")
+			w.class("archiveOnDelete", "true")
+			w.claim("data")
+			pv := w.bound("data")
+			dir := w.name + "-data-" + pv.Name
+			if want := strings.TrimSuffix(path, "/") + "/" + dir; pv.Spec.NFS.Path != want || pv.Spec.NFS.Server != "10.3.243.101" {
+				t.Errorf("the volume is %s:%s, want 10.3.243.101:%s", pv.Spec.NFS.Server, pv.Spec.NFS.Path, want)
+			}
+			w.deleteClaim("data")
+			w.volumeGone(pv.Name)
+			w.wantEntries(".", "archived-"+dir) // the very name that the peer gives
+		})
+	}
+}
+
+func testPeerPattern(t *testing.T, bed *testbed.Bed) {
+	const name = "k8s-sigs.io/nfs-subdir-external-provisioner"
+	w := newPeerWorld(t, bed, name)
+	w.apply("class-pattern.yaml")
+	w.apply("claim-readme.yaml") // has the annotation
+	w.claim("without", classNamed("nfs-client"))
+	w.bound("test-claim")
+	without := w.bound("without")
+	fallback := w.name + "-without-" + without.Name
+	w.wantEntries(w.name, fallback, "test-path")
+	w.deleteClaim("without")
+	w.volumeGone(without.Name)
+	w.wantEntries(w.name, "test-path") // and not the whole namespace
+}
+
+// newPeerWorld serves the provisioner name that the peer's objects have.
+func newPeerWorld(t *testing.T, bed *testbed.Bed, provisioner string) *world {
+	t.Helper()
+	w := newQuietWorld(t, bed)
+	w.provisioner = provisioner
+	w.process = w.start()
+	return w
+}
+
+// apply applies a file of testdata in the world's namespace.
+func (w *world) apply(file string) {
+	w.t.Helper()
+	data, err := os.ReadFile(filepath.Join("testdata", file))
+	w.must(err)
+	_, err = w.bed.KubectlInput(w.t.Context(), string(data), "apply", "-n", w.name, "-f", "-")
+	w.must(err)
+}

@@ -1,0 +1,218 @@
+package cluster
+
+import (
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"claimdir/hack/testbed"
+)
+
+const finalizer = "external-provisioner.volume.kubernetes.io/finalizer"
+
+func testBind(t *testing.T, bed *testbed.Bed) {
+	w := newWorld(t, bed)
+	w.class()
+	w.claim("data")
+	pv := w.bound("data")
+	dir := w.name + "-data-" + pv.Name
+	w.wantEntries(".", dir)
+	w.wantEntries(dir)
+	w.wantMode(dir, 0o777)
+	if want := "/export/" + dir; pv.Spec.NFS == nil || pv.Spec.NFS.Path != want || pv.Spec.NFS.Server != testbed.Server {
+		t.Errorf("the volume's source is %+v, want %s:%s", pv.Spec.NFS, testbed.Server, want)
+	}
+	if !slices.Contains(pv.Finalizers, finalizer) {
+		t.Errorf("the volume's finalizers are %q", pv.Finalizers)
+	}
+	w.logged("Created directory", dir)
+	if w.process.Stop() != 0 {
+		t.Error("claimdir did not exit with 0")
+	}
+}
+
+func testVolumeFields(t *testing.T, bed *testbed.Bed) {
+	w := newWorld(t, bed)
+	reclaim := v1.PersistentVolumeReclaimRetain
+	w.createClass(&storagev1.StorageClass{
+		ObjectMeta:    metav1.ObjectMeta{Name: w.name},
+		Provisioner:   w.provisioner,
+		ReclaimPolicy: &reclaim,
+		MountOptions:  []string{"nfsvers=4.1", "noatime"},
+		Parameters: map[string]string{
+			"pathPattern": "${.PVC.namespace}/${.PVC.labels.app:-none}/${.PVC.name}",
+			"onDelete":    "Retain", "mode": "2770", "uid": "1000", "gid": "2000",
+		},
+	})
+	w.claim("data", func(c *v1.PersistentVolumeClaim) {
+		c.Labels = map[string]string{"app": "web"}
+		c.Spec.AccessModes = []v1.PersistentVolumeAccessMode{v1.ReadWriteOnce, v1.ReadOnlyMany}
+		c.Spec.Resources.Requests[v1.ResourceStorage] = resource.MustParse("3Gi")
+	})
+	pv := w.bound("data")
+	path := w.name + "/web/data"
+	filesystem := v1.PersistentVolumeFilesystem
+	capacity := pv.Spec.Capacity[v1.ResourceStorage]
+	for what, got := range map[string]bool{
+		"source":         pv.Spec.NFS.Path == "/export/"+path && !pv.Spec.NFS.ReadOnly,
+		"capacity":       capacity.String() == "3Gi",
+		"access modes":   slices.Equal(pv.Spec.AccessModes, []v1.PersistentVolumeAccessMode{v1.ReadWriteOnce, v1.ReadOnlyMany}),
+		"volume mode":    *pv.Spec.VolumeMode == filesystem,
+		"mount options":  slices.Equal(pv.Spec.MountOptions, []string{"nfsvers=4.1", "noatime"}),
+		"reclaim policy": pv.Spec.PersistentVolumeReclaimPolicy == reclaim,
+		"path":           pv.Annotations["claimdir/path"] == path,
+		"policy":         pv.Annotations["claimdir/on-delete"] == "retain",
+		"class":          pv.Spec.StorageClassName == w.name,
+		"provisioner":    pv.Annotations["pv.kubernetes.io/provisioned-by"] == w.provisioner,
+	} {
+		if !got {
+			t.Errorf("%s is wrong in %+v", what, pv)
+		}
+	}
+	w.wantMode(path, 0o770|fs.ModeSetgid)
+	w.wantMode(w.name, 0o755)
+	w.wantMode(w.name+"/web", 0o755)
+	w.wantRecord(path, map[string]any{"state": "active", "pv": pv.Name, "policy": "retain", "size": "3Gi", "mode": "02770"})
+}
+
+func testLateBinding(t *testing.T, bed *testbed.Bed) {
+	w := newWorld(t, bed)
+	late := storagev1.VolumeBindingWaitForFirstConsumer
+	w.createClass(&storagev1.StorageClass{
+		ObjectMeta: metav1.ObjectMeta{Name: w.name}, Provisioner: w.provisioner, VolumeBindingMode: &late,
+	})
+	w.claim("data")
+	w.eventually("the claim waits for a consumer", func() error {
+		events, err := bed.Admin.CoreV1().Events(w.name).List(t.Context(), metav1.ListOptions{FieldSelector: "reason=WaitForFirstConsumer"})
+		if err == nil && len(events.Items) == 0 {
+			err = fmt.Errorf("no such event")
+		}
+		return err
+	})
+	w.wantEntries(".")
+	// This is what the scheduler does; the node exists nowhere.
+	patch := []byte(`{"metadata":{"annotations":{"volume.kubernetes.io/selected-node":"node-that-nobody-knows"}}}`)
+	_, err := bed.Admin.CoreV1().PersistentVolumeClaims(w.name).Patch(t.Context(), "data", "application/merge-patch+json", patch, metav1.PatchOptions{})
+	w.must(err)
+	pv := w.bound("data")
+	if pv.Spec.NodeAffinity != nil {
+		t.Errorf("the volume is tied to a node: %+v", pv.Spec.NodeAffinity)
+	}
+}
+
+func testMany(t *testing.T, bed *testbed.Bed) {
+	const n = 200
+	w := newWorld(t, bed)
+	w.class("onDelete", "delete", "pathPattern", "${.PVC.namespace}/${.PVC.name}")
+	begin := time.Now()
+	for i := range n {
+		w.claim(fmt.Sprintf("claim-%03d", i))
+	}
+	for i := range n {
+		w.bound(fmt.Sprintf("claim-%03d", i))
+	}
+	t.Logf("%d claims made and bound in %v, beside the other cases", n, time.Since(begin).Round(time.Millisecond))
+	if got := len(w.entries(w.name)); got != n {
+		t.Errorf("%d directories for %d claims", got, n)
+	}
+	w.must(bed.Admin.CoreV1().PersistentVolumeClaims(w.name).DeleteCollection(t.Context(), metav1.DeleteOptions{}, metav1.ListOptions{}))
+	w.eventually("all directories and records are gone", func() error {
+		if left, records := w.entries(w.name), w.records(); len(left)+len(records) > 0 {
+			return fmt.Errorf("%d directories, %d records", len(left), len(records))
+		}
+		return nil
+	})
+}
+
+func testSamePath(t *testing.T, bed *testbed.Bed) {
+	w := newWorld(t, bed)
+	w.class("pathPattern", "${.PVC.namespace}/shared", "onDelete", "delete")
+	w.claim("first")
+	pv := w.bound("first")
+	w.put(w.name+"/shared/file", "first's")
+	w.claim("second")
+	w.event(w.name, "second", `ProvisioningFailed: .*path "`+w.name+`/shared" belongs to the volume `+pv.Name+` of claim `+w.name+`/first`)
+	w.wantFile(w.name+"/shared/file", "first's")
+	w.deleteClaim("first")
+	w.volumeGone(pv.Name)
+	w.bound("second")
+	w.wantEntries(w.name + "/shared")
+}
+
+func testDeletedClaim(t *testing.T, bed *testbed.Bed) {
+	w := newQuietWorld(t, bed)
+	w.class()
+	w.claim("going", func(c *v1.PersistentVolumeClaim) { c.Finalizers = []string{"test.claimdir/hold"} })
+	w.deleteClaim("going")
+	w.process = w.start()
+	w.claim("staying")
+	w.bound("staying")
+	for _, entry := range w.entries(".") {
+		if strings.Contains(entry, "going") {
+			t.Errorf("a claim that is being deleted got %s", entry)
+		}
+	}
+	_, err := bed.Admin.CoreV1().PersistentVolumeClaims(w.name).Patch(t.Context(), "going", "application/merge-patch+json",
+		[]byte(`{"metadata":{"finalizers":null}}`), metav1.PatchOptions{})
+	w.must(err)
+}
+
+func testPopulator(t *testing.T, bed *testbed.Bed) {
+	w := newWorld(t, bed)
+	w.class()
+	group := "populators.example.com"
+	w.claim("foreign", func(c *v1.PersistentVolumeClaim) {
+		c.Spec.DataSourceRef = &v1.TypedObjectReference{APIGroup: &group, Kind: "Picture", Name: "x"}
+	})
+	w.claim("plain")
+	w.bound("plain")
+	if messages := w.messages(w.name, "foreign"); len(messages) > 0 {
+		t.Errorf("events on a populator's claim: %q", messages)
+	}
+	if entries := w.entries("."); len(entries) != 1 {
+		t.Errorf("the share holds %q", entries)
+	}
+}
+
+func (w *world) wantMode(path string, want fs.FileMode) {
+	w.t.Helper()
+	info, err := os.Stat(filepath.Join(w.share, path))
+	w.must(err)
+	if got := info.Mode() & (fs.ModePerm | fs.ModeSetgid | fs.ModeSticky | fs.ModeSetuid); got != want {
+		w.t.Errorf("%s has mode %v, want %v", path, got, want)
+	}
+}
+
+// wantRecord compares fields of the record of path.
+func (w *world) wantRecord(path string, want map[string]any) {
+	w.t.Helper()
+	key := strings.ReplaceAll(path, "/", "%2F")
+	data, err := os.ReadFile(filepath.Join(w.share, ".claimdir", "volumes", key+".json"))
+	w.must(err)
+	var got map[string]any
+	w.must(json.Unmarshal(data, &got))
+	for field, value := range want {
+		if got[field] != value {
+			w.t.Errorf("record of %s: %s is %v, want %v", path, field, got[field], value)
+		}
+	}
+}
+
+func ignoreNotFound(err error) error {
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Mends what hack/verify.sh checks and a machine can mend. Look at the result with git diff. Names as arguments run these
+# steps only: hack/update.sh format tidy
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+# shellcheck source=hack/tools/lib.sh
+. hack/tools/lib.sh
+
+update_format() {
+	go_files | xargs gofmt -s -w
+}
+
+update_tidy() {
+	local module status=0
+	for module in $(modules); do
+		go -C "$module" mod tidy || status=1
+	done
+	return "$status"
+}
+
+update_lint() {
+	local module lint config=$PWD/hack/golangci.yml status=0
+	lint=$(tool golangci-lint)
+	for module in $(code_modules); do
+		(cd "$module" && "$lint" run --config "$config" --fix ./...) || status=1
+	done
+	return "$status"
+}
+
+known format tidy lint readme help
+step format "mend the syntax by hand, then: make update" update_format
+step tidy "look at the go.mod it names, then: make update" update_tidy
+step lint "the rest is for a human: mend it, then: make verify" update_lint
+step readme "mend by hand, then: make update" readme_table -write
+step help "mend by hand, then: make update" go test -count=1 ./cmd/claimdir -run '^TestHelp' -update
+verdict update

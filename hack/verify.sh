@@ -1,0 +1,162 @@
+#!/usr/bin/env bash
+# Runs every check, prints one line for each, and gives one verdict at the end. hack/update.sh is its twin: it mends what can
+# be mended without thinking. Names as arguments run these checks only: hack/verify.sh lint logcheck
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+# shellcheck source=hack/tools/lib.sh
+. hack/tools/lib.sh
+
+platforms="amd64 arm64 arm ppc64le s390x"
+
+build_tools() {
+	local name
+	for name in golangci-lint logcheck kustomize govulncheck; do tool "$name"; done
+}
+
+check_format() {
+	local files
+	files=$(go_files | xargs gofmt -s -l)
+	if [ -n "$files" ]; then
+		echo "not formatted:"
+		echo "$files"
+		return 1
+	fi
+}
+
+check_tidy() {
+	local module status=0
+	for module in $(modules); do
+		echo "in $module:"
+		go -C "$module" mod tidy -diff || status=1
+	done
+	return "$status"
+}
+
+check_vet() {
+	local module status=0
+	for module in $(code_modules); do
+		go -C "$module" vet ./... || status=1
+	done
+	return "$status"
+}
+
+check_lint() {
+	local module lint config=$PWD/hack/golangci.yml status=0
+	lint=$(tool golangci-lint)
+	for module in $(code_modules); do
+		(cd "$module" && "$lint" run --config "$config" ./...) || status=1
+	done
+	return "$status"
+}
+
+check_logcheck() {
+	"$(tool logcheck)" -config hack/logcheck.conf ./...
+}
+
+# named_test PACKAGE TEST: go test is content when no test has that name; this is not.
+named_test() {
+	local out
+	out=$(go test -count=1 "$1" -run "^$2" -v 2>&1) || {
+		echo "$out"
+		return 1
+	}
+	case $out in
+	*"--- PASS: $2"*) ;;
+	*)
+		echo "$1 has no test $2"
+		return 1
+		;;
+	esac
+}
+
+check_manifests() {
+	local kustomize copy overlay component name out status=0
+	kustomize=$(tool kustomize)
+	copy=$(mktemp -d)
+	# shellcheck disable=SC2064 # expanded now: the name is gone when the step ends
+	trap "rm -rf '$copy'" EXIT
+	cp -r manifests "$copy"
+	# A component shows its worth only on top of something.
+	for component in manifests/components/*/; do
+		name=$(basename "$component")
+		mkdir "$copy/manifests/overlays/with-$name"
+		cat >"$copy/manifests/overlays/with-$name/kustomization.yaml" <<-END
+			apiVersion: kustomize.config.k8s.io/v1beta1
+			kind: Kustomization
+			resources: [../example]
+			components: [../../components/$name]
+		END
+	done
+	"$kustomize" build "$copy/manifests/base" >/dev/null || status=1
+	for overlay in "$copy"/manifests/overlays/*/; do
+		name=overlays/$(basename "$overlay")
+		out=$("$kustomize" build "$overlay") || {
+			echo "$name does not build"
+			status=1
+			continue
+		}
+		if grep -n -e SET-IN-OVERLAY -e config.kubernetes.io/local-config <<<"$out"; then
+			echo "$name leaves something to fill in, or sends its settings to the cluster"
+			status=1
+		fi
+	done
+	return "$status"
+}
+
+check_shellcheck() {
+	need shellcheck shellcheck
+	shell_scripts | xargs shellcheck --external-sources
+}
+
+check_image() {
+	nice hack/image-test.sh
+}
+
+check_vulnerabilities() {
+	local scan out status=0
+	scan=$(tool govulncheck)
+	out=$(timeout 120 "$scan" ./... 2>&1) || status=$?
+	echo "$out"
+	case $status in
+	0) return 0 ;;
+	124)
+		echo "no answer from the vulnerability database in 2 minutes"
+		return 77
+		;;
+	esac
+	case $out in
+	*"fetching vulnerabilities:"*)
+		echo "database unreachable"
+		return 77
+		;;
+	esac
+	return "$status"
+}
+
+check_build() { # architecture
+	CGO_ENABLED=0 GOOS=linux GOARCH=$1 GOARM=7 go build -trimpath -o /dev/null ./cmd/claimdir
+}
+
+names="tools format tidy vet lint logcheck imports help manifests readme shellcheck image govulncheck"
+for arch in $platforms; do names="$names build-$arch"; done
+# shellcheck disable=SC2086 # a list of words
+known $names
+
+update="mend with: make update"
+step tools "look at hack/tools/go.mod and the Go module proxy" build_tools
+step format "$update" check_format
+step tidy "$update" check_tidy
+step vet "mend by hand, then: make verify" check_vet
+step lint "mend what can be mended with: make update; the rest by hand" check_lint
+step logcheck "mend by hand, then: hack/verify.sh logcheck" check_logcheck
+step imports "mend by hand (DESIGN section 4), then: hack/verify.sh imports" named_test ./provisioner TestImports
+step help "$update" named_test ./cmd/claimdir TestHelp
+step manifests "mend by hand in manifests/, then: hack/verify.sh manifests" check_manifests
+step readme "$update" readme_table
+step shellcheck "mend by hand, then: hack/verify.sh shellcheck" check_shellcheck
+step image "mend by hand in Dockerfile or hack/image.sh, then: hack/verify.sh image" check_image
+step govulncheck "raise the module it names: go get MODULE@VERSION && make update" check_vulnerabilities
+for arch in $platforms; do
+	step "build-$arch" "mend by hand, then: hack/verify.sh build-$arch" check_build "$arch"
+done
+verdict verify
