@@ -73,6 +73,10 @@ func (p *Provisioner) provision(ctx context.Context, o controller.ProvisionOptio
 	if err != nil {
 		return nil, refuse(ReasonPath, "%w", err)
 	}
+	pv, err := newPV(p.source, path, o, c)
+	if err != nil {
+		return nil, err
+	}
 	unlock, err := p.lock(path)
 	if err != nil {
 		return nil, err
@@ -86,7 +90,7 @@ func (p *Provisioner) provision(ctx context.Context, o controller.ProvisionOptio
 	if err := p.makeDirectory(ctx, path, record, c); err != nil {
 		return nil, err
 	}
-	return newPV(p.source, path, o, c)
+	return pv, nil
 }
 
 // takePath makes the path this volume's, or says whose it is.
@@ -109,7 +113,7 @@ func (p *Provisioner) takePath(path volpath.Path, record ledger.Record, existing
 			if err := p.ledger.CheckBelow(path, record); err != nil {
 				return ledger.Record{}, storageError(err)
 			}
-			record.State, record.Adopted = ledger.Active, true
+			record.Adopted = true
 		}
 	}
 	record, err = p.ledger.Claim(path, record)
@@ -119,10 +123,15 @@ func (p *Provisioner) takePath(path volpath.Path, record ledger.Record, existing
 // makeDirectory makes the directory of a record that is not complete yet, and
 // takes back what it made if that fails.
 func (p *Provisioner) makeDirectory(ctx context.Context, path volpath.Path, record ledger.Record, c class.Class) error {
-	if record.State == ledger.Active {
+	if record.State == ledger.Active || record.Adopted {
 		present, err := p.dirs.Exists(path)
-		if present || err != nil {
+		switch {
+		case err != nil:
 			return storageError(err)
+		case present && record.State == ledger.Active:
+			return nil
+		case present:
+			return p.adopt(ctx, path, record)
 		}
 	}
 	created, err := p.dirs.Create(path, share.Attributes{Mode: c.Mode, UID: c.UID, GID: c.GID})
@@ -134,13 +143,32 @@ func (p *Provisioner) makeDirectory(ctx context.Context, path volpath.Path, reco
 	if err == nil {
 		err = p.ledger.Activate(path, record)
 	}
-	if errors.Is(err, fs.ErrExist) { // somebody made it since takePath looked
+	if errors.Is(err, fs.ErrExist) && record.State == ledger.Creating { // somebody made it since takePath looked
 		return storageError(errors.Join(errExists(path), p.ledger.Forget(path)))
 	}
 	if err != nil {
 		return storageError(errors.Join(err, p.takeBack(path, created, record)))
 	}
 	klog.FromContext(ctx).Info("Created directory", "path", path, "mode", record.Mode)
+	return nil
+}
+
+// adopt completes the record of a directory that was there before. Looking
+// for volumes above and below comes after the record is made, as it does for
+// directories that are made: of two volumes one of which lies inside the
+// other, at least one then sees the other.
+func (p *Provisioner) adopt(ctx context.Context, path volpath.Path, record ledger.Record) error {
+	err := p.ledger.CheckAbove(path, record)
+	if err == nil {
+		err = p.ledger.CheckBelow(path, record)
+	}
+	if err == nil {
+		err = p.ledger.Activate(path, record)
+	}
+	if err != nil {
+		return storageError(errors.Join(err, p.ledger.Forget(path)))
+	}
+	klog.FromContext(ctx).Info("Adopted directory", "path", path)
 	return nil
 }
 

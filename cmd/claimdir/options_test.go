@@ -85,8 +85,7 @@ func TestParse(t *testing.T) {
 func TestAllProblemsAreReportedAtOnce(t *testing.T) {
 	args := []string{"--workers=many", "--bogus=1", "--bogus2", "-z", "--mount-path", "relative", "stray", "--nfs-path=x", "--log-format=xml", "-v=11", "--drain-timeout=-1s"}
 	err := run(t.Context(), args, env("PROVISIONER_NAME=a b", "ENABLE_LEADER_ELECTION=perhaps"), os.Stdout)
-	var usage *usageError
-	if !errors.As(err, &usage) {
+	if _, usage := errors.AsType[*usageError](err); !usage {
 		t.Fatalf("got %v, want a usage error", err)
 	}
 	for _, want := range []string{

@@ -22,8 +22,9 @@ func main() {
 	rounds := flag.Int("rounds", 3, "how often each provisioner has its turn")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := run(ctx, *claims, *rounds); err != nil {
+	err := run(ctx, *claims, *rounds)
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}

@@ -20,7 +20,7 @@ const (
 	etcdPeer   = "etcd-peer:0"
 )
 
-func (cp *ControlPlane) startEtcd(ctx context.Context) error {
+func (cp *ControlPlane) startEtcd() error {
 	cp.mu.Lock()
 	defer cp.mu.Unlock()
 	p, err := startProcess(cp.dir, cp.opts.Binaries.Etcd, []string{

@@ -86,7 +86,7 @@ func (cp *ControlPlane) start(ctx context.Context) error {
 	if err := cp.prepare(); err != nil {
 		return err
 	}
-	if err := cp.startEtcd(ctx); err != nil {
+	if err := cp.startEtcd(); err != nil {
 		return err
 	}
 	if err := cp.StartAPIServer(ctx); err != nil {

@@ -54,7 +54,8 @@ func (g *goCommand) run(ctx context.Context, step string, stderr *meter, args ..
 	}
 	var stdout strings.Builder
 	cmd := exec.CommandContext(ctx, "go", args...)
-	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = g.dir, append(env, g.env...), &stdout, stderr
+	env = append(env, g.env...)
+	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = g.dir, env, &stdout, stderr
 	// Compilers and linkers are grandchildren: end the whole group with go.
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = 5 * time.Second

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -114,14 +115,7 @@ func TestChildrenDieWithAKilledParent(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = cmd.Wait() // "signal: killed"
-	eventually(t, "children end", func() bool {
-		for _, pid := range report.PIDs {
-			if alive(pid) {
-				return false
-			}
-		}
-		return true
-	})
+	eventually(t, "children end", func() bool { return !slices.ContainsFunc(report.PIDs, alive) })
 }
 
 func TestATakenPortIsNoticedAndAnotherOneTried(t *testing.T) {

@@ -57,21 +57,30 @@ func identity(m metav1.ObjectMeta) metav1.ObjectMeta {
 // takes no Add. And it marks the key of a deleted PersistentVolume as done
 // although no worker has it (fixed in v12): a deletion is passed on as an
 // update, which finds nothing and forgets the key.
-type volumeInformer struct{ cache.SharedInformer }
+type volumeInformer struct {
+	cache.SharedInformer
+	released *releasedVolumes
+}
 
 func (i volumeInformer) GetStore() cache.Store { return readOnlyStore{i.SharedInformer.GetStore()} }
 
 func (i volumeInformer) AddEventHandlerWithResyncPeriod(h cache.ResourceEventHandler, resync time.Duration) (cache.ResourceEventHandlerRegistration, error) {
-	return i.SharedInformer.AddEventHandlerWithResyncPeriod(deleteAsUpdate{h}, resync)
+	return i.SharedInformer.AddEventHandlerWithResyncPeriod(deleteAsUpdate{h, i.released}, resync)
 }
 
 type readOnlyStore struct{ cache.Store }
 
 func (readOnlyStore) Add(any) error { return nil }
 
-type deleteAsUpdate struct{ cache.ResourceEventHandler }
+type deleteAsUpdate struct {
+	cache.ResourceEventHandler
+	released *releasedVolumes
+}
 
-func (h deleteAsUpdate) OnDelete(object any) { h.OnUpdate(object, object) }
+func (h deleteAsUpdate) OnDelete(object any) {
+	h.released.forget(object)
+	h.OnUpdate(object, object)
+}
 
 // claimInformer keeps the handler that the library adds, so that claims can be
 // queued again when their class appears: the library does not watch classes.
@@ -83,6 +92,26 @@ type claimInformer struct {
 func (i *claimInformer) AddEventHandlerWithResyncPeriod(h cache.ResourceEventHandler, resync time.Duration) (cache.ResourceEventHandlerRegistration, error) {
 	i.handler = h
 	return i.SharedIndexInformer.AddEventHandlerWithResyncPeriod(h, resync)
+}
+
+// classHandler queues the claims of a class when it appears. A class that is
+// deleted and made anew while the watch is down arrives as an update.
+func (i *claimInformer) classHandler(provisioner string) cache.ResourceEventHandler {
+	appeared := func(object any) {
+		if class, ok := object.(*storagev1.StorageClass); ok && class.Provisioner == provisioner {
+			i.requeue(class.Name)
+		}
+	}
+	return cache.ResourceEventHandlerFuncs{
+		AddFunc: appeared,
+		UpdateFunc: func(before, after any) {
+			old, okOld := before.(*storagev1.StorageClass)
+			class, ok := after.(*storagev1.StorageClass)
+			if okOld && ok && old.UID != class.UID {
+				appeared(class)
+			}
+		},
+	}
 }
 
 // requeue queues the unbound claims of a class.

@@ -7,7 +7,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	v1 "k8s.io/api/core/v1"
-	storagev1 "k8s.io/api/storage/v1"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/scheme"
@@ -68,10 +67,11 @@ type Controller struct {
 // New builds the controller and all informers; nothing runs before Run.
 func New(ctx context.Context, config Config) (*Controller, error) {
 	c := &Controller{
-		config:      config,
-		gate:        newGate(),
-		factory:     informers.NewSharedInformerFactoryWithOptions(config.Clients.Main, resync, informers.WithTransform(trimmer([]string{config.Name}))),
-		broadcaster: record.NewBroadcaster(record.WithContext(ctx)),
+		config:  config,
+		gate:    newGate(),
+		factory: informers.NewSharedInformerFactoryWithOptions(config.Clients.Main, resync, informers.WithTransform(trimmer([]string{config.Name}))),
+		// Not ended by ctx: what goes wrong during the drain is an event too.
+		broadcaster: record.NewBroadcaster(record.WithContext(context.WithoutCancel(ctx))),
 		watchdog:    leaderelection.NewLeaderHealthzAdaptor(watchdogGrace),
 	}
 	var err error
@@ -81,13 +81,15 @@ func New(ctx context.Context, config Config) (*Controller, error) {
 	recorder := c.broadcaster.NewRecorder(scheme.Scheme, v1.EventSource{Component: config.Name})
 
 	claims := &claimInformer{SharedIndexInformer: c.factory.Core().V1().PersistentVolumeClaims().Informer()}
-	volumes := volumeInformer{c.factory.Core().V1().PersistentVolumes().Informer()}
+	pvs := c.factory.Core().V1().PersistentVolumes().Informer()
+	volumes := volumeInformer{pvs, newReleasedVolumes(pvs.GetStore())}
 	classes := c.factory.Storage().V1().StorageClasses()
 
 	guard := &guard{
 		next:     config.Provisioner,
 		gate:     c.gate,
 		known:    knownClass(classes.Lister(), config.Name),
+		released: volumes.released,
 		recorder: recorder,
 		metrics:  c.metrics,
 	}
@@ -107,13 +109,7 @@ func New(ctx context.Context, config Config) (*Controller, error) {
 		controller.NodesLister(anyNode{}),
 		controller.MetricsInstance(c.metrics.library),
 	)
-	registration, err := classes.Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
-		AddFunc: func(object any) {
-			if class, ok := object.(*storagev1.StorageClass); ok && class.Provisioner == config.Name {
-				claims.requeue(class.Name)
-			}
-		},
-	})
+	registration, err := classes.Informer().AddEventHandler(claims.classHandler(config.Name))
 	if err != nil {
 		return nil, fmt.Errorf("watch classes: %w", err)
 	}

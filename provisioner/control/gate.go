@@ -60,7 +60,7 @@ func (g *gate) leave(kind, name string) {
 	g.signal()
 }
 
-// expect turns the operation kind of name into the expectation that its
+// expectSave turns the operation kind of name into the expectation that its
 // PersistentVolume will be saved, without a moment between.
 func (g *gate) expectSave(kind, name string) {
 	g.mu.Lock()
@@ -91,8 +91,8 @@ func (g *gate) signal() {
 	}
 }
 
-// wait returns nil once the gate is closed and nothing is under way, or an
-// error that names what still is when ctx ends.
+// wait returns nil once the gate is closed and nothing is under way, or, when
+// ctx ends, an error that names what still is and wraps the cause.
 func (g *gate) wait(ctx context.Context) error {
 	select {
 	case <-g.idle:
@@ -109,7 +109,7 @@ func (g *gate) wait(ctx context.Context) error {
 		names = append(names, op.kind+" "+op.name)
 	}
 	slices.Sort(names)
-	return fmt.Errorf("%d operations did not end in time: %v", len(names), names)
+	return fmt.Errorf("%d operations still under way: %v: %w", len(names), names, context.Cause(ctx))
 }
 
 // ages returns for each kind how many operations are under way and when the

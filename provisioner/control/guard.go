@@ -39,6 +39,7 @@ type guard struct {
 	next     controller.Provisioner
 	gate     *gate
 	known    func(claim *v1.PersistentVolumeClaim) bool // its class exists and is ours
+	released *releasedVolumes
 	recorder record.EventRecorder
 	metrics  *metrics
 }
@@ -52,7 +53,7 @@ var (
 // ShouldProvision says no, without an event, to everything after a stop, and
 // to claims of classes that do not exist: the library would try those again
 // and again, and count each under a label that a tenant chose. When the class
-// comes, its claims are queued again (see requeueClaims).
+// comes, its claims are queued again (see claimInformer).
 func (g *guard) ShouldProvision(ctx context.Context, claim *v1.PersistentVolumeClaim) bool {
 	if !g.gate.open() || !g.known(claim) {
 		return false
@@ -87,12 +88,16 @@ func (g *guard) Provision(ctx context.Context, o controller.ProvisionOptions) (p
 	return pv, state, nil
 }
 
-// Delete calls the Provisioner.
+// Delete calls the Provisioner, once: when it has succeeded, what is left is
+// for the library to delete the PersistentVolume, as often as that takes.
 func (g *guard) Delete(ctx context.Context, pv *v1.PersistentVolume) error {
 	if !g.gate.enter(opDelete, pv.Name) {
 		return &controller.IgnoredError{Reason: "claimdir is stopping"}
 	}
 	defer g.gate.leave(opDelete, pv.Name)
+	if g.released.has(pv) {
+		return nil
+	}
 	logger := klog.LoggerWithValues(klog.FromContext(ctx), "PV", pv.Name, "StorageClass", pv.Spec.StorageClassName)
 	err := safely(klog.NewContext(ctx, logger), func(ctx context.Context) error {
 		return g.next.Delete(ctx, pv)
@@ -100,6 +105,7 @@ func (g *guard) Delete(ctx context.Context, pv *v1.PersistentVolume) error {
 	if err != nil {
 		return g.failed(opDelete, pv, pv.Spec.StorageClassName, eventDeleteFailed, err)
 	}
+	g.released.add(pv)
 	g.metrics.deletions.WithLabelValues(pv.Spec.StorageClassName).Inc()
 	return nil
 }
@@ -107,8 +113,12 @@ func (g *guard) Delete(ctx context.Context, pv *v1.PersistentVolume) error {
 // failed counts a failure. One that trying again cannot mend becomes an event
 // here and is ignored by the library, which comes back at every resync, when
 // the object changes and when its class is made anew; everything else goes to
-// the library, which makes the event and tries again, later and later.
+// the library, which makes the event and tries again, later and later. What
+// the Provisioner itself wants ignored is no failure.
 func (g *guard) failed(op string, object runtime.Object, class, eventReason string, err error) error {
+	if ignored, ok := errors.AsType[*controller.IgnoredError](err); ok {
+		return ignored // found by type assertion: never wrap it
+	}
 	reason := reasonOther
 	var refused refusal
 	if errors.As(err, &refused) {
@@ -122,7 +132,7 @@ func (g *guard) failed(op string, object runtime.Object, class, eventReason stri
 		return err
 	}
 	g.recorder.Event(object, v1.EventTypeWarning, eventReason, err.Error())
-	return &controller.IgnoredError{Reason: err.Error()} // found by type assertion: never wrap it
+	return &controller.IgnoredError{Reason: err.Error()}
 }
 
 // panicError is a panic of the Provisioner. It is an error like any other, so

@@ -8,14 +8,21 @@ import (
 	"strings"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/leaderelection"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
+	"k8s.io/client-go/util/retry"
+	"k8s.io/klog/v2"
 )
 
 // watchdogGrace is how long after its lease ran out a leader may still live
 // before Healthy complains.
 const watchdogGrace = 20 * time.Second
+
+// leaseNameReadable is how much of the provisioner's name its Lease's name
+// shows; a Lease's name may have 253 characters.
+const leaseNameReadable = 200
 
 // Lease describes the election of one of several replicas.
 type Lease struct {
@@ -28,39 +35,76 @@ type Lease struct {
 	Duration, RenewDeadline, RetryPeriod time.Duration
 }
 
-// LeaseName is the Lease's name for a provisioner name. That may hold capitals
-// and a '/', which a Lease's may not, so a hash keeps different names apart.
+// LeaseName is the Lease's name for a provisioner name. That may hold capitals,
+// a '/', dots in a row, and be longer than a Lease's name may be: the rest
+// becomes '-', and a hash keeps different names apart.
 func LeaseName(provisioner string) string {
 	readable := strings.Map(func(r rune) rune {
-		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '.' {
+		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {
 			return r
 		}
 		return '-'
 	}, strings.ToLower(provisioner))
+	readable = readable[:min(len(readable), leaseNameReadable)]
 	sum := sha256.Sum256([]byte(provisioner))
-	return fmt.Sprintf("claimdir-%s-%s", strings.Trim(readable, "-."), hex.EncodeToString(sum[:4]))
+	return fmt.Sprintf("claimdir-%s-%s", strings.Trim(readable, "-"), hex.EncodeToString(sum[:4]))
 }
 
+// newElector does not let the elector release the lease: it would do so as
+// well when it has lost the lease, before it tells us, or while something is
+// stuck. See releaseLease.
 func (c *Controller) newElector(onLead func()) (*leaderelection.LeaderElector, error) {
 	lease := *c.config.Lease
 	if lease.Duration == 0 {
 		lease.Duration, lease.RenewDeadline, lease.RetryPeriod = 15*time.Second, 10*time.Second, 2*time.Second
 	}
-	return leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
-		Lock: &resourcelock.LeaseLock{
-			LeaseMeta:  metav1.ObjectMeta{Namespace: lease.Namespace, Name: LeaseName(c.config.Name)},
-			Client:     c.config.Clients.Lease.CoordinationV1(),
-			LockConfig: resourcelock.ResourceLockConfig{Identity: lease.Identity},
-		},
-		LeaseDuration:   lease.Duration,
-		RenewDeadline:   lease.RenewDeadline,
-		RetryPeriod:     lease.RetryPeriod,
-		ReleaseOnCancel: true,
-		WatchDog:        c.watchdog,
-		Name:            c.config.Name,
+	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
+		Lock:          c.leaseLock(),
+		LeaseDuration: lease.Duration,
+		RenewDeadline: lease.RenewDeadline,
+		RetryPeriod:   lease.RetryPeriod,
+		Name:          c.config.Name,
 		Callbacks: leaderelection.LeaderCallbacks{
 			OnStartedLeading: func(context.Context) { onLead() },
 			OnStoppedLeading: func() {}, // Run returns then, which is what we wait for
 		},
 	})
+	if err != nil {
+		return nil, fmt.Errorf("set up the lease: %w", err)
+	}
+	c.watchdog.SetLeaderElection(elector)
+	return elector, nil
+}
+
+func (c *Controller) leaseLock() *resourcelock.LeaseLock {
+	return &resourcelock.LeaseLock{
+		LeaseMeta:  metav1.ObjectMeta{Namespace: c.config.Lease.Namespace, Name: LeaseName(c.config.Name)},
+		Client:     c.config.Clients.Lease.CoordinationV1(),
+		LockConfig: resourcelock.ResourceLockConfig{Identity: c.config.Lease.Identity},
+	}
+}
+
+// releaseLease gives the lease up if this replica holds it, so that another
+// need not wait until it has run out. The elector must have ended; its last
+// renewal may still arrive, hence the conflicts.
+func (c *Controller) releaseLease(ctx context.Context) error {
+	lock := c.leaseLock()
+	err := retry.RetryOnConflict(retry.DefaultRetry, func() error {
+		record, _, err := lock.Get(ctx)
+		if err != nil || record.HolderIdentity != lock.Identity() {
+			return err
+		}
+		klog.FromContext(ctx).Info("Releasing the lease")
+		now := metav1.Now()
+		return lock.Update(ctx, resourcelock.LeaderElectionRecord{
+			LeaseDurationSeconds: 1, // 0 is not valid
+			AcquireTime:          now,
+			RenewTime:            now,
+			LeaderTransitions:    record.LeaderTransitions,
+		})
+	})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("release the lease: %w", err)
+	}
+	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/klog/v2"
@@ -12,6 +13,8 @@ import (
 // ErrLeaseLost says that another replica may lead now: the process must end at
 // once, for the library cannot be stopped and started again.
 var ErrLeaseLost = errors.New("the lease was lost")
+
+var errDrainTimeout = errors.New("the time to stop is over")
 
 // Run fills the caches, waits for the lease, and leads until ctx ends; then it
 // lets nothing new begin, waits for what is under way, releases the lease and
@@ -37,10 +40,10 @@ func (c *Controller) Run(ctx context.Context) error {
 	leading := make(chan struct{})
 	elector, err := c.newElector(func() { close(leading) })
 	if err != nil {
-		return fmt.Errorf("set up the lease: %w", err)
+		return err
 	}
-	electing, release := context.WithCancel(background)
-	defer release()
+	electing, stopElecting := context.WithCancel(background)
+	defer stopElecting()
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -49,14 +52,16 @@ func (c *Controller) Run(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
 	case <-leading:
-		err = c.lead(ctx, background, ended)
+		if err := c.lead(ctx, background, ended); err != nil {
+			return err
+		}
 	}
-	if err == nil {
-		release()
-		<-ended
-		logger.Info("Released the lease")
+	stopElecting()
+	<-ended
+	if err := c.releaseLease(background); err != nil {
+		logger.Error(err, "The lease runs out by itself")
 	}
-	return err
+	return nil
 }
 
 // lead runs the library until ctx ends and then drains it, or until lost.
@@ -77,17 +82,17 @@ func (c *Controller) lead(ctx, background context.Context, lost <-chan struct{})
 	}
 	logger.Info("Stopping: nothing new begins, waiting for what is under way", "timeout", c.config.DrainTimeout)
 	c.gate.close()
-	drain, cancel := context.WithTimeoutCause(background, c.config.DrainTimeout, nil)
-	defer cancel()
-	if lost != nil {
-		go func() { // a lease lost meanwhile ends the wait
-			select {
-			case <-lost:
-				cancel()
-			case <-drain.Done():
-			}
-		}()
-	}
+	drain, cancel := context.WithCancelCause(background)
+	defer cancel(nil)
+	timeout := time.AfterFunc(c.config.DrainTimeout, func() { cancel(errDrainTimeout) })
+	defer timeout.Stop()
+	go func() { // a lease lost meanwhile ends the wait; without a lease, lost never comes
+		select {
+		case <-lost:
+			cancel(ErrLeaseLost)
+		case <-drain.Done():
+		}
+	}()
 	if err := c.gate.wait(drain); err != nil {
 		return fmt.Errorf("stop: %w", err)
 	}

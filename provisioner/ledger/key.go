@@ -11,6 +11,10 @@ import (
 // keys are cut and hashed.
 const maxKey = 200
 
+// hashedMark ends the keys that are hashed. No other key has it: without it a
+// tenant could ask for the very path that spells another one's hashed key.
+const hashedMark = "+"
+
 // file is the name of path's record below .claimdir.
 func file(path volpath.Path) string {
 	return volumesDir + "/" + key(path) + ".json"
@@ -28,5 +32,8 @@ func key(path volpath.Path) string {
 			fmt.Fprintf(&b, "%%%02X", c)
 		}
 	}
-	return volpath.Shorten(b.String(), maxKey)
+	if b.Len() <= maxKey {
+		return b.String()
+	}
+	return volpath.Shorten(b.String(), maxKey-len(hashedMark)) + hashedMark
 }

@@ -59,10 +59,13 @@ func (l *Ledger) Identity() (Identity, error) {
 	}
 	var identity Identity
 	if err := json.Unmarshal(data, &identity); err != nil {
-		return Identity{}, fmt.Errorf("identity of the share: %s: %w", identityFile, err)
+		return Identity{}, fmt.Errorf("identity of the share: %w: %s: %w", ErrDamaged, identityFile, err)
 	}
 	if identity.Layout > Layout {
 		return Identity{}, fmt.Errorf("the share has layout %d and this claimdir knows %d: run a newer one", identity.Layout, Layout)
+	}
+	if identity.Layout < 1 || identity.ID == "" {
+		return Identity{}, fmt.Errorf("identity of the share: %w: %s has layout %d, id %q", ErrDamaged, identityFile, identity.Layout, identity.ID)
 	}
 	return identity, nil
 }
@@ -81,9 +84,9 @@ func (l *Ledger) Lookup(path volpath.Path) (Record, bool, error) {
 	return r, err == nil, err
 }
 
-// Claim takes path for r's volume, in the state Creating or, for a directory
-// that is adopted, Active, and returns the record that now stands. In a repeat
-// after a crash that is the one the volume had then.
+// Claim takes path for r's volume, in the state Creating, and returns the
+// record that now stands. In a repeat after a crash that is the one the volume
+// had then.
 //
 // A claim of the same cluster, namespace and name takes up what an earlier
 // claim of that name left: a Retained directory becomes Active with it, and a
@@ -113,12 +116,13 @@ func (l *Ledger) Claim(path volpath.Path, r Record) (Record, error) {
 		return Record{}, err
 	case !found:
 		return Record{}, fmt.Errorf("claim %s: its record came and went; will be tried again", path)
+	case owner.State == Retained && owner.sameClaim(r):
+		r.State, r.Adopted = Active, true
+		return r, l.replace(path, r)
 	case owner.sameVolume(r):
 		return owner, nil
 	case owner.State == Creating && owner.sameClaim(r):
-		return r, l.replace(path, r)
-	case owner.State == Retained && owner.sameClaim(r):
-		r.State, r.Adopted = Active, true
+		r.Adopted = owner.Adopted
 		return r, l.replace(path, r)
 	}
 	return Record{}, taken(path, owner, r)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"claimdir/provisioner/volpath"
@@ -17,7 +18,8 @@ const Layout = 1
 type State string
 
 const (
-	// Creating: the path is claimed, its directory may or may not exist yet.
+	// Creating: the path is claimed, its directory may or may not exist yet, and
+	// nobody has looked for volumes above and below since.
 	// No PersistentVolume was ever made for it.
 	Creating State = "creating"
 	// Active: the directory is a volume's, whose PersistentVolume exists or is
@@ -108,6 +110,9 @@ func (e *TakenError) Error() string {
 	}
 	if e.Owner.Path == e.Path.String() {
 		return fmt.Sprintf("path %q belongs to the %s (%s)", e.Path, owner, e.Owner.State)
+	}
+	if e.ForeignNamespace && strings.HasPrefix(e.Owner.Path, e.Path.String()+"/") { // what follows may be the claim's name
+		return fmt.Sprintf("path %q would lie above the %s (%s)", e.Path, owner, e.Owner.State)
 	}
 	return fmt.Sprintf("path %q and path %q of the %s (%s) would lie one inside the other", e.Path, e.Owner.Path, owner, e.Owner.State)
 }

@@ -3,6 +3,7 @@ package share
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 
@@ -62,8 +63,11 @@ func finish(parent *os.Root, name string, a Attributes) error {
 		return err
 	}
 	defer dir.Close()
-	if names, _ := dir.Readdirnames(1); len(names) > 0 {
+	switch _, err := dir.Readdirnames(1); {
+	case err == nil:
 		return fmt.Errorf("%w and is not empty", fs.ErrExist)
+	case !errors.Is(err, io.EOF): // not known to be empty
+		return fmt.Errorf("look into it: %w", err)
 	}
 	return setAttributes(dir, a)
 }

@@ -100,7 +100,11 @@ func (s *Share) ReadMeta(name string) ([]byte, error) {
 // server, also in NFSv3, where O_EXCL was not always.
 func (s *Share) CreateMeta(name string, data []byte) error {
 	return s.writeMeta(name, data, func(meta *os.Root, temp string) error {
-		return errors.Join(meta.Link(temp, name), meta.Remove(temp))
+		if err := meta.Link(temp, name); err != nil {
+			return err
+		}
+		_ = meta.Remove(temp) // the file is made; what stays is cleared later
+		return nil
 	})
 }
 
@@ -170,10 +174,9 @@ func (s *Share) writeMeta(name string, data []byte, place func(meta *os.Root, te
 	err = writeSynced(meta, temp, data)
 	if err == nil {
 		err = place(meta, temp)
-	} else {
-		_ = meta.Remove(temp) // the write's error is the one to report
 	}
 	if err != nil {
+		_ = meta.Remove(temp) // the first error is the one to report
 		return fmt.Errorf("write %s: %w", name, err)
 	}
 	return nil

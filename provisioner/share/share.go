@@ -140,7 +140,10 @@ func openChild(parent *os.Root, name string) (*os.Root, error) {
 	if !seen.IsDir() {
 		return nil, fmt.Errorf("open %s: %w", name, ErrNotDirectory)
 	}
-	child, err := parent.OpenRoot(name)
+	// With "/." after it, name is opened as a directory or not at all. Alone it
+	// would be opened as whatever it is by now, and a pipe opens when somebody
+	// writes to it: never.
+	child, err := parent.OpenRoot(name + "/.")
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", name, err)
 	}

@@ -1,0 +1,239 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	v1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/client-go/kubernetes/fake"
+	clienttesting "k8s.io/client-go/testing"
+	"k8s.io/client-go/tools/leaderelection"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/sig-storage-lib-external-provisioner/v10/controller"
+)
+
+func TestLeaseName(t *testing.T) {
+	seen := map[string]string{}
+	for _, name := range []string{
+		"a/b-c", "a-b/c", "A/b", "a/b", "nfs", "a/b_.c", "a..b", "x.y/" + strings.Repeat("z", 63),
+		strings.Repeat("d.", 126) + "d/" + strings.Repeat("n", 63),
+	} {
+		lease := LeaseName(name)
+		if problems := validation.IsDNS1123Subdomain(lease); len(problems) > 0 {
+			t.Errorf("%s: %s: %v", name, lease, problems)
+		}
+		if other, taken := seen[lease]; taken {
+			t.Errorf("%s and %s are both %s", name, other, lease)
+		}
+		seen[lease] = name
+	}
+	if name := LeaseName("example.com/NFS"); !strings.HasPrefix(name, "claimdir-example-com-nfs-") {
+		t.Error("unreadable:", name)
+	}
+}
+
+// elect makes w one of several replicas.
+func (w *world) elect(identity string) *world {
+	w.config.Lease = &Lease{
+		Namespace: "claimdir", Identity: identity,
+		Duration: 6 * time.Second, RenewDeadline: 3 * time.Second, RetryPeriod: 200 * time.Millisecond,
+	}
+	return w
+}
+
+// rival returns another replica on the same cluster.
+func (w *world) rival() *world {
+	r := newWorld(w.t)
+	r.main, r.events, r.lease = w.main, w.events, w.lease
+	r.config.Clients = w.config.Clients
+	return r.elect("rival")
+}
+
+func holder(lease *fake.Clientset) string {
+	object, err := lease.Tracker().Get(coordinationv1.SchemeGroupVersion.WithResource("leases"), "claimdir", LeaseName(provisionerName))
+	if err != nil {
+		return "no lease"
+	}
+	return ptr.Deref(object.(*coordinationv1.Lease).Spec.HolderIdentity, "")
+}
+
+func TestStandbyWaitsAndTakesOver(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, newClass("nfs"), newClaim("first", "nfs")).elect("one").start()
+	w.eventually("the first volume is saved", func() bool { return w.saved("pvc-first") != nil })
+	if leads, _ := w.metric("claimdir_leader"); leads != 1 {
+		t.Error("leader gauge of the leader:", leads)
+	}
+
+	standby := w.rival().start() // its caches are full when this returns
+	w.add(newClaim("second", "nfs"))
+	w.eventually("the second volume is saved", func() bool { return w.saved("pvc-second") != nil })
+	if n := standby.provisioner.provisions(""); n > 0 {
+		t.Errorf("the standby made %d volumes", n)
+	}
+	if leads, series := standby.metric("claimdir_leader"); leads != 0 || series != 1 {
+		t.Error("leader gauge of the standby:", leads)
+	}
+	if err := errors.Join(w.controller.Healthy(), standby.controller.Healthy()); err != nil {
+		t.Error(err)
+	}
+
+	if err := w.stop(); err != nil {
+		t.Fatal(err)
+	}
+	if leads, _ := w.metric("claimdir_leader"); leads != 0 {
+		t.Error("leader gauge of the stopped leader:", leads)
+	}
+	w.add(newClaim("third", "nfs"))
+	w.eventually("the standby has taken over", func() bool { return standby.provisioner.provisions("pvc-third") == 1 })
+	if got := holder(w.lease); got != "rival" {
+		t.Error("holder:", got)
+	}
+	if n := w.provisioner.provisions("pvc-third"); n > 0 {
+		t.Error("the stopped leader goes on")
+	}
+}
+
+func TestStopReleasesTheLease(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t).elect("one").start()
+	w.eventually("leads", func() bool { return holder(w.lease) == "one" })
+	if err := w.stop(); err != nil {
+		t.Error(err)
+	}
+	if got := holder(w.lease); got != "" {
+		t.Errorf("holder after the stop: %q", got)
+	}
+}
+
+func TestStopBeforeTheLeaseIsWon(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t).elect("one").start()
+	w.eventually("leads", func() bool { return holder(w.lease) == "one" })
+	standby := w.rival().start()
+	if err := standby.stop(); err != nil {
+		t.Error(err)
+	}
+	if got := holder(w.lease); got != "one" {
+		t.Errorf("holder: %q", got)
+	}
+}
+
+func TestLostLease(t *testing.T) {
+	t.Parallel()
+	lost := func(w *world) {
+		lease := &coordinationv1.Lease{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "claimdir", Name: LeaseName(provisionerName)},
+			Spec: coordinationv1.LeaseSpec{
+				HolderIdentity: ptr.To("rival"), LeaseDurationSeconds: ptr.To(int32(60)),
+				AcquireTime: ptr.To(metav1.NowMicro()), RenewTime: ptr.To(metav1.NowMicro()),
+			},
+		}
+		w.lease.PrependReactor("update", "leases", func(clienttesting.Action) (bool, runtime.Object, error) {
+			return true, nil, apierrors.NewConflict(coordinationv1.Resource("leases"), lease.Name, errors.New("changed"))
+		})
+		w.lease.PrependReactor("get", "leases", func(clienttesting.Action) (bool, runtime.Object, error) { return true, lease, nil })
+	}
+	start := func(t *testing.T) (w *world, release func()) {
+		w = newWorld(t, newClass("nfs")).elect("one")
+		stuck := make(chan struct{})
+		release = func() { close(stuck) }
+		w.provisioner.onProvision = func(context.Context, controller.ProvisionOptions) error { <-stuck; return nil }
+		w.config.Workers = 1
+		w.start()
+		w.add(newClaim("stuck", "nfs"), newClaim("next", "nfs"))
+		w.eventually("a call is stuck", func() bool { return w.provisioner.provisions("") == 1 })
+		return w, release
+	}
+	t.Run("while leading", func(t *testing.T) {
+		t.Parallel()
+		w, release := start(t)
+		lost(w)
+		if err := w.wait(); !errors.Is(err, ErrLeaseLost) {
+			t.Error(err)
+		}
+		w.add(newClaim("late", "nfs"))
+		release()
+		w.throughout(500*time.Millisecond, "no operation begins", func() bool { return w.provisioner.provisions("") == 1 })
+	})
+	t.Run("while draining", func(t *testing.T) {
+		t.Parallel()
+		w, release := start(t)
+		defer release()
+		w.cancel()
+		lost(w)
+		if err := w.wait(); !errors.Is(err, ErrLeaseLost) || !strings.Contains(err.Error(), "provision pvc-") {
+			t.Error(err)
+		}
+	})
+}
+
+// The API server does not answer any more. Whoever leads must know that it
+// does not before another replica may.
+func TestLeaseIsLostBeforeItRunsOut(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t).elect("one")
+	var silent atomic.Bool
+	w.config.Clients.Lease = newLeaseServer(t, func(r *http.Request) {
+		if silent.Load() {
+			<-r.Context().Done()
+		}
+	})
+	w.start()
+	w.eventually("leads", func() bool { leads, _ := w.metric("claimdir_leader"); return leads == 1 })
+	silent.Store(true)
+	began := time.Now()
+	if err := w.wait(); !errors.Is(err, ErrLeaseLost) {
+		t.Error(err)
+	}
+	if took := time.Since(began); took >= w.config.Lease.Duration {
+		t.Errorf("the lease lasts %v, giving up took %v", w.config.Lease.Duration, took)
+	}
+}
+
+func TestHealthy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		lease := fake.NewSimpleClientset()
+		stuck, unstick := context.WithCancel(t.Context())
+		defer unstick()
+		lease.PrependReactor("update", "leases", func(clienttesting.Action) (bool, runtime.Object, error) {
+			<-stuck.Done()
+			return true, nil, fmt.Errorf("late")
+		})
+		c := &Controller{
+			config:   Config{Name: provisionerName, Lease: &Lease{Namespace: v1.NamespaceDefault, Identity: "one"}, Clients: Clients{Lease: lease}},
+			watchdog: leaderelection.NewLeaderHealthzAdaptor(watchdogGrace),
+		}
+		if err := c.Healthy(); err != nil {
+			t.Error("before the election:", err)
+		}
+		elector, err := c.newElector(func() {})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan struct{})
+		go func() { defer close(ended); elector.Run(t.Context()) }()
+		time.Sleep(30 * time.Second) // of the bubble: 15 s of lease and most of the grace
+		if err := c.Healthy(); err != nil {
+			t.Error("within the grace:", err)
+		}
+		time.Sleep(10 * time.Second)
+		if c.Healthy() == nil {
+			t.Error("healthy although the lease ran out long ago")
+		}
+		unstick()
+		<-ended
+	})
+}

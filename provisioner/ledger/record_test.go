@@ -1,0 +1,127 @@
+package ledger
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"claimdir/provisioner/share"
+)
+
+// A record that is not understood stops every act on its path and stays as it
+// is: it may be all that says whose the data is.
+func TestRecordThatIsNotUnderstood(t *testing.T) {
+	const good = `{"layout":1,"state":"active","path":"team/data","pv":"pvc-1","claim":{"namespace":"ns","name":"data","uid":"u"},"cluster":"c1"}`
+	for name, tt := range map[string]struct {
+		text    string
+		damaged bool
+		says    string
+	}{
+		"empty":                 {"", true, "damaged record of team/data"},
+		"cut off":               {good[:60], true, "damaged"},
+		"followed by more":      {good + good, true, "damaged"},
+		"no JSON":               {"hello", true, "damaged"},
+		"null":                  {"null", true, "damaged"},
+		"another path":          {strings.Replace(good, "team/data", "team/other", 1), true, `"team/other"`},
+		"no volume":             {strings.Replace(good, "pvc-1", "", 1), true, `volume ""`},
+		"an unknown state":      {strings.Replace(good, "active", "molten", 1), true, `unknown state "molten"`},
+		"no layout":             {strings.Replace(good, `"layout":1,`, "", 1), true, "layout 0"},
+		"a newer layout":        {strings.Replace(good, `"layout":1`, `"layout":2`, 1), false, "run a newer one"},
+		"a field of wrong type": {strings.Replace(good, `"pvc-1"`, `["pvc-1"]`, 1), true, "damaged"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l, dir := open(t)
+			p := pathOf(t, "team/data")
+			must(t, os.WriteFile(dir+"/.claimdir/"+file(p), []byte(tt.text), 0o600))
+			r := of("ns/data", "pvc-1")
+			_, found, lookup := l.Lookup(p)
+			_, claim := l.Claim(p, r)
+			_, inside := l.Claim(pathOf(t, "team/data/inside"), r)
+			for act, err := range map[string]error{"lookup": lookup, "claim": claim, "claim inside": inside} {
+				if err == nil || errors.Is(err, ErrDamaged) != tt.damaged || !strings.Contains(err.Error(), tt.says) {
+					t.Errorf("%s: %v, want damaged %v and %q", act, err, tt.damaged, tt.says)
+				}
+			}
+			if found {
+				t.Error("found what is not understood")
+			}
+			if got := content(t, dir, p); got != tt.text {
+				t.Errorf("the record was touched: %s", got)
+			}
+		})
+	}
+}
+
+func TestAdoptionStopsAtARecordThatIsNotUnderstood(t *testing.T) {
+	l, dir := open(t)
+	must(t, os.WriteFile(dir+"/.claimdir/volumes/some.json", []byte("{"), 0o600))
+	if err := l.CheckBelow(pathOf(t, "team"), of("ns/data", "pvc-1")); !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), "some.json") {
+		t.Error(err)
+	}
+}
+
+// The golden file is what people read and what a recovery starts from: change
+// it only together with Layout.
+func TestRecordAsText(t *testing.T) {
+	golden, err := os.ReadFile("testdata/record.json")
+	must(t, err)
+	uid, gid := uint32(1000), uint32(0)
+	released := time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
+	archive := volpathArchive(t)
+	r := Record{
+		Layout: 1, State: Archived, Path: archive, PV: "pvc-1", Claim: Claim{"ns", "data", "u-1"}, Cluster: "c-1", Class: "nfs",
+		Policy: "archive", Adopted: true, Size: "1Gi", AccessModes: []string{"ReadWriteMany"}, MountOptions: []string{"nfsvers=4.2"},
+		Mode: "02770", UID: &uid, GID: &gid, Origin: "team/data", Created: released.Add(-time.Hour), Released: &released,
+	}
+	data, err := encode(r)
+	must(t, err)
+	if string(data) != string(golden) {
+		t.Errorf("written:\n%s\nwant:\n%s", data, golden)
+	}
+	var back Record
+	must(t, json.Unmarshal(golden, &back))
+	if !reflect.DeepEqual(back, r) {
+		t.Errorf("read %+v, want %+v", back, r)
+	}
+}
+
+func TestIdentityIsKept(t *testing.T) {
+	dir := t.TempDir()
+	first, err := reopen(t, dir).Identity()
+	must(t, err)
+	s, err := share.Open(dir)
+	must(t, err)
+	l, err := Open(s, "another id")
+	must(t, err)
+	again, err := l.Identity()
+	if err != nil || again != first || first.ID == "" || first.Layout != Layout || first.Created.IsZero() {
+		t.Errorf("%+v, then %+v, %v", first, again, err)
+	}
+}
+
+func TestShareThatIsNotUnderstoodIsRefused(t *testing.T) {
+	for name, tt := range map[string]struct{ text, says string }{
+		"a newer layout": {`{"layout":2,"id":"x"}`, "layout 2 and this claimdir knows 1: run a newer one"},
+		"no JSON":        {"{", "damaged"},
+		"nothing in it":  {"{}", "layout 0"},
+		"no id":          {`{"layout":1}`, `id ""`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, dir := open(t)
+			name := dir + "/.claimdir/share.json"
+			must(t, os.WriteFile(name, []byte(tt.text), 0o600))
+			s, err := share.Open(dir)
+			must(t, err)
+			if _, err := Open(s, "id"); err == nil || !strings.Contains(err.Error(), tt.says) {
+				t.Errorf("%v, want %q", err, tt.says)
+			}
+			if data, err := os.ReadFile(name); err != nil || string(data) != tt.text {
+				t.Errorf("touched: %q, %v", data, err)
+			}
+		})
+	}
+}

@@ -1,0 +1,153 @@
+package provisioner
+
+import (
+	"strings"
+	"testing"
+
+	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"claimdir/provisioner/class"
+	"claimdir/provisioner/share"
+	"claimdir/provisioner/volpath"
+)
+
+func exports() []string { return []string{"/", "/a", "/a/b"} }
+
+func pathOf(t *testing.T, s string) volpath.Path {
+	t.Helper()
+	p, err := volpath.Parse(s)
+	must(t, err)
+	return p
+}
+
+// roundTrip makes a PersistentVolume of p and reads it.
+func roundTrip(t *testing.T, export string, p volpath.Path, policy class.Policy) {
+	t.Helper()
+	source := share.Source{Server: "[2001:db8::1]", Path: export}
+	pv, err := newPV(source, p, options("ns/data", "pvc-1", nil), class.Class{OnDelete: policy})
+	if err != nil {
+		refused(t, err, ReasonPath, true, "exported path of", "allowed are 4095")
+		if len(export)+1+len(p.String()) <= 4095 {
+			t.Errorf("%s on %s: %v", p, export, err)
+		}
+		return
+	}
+	if !strings.HasPrefix(pv.Spec.NFS.Path, "/") || strings.Contains(pv.Spec.NFS.Path, "//") {
+		t.Errorf("exported path %q", pv.Spec.NFS.Path)
+	}
+	got, err := readPV(source, pv)
+	if err != nil || got != (volume{p, policy}) {
+		t.Errorf("%s on %s: read %+v, %v", p, export, got, err)
+	}
+}
+
+func TestReadPVIsTheInverseOfNewPV(t *testing.T) {
+	for _, path := range []string{"data", "team/data", "a", "a/b", "a/b/c", "export", "éé/数据", "a b/c\\d", "..a", "...", "a/.claimdir", strings.Repeat("e/", 2046) + "e"} {
+		for _, export := range exports() {
+			for _, policy := range []class.Policy{class.Delete, class.Archive, class.Retain} {
+				roundTrip(t, export, pathOf(t, path), policy)
+			}
+		}
+	}
+}
+
+func FuzzReadPVIsTheInverseOfNewPV(f *testing.F) {
+	for _, seed := range []string{"data", "a/b", "a/bc", "..", "a/../b", "a//b", ".claimdir/x", "%2F", "é", "a/b/a/b"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		p, err := volpath.Parse(s)
+		if err != nil {
+			return
+		}
+		for _, export := range exports() {
+			roundTrip(t, export, p, class.Archive)
+		}
+	})
+}
+
+func TestNewPVCarriesTheClaimAndTheClass(t *testing.T) {
+	o := options("ns/data", "pvc-1", nil)
+	filesystem, retain := v1.PersistentVolumeFilesystem, v1.PersistentVolumeReclaimRetain
+	o.PVC.Spec.VolumeMode, o.StorageClass.MountOptions = &filesystem, []string{"nfsvers=4.2", "hard"}
+	source := share.Source{Server: "server", Path: "/export"}
+	pv, err := newPV(source, pathOf(t, "team/data"), o, class.Class{OnDelete: class.Retain})
+	must(t, err)
+	size := pv.Spec.Capacity[v1.ResourceStorage]
+	if pv.Name != "pvc-1" || pv.Spec.NFS.Server != "server" || pv.Spec.NFS.Path != "/export/team/data" || pv.Spec.NFS.ReadOnly ||
+		size.String() != "1Gi" || len(pv.Spec.AccessModes) != 1 || pv.Spec.VolumeMode != &filesystem || len(pv.Spec.MountOptions) != 2 ||
+		pv.Annotations["claimdir/path"] != "team/data" || pv.Annotations["claimdir/on-delete"] != "retain" {
+		t.Errorf("%+v", pv)
+	}
+	if pv.Spec.PersistentVolumeReclaimPolicy != v1.PersistentVolumeReclaimDelete {
+		t.Errorf("a class that says nothing gives reclaim policy %s", pv.Spec.PersistentVolumeReclaimPolicy)
+	}
+	o.StorageClass.ReclaimPolicy = &retain
+	if pv, err = newPV(source, pathOf(t, "team/data"), o, class.Class{}); err != nil || pv.Spec.PersistentVolumeReclaimPolicy != retain {
+		t.Errorf("reclaim policy of the class: %+v, %v", pv, err)
+	}
+}
+
+// A PersistentVolume that claimdir cannot have made is refused, by a text that
+// names what is wrong, and nothing on the share is touched.
+func TestReleaseRefusesVolumesThatAreNotOurs(t *testing.T) {
+	nfs := func(server, path string) func(*v1.PersistentVolume) {
+		return func(pv *v1.PersistentVolume) { pv.Spec.NFS = &v1.NFSVolumeSource{Server: server, Path: path} }
+	}
+	path := func(path string) func(*v1.PersistentVolume) { return nfs("nfs.example.com", path) }
+	annotated := func(key, value string) func(*v1.PersistentVolume) {
+		return func(pv *v1.PersistentVolume) { pv.Annotations[key] = value }
+	}
+	for name, tt := range map[string]struct {
+		change func(*v1.PersistentVolume)
+		says   string
+	}{
+		"no nfs volume":                {func(pv *v1.PersistentVolume) { pv.Spec.NFS = nil }, "spec.nfs is missing"},
+		"another server":               {nfs("other.example.com", "/export/team/data"), `"other.example.com": this claimdir serves "nfs.example.com"`},
+		"a server in capitals":         {nfs("NFS.example.com", "/export/team/data"), "spec.nfs.server"},
+		"another export":               {path("/backup/team/data"), `not below the export "/export"`},
+		"an export with a longer name": {path("/exports/team/data"), "not below the export"},
+		"the export itself":            {path("/export"), "not below the export"},
+		"the export itself, slash":     {path("/export/"), "empty"},
+		"a way out":                    {path("/export/../etc"), `element ".."`},
+		"a way out and in":             {path("/export/other/../team/data"), `element ".."`},
+		"a dot":                        {path("/export/./team/data"), `element "."`},
+		"two slashes":                  {path("/export//team/data"), "absolute"},
+		"a slash at the end":           {path("/export/team/data/"), "empty element"},
+		"the records":                  {path("/export/.claimdir/volumes"), "reserved name"},
+		"an archive":                   {path("/export/archived-ns-data-pvc-1"), "reserved name"},
+		"another one's directory":      {path("/export/team/other"), `annotation claimdir/path is "team/data", but spec.nfs.path says "team/other"`},
+		"the directory above":          {path("/export/team"), "annotation claimdir/path"},
+		"another path annotated":       {annotated("claimdir/path", "team/other"), `"team/other"`},
+		"no annotations":               {func(pv *v1.PersistentVolume) { pv.Annotations = nil }, "annotation claimdir/path is missing: claimdir did not make this volume"},
+		"no path annotated":            {func(pv *v1.PersistentVolume) { delete(pv.Annotations, "claimdir/path") }, "Remove the directory and the PersistentVolume by hand"},
+		"no policy annotated":          {func(pv *v1.PersistentVolume) { delete(pv.Annotations, "claimdir/on-delete") }, "annotation claimdir/on-delete"},
+		"an unknown policy":            {annotated("claimdir/on-delete", "shred"), `"shred" is not allowed; allowed are "delete", "archive" and "retain"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			pv := w.provision(t, options("ns/data", "pvc-1", at("team/data", "onDelete", "delete")))
+			w.provision(t, options("ns/other", "pvc-2", at("team/other")))
+			w.tree(t, "team/data/file", "team/other/file")
+			before := w.snapshot(t)
+			tt.change(pv)
+			refused(t, w.Delete(t.Context(), pv), ReasonVolume, true, tt.says, "nothing was touched")
+			w.untouched(t, before)
+		})
+	}
+}
+
+func TestReadPVUnderstandsWhatAnOperatorTyped(t *testing.T) {
+	w := newWorld(t)
+	pv := w.provision(t, options("ns/data", "pvc-1", nil))
+	pv.Annotations["claimdir/on-delete"] = "Retain"
+	if got, err := readPV(w.source, pv); err != nil || got.Policy != class.Retain {
+		t.Errorf("%+v, %v", got, err)
+	}
+	pv.ObjectMeta = metav1.ObjectMeta{Name: pv.Name, Annotations: pv.Annotations}
+	pv.Annotations["somebody.else/key"] = "x"
+	if _, err := readPV(w.source, pv); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,185 @@
+package share
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"strings"
+	"testing"
+
+	"claimdir/provisioner/volpath"
+)
+
+func removeCases() map[string]func(*testing.T, site) {
+	return map[string]func(*testing.T, site){
+		"remove takes hostile trees and nothing else":  removeHostile,
+		"remove takes unreadable trees or says so":     removeUnreadable,
+		"remove of an absent path is no error":         removeAbsent,
+		"remove empty leaves a directory with content": removeEmpty,
+	}
+}
+
+func removeHostile(t *testing.T, s site) {
+	tree(t, s.outside, "secret/file")
+	tree(t, s.dir, "team/other/file", "team/data2/file", ".claimdir/volumes/x.json",
+		"team/data/plain/file", "team/data/new\nline/sp ace", "team/data/\xff\xfe/\x80", "team/data/-rf", "team/data/*",
+		"team/data/"+strings.Repeat("d/", 500), "team/data/"+strings.Repeat("n", 255))
+	for name, target := range map[string]string{
+		"out": s.outside, "outfile": s.outside + "/secret/file", "rel": "../../../outside", "in": "../other", "up": "..",
+		"self": "self", "gone": "nowhere", "plain/out": s.outside + "/secret", "records": "../../.claimdir",
+	} {
+		must(t, os.Symlink(target, s.dir+"/team/data/"+name))
+	}
+	must(t, os.Link(s.outside+"/secret/file", s.dir+"/team/data/hardlink"))
+	outside, other, near, records := snapshot(t, s.outside), snapshot(t, s.dir+"/team/other"), snapshot(t, s.dir+"/team/data2"), snapshot(t, s.dir+"/.claimdir")
+	must(t, s.share.Remove(pathOf(t, "team/data")))
+	absent(t, s.dir+"/team/data")
+	untouched(t, s.outside, outside)
+	untouched(t, s.dir+"/team/other", other)
+	untouched(t, s.dir+"/team/data2", near)
+	untouched(t, s.dir+"/.claimdir", records)
+}
+
+// Only root may remove what is in a directory that may not be read; anybody
+// else must hear of it, and a repeat must be able to finish.
+func removeUnreadable(t *testing.T, s site) {
+	tree(t, s.dir, "data/closed/deep/file", "data/open/file", "data/frozen/file")
+	must(t, os.Chmod(s.dir+"/data/frozen", 0o500))
+	must(t, os.Chmod(s.dir+"/data/closed/deep", 0))
+	must(t, os.Chmod(s.dir+"/data/closed", 0))
+	p := pathOf(t, "data")
+	err := s.share.Remove(p)
+	if os.Geteuid() != 0 {
+		mustBe(t, err, fs.ErrPermission)
+		absent(t, s.dir+"/data/open")
+		must(t, os.Chmod(s.dir+"/data/frozen", 0o700))
+		must(t, os.Chmod(s.dir+"/data/closed", 0o700))
+		must(t, os.Chmod(s.dir+"/data/closed/deep", 0o700))
+		err = s.share.Remove(p)
+	}
+	must(t, err)
+	absent(t, s.dir+"/data")
+}
+
+func removeAbsent(t *testing.T, s site) {
+	tree(t, s.dir, "team/keep/file")
+	before := snapshot(t, s.dir)
+	for _, name := range []string{"nothing", "team/nothing", "team/no/thing", "no/such/thing"} {
+		p := pathOf(t, name)
+		if err := errors.Join(s.share.Remove(p), s.share.RemoveEmpty(p)); err != nil {
+			t.Error(name, err)
+		}
+		if found, err := s.share.Exists(p); found || err != nil {
+			t.Error(name, found, err)
+		}
+	}
+	untouched(t, s.dir, before)
+}
+
+func removeEmpty(t *testing.T, s site) {
+	tree(t, s.dir, "team/empty/", "team/full/file")
+	before := snapshot(t, s.dir+"/team/full")
+	must(t, s.share.RemoveEmpty(pathOf(t, "team/empty")))
+	absent(t, s.dir+"/team/empty")
+	mustBe(t, s.share.RemoveEmpty(pathOf(t, "team/full")), "remove empty team/full")
+	untouched(t, s.dir+"/team/full", before)
+}
+
+func renameCases() map[string]func(*testing.T, site) {
+	return map[string]func(*testing.T, site){
+		"rename moves the directory with all in it": renameMoves,
+		"rename replaces nothing":                   renameReplacesNothing,
+		"rename of an absent directory says so":     renameAbsent,
+	}
+}
+
+func renameMoves(t *testing.T, s site) {
+	tree(t, s.dir, "team/data/a/file")
+	before := snapshot(t, s.dir+"/team/data/a")
+	to := volpath.Archive("team", "data", "pvc-1", 1)
+	must(t, s.share.Rename(pathOf(t, "team/data"), to))
+	absent(t, s.dir+"/team/data")
+	untouched(t, s.dir+"/"+to.String()+"/a", before)
+}
+
+func renameReplacesNothing(t *testing.T, s site) {
+	tree(t, s.dir, "from/file", "empty/", "full/file2", "file", "team/empty/")
+	before := snapshot(t, s.dir)
+	for _, to := range []string{"empty", "full", "file", "team/empty", "from"} {
+		mustBe(t, s.share.Rename(pathOf(t, "from"), pathOf(t, to)), fs.ErrExist)
+	}
+	untouched(t, s.dir, before)
+}
+
+func renameAbsent(t *testing.T, s site) {
+	tree(t, s.dir, "team/")
+	for _, from := range []string{"nothing", "team/nothing", "no/thing"} {
+		mustBe(t, s.share.Rename(pathOf(t, from), pathOf(t, "to")), fs.ErrNotExist)
+	}
+}
+
+func goneCases() map[string]func(*testing.T, site) {
+	return map[string]func(*testing.T, site){
+		"a share that is gone is not a volume that is absent":       shareGone,
+		"records that are gone are not a record that is absent":     recordsGone,
+		"a share that is a file now is not a volume that is absent": shareIsFile,
+	}
+}
+
+func allCalls(t *testing.T, s site) map[string]error {
+	t.Helper()
+	p := pathOf(t, "team/data")
+	_, exists := s.share.Exists(p)
+	_, create := s.share.Create(p, Attributes{Mode: 0o777})
+	calls := metaCalls(s)
+	calls["exists"], calls["create"] = exists, create
+	calls["remove"], calls["remove empty"] = s.share.Remove(p), s.share.RemoveEmpty(p)
+	calls["rename"], calls["make meta"] = s.share.Rename(p, pathOf(t, "to")), s.share.MakeMeta("volumes")
+	return calls
+}
+
+func metaCalls(s site) map[string]error {
+	_, read := s.share.ReadMeta("volumes/x.json")
+	_, list := s.share.ListMeta("volumes")
+	return map[string]error{
+		"read meta": read, "list meta": list, "create meta": s.share.CreateMeta("volumes/x.json", nil),
+		"replace meta": s.share.ReplaceMeta("volumes/x.json", nil), "remove meta": s.share.RemoveMeta("volumes/x.json"),
+	}
+}
+
+func noneSaysAbsent(t *testing.T, calls map[string]error) {
+	t.Helper()
+	for name, err := range calls {
+		if err == nil || errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s: %v", name, err)
+		} else if !strings.Contains(err.Error(), "reach the share") {
+			t.Errorf("%s: %q does not speak of the share", name, err)
+		}
+	}
+}
+
+func shareGone(t *testing.T, s site) {
+	must(t, os.Rename(s.dir, s.dir+".unmounted"))
+	noneSaysAbsent(t, allCalls(t, s))
+	absent(t, s.dir)
+	_, err := Open(s.dir)
+	mustBe(t, err, "open share")
+}
+
+func shareIsFile(t *testing.T, s site) {
+	must(t, os.Remove(s.dir))
+	must(t, os.WriteFile(s.dir, nil, 0o644))
+	noneSaysAbsent(t, allCalls(t, s))
+	_, err := Open(s.dir)
+	mustBe(t, err, ErrNotDirectory)
+}
+
+func recordsGone(t *testing.T, s site) {
+	noneSaysAbsent(t, metaCalls(s))
+	must(t, os.Symlink(s.outside, s.dir+"/.claimdir"))
+	noneSaysAbsent(t, metaCalls(s))
+	mustBe(t, s.share.MakeMeta("volumes"), ErrNotDirectory)
+	if left := snapshot(t, s.outside); strings.Count(left, "\n") != 1 {
+		t.Errorf("written through a link: %s", left)
+	}
+}

@@ -1,0 +1,157 @@
+package share
+
+import (
+	"crypto/rand"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"claimdir/provisioner/volpath"
+)
+
+// TestShare runs the suite on a temporary directory, or below the one that
+// CLAIMDIR_TEST_SHARE_DIR names: a mounted export, or a FUSE file system.
+func TestShare(t *testing.T) {
+	runSuite(t, func(t *testing.T) string {
+		t.Helper()
+		base := os.Getenv("CLAIMDIR_TEST_SHARE_DIR")
+		if base == "" {
+			return t.TempDir()
+		}
+		dir := base + "/" + rand.Text()
+		must(t, os.Mkdir(dir, 0o755))
+		t.Cleanup(func() { must(t, os.RemoveAll(dir)) })
+		return dir
+	})
+}
+
+// runSuite is what every directory that is used as a share must pass. newDir
+// returns a new empty directory.
+func runSuite(t *testing.T, newDir func(*testing.T) string) {
+	cases := map[string]func(*testing.T, site){}
+	for _, part := range []map[string]func(*testing.T, site){createCases(), linkCases(), removeCases(), renameCases(), metaCases(), goneCases()} {
+		maps.Copy(cases, part)
+	}
+	for name, test := range cases {
+		t.Run(name, func(t *testing.T) { test(t, newSite(t, newDir(t))) })
+	}
+}
+
+// site is a share and a directory outside of it.
+type site struct {
+	share   *Share
+	dir     string // of the share
+	outside string
+}
+
+func newSite(t *testing.T, dir string) site {
+	t.Helper()
+	s := site{dir: dir + "/share", outside: dir + "/outside"}
+	must(t, os.Mkdir(s.dir, 0o755))
+	must(t, os.Mkdir(s.outside, 0o755))
+	var err error
+	s.share, err = Open(s.dir)
+	must(t, err)
+	return s
+}
+
+// tree makes directories (names that end in "/") and files below dir.
+func tree(t *testing.T, dir string, names ...string) {
+	t.Helper()
+	for _, name := range names {
+		full := dir + "/" + name
+		if strings.HasSuffix(name, "/") {
+			must(t, os.MkdirAll(full, 0o755))
+			continue
+		}
+		must(t, os.MkdirAll(filepath.Dir(full), 0o755))
+		must(t, os.WriteFile(full, []byte("content of "+name), 0o640))
+	}
+}
+
+// snapshot lists everything below dir with all that a stranger could change.
+func snapshot(t *testing.T, dir string) string {
+	t.Helper()
+	var b strings.Builder
+	must(t, filepath.WalkDir(dir, func(name string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := entry.Info()
+		if err != nil {
+			return err
+		}
+		owner, _ := info.Sys().(*syscall.Stat_t)
+		fmt.Fprintf(&b, "%q %v %d:%d %v", strings.TrimPrefix(name, dir), info.Mode(), owner.Uid, owner.Gid, info.ModTime().UnixNano())
+		switch info.Mode().Type() {
+		case 0:
+			data, err := os.ReadFile(name)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(&b, " %q", data)
+		case fs.ModeSymlink:
+			target, err := os.Readlink(name)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(&b, " -> %q", target)
+		}
+		b.WriteByte('\n')
+		return nil
+	}))
+	return b.String()
+}
+
+// untouched fails the test if anything below dir differs from before.
+func untouched(t *testing.T, dir, before string) {
+	t.Helper()
+	if after := snapshot(t, dir); after != before {
+		t.Errorf("touched:\nbefore\n%safter\n%s", before, after)
+	}
+}
+
+func pathOf(t *testing.T, s string) volpath.Path {
+	t.Helper()
+	p, err := volpath.Parse(s)
+	must(t, err)
+	return p
+}
+
+// modeOf is the mode as chmod(1) writes it, and fails if name is no directory.
+func modeOf(t *testing.T, name string) uint32 {
+	t.Helper()
+	var stat syscall.Stat_t
+	must(t, syscall.Lstat(name, &stat))
+	if stat.Mode&syscall.S_IFMT != syscall.S_IFDIR {
+		t.Fatalf("%s is no directory", name)
+	}
+	return stat.Mode & 0o7777
+}
+
+func absent(t *testing.T, name string) {
+	t.Helper()
+	if _, err := os.Lstat(name); !os.IsNotExist(err) {
+		t.Errorf("%s is there (%v)", name, err)
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// mustBe fails the test if err says nothing of want, an error or a word.
+func mustBe(t *testing.T, err error, want any) {
+	t.Helper()
+	if !matches(err, want) {
+		t.Errorf("error %v, want %v", err, want)
+	}
+}
