@@ -17,9 +17,7 @@ import (
 )
 
 // testRBAC compares what the cases before it asked the API server for, as its
-// audit log tells, with what the manifests grant. Both must be the same; a
-// verb that is granted for lists only, where the server cannot stream them, is
-// the one exception, and named here.
+// audit log tells, with what the manifests grant. Both must be the same.
 func testRBAC(t *testing.T, bed *testbed.Bed) {
 	used, granted := auditedVerbs(t, bed), grantedVerbs(t, bed)
 	for _, call := range slices.Sorted(maps.Keys(used)) {
@@ -28,11 +26,8 @@ func testRBAC(t *testing.T, bed *testbed.Bed) {
 		}
 	}
 	for _, call := range slices.Sorted(maps.Keys(granted)) {
-		if !used[call] && !strings.HasPrefix(call, "list ") {
+		if !used[call] {
 			t.Errorf("granted and never used: %s", call)
-		}
-		if watch := strings.Replace(call, "list ", "watch ", 1); strings.HasPrefix(call, "list ") && !granted[watch] {
-			t.Errorf("list without watch: %s", call)
 		}
 	}
 	t.Logf("used: %v", slices.Sorted(maps.Keys(used)))

@@ -1,0 +1,146 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	appsv1 "k8s.io/api/apps/v1"
+	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/yaml"
+
+	"claimdir/hack/testbed"
+)
+
+// testLists: before streaming lists were on everywhere, informers listed and
+// then watched; that takes the verb list.
+func testLists(t *testing.T, bed *testbed.Bed) {
+	w := newWorld(t, bed, "KUBE_FEATURE_WatchListClient=false")
+	w.class()
+	w.claim("data")
+	w.bound("data")
+}
+
+const refuseVolumes = `
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicy
+metadata: {name: NAME}
+spec:
+  matchConstraints:
+    resourceRules: [{apiGroups: [""], apiVersions: [v1], operations: [CREATE], resources: [persistentvolumes]}]
+  validations: [{expression: "object.spec.storageClassName != 'NAME'", message: "no volumes on Mondays"}]
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata: {name: NAME}
+spec: {policyName: NAME, validationActions: [Deny]}
+`
+
+func testRefusedByServer(t *testing.T, bed *testbed.Bed) {
+	w := newWorld(t, bed)
+	policy := strings.ReplaceAll(refuseVolumes, "NAME", w.name)
+	w.kubectl(policy, "apply", "-f", "-")
+	probe := fmt.Sprintf(`{apiVersion: v1, kind: PersistentVolume, metadata: {name: %[1]s}, spec: {storageClassName: %[1]s, accessModes: [ReadWriteMany], capacity: {storage: 1Mi}, nfs: {server: a, path: /b}}}`, w.name)
+	w.eventually("the policy is in force", func() error {
+		_, err := bed.KubectlInput(t.Context(), probe, "create", "--dry-run=server", "-f", "-")
+		if err == nil {
+			return fmt.Errorf("not yet")
+		}
+		return nil
+	})
+	w.class()
+	w.claim("data")
+	w.event(w.name, "data", `ProvisioningFailed: the API server refuses PersistentVolume pvc-.*no volumes on Mondays.*the directory is kept`)
+	w.eventually("it is counted", func() error {
+		metrics, err := w.process.Get(t.Context(), "/metrics")
+		if want := fmt.Sprintf(`claimdir_refusals_total{class=%q,operation="save",reason="save"}`, w.name); err == nil && !strings.Contains(metrics, want) {
+			err = fmt.Errorf("no %s", want)
+		}
+		return err
+	})
+	w.kubectl(policy, "delete", "-f", "-")
+	w.bound("data")
+	if entries := w.entries("."); len(entries) != 1 {
+		t.Errorf("the share holds %q", entries)
+	}
+}
+
+// testPodSecurity: with components/nonroot the pod passes the restricted
+// profile; without it only the uid is in the way.
+func testPodSecurity(t *testing.T, bed *testbed.Bed) {
+	w := newQuietWorld(t, bed)
+	w.kubectl("", "label", "namespace", w.name, "pod-security.kubernetes.io/enforce=restricted")
+	w.eventually("the default ServiceAccount is there", func() error {
+		_, err := bed.Admin.CoreV1().ServiceAccounts(w.name).Get(t.Context(), "default", metav1.GetOptions{})
+		return err
+	})
+	err := w.admit("resources: [../example]\n")
+	if err == nil {
+		t.Fatal("the base passes the restricted profile as uid 0")
+	}
+	_, violations, _ := strings.Cut(err.Error(), `violates PodSecurity "restricted:latest": `)
+	for _, violation := range regexp.MustCompile(`\w+ ?!?= ?\w+`).FindAllString(violations, -1) {
+		if violation != "runAsNonRoot != true" && violation != "runAsUser=0" && violation != "runAsNonRoot=true" {
+			t.Errorf("the base violates the restricted profile by %q: %v", violation, err)
+		}
+	}
+	if !strings.Contains(violations, "runAsUser=0") {
+		t.Errorf("want the uid as the reason: %v", err)
+	}
+	if err := w.admit("resources: [../example]\ncomponents: [../../components/nonroot]\n"); err != nil {
+		t.Errorf("with components/nonroot: %v", err)
+	}
+
+	// The pod of the base is admitted to its own namespace, and its share is
+	// bound to the volume that the overlay fills in; no kubelet runs it here.
+	w.eventually("the pod is admitted", func() error {
+		pods, err := bed.Admin.CoreV1().Pods("claimdir").List(t.Context(), metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=claimdir"})
+		if err == nil && len(pods.Items) == 0 {
+			err = errors.New("no pod")
+		}
+		return err
+	})
+	w.eventually("the share is bound", func() error {
+		claim, err := bed.Admin.CoreV1().PersistentVolumeClaims("claimdir").Get(t.Context(), "claimdir-share", metav1.GetOptions{})
+		if err == nil && claim.Status.Phase != v1.ClaimBound {
+			err = fmt.Errorf("its claim is %s", claim.Status.Phase)
+		}
+		return err
+	})
+}
+
+// admit asks the API server whether the world's namespace would admit the pod
+// of an overlay.
+func (w *world) admit(kustomization string) error {
+	w.t.Helper()
+	overlay, err := os.MkdirTemp("../../manifests/overlays", "test-")
+	w.must(err)
+	defer os.RemoveAll(overlay)
+	w.must(os.WriteFile(filepath.Join(overlay, "kustomization.yaml"), []byte(kustomization), 0o600))
+	rendered, err := w.bed.Kubectl(w.t.Context(), "kustomize", overlay)
+	w.must(err)
+	for document := range strings.SplitSeq(rendered, "\n---\n") {
+		if !strings.Contains(document, "\nkind: Deployment\n") {
+			continue
+		}
+		var deployment appsv1.Deployment
+		w.must(yaml.UnmarshalStrict([]byte(document), &deployment))
+		pod := &v1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "claimdir"}, Spec: deployment.Spec.Template.Spec}
+		pod.Spec.ServiceAccountName = "default" // ours is in another namespace
+		_, err := w.bed.Admin.CoreV1().Pods(w.name).Create(w.t.Context(), pod, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		return err
+	}
+	w.t.Fatal("the overlay has no Deployment")
+	return nil
+}
+
+func (w *world) kubectl(stdin string, args ...string) {
+	w.t.Helper()
+	_, err := w.bed.KubectlInput(w.t.Context(), stdin, args...)
+	w.must(err)
+}
