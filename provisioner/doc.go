@@ -6,10 +6,11 @@
 //	1  class.Parse       StorageClass parameters → Class   unknown key, value or variable: refused, naming the allowed ones
 //	2  checkClaim        what an nfs volume cannot be: selector, Block, a data source
 //	3  Pattern.Expand    claim, PV name → volpath.Path      never empty, absolute, "..", reserved or too long
-//	4  takePath          → ledger.Record                    one owner a path; an existing directory only if the class adopts
-//	5  share.Create      → directory                        parents, then the leaf; mode, uid, gid on what we made
-//	6  ledger.Activate   the record says: complete
-//	7  newPV             → PersistentVolume                 share path and policy written on it
+//	4  newPV             → PersistentVolume                 share path and policy written on it; refused before anything is made
+//	5  takePath          → ledger.Record                    one owner a path; an existing directory only if the class adopts
+//	6  share.Create      → directory                        parents, then the leaf; mode, uid, gid on what we made
+//	   or adopt          the directory that was there       its mode and owner are left alone
+//	7  ledger.Activate   the record says: complete          after a look for volumes above and, in adopt, below
 //	   library           claimRef, finalizer, save, retried for ever → claim Bound
 //
 // A released volume goes (Delete):
@@ -25,8 +26,8 @@
 // server that got lost. What a repeat finds:
 //
 //	step               second run finds                          result
-//	4  takePath        the record of this PV                     goes on with it
-//	5  share.Create    the leaf, empty                           attributes set again, as in the first run
+//	5  takePath        the record of this PV                     goes on with it
+//	6  share.Create    the leaf, empty                           attributes set again, as in the first run
 //	                   the leaf, record Active                   left alone
 //	3  delete          no record, no directory                   let go
 //	                   half a tree                               goes on removing

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"strconv"
 	"sync"
 
@@ -143,7 +142,7 @@ func (p *Provisioner) makeDirectory(ctx context.Context, path volpath.Path, reco
 	if err == nil {
 		err = p.ledger.Activate(path, record)
 	}
-	if errors.Is(err, fs.ErrExist) && record.State == ledger.Creating { // somebody made it since takePath looked
+	if errors.Is(err, share.ErrOccupied) && record.State == ledger.Creating { // somebody made it since takePath looked
 		return storageError(errors.Join(errExists(path), p.ledger.Forget(path)))
 	}
 	if err != nil {

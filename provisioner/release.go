@@ -3,6 +3,7 @@ package provisioner
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/klog/v2"
@@ -67,11 +68,20 @@ func (p *Provisioner) ownRecord(ctx context.Context, pv *v1.PersistentVolume, pa
 		return record, false, storageError(err)
 	}
 	if present {
-		return record, false, refuse(ReasonRecord, "no record on the share says that directory %q is this volume's; nothing was touched. "+
-			"Remove the directory by hand if it is no longer needed; the PersistentVolume then goes by itself", path)
+		return record, false, p.unrecorded(pv, path)
 	}
 	logger.Info("Directory and record are already gone, the volume is let go")
 	return record, false, nil
+}
+
+// unrecorded refuses a directory that no record names. It may hold volumes that
+// were made since, so nobody is told to remove it before that is known.
+func (p *Provisioner) unrecorded(pv *v1.PersistentVolume, path volpath.Path) error {
+	if err := p.ledger.CheckBelow(path, ledger.Record{PV: pv.Name, Cluster: p.cluster}); err != nil {
+		return storageError(fmt.Errorf("no record on the share says that directory %q is this volume's; nothing was touched: %w", path, err))
+	}
+	return refuse(ReasonRecord, "no record on the share says that directory %q is this volume's; nothing was touched. "+
+		"Remove the directory by hand if it is no longer needed; the PersistentVolume then goes by itself", path)
 }
 
 func (p *Provisioner) remove(ctx context.Context, path volpath.Path) error {

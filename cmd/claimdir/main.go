@@ -24,6 +24,9 @@ const (
 )
 
 func main() {
+	// Parents are made with mode 0755; a kill between mkdir and chmod must not
+	// leave one that nobody may pass.
+	syscall.Umask(0o022)
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	context.AfterFunc(ctx, cancel) // a second signal ends the process at once
 	os.Exit(exitCode(run(ctx, os.Args[1:], os.LookupEnv, os.Stdout), os.Stderr))

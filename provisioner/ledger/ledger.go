@@ -177,7 +177,7 @@ func (l *Ledger) Activate(path volpath.Path, r Record) error {
 
 // Retain says that r's volume was released and its directory kept.
 func (l *Ledger) Retain(path volpath.Path, r Record) error {
-	r.State, r.Released = Retained, ptr(now())
+	r.State, r.Released = Retained, new(now())
 	return l.replace(path, r)
 }
 
@@ -187,7 +187,7 @@ func (l *Ledger) Retain(path volpath.Path, r Record) error {
 // another volume at that name is a *TakenError.
 func (l *Ledger) Archive(archive volpath.Path, r Record) error {
 	a := r
-	a.State, a.Origin, a.Path, a.Released = Archived, r.Path, archive.String(), ptr(now())
+	a.State, a.Origin, a.Path, a.Released = Archived, r.Path, archive.String(), new(now())
 	data, err := encode(a)
 	if err != nil {
 		return err
@@ -240,5 +240,3 @@ func taken(path volpath.Path, owner, asking Record) error {
 
 // now is in UTC and whole seconds: people read it.
 func now() time.Time { return time.Now().UTC().Truncate(time.Second) }
-
-func ptr[T any](v T) *T { return &v }

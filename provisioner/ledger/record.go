@@ -18,16 +18,16 @@ const Layout = 1
 type State string
 
 const (
-	// Creating: the path is claimed, its directory may or may not exist yet, and
+	// Creating means: the path is claimed, its directory may or may not exist yet, and
 	// nobody has looked for volumes above and below since.
 	// No PersistentVolume was ever made for it.
 	Creating State = "creating"
-	// Active: the directory is a volume's, whose PersistentVolume exists or is
+	// Active means: the directory is a volume's, whose PersistentVolume exists or is
 	// being saved.
 	Active State = "active"
-	// Retained: the volume was released and its directory kept in place.
+	// Retained means: the volume was released and its directory kept in place.
 	Retained State = "retained"
-	// Archived: the path is that of an archive.
+	// Archived means: the path is that of an archive.
 	Archived State = "archived"
 )
 

@@ -65,7 +65,7 @@ func finish(parent *os.Root, name string, a Attributes) error {
 	defer dir.Close()
 	switch _, err := dir.Readdirnames(1); {
 	case err == nil:
-		return fmt.Errorf("%w and is not empty", fs.ErrExist)
+		return ErrOccupied
 	case !errors.Is(err, io.EOF): // not known to be empty
 		return fmt.Errorf("look into it: %w", err)
 	}
@@ -76,26 +76,38 @@ func finish(parent *os.Root, name string, a Attributes) error {
 // name is touched. The mode comes first: once the directory belongs to another
 // uid, or its group is another one, an unprivileged process may no longer set
 // the mode or the setgid bit. It comes after mkdir because the umask applies
-// there.
+// there. A mode that is right already is left alone: in a repeat after a crash
+// the directory may belong to the other uid by then.
 func setAttributes(dir *os.File, a Attributes) error {
-	if err := dir.Chmod(fileMode(a.Mode)); err != nil {
-		return fmt.Errorf("set mode %04o: %w", a.Mode, err)
+	mode, err := modeBits(dir)
+	if err != nil {
+		return err
+	}
+	if mode != fileMode(a.Mode) {
+		if err := dir.Chmod(fileMode(a.Mode)); err != nil {
+			return fmt.Errorf("set mode %04o: %w", a.Mode, err)
+		}
 	}
 	if a.UID != nil || a.GID != nil {
 		if err := dir.Chown(id(a.UID), id(a.GID)); err != nil {
 			return fmt.Errorf("set owner %s:%s: %w", idText(a.UID), idText(a.GID), err)
 		}
 	}
-	info, err := dir.Stat()
-	if err != nil {
-		return fmt.Errorf("check mode: %w", err)
-	}
 	// A server may drop bits without an error: setgid for a group that the
 	// process is not in, or by a policy of its own.
-	if got := info.Mode() & (fs.ModePerm | fs.ModeSetgid | fs.ModeSticky); got != fileMode(a.Mode) {
-		return fmt.Errorf("set mode %04o: the server made it %v", a.Mode, got)
+	if mode, err = modeBits(dir); err == nil && mode != fileMode(a.Mode) {
+		err = fmt.Errorf("set mode %04o: the server made it %v", a.Mode, mode)
 	}
-	return nil
+	return err
+}
+
+// modeBits returns what Attributes.Mode sets.
+func modeBits(dir *os.File) (fs.FileMode, error) {
+	info, err := dir.Stat()
+	if err != nil {
+		return 0, fmt.Errorf("look at the mode: %w", err)
+	}
+	return info.Mode() & (fs.ModePerm | fs.ModeSetuid | fs.ModeSetgid | fs.ModeSticky), nil
 }
 
 // makeParents opens the directory that holds p and makes what is missing.

@@ -19,6 +19,8 @@ var (
 	// ErrNotDirectory says that a path of the share leads over or to something
 	// that is no directory: a file, or a symbolic link, which is never followed.
 	ErrNotDirectory = errors.New("is not a directory (symbolic links are not followed)")
+	// ErrOccupied says that a directory to be made exists with something in it.
+	ErrOccupied = fmt.Errorf("%w and is not empty", fs.ErrExist)
 	// ErrChanged says that a directory was exchanged for another one while it
 	// was being opened. A retry finds either.
 	ErrChanged = errors.New("was exchanged while it was being opened")

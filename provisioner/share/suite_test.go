@@ -88,14 +88,14 @@ func snapshot(t *testing.T, dir string) string {
 		}
 		owner, _ := info.Sys().(*syscall.Stat_t)
 		fmt.Fprintf(&b, "%q %v %d:%d %v", strings.TrimPrefix(name, dir), info.Mode(), owner.Uid, owner.Gid, info.ModTime().UnixNano())
-		switch info.Mode().Type() {
-		case 0:
+		if info.Mode().IsRegular() {
 			data, err := os.ReadFile(name)
 			if err != nil {
 				return err
 			}
 			fmt.Fprintf(&b, " %q", data)
-		case fs.ModeSymlink:
+		}
+		if info.Mode()&fs.ModeSymlink != 0 {
 			target, err := os.Readlink(name)
 			if err != nil {
 				return err
