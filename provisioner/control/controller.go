@@ -62,6 +62,7 @@ type Controller struct {
 	library     *controller.ProvisionController
 	broadcaster record.EventBroadcaster
 	watchdog    *leaderelection.HealthzAdaptor
+	released    *releasedVolumes
 }
 
 // New builds the controller and all informers; nothing runs before Run.
@@ -82,14 +83,15 @@ func New(ctx context.Context, config Config) (*Controller, error) {
 
 	claims := &claimInformer{SharedIndexInformer: c.factory.Core().V1().PersistentVolumeClaims().Informer()}
 	pvs := c.factory.Core().V1().PersistentVolumes().Informer()
-	volumes := volumeInformer{pvs, newReleasedVolumes(pvs.GetStore())}
+	c.released = newReleasedVolumes(pvs.GetStore())
+	volumes := volumeInformer{pvs, c.released}
 	classes := c.factory.Storage().V1().StorageClasses()
 
 	guard := &guard{
 		next:     config.Provisioner,
 		gate:     c.gate,
 		known:    knownClass(classes.Lister(), config.Name),
-		released: volumes.released,
+		released: c.released,
 		recorder: recorder,
 		metrics:  c.metrics,
 	}

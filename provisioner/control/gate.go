@@ -60,12 +60,12 @@ func (g *gate) leave(kind, name string) {
 	g.signal()
 }
 
-// expectSave turns the operation kind of name into the expectation that its
+// expectSave turns the provisioning of name into the expectation that its
 // PersistentVolume will be saved, without a moment between.
-func (g *gate) expectSave(kind, name string) {
+func (g *gate) expectSave(name string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	delete(g.begun, operation{kind, name})
+	delete(g.begun, operation{opProvision, name})
 	g.begun[operation{opSave, name}] = time.Now()
 }
 

@@ -41,7 +41,7 @@ func TestGateWaitsUntilItIsClosedAndIdle(t *testing.T) {
 		waiting("before it is closed")
 		g.close()
 		waiting("for a Provision")
-		g.expectSave(opProvision, "a")
+		g.expectSave("a")
 		g.leave(opProvision, "a")
 		waiting("for a PersistentVolume to be saved")
 		g.leave(opSave, "a")
@@ -78,7 +78,7 @@ func TestGateKnowsTheOldest(t *testing.T) {
 		g.enter(opProvision, "a")
 		time.Sleep(time.Minute) // of the bubble
 		g.enter(opProvision, "b")
-		g.expectSave(opProvision, "c")
+		g.expectSave("c")
 		count, oldest := g.ages()
 		if count[opProvision] != 2 || count[opSave] != 1 || count[opDelete] != 0 {
 			t.Error(count)
@@ -97,7 +97,7 @@ func TestGateFromManySides(t *testing.T) {
 			name := fmt.Sprint(i)
 			if g.enter(opProvision, name) {
 				g.ages()
-				g.expectSave(opProvision, name)
+				g.expectSave(name)
 				g.leave(opProvision, name)
 				g.leave(opSave, name)
 			}

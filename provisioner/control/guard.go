@@ -84,7 +84,7 @@ func (g *guard) Provision(ctx context.Context, o controller.ProvisionOptions) (p
 		return nil, controller.ProvisioningFinished, g.failed(opProvision, o.PVC, o.StorageClass.Name, eventProvisionFailed, err)
 	}
 	g.metrics.provisions.WithLabelValues(o.StorageClass.Name).Inc()
-	g.gate.expectSave(opProvision, o.PVName)
+	g.gate.expectSave(o.PVName)
 	return pv, state, nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -70,14 +71,16 @@ func holder(lease *fake.Clientset) string {
 }
 
 func TestStandbyWaitsAndTakesOver(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, newClass("nfs"), newClaim("first", "nfs")).elect("one").start()
+	w := newWorld(t, newClass("nfs"), newClaim("first", "nfs")).elect("one")
+	standby := w.rival()
+	build(w, standby)
+	w.start()
 	w.eventually("the first volume is saved", func() bool { return w.saved("pvc-first") != nil })
 	if leads, _ := w.metric("claimdir_leader"); leads != 1 {
 		t.Error("leader gauge of the leader:", leads)
 	}
 
-	standby := w.rival().start() // its caches are full when this returns
+	standby.start() // its caches are full when this returns
 	w.add(newClaim("second", "nfs"))
 	w.eventually("the second volume is saved", func() bool { return w.saved("pvc-second") != nil })
 	if n := standby.provisioner.provisions(""); n > 0 {
@@ -107,7 +110,6 @@ func TestStandbyWaitsAndTakesOver(t *testing.T) {
 }
 
 func TestStopReleasesTheLease(t *testing.T) {
-	t.Parallel()
 	w := newWorld(t).elect("one").start()
 	w.eventually("leads", func() bool { return holder(w.lease) == "one" })
 	if err := w.stop(); err != nil {
@@ -119,10 +121,12 @@ func TestStopReleasesTheLease(t *testing.T) {
 }
 
 func TestStopBeforeTheLeaseIsWon(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t).elect("one").start()
+	w := newWorld(t).elect("one")
+	standby := w.rival()
+	build(w, standby)
+	w.start()
 	w.eventually("leads", func() bool { return holder(w.lease) == "one" })
-	standby := w.rival().start()
+	standby.start()
 	if err := standby.stop(); err != nil {
 		t.Error(err)
 	}
@@ -131,59 +135,56 @@ func TestStopBeforeTheLeaseIsWon(t *testing.T) {
 	}
 }
 
-func TestLostLease(t *testing.T) {
-	t.Parallel()
-	lost := func(w *world) {
-		lease := &coordinationv1.Lease{
-			ObjectMeta: metav1.ObjectMeta{Namespace: "claimdir", Name: LeaseName(provisionerName)},
-			Spec: coordinationv1.LeaseSpec{
-				HolderIdentity: ptr.To("rival"), LeaseDurationSeconds: ptr.To(int32(60)),
-				AcquireTime: ptr.To(metav1.NowMicro()), RenewTime: ptr.To(metav1.NowMicro()),
-			},
-		}
-		w.lease.PrependReactor("update", "leases", func(clienttesting.Action) (bool, runtime.Object, error) {
-			return true, nil, apierrors.NewConflict(coordinationv1.Resource("leases"), lease.Name, errors.New("changed"))
-		})
-		w.lease.PrependReactor("get", "leases", func(clienttesting.Action) (bool, runtime.Object, error) { return true, lease, nil })
+// newLoser returns a leader with one stuck call and one claim that waits.
+func newLoser(t *testing.T) (w *world, lose, release func()) {
+	t.Helper()
+	w = newWorld(t, newClass("nfs")).elect("one")
+	var lost atomic.Bool
+	rival := &coordinationv1.Lease{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "claimdir", Name: LeaseName(provisionerName)},
+		Spec: coordinationv1.LeaseSpec{
+			HolderIdentity: new("rival"), LeaseDurationSeconds: new(int32(60)),
+			AcquireTime: new(metav1.NowMicro()), RenewTime: new(metav1.NowMicro()),
+		},
 	}
-	start := func(t *testing.T) (w *world, release func()) {
-		w = newWorld(t, newClass("nfs")).elect("one")
-		stuck := make(chan struct{})
-		release = func() { close(stuck) }
-		w.provisioner.onProvision = func(context.Context, controller.ProvisionOptions) error { <-stuck; return nil }
-		w.config.Workers = 1
-		w.start()
-		w.add(newClaim("stuck", "nfs"), newClaim("next", "nfs"))
-		w.eventually("a call is stuck", func() bool { return w.provisioner.provisions("") == 1 })
-		return w, release
+	w.lease.PrependReactor("update", "leases", func(clienttesting.Action) (bool, runtime.Object, error) {
+		return lost.Load(), nil, apierrors.NewConflict(coordinationv1.Resource("leases"), rival.Name, errors.New("changed"))
+	})
+	w.lease.PrependReactor("get", "leases", func(clienttesting.Action) (bool, runtime.Object, error) { return lost.Load(), rival, nil })
+	stuck := make(chan struct{})
+	w.provisioner.onProvision = func(context.Context, controller.ProvisionOptions) error { <-stuck; return nil }
+	w.config.Workers = 1
+	w.start()
+	w.add(newClaim("stuck", "nfs"), newClaim("next", "nfs"))
+	w.eventually("a call is stuck", func() bool { return w.provisioner.provisions("") == 1 })
+	return w, func() { lost.Store(true) }, sync.OnceFunc(func() { close(stuck) })
+}
+
+func TestLostLeaseWhileLeading(t *testing.T) {
+	w, lose, release := newLoser(t)
+	defer release()
+	lose()
+	if err := w.wait(); !errors.Is(err, ErrLeaseLost) {
+		t.Error(err)
 	}
-	t.Run("while leading", func(t *testing.T) {
-		t.Parallel()
-		w, release := start(t)
-		lost(w)
-		if err := w.wait(); !errors.Is(err, ErrLeaseLost) {
-			t.Error(err)
-		}
-		w.add(newClaim("late", "nfs"))
-		release()
-		w.throughout(500*time.Millisecond, "no operation begins", func() bool { return w.provisioner.provisions("") == 1 })
-	})
-	t.Run("while draining", func(t *testing.T) {
-		t.Parallel()
-		w, release := start(t)
-		defer release()
-		w.cancel()
-		lost(w)
-		if err := w.wait(); !errors.Is(err, ErrLeaseLost) || !strings.Contains(err.Error(), "provision pvc-") {
-			t.Error(err)
-		}
-	})
+	w.add(newClaim("late", "nfs"))
+	release()
+	w.throughout(500*time.Millisecond, "no operation begins", func() bool { return w.provisioner.provisions("") == 1 })
+}
+
+func TestLostLeaseWhileDraining(t *testing.T) {
+	w, lose, release := newLoser(t)
+	defer release()
+	w.cancel()
+	lose()
+	if err := w.wait(); !errors.Is(err, ErrLeaseLost) || !strings.Contains(err.Error(), "provision pvc-") {
+		t.Error(err)
+	}
 }
 
 // The API server does not answer any more. Whoever leads must know that it
 // does not before another replica may.
 func TestLeaseIsLostBeforeItRunsOut(t *testing.T) {
-	t.Parallel()
 	w := newWorld(t).elect("one")
 	var silent atomic.Bool
 	w.config.Clients.Lease = newLeaseServer(t, func(r *http.Request) {

@@ -3,6 +3,7 @@ package control
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"sync"
@@ -22,13 +23,17 @@ func newLeaseServer(t *testing.T, before func(*http.Request)) kubernetes.Interfa
 	var lease *coordinationv1.Lease
 	version := 0
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body) // only then does the server see a client go
+		if err != nil {
+			t.Log(err)
+		}
 		before(r)
 		mu.Lock()
 		defer mu.Unlock()
 		w.Header().Set("Content-Type", "application/json")
 		if r.Method != http.MethodGet {
 			lease = &coordinationv1.Lease{}
-			if err := json.NewDecoder(r.Body).Decode(lease); err != nil {
+			if err := json.Unmarshal(body, lease); err != nil {
 				t.Error(err)
 			}
 			version++
@@ -37,7 +42,7 @@ func newLeaseServer(t *testing.T, before func(*http.Request)) kubernetes.Interfa
 		var answer any = lease
 		if lease == nil {
 			w.WriteHeader(http.StatusNotFound)
-			answer = metav1.Status{Status: metav1.StatusFailure, Reason: metav1.StatusReasonNotFound, Code: http.StatusNotFound}
+			answer = metav1.Status{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}, Status: metav1.StatusFailure, Reason: metav1.StatusReasonNotFound, Code: http.StatusNotFound}
 		}
 		if err := json.NewEncoder(w).Encode(answer); err != nil {
 			t.Log(err)

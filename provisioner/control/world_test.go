@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"slices"
@@ -34,8 +35,11 @@ var (
 )
 
 func TestMain(m *testing.M) {
-	klog.SetLogger(klog.New(nil)) // what the library says to nobody in particular
+	klog.SetLogger(klog.Logger{}) // what the library says to nobody in particular
 	workqueue.SetProvider(depths)
+	if err := flag.Set("test.parallel", "8"); err != nil { // they wait most of the time
+		panic(err)
+	}
 	os.Exit(m.Run())
 }
 
@@ -48,7 +52,9 @@ type world struct {
 	registry            *prometheus.Registry
 	config              Config
 	controller          *Controller
+	volumeQueue         *depth
 	cancel              context.CancelFunc
+	run                 func()
 	ended               chan struct{} // closed when Run has returned
 	result              error
 }
@@ -79,18 +85,32 @@ func (w *world) react(verb, resource string, reaction clienttesting.ReactionFunc
 	w.main.PrependReactor(verb, resource, reaction)
 }
 
-// start runs the controller; the test's end stops it.
+// build makes the controllers and lets the test run beside others: the library
+// writes to client-go's scheme, so no controller may be made while one runs.
+func build(worlds ...*world) {
+	for _, w := range worlds {
+		w.t.Helper()
+		_, ctx := ktesting.NewTestContext(w.t)
+		ctx, w.cancel = context.WithCancel(ctx)
+		w.run = func() { w.result = w.controller.Run(ctx) }
+		var err error
+		if w.controller, err = New(ctx, w.config); err != nil {
+			w.t.Fatal(err)
+		}
+		w.volumeQueue = depths.last("volumes")
+	}
+	worlds[0].t.Parallel()
+}
+
+// start runs the controller, which it builds if need be; the test's end stops it.
 func (w *world) start() *world {
 	w.t.Helper()
-	_, ctx := ktesting.NewTestContext(w.t)
-	ctx, w.cancel = context.WithCancel(ctx)
-	var err error
-	if w.controller, err = New(ctx, w.config); err != nil {
-		w.t.Fatal(err)
+	if w.controller == nil {
+		build(w)
 	}
 	go func() {
 		defer close(w.ended)
-		w.result = w.controller.Run(ctx)
+		w.run()
 	}()
 	w.t.Cleanup(func() { w.cancel(); <-w.ended })
 	w.eventually("caches are filled", func() bool { return w.controller.Ready() == nil })

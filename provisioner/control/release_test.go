@@ -1,0 +1,98 @@
+package control
+
+import (
+	"slices"
+	"sync/atomic"
+	"testing"
+
+	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	clienttesting "k8s.io/client-go/testing"
+	"k8s.io/client-go/tools/cache"
+)
+
+// A PersistentVolume that is deleted before its claim still has its policy
+// honoured.
+func TestFinalizer(t *testing.T) {
+	terminating := newReleased("terminating")
+	terminating.DeletionTimestamp = new(metav1.Now())
+	w := newWorld(t, newClass("nfs"), newClaim("a", "nfs"), terminating).start()
+	w.eventually("it is saved", func() bool { return w.saved("pvc-a") != nil })
+	if finalizers := w.saved("pvc-a").Finalizers; !slices.Contains(finalizers, finalizer) {
+		t.Error("finalizers:", finalizers)
+	}
+	w.eventually("it is released", func() bool { return w.provisioner.deletions("terminating") == 1 && w.saved("terminating") == nil })
+}
+
+// What the API server does with finalizers, except that the watch tells of
+// their removal only when the test says so.
+func TestVolumeIsReleasedOnce(t *testing.T) {
+	w := newWorld(t, newReleased("a"))
+	var deletes atomic.Int32
+	w.react("delete", "persistentvolumes", func(clienttesting.Action) (bool, runtime.Object, error) {
+		if deletes.Add(1) == 1 {
+			w.setVolume("a", func(pv *v1.PersistentVolume) { pv.DeletionTimestamp = new(metav1.Now()) })
+		}
+		return true, nil, nil
+	})
+	w.react("patch", "persistentvolumes", func(clienttesting.Action) (bool, runtime.Object, error) { return true, w.saved("a"), nil })
+	w.start()
+	w.eventually("the library comes a second time", func() bool { return deletes.Load() == 2 })
+	if n := w.provisioner.deletions("a"); n != 1 {
+		t.Errorf("released %d times", n)
+	}
+	if n, _ := w.metric("claimdir_deletions_total"); n != 1 {
+		t.Error("deletions:", n)
+	}
+
+	if err := w.main.Tracker().Delete(volumesResource, "", "a"); err != nil {
+		t.Fatal(err)
+	}
+	released := w.controller.released
+	w.eventually("it is forgotten", func() bool {
+		released.mu.Lock()
+		defer released.mu.Unlock()
+		return len(released.uids) == 0
+	})
+	again := newReleased("a")
+	again.UID = "another"
+	w.add(again)
+	w.eventually("one of the same name is another", func() bool { return w.provisioner.deletions("a") == 2 })
+}
+
+func TestDeleteOfTheObjectIsRepeated(t *testing.T) {
+	w := newWorld(t, newReleased("a"))
+	var tries atomic.Int32
+	w.react("delete", "persistentvolumes", func(clienttesting.Action) (bool, runtime.Object, error) {
+		return tries.Add(1) <= 2, nil, errInternal()
+	})
+	w.start()
+	w.eventually("it goes in the end", func() bool { return w.saved("a") == nil })
+	if n := w.provisioner.deletions("a"); n != 1 {
+		t.Errorf("released %d times", n)
+	}
+}
+
+func TestReleasedVolumes(t *testing.T) {
+	cached := cache.NewStore(cache.MetaNamespaceKeyFunc)
+	r := newReleasedVolumes(cached)
+	a, gone, renewed := newReleased("a"), newReleased("gone"), newReleased("a")
+	renewed.UID = "another"
+	if err := cached.Add(a); err != nil {
+		t.Fatal(err)
+	}
+	r.add(a)
+	r.add(gone)
+	if !r.has(a) || r.has(renewed) {
+		t.Error("does not tell volumes by their UID")
+	}
+	if r.has(gone) {
+		t.Error("remembers what nothing will make it forget")
+	}
+	r.forget(cache.DeletedFinalStateUnknown{Key: "a", Obj: a})
+	r.forget("no object")
+	if r.has(a) {
+		t.Error("does not forget")
+	}
+}
