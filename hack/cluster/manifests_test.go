@@ -79,7 +79,7 @@ func testPodSecurity(t *testing.T, bed *testbed.Bed) {
 		_, err := bed.Admin.CoreV1().ServiceAccounts(w.name).Get(t.Context(), "default", metav1.GetOptions{})
 		return err
 	})
-	err := w.admit("resources: [../example]\n")
+	err := w.admit("resources: [MANIFESTS/overlays/example]\n")
 	if err == nil {
 		t.Fatal("the base passes the restricted profile as uid 0")
 	}
@@ -92,7 +92,7 @@ func testPodSecurity(t *testing.T, bed *testbed.Bed) {
 	if !strings.Contains(violations, "runAsUser=0") {
 		t.Errorf("want the uid as the reason: %v", err)
 	}
-	if err := w.admit("resources: [../example]\ncomponents: [../../components/nonroot]\n"); err != nil {
+	if err := w.admit("resources: [MANIFESTS/overlays/example]\ncomponents: [MANIFESTS/components/nonroot]\n"); err != nil {
 		t.Errorf("with components/nonroot: %v", err)
 	}
 
@@ -115,12 +115,15 @@ func testPodSecurity(t *testing.T, bed *testbed.Bed) {
 }
 
 // admit asks the API server whether the world's namespace would admit the pod
-// of an overlay.
+// of an overlay. MANIFESTS in its text stands for our manifests' directory.
 func (w *world) admit(kustomization string) error {
 	w.t.Helper()
-	overlay, err := os.MkdirTemp("../../manifests/overlays", "test-")
+	overlay := w.t.TempDir()
+	manifests, err := filepath.Abs("../../manifests")
 	w.must(err)
-	defer os.RemoveAll(overlay)
+	manifests, err = filepath.Rel(overlay, manifests) // kustomize takes no absolute path
+	w.must(err)
+	kustomization = strings.ReplaceAll(kustomization, "MANIFESTS", manifests)
 	w.must(os.WriteFile(filepath.Join(overlay, "kustomization.yaml"), []byte(kustomization), 0o600))
 	rendered, err := w.bed.Kubectl(w.t.Context(), "kustomize", overlay)
 	w.must(err)
