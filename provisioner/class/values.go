@@ -10,8 +10,8 @@ import (
 )
 
 const (
-	maxMode  = 0o3777     // all but setuid
-	maxOwner = 4294967294 // the next number, -1 to the kernel, means "leave the owner as it is"
+	maxMode         = 0o3777     // all but setuid
+	maxOwner uint64 = 4294967294 // the next number, -1 to the kernel, means "leave the owner as it is"
 )
 
 // pattern reads pathPattern or subDir, two spellings of the same.
