@@ -49,7 +49,9 @@ func TestStopTurnsTheBacklogAway(t *testing.T) {
 			t.Errorf("%s was made and not saved", name)
 		}
 	}
-	w.throughout(500*time.Millisecond, "nothing is begun", func() bool { return w.provisioner.provisions("") == began })
+	w.throughout(500*time.Millisecond, "nothing is begun, nor said to be", func() bool {
+		return w.provisioner.provisions("") == began && len(w.told("Provisioning", "")) <= began
+	})
 	if n := cancelled.Load(); n > 0 {
 		t.Errorf("%d calls saw a cancelled context", n)
 	}

@@ -197,16 +197,22 @@ func (w *world) setVolume(name string, change func(*v1.PersistentVolume)) {
 	}
 }
 
-// told returns the texts of the events with that reason about an object.
+// told returns the texts of the events with that reason about an object, or
+// about any if the name is empty. "Provisioning" alone is no warning.
 func (w *world) told(reason, object string) []string {
 	w.t.Helper()
 	list, err := w.events.CoreV1().Events("").List(w.t.Context(), metav1.ListOptions{})
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	kind := v1.EventTypeWarning
+	if reason == "Provisioning" {
+		kind = v1.EventTypeNormal
+	}
 	var texts []string
 	for _, event := range list.Items {
-		if event.Reason == reason && event.InvolvedObject.Name == object && event.Type == v1.EventTypeWarning {
+		about := object == "" || event.InvolvedObject.Name == object
+		if about && event.Reason == reason && event.Type == kind {
 			texts = append(texts, event.Message)
 		}
 	}
