@@ -1,0 +1,61 @@
+# shellcheck shell=bash
+# Sourced in the guest. Two file systems, two exports on each, and this machine as the client of its own server; a second
+# client, with a network and a host name of its own, stands for another node.
+
+# The user of the suites on root_squash exports, and the owner of these.
+user=1000
+
+# nfs_server makes the file systems and starts the server.
+nfs_server() {
+	local fs export id=1
+	modprobe -a loop xfs nfsd nfsv3 nfsv4 veth
+	truncate -s 700M /tmp/ext4.img /tmp/xfs.img # on tmpfs: the emulated disk is the slowest part
+	mkfs.ext4 -q -E nodiscard /tmp/ext4.img
+	mkfs.xfs -q -K /tmp/xfs.img
+	: >/etc/exports
+	for fs in ext4 xfs; do
+		mkdir -p /srv/$fs
+		mount -o loop /tmp/$fs.img /srv/$fs
+		for export in no_root_squash root_squash; do
+			mkdir /srv/$fs/$export
+			echo "/srv/$fs/$export *(rw,sync,no_subtree_check,$export,fsid=$((id++)))" >>/etc/exports
+		done
+		chown $user:$user /srv/$fs/root_squash
+	done
+	mount -t nfsd nfsd /proc/fs/nfsd
+	mkdir -p /var/lib/nfs/rpc_pipefs
+	mount -t rpc_pipefs rpc_pipefs /var/lib/nfs/rpc_pipefs
+	rpcbind -w
+	nfsdcld
+	rpc.statd --no-notify
+	exportfs -ra
+	nfs_start
+	rpc.mountd
+
+	ip netns add other
+	ip link add here type veth peer name there netns other
+	ip address add 10.77.0.1/24 dev here
+	ip link set here up
+	ip -n other address add 10.77.0.2/24 dev there
+	ip -n other link set lo up
+	ip -n other link set there up
+}
+
+# The default of 90 s is how long NFSv4 clients may take to come back after a restart.
+nfs_start() { rpc.nfsd --grace-time 10 --lease-time 10 8; }
+
+# nfs_mount VERSION EXPORT DIRECTORY [OPTION] mounts an export such as ext4/root_squash.
+nfs_mount() {
+	mkdir -p "$3"
+	mount -t nfs -o "vers=${1#v}${4:+,$4}" 127.0.0.1:/srv/"$2" "$3"
+}
+
+# nfs_mount_other does the same as the other client.
+nfs_mount_other() {
+	mkdir -p "$3"
+	nsenter --net=/run/netns/other unshare --uts sh -c 'hostname other && exec "$@"' sh \
+		mount -t nfs -o "vers=${1#v},nolock" 10.77.0.1:/srv/"$2" "$3"
+}
+
+# nfs_calls prints how many calls the clients of this machine have sent.
+nfs_calls() { awk '$1 == "rpc" { print $2 }' /proc/net/rpc/nfs; }
