@@ -114,6 +114,9 @@ func (cp *ControlPlane) runAPIServer(ctx context.Context, port int) (*process, e
 		args = append(args, "--audit-policy-file="+auditPolicyFile, "--audit-log-path="+auditLogFile,
 			"--audit-log-maxsize=10000") // MB; at 100 it would start another file
 	}
+	if cp.opts.Address != "" {
+		args = append(args, "--bind-address=0.0.0.0", "--advertise-address="+cp.opts.Address, "--endpoint-reconciler-type=lease")
+	}
 	args = append(args, cp.opts.APIServerArgs...)
 	return cp.runServer(ctx, cp.etcd, cp.opts.Binaries.KubeAPIServer, args, func(ctx context.Context) error {
 		return cp.get(ctx, loopbackURL(port)+"/readyz")

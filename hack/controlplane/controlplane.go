@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 )
@@ -22,6 +23,9 @@ kind: Policy
 omitStages: [RequestReceived]
 rules: [{level: Metadata}]
 `
+
+// outsidePort is the API server's where it has an Address.
+const outsidePort = 6443
 
 // Options say how a control plane differs from the default one.
 type Options struct {
@@ -35,10 +39,23 @@ type Options struct {
 	// AuditPolicy is the text of an audit policy, such as AuditMetadata. Empty
 	// means no audit log.
 	AuditPolicy string
+	// Address is an IP address of this machine at which the API server is
+	// reached besides loopback, at port 6443: a node's, with its pods. Empty
+	// means loopback alone, at a free port.
+	Address string
+	// Users may log in besides the administrator, each with a kubeconfig file
+	// at KubeconfigOf.
+	Users []User
 	// APIServerArgs and ControllerManagerArgs follow the default flags. Of a
 	// flag given twice the last one counts.
 	APIServerArgs         []string
 	ControllerManagerArgs []string
+}
+
+// User is a name that RBAC knows, and the groups that it belongs to.
+type User struct {
+	Name   string
+	Groups []string
 }
 
 // ControlPlane is a running control plane. Its methods may be called from
@@ -46,8 +63,9 @@ type Options struct {
 type ControlPlane struct {
 	opts   Options
 	dir    string
-	token  string
-	ca     []byte // PEM
+	token  string            // of the administrator
+	tokens map[string]string // of each name of a kubeconfig file
+	ca     []byte            // PEM
 	client *http.Client
 
 	mu                sync.Mutex // guards what follows
@@ -92,20 +110,30 @@ func (cp *ControlPlane) start(ctx context.Context) error {
 	if err := cp.StartAPIServer(ctx); err != nil {
 		return err
 	}
-	if _, err := cp.KubeconfigFor("admin", cp.token); err != nil {
-		return err
+	for name, token := range cp.tokens {
+		if _, err := cp.KubeconfigFor(name, token); err != nil {
+			return err
+		}
 	}
 	return cp.StartControllerManager(ctx)
 }
 
 // prepare writes what the components read.
 func (cp *ControlPlane) prepare() (err error) {
-	if cp.ca, err = writePKI(cp.dir); err != nil {
+	if cp.ca, err = writePKI(cp.dir, cp.opts.Address); err != nil {
 		return err
 	}
-	cp.token = rand.Text()
-	tokens := cp.token + ",admin,admin,system:masters\n"
-	for name, text := range map[string]string{tokenFile: tokens, auditPolicyFile: cp.opts.AuditPolicy} {
+	cp.tokens = map[string]string{}
+	var tokens strings.Builder
+	for _, user := range append(cp.opts.Users, User{Name: "admin", Groups: []string{"system:masters"}}) {
+		cp.token = rand.Text() // the administrator's is the last
+		cp.tokens[kubeconfigName(user.Name)] = cp.token
+		fmt.Fprintf(&tokens, "%s,%s,%s,%q\n", cp.token, user.Name, user.Name, strings.Join(user.Groups, ","))
+	}
+	if cp.opts.Address != "" {
+		cp.apiPort = outsidePort
+	}
+	for name, text := range map[string]string{tokenFile: tokens.String(), auditPolicyFile: cp.opts.AuditPolicy} {
 		if err := os.WriteFile(filepath.Join(cp.dir, name), []byte(text), 0o600); err != nil {
 			return fmt.Errorf("write configuration: %w", err)
 		}
@@ -142,7 +170,7 @@ func (cp *ControlPlane) Stop() error {
 // kill ends a component that runs and forgets it.
 func kill(p **process) {
 	if *p != nil {
-		(*p).kill()
+		(*p).Kill()
 		*p = nil
 	}
 }

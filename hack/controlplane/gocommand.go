@@ -12,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"claimdir/hack/child"
 )
 
 // goCommand runs the go command in a module and reports how far it is.
@@ -60,7 +62,7 @@ func (g *goCommand) run(ctx context.Context, step string, stderr *meter, args ..
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = 5 * time.Second
 	begin := time.Now()
-	c, err := startChild(cmd)
+	c, err := child.Start(cmd, syscall.SIGKILL)
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", step, err)
 	}
@@ -70,12 +72,12 @@ func (g *goCommand) run(ctx context.Context, step string, stderr *meter, args ..
 		select {
 		case <-tick.C:
 			fmt.Fprintf(g.progress, "control plane: %s: %s, %s\n", step, stderr, elapsed(begin))
-		case <-c.done:
+		case <-c.Done:
 			if ctx.Err() != nil {
 				return "", fmt.Errorf("%s: %w", step, ctx.Err())
 			}
-			if c.err != nil {
-				return "", fmt.Errorf("%s: go %s: %w\n%s", step, args[0], c.err, stderr.tail())
+			if err := c.Err(); err != nil {
+				return "", fmt.Errorf("%s: go %s: %w\n%s", step, args[0], err, stderr.tail())
 			}
 			return stdout.String(), nil
 		}

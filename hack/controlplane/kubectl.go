@@ -15,6 +15,14 @@ import (
 // Kubeconfig is the path of an administrator's kubeconfig file.
 func (cp *ControlPlane) Kubeconfig() string { return cp.kubeconfigPath("admin") }
 
+// KubeconfigOf is the path of the kubeconfig file of one of Options.Users. In
+// the file's name a dash stands for each colon of the user's.
+func (cp *ControlPlane) KubeconfigOf(user string) string {
+	return cp.kubeconfigPath(kubeconfigName(user))
+}
+
+func kubeconfigName(user string) string { return strings.ReplaceAll(user, ":", "-") }
+
 func (cp *ControlPlane) kubeconfigPath(name string) string {
 	return filepath.Join(cp.dir, name+".kubeconfig")
 }
@@ -62,9 +70,25 @@ func (cp *ControlPlane) Kubectl(ctx context.Context, args ...string) (string, er
 
 // KubectlInput is Kubectl with a standard input, for `apply -f -`.
 func (cp *ControlPlane) KubectlInput(ctx context.Context, stdin string, args ...string) (string, error) {
+	return Kubectl{Program: cp.opts.Binaries.Kubectl, Kubeconfig: cp.Kubeconfig(), CacheDir: filepath.Join(cp.dir, "kubectl-cache")}.Run(ctx, stdin, args...)
+}
+
+// Kubectl is kubectl for one cluster, whatever cluster and preferences the user
+// of this machine has.
+type Kubectl struct {
+	Program    string // path of kubectl
+	Kubeconfig string // path
+	// CacheDir holds what kubectl learns of the API. kubectl keeps it by
+	// address, and another cluster may have the same one later.
+	CacheDir string
+}
+
+// Run runs kubectl with a standard input and returns its standard output; the
+// error carries its standard error.
+func (k Kubectl) Run(ctx context.Context, stdin string, args ...string) (string, error) {
 	var stdout, stderr bytes.Buffer
-	cmd := exec.CommandContext(ctx, cp.opts.Binaries.Kubectl, args...)
-	cmd.Env = cp.kubectlEnv()
+	cmd := exec.CommandContext(ctx, k.Program, args...)
+	cmd.Env = k.env()
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &stdout, &stderr
 	if err := cmd.Run(); err != nil {
 		return stdout.String(), fmt.Errorf("kubectl %s: %w: %s", strings.Join(args, " "), err, bytes.TrimSpace(stderr.Bytes()))
@@ -72,12 +96,9 @@ func (cp *ControlPlane) KubectlInput(ctx context.Context, stdin string, args ...
 	return stdout.String(), nil
 }
 
-// kubectlEnv is the caller's environment without the user's own cluster and
-// preferences. The discovery cache is this control plane's: kubectl keeps it by
-// address, and a later control plane may have the same one.
-func (cp *ControlPlane) kubectlEnv() []string {
+func (k Kubectl) env() []string {
 	env := slices.DeleteFunc(os.Environ(), func(entry string) bool {
 		return strings.HasPrefix(entry, "KUBE") // KUBECONFIG, KUBECACHEDIR, KUBERC, KUBECTL_…, KUBERNETES_…
 	})
-	return append(env, "KUBECONFIG="+cp.Kubeconfig(), "KUBECACHEDIR="+filepath.Join(cp.dir, "kubectl-cache"), "KUBERC=off")
+	return append(env, "KUBECONFIG="+k.Kubeconfig, "KUBECACHEDIR="+k.CacheDir, "KUBERC=off")
 }

@@ -134,7 +134,7 @@ func TestATakenPortIsNoticedAndAnotherOneTried(t *testing.T) {
 		}
 		p, err := cp.runAPIServer(t.Context(), port)
 		if err == nil {
-			p.kill()
+			p.Kill()
 		}
 		return err
 	})

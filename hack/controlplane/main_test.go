@@ -51,7 +51,7 @@ func helper() error {
 func (cp *ControlPlane) pids() []int {
 	var pids []int
 	for _, p := range []*process{cp.etcd, cp.apiServer, cp.controllerManager} {
-		pids = append(pids, p.cmd.Process.Pid)
+		pids = append(pids, p.PID())
 	}
 	return pids
 }

@@ -23,10 +23,10 @@ const (
 	serviceAccountFile = "service-account.key"
 )
 
-// writePKI makes an authority, a certificate for loopback signed by it and the
-// key that signs service account tokens. The authority's own key is not kept.
-// It returns the authority's certificate as PEM.
-func writePKI(dir string) ([]byte, error) {
+// writePKI makes an authority, a certificate for loopback and address signed by
+// it, and the key that signs service account tokens. The authority's own key is
+// not kept. It returns the authority's certificate as PEM.
+func writePKI(dir, address string) ([]byte, error) {
 	caKey, err := newKey()
 	if err != nil {
 		return nil, err
@@ -44,7 +44,10 @@ func writePKI(dir string) ([]byte, error) {
 	serving := certificate("localhost")
 	serving.KeyUsage, serving.ExtKeyUsage = x509.KeyUsageDigitalSignature, []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
 	serving.DNSNames = []string{"localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"}
-	serving.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1)}
+	serving.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1), serviceIP()}
+	if address != "" {
+		serving.IPAddresses = append(serving.IPAddresses, net.ParseIP(address))
+	}
 	servingPEM, err := sign(serving, ca, key, caKey)
 	if err != nil {
 		return nil, err
@@ -66,6 +69,10 @@ func writePKI(dir string) ([]byte, error) {
 	}
 	return caPEM, nil
 }
+
+// serviceIP is the address of the service "kubernetes": the first one of
+// --service-cluster-ip-range. Pods call the API server there.
+func serviceIP() net.IP { return net.IPv4(10, 0, 0, 1) }
 
 func newKey() (*ecdsa.PrivateKey, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

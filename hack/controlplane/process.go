@@ -9,9 +9,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"syscall"
 	"time"
+
+	"claimdir/hack/child"
 )
 
 const (
@@ -25,48 +26,9 @@ const (
 // errPortTaken says that a component found its port in use.
 var errPortTaken = errors.New("port is taken")
 
-// child is a process that this one started and that does not outlive it.
-type child struct {
-	cmd  *exec.Cmd
-	done chan struct{} // closed once it has ended and is reaped
-	err  error         // how it ended; valid after done
-}
-
-// startChild starts cmd so that the kernel kills it when this process ends in
-// any way. The kernel ties that signal to the thread that forked, not to the
-// process, and Go ends a thread whose goroutine returns while locked to it. So
-// the goroutine that forks stays on its thread until the child has ended, and
-// no other goroutine can take that thread along. A group of its own keeps the
-// terminal's Ctrl-C away: Stop decides.
-func startChild(cmd *exec.Cmd) (*child, error) {
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	c := &child{cmd: cmd, done: make(chan struct{})}
-	started := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		err := cmd.Start()
-		started <- err
-		if err == nil {
-			c.err = cmd.Wait()
-			close(c.done)
-		}
-	}()
-	if err := <-started; err != nil {
-		return nil, err
-	}
-	return c, nil
-}
-
-// kill ends the child at once and waits until it is gone.
-func (c *child) kill() {
-	_ = c.cmd.Process.Kill() // fails only if it has ended
-	<-c.done
-}
-
 // process is a component of the control plane: a child with a log.
 type process struct {
-	*child
+	*child.Child
 	name string
 	log  string
 	from int64 // where this run begins in the log
@@ -87,7 +49,7 @@ func startProcess(dir, binary string, args []string) (*process, error) {
 	}
 	cmd := exec.Command(binary, args...)
 	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = dir, []string{"HOME=" + dir}, log, log
-	if p.child, err = startChild(cmd); err != nil {
+	if p.Child, err = child.Start(cmd, syscall.SIGKILL); err != nil {
 		return nil, fmt.Errorf("start %s: %w", p.name, err)
 	}
 	return p, nil
@@ -101,8 +63,8 @@ func (p *process) waitReady(ctx context.Context, needs *process, check func(cont
 	defer cancel()
 	go func() { // a check may hang on a port that somebody else holds
 		select {
-		case <-p.done:
-		case <-needs.done:
+		case <-p.Done:
+		case <-needs.Done:
 		case <-ctx.Done():
 		}
 		cancel()
@@ -117,11 +79,11 @@ func (p *process) waitReady(ctx context.Context, needs *process, check func(cont
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			if p.hasEnded() {
+			if p.Ended() {
 				return p.ended()
 			}
-			p.kill()
-			if needs.hasEnded() {
+			p.Kill()
+			if needs.Ended() {
 				return needs.ended()
 			}
 			return p.failure(fmt.Errorf("wait for %s: %w: %w", p.name, ctx.Err(), unready))
@@ -129,17 +91,8 @@ func (p *process) waitReady(ctx context.Context, needs *process, check func(cont
 	}
 }
 
-func (c *child) hasEnded() bool {
-	select {
-	case <-c.done:
-		return true
-	default:
-		return false
-	}
-}
-
 func (p *process) ended() error {
-	return p.failure(fmt.Errorf("%s ended: %s", p.name, p.cmd.ProcessState))
+	return p.failure(fmt.Errorf("%s ended: %s", p.name, p.State()))
 }
 
 // failure adds what the log says since this run began.
