@@ -7,6 +7,7 @@
 #   VERSION         what --version says and the image's label (default: git describe)
 #   IMAGE           name and tag of the image (default: claimdir:VERSION)
 #   CONTAINER_TOOL  docker, podman or buildah (default: the first of them that works)
+#   ARCHIVE         a file to write the image to as well, for "docker load" or "ctr image import"
 #   MAIN            package of the binary (default: ./cmd/claimdir)
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -69,10 +70,19 @@ buildah)
 	# Where the default storage driver cannot mount, vfs always can, and for one file it costs nothing.
 	if ! "$tool" build --isolation chroot "${arguments[@]}" "$context"; then
 		echo "image.sh: once more, with the storage driver vfs"
-		STORAGE_DRIVER=vfs "$tool" build --isolation chroot "${arguments[@]}" "$context"
+		export STORAGE_DRIVER=vfs
+		"$tool" build --isolation chroot "${arguments[@]}" "$context"
 		echo "image.sh: buildah shows this image with: STORAGE_DRIVER=vfs buildah images"
 	fi
 	;;
 *) die "CONTAINER_TOOL is docker, podman or buildah, not $tool" ;;
 esac
+if [ -n "${ARCHIVE:-}" ]; then
+	rm -f "$ARCHIVE"
+	case $tool in
+	docker | podman) "$tool" save --output "$ARCHIVE" "$IMAGE" ;;
+	buildah) "$tool" push --quiet "$IMAGE" "docker-archive:$ARCHIVE:$IMAGE" ;;
+	esac
+	echo "image.sh: wrote $ARCHIVE"
+fi
 echo "image.sh: built $IMAGE for $platform"

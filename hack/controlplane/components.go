@@ -102,7 +102,7 @@ func (cp *ControlPlane) runAPIServer(ctx context.Context, port int) (*process, e
 		"--advertise-address=127.0.0.1",
 		"--endpoint-reconciler-type=none", // it refuses loopback
 		"--etcd-servers=unix://"+etcdClient,
-		"--authorization-mode=RBAC",
+		"--authorization-mode=Node,RBAC",
 		"--token-auth-file="+tokenFile,
 		"--service-account-issuer=https://kubernetes.default.svc",
 		"--service-account-key-file="+serviceAccountFile,

@@ -17,8 +17,8 @@ const (
 	runTries  = 5  // draws, when somebody else was quicker
 )
 
-// freePort draws a loopback port that nobody listens on right now.
-func freePort() (int, error) {
+// FreePort draws a loopback port that nobody listens on right now.
+func FreePort() (int, error) {
 	var last error
 	for range portTries {
 		port := portMin + rand.IntN(portMax-portMin)
@@ -36,7 +36,7 @@ func freePort() (int, error) {
 func onFreePort(run func(port int) error) error {
 	var last error
 	for range runTries {
-		port, err := freePort()
+		port, err := FreePort()
 		if err != nil {
 			return err
 		}

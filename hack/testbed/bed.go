@@ -8,13 +8,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
 
 	"claimdir/hack/controlplane"
+	"claimdir/hack/project"
 )
 
 // Options say how a Bed differs from the usual one.
@@ -60,7 +60,7 @@ func Start(ctx context.Context, o Options) (*Bed, error) {
 }
 
 func (b *Bed) start(ctx context.Context, o Options) (err error) {
-	root, err := projectRoot()
+	root, err := project.Root()
 	if err != nil {
 		return err
 	}
@@ -108,13 +108,4 @@ func (b *Bed) Close() error {
 		stopped = b.Stop()
 	}
 	return errors.Join(stopped, os.RemoveAll(b.dir))
-}
-
-// projectRoot is the directory of the product's go.mod.
-func projectRoot() (string, error) {
-	_, file, _, ok := runtime.Caller(0)
-	if !ok || !filepath.IsAbs(file) {
-		return "", errors.New("find the project: built with -trimpath, which forgets where the source lies")
-	}
-	return filepath.Join(filepath.Dir(file), "..", ".."), nil
 }
