@@ -22,8 +22,8 @@ import (
 func testLists(t *testing.T, bed *testbed.Bed) {
 	w := newWorld(t, bed, "KUBE_FEATURE_WatchListClient=false")
 	w.class()
-	w.claim("data")
-	w.bound("data")
+	w.Claim("data")
+	w.Bound("data")
 }
 
 const refuseVolumes = `
@@ -43,10 +43,10 @@ spec: {policyName: NAME, validationActions: [Deny]}
 
 func testRefusedByServer(t *testing.T, bed *testbed.Bed) {
 	w := newWorld(t, bed)
-	policy := strings.ReplaceAll(refuseVolumes, "NAME", w.name)
+	policy := strings.ReplaceAll(refuseVolumes, "NAME", w.Name)
 	w.kubectl(policy, "apply", "-f", "-")
-	probe := fmt.Sprintf(`{apiVersion: v1, kind: PersistentVolume, metadata: {name: %[1]s}, spec: {storageClassName: %[1]s, accessModes: [ReadWriteMany], capacity: {storage: 1Mi}, nfs: {server: a, path: /b}}}`, w.name)
-	w.eventually("the policy is in force", func() error {
+	probe := fmt.Sprintf(`{apiVersion: v1, kind: PersistentVolume, metadata: {name: %[1]s}, spec: {storageClassName: %[1]s, accessModes: [ReadWriteMany], capacity: {storage: 1Mi}, nfs: {server: a, path: /b}}}`, w.Name)
+	w.Eventually("the policy is in force", func() error {
 		_, err := bed.KubectlInput(t.Context(), probe, "create", "--dry-run=server", "-f", "-")
 		if err == nil {
 			return fmt.Errorf("not yet")
@@ -54,17 +54,17 @@ func testRefusedByServer(t *testing.T, bed *testbed.Bed) {
 		return nil
 	})
 	w.class()
-	w.claim("data")
-	w.event(w.name, "data", `ProvisioningFailed: the API server refuses PersistentVolume pvc-.*no volumes on Mondays.*the directory is kept`)
-	w.eventually("it is counted", func() error {
+	w.Claim("data")
+	w.Event(w.Name, "data", `ProvisioningFailed: the API server refuses PersistentVolume pvc-.*no volumes on Mondays.*the directory is kept`)
+	w.Eventually("it is counted", func() error {
 		metrics, err := w.process.Get(t.Context(), "/metrics")
-		if want := fmt.Sprintf(`claimdir_refusals_total{class=%q,operation="save",reason="save"}`, w.name); err == nil && !strings.Contains(metrics, want) {
+		if want := fmt.Sprintf(`claimdir_refusals_total{class=%q,operation="save",reason="save"}`, w.Name); err == nil && !strings.Contains(metrics, want) {
 			err = fmt.Errorf("no %s", want)
 		}
 		return err
 	})
 	w.kubectl(policy, "delete", "-f", "-")
-	w.bound("data")
+	w.Bound("data")
 	if entries := w.entries("."); len(entries) != 1 {
 		t.Errorf("the share holds %q", entries)
 	}
@@ -74,9 +74,9 @@ func testRefusedByServer(t *testing.T, bed *testbed.Bed) {
 // profile; without it only the uid is in the way.
 func testPodSecurity(t *testing.T, bed *testbed.Bed) {
 	w := newQuietWorld(t, bed)
-	w.kubectl("", "label", "namespace", w.name, "pod-security.kubernetes.io/enforce=restricted")
-	w.eventually("the default ServiceAccount is there", func() error {
-		_, err := bed.Admin.CoreV1().ServiceAccounts(w.name).Get(t.Context(), "default", metav1.GetOptions{})
+	w.kubectl("", "label", "namespace", w.Name, "pod-security.kubernetes.io/enforce=restricted")
+	w.Eventually("the default ServiceAccount is there", func() error {
+		_, err := bed.Admin.CoreV1().ServiceAccounts(w.Name).Get(t.Context(), "default", metav1.GetOptions{})
 		return err
 	})
 	err := w.admit("resources: [MANIFESTS/overlays/example]\n")
@@ -98,14 +98,14 @@ func testPodSecurity(t *testing.T, bed *testbed.Bed) {
 
 	// The pod of the base is admitted to its own namespace, and its share is
 	// bound to the volume that the overlay fills in; no kubelet runs it here.
-	w.eventually("the pod is admitted", func() error {
+	w.Eventually("the pod is admitted", func() error {
 		pods, err := bed.Admin.CoreV1().Pods("claimdir").List(t.Context(), metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=claimdir"})
 		if err == nil && len(pods.Items) == 0 {
 			err = errors.New("no pod")
 		}
 		return err
 	})
-	w.eventually("the share is bound", func() error {
+	w.Eventually("the share is bound", func() error {
 		claim, err := bed.Admin.CoreV1().PersistentVolumeClaims("claimdir").Get(t.Context(), "claimdir-share", metav1.GetOptions{})
 		if err == nil && claim.Status.Phase != v1.ClaimBound {
 			err = fmt.Errorf("its claim is %s", claim.Status.Phase)
@@ -117,33 +117,33 @@ func testPodSecurity(t *testing.T, bed *testbed.Bed) {
 // admit asks the API server whether the world's namespace would admit the pod
 // of an overlay. MANIFESTS in its text stands for our manifests' directory.
 func (w *world) admit(kustomization string) error {
-	w.t.Helper()
-	overlay := w.t.TempDir()
+	w.T.Helper()
+	overlay := w.T.TempDir()
 	manifests, err := filepath.Abs("../../manifests")
-	w.must(err)
+	w.Must(err)
 	manifests, err = filepath.Rel(overlay, manifests) // kustomize takes no absolute path
-	w.must(err)
+	w.Must(err)
 	kustomization = strings.ReplaceAll(kustomization, "MANIFESTS", manifests)
-	w.must(os.WriteFile(filepath.Join(overlay, "kustomization.yaml"), []byte(kustomization), 0o600))
-	rendered, err := w.bed.Kubectl(w.t.Context(), "kustomize", overlay)
-	w.must(err)
+	w.Must(os.WriteFile(filepath.Join(overlay, "kustomization.yaml"), []byte(kustomization), 0o600))
+	rendered, err := w.bed.Kubectl(w.T.Context(), "kustomize", overlay)
+	w.Must(err)
 	for document := range strings.SplitSeq(rendered, "\n---\n") {
 		if !strings.Contains(document, "\nkind: Deployment\n") {
 			continue
 		}
 		var deployment appsv1.Deployment
-		w.must(yaml.UnmarshalStrict([]byte(document), &deployment))
+		w.Must(yaml.UnmarshalStrict([]byte(document), &deployment))
 		pod := &v1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "claimdir"}, Spec: deployment.Spec.Template.Spec}
 		pod.Spec.ServiceAccountName = "default" // ours is in another namespace
-		_, err := w.bed.Admin.CoreV1().Pods(w.name).Create(w.t.Context(), pod, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		_, err := w.bed.Admin.CoreV1().Pods(w.Name).Create(w.T.Context(), pod, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 		return err
 	}
-	w.t.Fatal("the overlay has no Deployment")
+	w.T.Fatal("the overlay has no Deployment")
 	return nil
 }
 
 func (w *world) kubectl(stdin string, args ...string) {
-	w.t.Helper()
-	_, err := w.bed.KubectlInput(w.t.Context(), stdin, args...)
-	w.must(err)
+	w.T.Helper()
+	_, err := w.bed.KubectlInput(w.T.Context(), stdin, args...)
+	w.Must(err)
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"claimdir/hack/clustertest"
 	"claimdir/hack/testbed"
 )
 
@@ -16,10 +17,10 @@ func testPeerAnnotatedClaim(t *testing.T, bed *testbed.Bed) {
 	w := newPeerWorld(t, bed, "fuseim.pri/ifs")
 	w.apply("class.yaml")
 	w.apply("claim-by-annotation.yaml")
-	pv := w.bound("test-claim")
-	w.wantEntries(".", w.name+"-test-claim-"+pv.Name)
-	w.deleteClaim("test-claim")
-	w.volumeGone(pv.Name)
+	pv := w.Bound("test-claim")
+	w.wantEntries(".", w.Name+"-test-claim-"+pv.Name)
+	w.DeleteClaim("test-claim")
+	w.VolumeGone(pv.Name)
 	w.wantEntries(".") // archiveOnDelete: "false" in the peer's class
 }
 
@@ -27,10 +28,10 @@ func testPeerArchiveOnDelete(t *testing.T, bed *testbed.Bed) {
 	w := newPeerWorld(t, bed, "xsky.nfs/v1")
 	w.apply("class-xsky.yaml")
 	w.apply("claim-xsky.yaml")
-	pv := w.bound("test-claim")
-	w.put(w.name+"-test-claim-"+pv.Name+"/file", "x")
-	w.deleteClaim("test-claim")
-	w.volumeGone(pv.Name)
+	pv := w.Bound("test-claim")
+	w.put(w.Name+"-test-claim-"+pv.Name+"/file", "x")
+	w.DeleteClaim("test-claim")
+	w.VolumeGone(pv.Name)
 	w.wantEntries(".")
 }
 
@@ -39,14 +40,14 @@ func testPeerEnvironment(t *testing.T, bed *testbed.Bed) {
 		t.Run("NFS_PATH="+path, func(t *testing.T) {
 			w := newWorld(t, bed, "NFS_SERVER=10.3.243.101", "NFS_PATH="+path, "ENABLE_LEADER_ELECTION=true")
 			w.class("archiveOnDelete", "true")
-			w.claim("data")
-			pv := w.bound("data")
-			dir := w.name + "-data-" + pv.Name
+			w.Claim("data")
+			pv := w.Bound("data")
+			dir := w.Name + "-data-" + pv.Name
 			if want := strings.TrimSuffix(path, "/") + "/" + dir; pv.Spec.NFS.Path != want || pv.Spec.NFS.Server != "10.3.243.101" {
 				t.Errorf("the volume is %s:%s, want 10.3.243.101:%s", pv.Spec.NFS.Server, pv.Spec.NFS.Path, want)
 			}
-			w.deleteClaim("data")
-			w.volumeGone(pv.Name)
+			w.DeleteClaim("data")
+			w.VolumeGone(pv.Name)
 			w.wantEntries(".", "archived-"+dir) // the very name that the peer gives
 		})
 	}
@@ -57,14 +58,14 @@ func testPeerPattern(t *testing.T, bed *testbed.Bed) {
 	w := newPeerWorld(t, bed, name)
 	w.apply("class-pattern.yaml")
 	w.apply("claim-readme.yaml") // has the annotation
-	w.claim("without", classNamed("nfs-client"))
-	w.bound("test-claim")
-	without := w.bound("without")
-	fallback := w.name + "-without-" + without.Name
-	w.wantEntries(w.name, fallback, "test-path")
-	w.deleteClaim("without")
-	w.volumeGone(without.Name)
-	w.wantEntries(w.name, "test-path") // and not the whole namespace
+	w.Claim("without", clustertest.OfClass("nfs-client"))
+	w.Bound("test-claim")
+	without := w.Bound("without")
+	fallback := w.Name + "-without-" + without.Name
+	w.wantEntries(w.Name, fallback, "test-path")
+	w.DeleteClaim("without")
+	w.VolumeGone(without.Name)
+	w.wantEntries(w.Name, "test-path") // and not the whole namespace
 }
 
 // newPeerWorld serves the provisioner name that the peer's objects have.
@@ -78,9 +79,9 @@ func newPeerWorld(t *testing.T, bed *testbed.Bed, provisioner string) *world {
 
 // apply applies a file of testdata in the world's namespace.
 func (w *world) apply(file string) {
-	w.t.Helper()
+	w.T.Helper()
 	data, err := os.ReadFile(filepath.Join("testdata", file))
-	w.must(err)
-	_, err = w.bed.KubectlInput(w.t.Context(), string(data), "apply", "-n", w.name, "-f", "-")
-	w.must(err)
+	w.Must(err)
+	_, err = w.bed.KubectlInput(w.T.Context(), string(data), "apply", "-n", w.Name, "-f", "-")
+	w.Must(err)
 }

@@ -13,7 +13,6 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -25,9 +24,9 @@ const finalizer = "external-provisioner.volume.kubernetes.io/finalizer"
 func testBind(t *testing.T, bed *testbed.Bed) {
 	w := newWorld(t, bed)
 	w.class()
-	w.claim("data")
-	pv := w.bound("data")
-	dir := w.name + "-data-" + pv.Name
+	w.Claim("data")
+	pv := w.Bound("data")
+	dir := w.Name + "-data-" + pv.Name
 	w.wantEntries(".", dir)
 	w.wantEntries(dir)
 	w.wantMode(dir, 0o777)
@@ -47,7 +46,7 @@ func testVolumeFields(t *testing.T, bed *testbed.Bed) {
 	w := newWorld(t, bed)
 	reclaim := v1.PersistentVolumeReclaimRetain
 	w.createClass(&storagev1.StorageClass{
-		ObjectMeta:    metav1.ObjectMeta{Name: w.name},
+		ObjectMeta:    metav1.ObjectMeta{Name: w.Name},
 		Provisioner:   w.provisioner,
 		ReclaimPolicy: &reclaim,
 		MountOptions:  []string{"nfsvers=4.1", "noatime"},
@@ -56,13 +55,13 @@ func testVolumeFields(t *testing.T, bed *testbed.Bed) {
 			"onDelete":    "Retain", "mode": "2770", "uid": "1000", "gid": "2000",
 		},
 	})
-	w.claim("data", func(c *v1.PersistentVolumeClaim) {
+	w.Claim("data", func(c *v1.PersistentVolumeClaim) {
 		c.Labels = map[string]string{"app": "web"}
 		c.Spec.AccessModes = []v1.PersistentVolumeAccessMode{v1.ReadWriteOnce, v1.ReadOnlyMany}
 		c.Spec.Resources.Requests[v1.ResourceStorage] = resource.MustParse("3Gi")
 	})
-	pv := w.bound("data")
-	path := w.name + "/web/data"
+	pv := w.Bound("data")
+	path := w.Name + "/web/data"
 	filesystem := v1.PersistentVolumeFilesystem
 	capacity := pv.Spec.Capacity[v1.ResourceStorage]
 	for what, got := range map[string]bool{
@@ -74,7 +73,7 @@ func testVolumeFields(t *testing.T, bed *testbed.Bed) {
 		"reclaim policy": pv.Spec.PersistentVolumeReclaimPolicy == reclaim,
 		"path":           pv.Annotations["claimdir/path"] == path,
 		"policy":         pv.Annotations["claimdir/on-delete"] == "retain",
-		"class":          pv.Spec.StorageClassName == w.name,
+		"class":          pv.Spec.StorageClassName == w.Name,
 		"provisioner":    pv.Annotations["pv.kubernetes.io/provisioned-by"] == w.provisioner,
 	} {
 		if !got {
@@ -82,8 +81,8 @@ func testVolumeFields(t *testing.T, bed *testbed.Bed) {
 		}
 	}
 	w.wantMode(path, 0o770|fs.ModeSetgid)
-	w.wantMode(w.name, 0o755)
-	w.wantMode(w.name+"/web", 0o755)
+	w.wantMode(w.Name, 0o755)
+	w.wantMode(w.Name+"/web", 0o755)
 	w.wantRecord(path, map[string]any{"state": "active", "pv": pv.Name, "policy": "retain", "size": "3Gi", "mode": "02770"})
 }
 
@@ -91,11 +90,11 @@ func testLateBinding(t *testing.T, bed *testbed.Bed) {
 	w := newWorld(t, bed)
 	late := storagev1.VolumeBindingWaitForFirstConsumer
 	w.createClass(&storagev1.StorageClass{
-		ObjectMeta: metav1.ObjectMeta{Name: w.name}, Provisioner: w.provisioner, VolumeBindingMode: &late,
+		ObjectMeta: metav1.ObjectMeta{Name: w.Name}, Provisioner: w.provisioner, VolumeBindingMode: &late,
 	})
-	w.claim("data")
-	w.eventually("the claim waits for a consumer", func() error {
-		events, err := bed.Admin.CoreV1().Events(w.name).List(t.Context(), metav1.ListOptions{FieldSelector: "reason=WaitForFirstConsumer"})
+	w.Claim("data")
+	w.Eventually("the claim waits for a consumer", func() error {
+		events, err := bed.Admin.CoreV1().Events(w.Name).List(t.Context(), metav1.ListOptions{FieldSelector: "reason=WaitForFirstConsumer"})
 		if err == nil && len(events.Items) == 0 {
 			err = fmt.Errorf("no such event")
 		}
@@ -104,9 +103,9 @@ func testLateBinding(t *testing.T, bed *testbed.Bed) {
 	w.wantEntries(".")
 	// This is what the scheduler does; the node exists nowhere.
 	patch := []byte(`{"metadata":{"annotations":{"volume.kubernetes.io/selected-node":"node-that-nobody-knows"}}}`)
-	_, err := bed.Admin.CoreV1().PersistentVolumeClaims(w.name).Patch(t.Context(), "data", "application/merge-patch+json", patch, metav1.PatchOptions{})
-	w.must(err)
-	pv := w.bound("data")
+	_, err := bed.Admin.CoreV1().PersistentVolumeClaims(w.Name).Patch(t.Context(), "data", "application/merge-patch+json", patch, metav1.PatchOptions{})
+	w.Must(err)
+	pv := w.Bound("data")
 	if pv.Spec.NodeAffinity != nil {
 		t.Errorf("the volume is tied to a node: %+v", pv.Spec.NodeAffinity)
 	}
@@ -118,18 +117,18 @@ func testMany(t *testing.T, bed *testbed.Bed) {
 	w.class("onDelete", "delete", "pathPattern", "${.PVC.namespace}/${.PVC.name}")
 	begin := time.Now()
 	for i := range n {
-		w.claim(fmt.Sprintf("claim-%03d", i))
+		w.Claim(fmt.Sprintf("claim-%03d", i))
 	}
 	for i := range n {
-		w.bound(fmt.Sprintf("claim-%03d", i))
+		w.Bound(fmt.Sprintf("claim-%03d", i))
 	}
 	t.Logf("%d claims made and bound in %v, beside the other cases", n, time.Since(begin).Round(time.Millisecond))
-	if got := len(w.entries(w.name)); got != n {
+	if got := len(w.entries(w.Name)); got != n {
 		t.Errorf("%d directories for %d claims", got, n)
 	}
-	w.must(bed.Admin.CoreV1().PersistentVolumeClaims(w.name).DeleteCollection(t.Context(), metav1.DeleteOptions{}, metav1.ListOptions{}))
-	w.eventually("all directories and records are gone", func() error {
-		if left, records := w.entries(w.name), w.records(); len(left)+len(records) > 0 {
+	w.Must(bed.Admin.CoreV1().PersistentVolumeClaims(w.Name).DeleteCollection(t.Context(), metav1.DeleteOptions{}, metav1.ListOptions{}))
+	w.Eventually("all directories and records are gone", func() error {
+		if left, records := w.entries(w.Name), w.records(); len(left)+len(records) > 0 {
 			return fmt.Errorf("%d directories, %d records", len(left), len(records))
 		}
 		return nil
@@ -139,46 +138,46 @@ func testMany(t *testing.T, bed *testbed.Bed) {
 func testSamePath(t *testing.T, bed *testbed.Bed) {
 	w := newWorld(t, bed)
 	w.class("pathPattern", "${.PVC.namespace}/shared", "onDelete", "delete")
-	w.claim("first")
-	pv := w.bound("first")
-	w.put(w.name+"/shared/file", "first's")
-	w.claim("second")
-	w.event(w.name, "second", `ProvisioningFailed: .*path "`+w.name+`/shared" belongs to the volume `+pv.Name+` of claim `+w.name+`/first`)
-	w.wantFile(w.name+"/shared/file", "first's")
-	w.deleteClaim("first")
-	w.volumeGone(pv.Name)
-	w.bound("second")
-	w.wantEntries(w.name + "/shared")
+	w.Claim("first")
+	pv := w.Bound("first")
+	w.put(w.Name+"/shared/file", "first's")
+	w.Claim("second")
+	w.Event(w.Name, "second", `ProvisioningFailed: .*path "`+w.Name+`/shared" belongs to the volume `+pv.Name+` of claim `+w.Name+`/first`)
+	w.wantFile(w.Name+"/shared/file", "first's")
+	w.DeleteClaim("first")
+	w.VolumeGone(pv.Name)
+	w.Bound("second")
+	w.wantEntries(w.Name + "/shared")
 }
 
 func testDeletedClaim(t *testing.T, bed *testbed.Bed) {
 	w := newQuietWorld(t, bed)
 	w.class()
-	w.claim("going", func(c *v1.PersistentVolumeClaim) { c.Finalizers = []string{"test.claimdir/hold"} })
-	w.deleteClaim("going")
+	w.Claim("going", func(c *v1.PersistentVolumeClaim) { c.Finalizers = []string{"test.claimdir/hold"} })
+	w.DeleteClaim("going")
 	w.process = w.start()
-	w.claim("staying")
-	w.bound("staying")
+	w.Claim("staying")
+	w.Bound("staying")
 	for _, entry := range w.entries(".") {
 		if strings.Contains(entry, "going") {
 			t.Errorf("a claim that is being deleted got %s", entry)
 		}
 	}
-	_, err := bed.Admin.CoreV1().PersistentVolumeClaims(w.name).Patch(t.Context(), "going", "application/merge-patch+json",
+	_, err := bed.Admin.CoreV1().PersistentVolumeClaims(w.Name).Patch(t.Context(), "going", "application/merge-patch+json",
 		[]byte(`{"metadata":{"finalizers":null}}`), metav1.PatchOptions{})
-	w.must(err)
+	w.Must(err)
 }
 
 func testPopulator(t *testing.T, bed *testbed.Bed) {
 	w := newWorld(t, bed)
 	w.class()
 	group := "populators.example.com"
-	w.claim("foreign", func(c *v1.PersistentVolumeClaim) {
+	w.Claim("foreign", func(c *v1.PersistentVolumeClaim) {
 		c.Spec.DataSourceRef = &v1.TypedObjectReference{APIGroup: &group, Kind: "Picture", Name: "x"}
 	})
-	w.claim("plain")
-	w.bound("plain")
-	if messages := w.messages(w.name, "foreign"); len(messages) > 0 {
+	w.Claim("plain")
+	w.Bound("plain")
+	if messages := w.Warnings(w.Name, "foreign"); len(messages) > 0 {
 		t.Errorf("events on a populator's claim: %q", messages)
 	}
 	if entries := w.entries("."); len(entries) != 1 {
@@ -187,32 +186,25 @@ func testPopulator(t *testing.T, bed *testbed.Bed) {
 }
 
 func (w *world) wantMode(path string, want fs.FileMode) {
-	w.t.Helper()
+	w.T.Helper()
 	info, err := os.Stat(filepath.Join(w.share, path))
-	w.must(err)
+	w.Must(err)
 	if got := info.Mode() & (fs.ModePerm | fs.ModeSetgid | fs.ModeSticky | fs.ModeSetuid); got != want {
-		w.t.Errorf("%s has mode %v, want %v", path, got, want)
+		w.T.Errorf("%s has mode %v, want %v", path, got, want)
 	}
 }
 
 // wantRecord compares fields of the record of path.
 func (w *world) wantRecord(path string, want map[string]any) {
-	w.t.Helper()
+	w.T.Helper()
 	key := strings.ReplaceAll(path, "/", "%2F")
 	data, err := os.ReadFile(filepath.Join(w.share, ".claimdir", "volumes", key+".json"))
-	w.must(err)
+	w.Must(err)
 	var got map[string]any
-	w.must(json.Unmarshal(data, &got))
+	w.Must(json.Unmarshal(data, &got))
 	for field, value := range want {
 		if got[field] != value {
-			w.t.Errorf("record of %s: %s is %v, want %v", path, field, got[field], value)
+			w.T.Errorf("record of %s: %s is %v, want %v", path, field, got[field], value)
 		}
 	}
-}
-
-func ignoreNotFound(err error) error {
-	if apierrors.IsNotFound(err) {
-		return nil
-	}
-	return err
 }

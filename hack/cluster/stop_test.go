@@ -15,17 +15,17 @@ import (
 const backlog = 120
 
 func (w *world) makeBacklog() {
-	w.t.Helper()
+	w.T.Helper()
 	w.class("pathPattern", "${.PVC.namespace}/${.PVC.name}")
 	for i := range backlog {
-		w.claim(fmt.Sprintf("claim-%03d", i))
+		w.Claim(fmt.Sprintf("claim-%03d", i))
 	}
 }
 
 // someVolumes waits until claimdir has begun on the backlog.
 func (w *world) someVolumes() {
-	w.t.Helper()
-	w.eventually("some volumes are made", func() error {
+	w.T.Helper()
+	w.Eventually("some volumes are made", func() error {
 		if len(w.volumes()) == 0 {
 			return fmt.Errorf("none yet")
 		}
@@ -36,13 +36,13 @@ func (w *world) someVolumes() {
 // volumes returns the paths of the world's volumes, as their PersistentVolumes
 // tell.
 func (w *world) volumes() map[string]bool {
-	w.t.Helper()
-	list, err := w.bed.Admin.CoreV1().PersistentVolumes().List(w.t.Context(), metav1.ListOptions{})
-	w.must(err)
+	w.T.Helper()
+	list, err := w.bed.Admin.CoreV1().PersistentVolumes().List(w.T.Context(), metav1.ListOptions{})
+	w.Must(err)
 	paths := map[string]bool{}
 	for _, pv := range list.Items {
-		if pv.Spec.StorageClassName == w.name {
-			paths[strings.TrimPrefix(pv.Spec.NFS.Path, "/export/"+w.name+"/")] = true
+		if pv.Spec.StorageClassName == w.Name {
+			paths[strings.TrimPrefix(pv.Spec.NFS.Path, "/export/"+w.Name+"/")] = true
 		}
 	}
 	return paths
@@ -50,12 +50,12 @@ func (w *world) volumes() map[string]bool {
 
 // allBound waits for the whole backlog and looks for anything besides it.
 func (w *world) allBound() {
-	w.t.Helper()
+	w.T.Helper()
 	for i := range backlog {
-		w.bound(fmt.Sprintf("claim-%03d", i))
+		w.Bound(fmt.Sprintf("claim-%03d", i))
 	}
-	if entries, records := len(w.entries(w.name)), len(w.records()); entries != backlog || records != backlog {
-		w.t.Errorf("%d claims have %d directories and %d records", backlog, entries, records)
+	if entries, records := len(w.entries(w.Name)), len(w.records()); entries != backlog || records != backlog {
+		w.T.Errorf("%d claims have %d directories and %d records", backlog, entries, records)
 	}
 }
 
@@ -70,7 +70,7 @@ func testStop(t *testing.T, bed *testbed.Bed) {
 	if holder := w.leaseHolder(); holder != "" {
 		t.Errorf("the lease is still held by %s", holder)
 	}
-	volumes, directories := w.volumes(), w.entries(w.name)
+	volumes, directories := w.volumes(), w.entries(w.Name)
 	if len(volumes) == backlog {
 		t.Fatalf("all %d volumes were made before the stop: it was not in the middle", backlog)
 	}
@@ -93,7 +93,7 @@ func testKill(t *testing.T, bed *testbed.Bed) {
 	for range 3 { // wherever it happens to be
 		w.process = w.start("WORKERS=2", "ENABLE_LEADER_ELECTION=false")
 		before := len(w.volumes())
-		w.eventually("some more volumes are made", func() error {
+		w.Eventually("some more volumes are made", func() error {
 			if now := len(w.volumes()); now < min(before+5, backlog) {
 				return fmt.Errorf("%d of them", now)
 			}
@@ -108,8 +108,8 @@ func testKill(t *testing.T, bed *testbed.Bed) {
 func testFailover(t *testing.T, bed *testbed.Bed) {
 	w := newWorld(t, bed)
 	w.class("pathPattern", "${.PVC.namespace}/${.PVC.name}")
-	w.claim("first")
-	w.bound("first")
+	w.Claim("first")
+	w.Bound("first")
 	leader, standby := w.process, w.start()
 	if strings.Contains(standby.Log(), `"Leading"`) {
 		t.Fatal("both lead")
@@ -117,8 +117,8 @@ func testFailover(t *testing.T, bed *testbed.Bed) {
 	leader.Kill()
 	begin := time.Now()
 	w.process = standby
-	w.claim("second")
-	w.bound("second")
+	w.Claim("second")
+	w.Bound("second")
 	t.Logf("the standby served %v after the leader was killed", time.Since(begin).Round(time.Second))
 
 	// A stop hands over without waiting for the lease to run out.
@@ -128,8 +128,8 @@ func testFailover(t *testing.T, bed *testbed.Bed) {
 	}
 	begin = time.Now()
 	w.process = next
-	w.claim("third")
-	w.bound("third")
+	w.Claim("third")
+	w.Bound("third")
 	if took := time.Since(begin); took > 10*time.Second {
 		t.Errorf("a stop handed over after %v", took)
 	}
@@ -142,7 +142,7 @@ func testOutage(t *testing.T, bed *testbed.Bed) {
 	w.process = w.start("WORKERS=2")
 	w.someVolumes()
 	bed.StopAPIServer()
-	w.must(bed.StartAPIServer(t.Context()))
+	w.Must(bed.StartAPIServer(t.Context()))
 	w.allBound()
 	select {
 	case <-w.process.Ended():
@@ -152,30 +152,30 @@ func testOutage(t *testing.T, bed *testbed.Bed) {
 }
 
 func (w *world) leaseHolder() string {
-	w.t.Helper()
-	leases, err := w.bed.Admin.CoordinationV1().Leases("claimdir").List(w.t.Context(), metav1.ListOptions{})
-	w.must(err)
+	w.T.Helper()
+	leases, err := w.bed.Admin.CoordinationV1().Leases("claimdir").List(w.T.Context(), metav1.ListOptions{})
+	w.Must(err)
 	for _, lease := range leases.Items {
-		if strings.Contains(lease.Name, w.name) {
+		if strings.Contains(lease.Name, w.Name) {
 			return *lease.Spec.HolderIdentity
 		}
 	}
-	w.t.Error("there is no lease")
+	w.T.Error("there is no lease")
 	return ""
 }
 
 func testJSONLogs(t *testing.T, bed *testbed.Bed) {
 	w := newWorld(t, bed, "LOG_FORMAT=json")
 	w.class()
-	w.claim("data")
-	pv := w.bound("data")
-	w.logged(`"msg":"Created directory"`, `"PVC":{"name":"data","namespace":"`+w.name+`"}`, `"path":"`+w.name+"-data-"+pv.Name+`"`)
+	w.Claim("data")
+	pv := w.Bound("data")
+	w.logged(`"msg":"Created directory"`, `"PVC":{"name":"data","namespace":"`+w.Name+`"}`, `"path":"`+w.Name+"-data-"+pv.Name+`"`)
 }
 
 func testBadConfiguration(t *testing.T, bed *testbed.Bed) {
 	w := newQuietWorld(t, bed)
 	p, err := bed.Claimdir(testbed.Config{Share: "relative", Provisioner: "", Env: []string{"WORKERS=0", "LOG_FORMAT=xml"}})
-	w.must(err)
+	w.Must(err)
 	if code := p.Wait(); code != 2 {
 		t.Errorf("exit code %d, want 2", code)
 	}
@@ -185,7 +185,7 @@ func testBadConfiguration(t *testing.T, bed *testbed.Bed) {
 		}
 	}
 	missing, err := bed.Claimdir(testbed.Config{Share: w.share + "/nowhere", Provisioner: w.provisioner})
-	w.must(err)
+	w.Must(err)
 	if code := missing.Wait(); code != 1 || !strings.Contains(missing.Log(), "nowhere") {
 		t.Errorf("exit code %d, want 1; log:\n%s", code, missing.Log())
 	}
