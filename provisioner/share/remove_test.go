@@ -15,6 +15,7 @@ func removeCases() map[string]func(*testing.T, site) {
 		"remove takes hostile trees and nothing else":  removeHostile,
 		"remove takes unreadable trees or says so":     removeUnreadable,
 		"remove of an absent path is no error":         removeAbsent,
+		"remove takes what others made sticky":         removeSticky,
 		"remove empty leaves a directory with content": removeEmpty,
 	}
 }
@@ -38,6 +39,29 @@ func removeHostile(t *testing.T, s site) {
 	untouched(t, s.dir+"/team/other", other)
 	untouched(t, s.dir+"/team/data2", near)
 	untouched(t, s.dir+"/.claimdir", records)
+}
+
+// On NFS, root without capabilities is refused by its own kernel what it may do
+// on the server: to take other users' files out of their sticky directories.
+func removeSticky(t *testing.T, s site) {
+	tree(t, s.dir, "data/sticky/deep/sticky/file", "data/sticky/file")
+	for _, dir := range []string{"data/sticky/deep/sticky", "data/sticky/deep", "data/sticky"} {
+		must(t, os.Symlink(s.outside, s.dir+"/"+dir+"/out"))
+		if os.Geteuid() == 0 { // nobody else can give files away
+			must(t, os.Chown(s.dir+"/"+dir, 1000, 1000))
+			for _, name := range []string{"file", "out"} {
+				if err := os.Lchown(s.dir+"/"+dir+"/"+name, 2000, 2000); !errors.Is(err, fs.ErrNotExist) {
+					must(t, err)
+				}
+			}
+		}
+		must(t, os.Chmod(s.dir+"/"+dir, 0o777|fs.ModeSticky))
+	}
+	must(t, os.Chmod(s.outside, 0o777|fs.ModeSticky))
+	outside := snapshot(t, s.outside)
+	must(t, s.share.Remove(pathOf(t, "data")))
+	absent(t, s.dir+"/data")
+	untouched(t, s.outside, outside)
 }
 
 // Only root may remove what is in a directory that may not be read; anybody

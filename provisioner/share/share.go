@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"syscall"
 
 	"claimdir/provisioner/volpath"
 )
@@ -77,7 +78,13 @@ func (s *Share) Remove(p volpath.Path) error {
 		return err
 	}
 	defer closeRoot(parent)
-	if err := parent.RemoveAll(p.Base()); err != nil {
+	err = parent.RemoveAll(p.Base())
+	if errors.Is(err, syscall.EPERM) {
+		// Whatever unstick could not do, the second try reports.
+		_ = unstick(parent, p.Base())
+		err = parent.RemoveAll(p.Base())
+	}
+	if err != nil {
 		return fmt.Errorf("remove %s: %w", p, err)
 	}
 	return nil
