@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -13,43 +14,25 @@ import (
 	"time"
 )
 
-const (
-	kubernetesModule = "k8s.io/kubernetes"
-	etcdModule       = "go.etcd.io/etcd/server/v3"
-)
-
-// Binaries are the paths of the programs of a control plane.
-type Binaries struct {
-	Etcd                  string
-	KubeAPIServer         string
-	KubeControllerManager string
-	Kubectl               string
-}
-
-// Build returns the programs that binaries/go.mod pins and builds them first
-// if the cache does not hold them. While it builds or waits for another process
-// that does, it writes a line to progress every ten seconds; nil discards them.
-//
-// A build that is killed leaves nothing that a later one would take for whole.
-// The caller's GOFLAGS, GOWORK and the like have no influence.
-func Build(ctx context.Context, progress io.Writer) (Binaries, error) {
+// build returns the directory of a set's programs, from the cache or built.
+func build(ctx context.Context, s set, progress io.Writer) (string, error) {
 	module, err := moduleDir()
 	if err != nil {
-		return Binaries{}, fmt.Errorf("build control plane: %w", err)
+		return "", fmt.Errorf("build %s: %w", s.name, err)
 	}
 	cache, err := cacheDir()
 	if err != nil {
-		return Binaries{}, fmt.Errorf("build control plane: %w", err)
+		return "", fmt.Errorf("build %s: %w", s.name, err)
 	}
 	if progress == nil {
 		progress = io.Discard
 	}
-	b := &builder{module: module, cache: cache, progress: progress, every: 10 * time.Second}
-	binaries, err := b.build(ctx)
+	b := &builder{set: s, module: module, cache: cache, progress: progress, every: 10 * time.Second}
+	dir, err := b.build(ctx)
 	if err != nil {
-		return Binaries{}, fmt.Errorf("build control plane: %w", err)
+		return "", fmt.Errorf("build %s: %w", s.name, err)
 	}
-	return binaries, nil
+	return dir, nil
 }
 
 // moduleDir is the module in binaries/. It cannot be embedded: go:embed does
@@ -63,37 +46,38 @@ func moduleDir() (string, error) {
 }
 
 type builder struct {
-	module   string // directory of the module whose tools are built
+	set      set
+	module   string // directory of the module that pins the programs
 	cache    string // directory for the results
 	progress io.Writer
 	every    time.Duration // between two lines of progress
 }
 
-func (b *builder) build(ctx context.Context) (Binaries, error) {
+func (b *builder) build(ctx context.Context) (string, error) {
 	versions, err := b.versions(ctx)
 	if err != nil {
-		return Binaries{}, err
+		return "", err
 	}
 	key, err := b.key(versions)
 	if err != nil {
-		return Binaries{}, err
+		return "", err
 	}
 	target := filepath.Join(b.cache, key)
-	if present(target) {
-		return binariesIn(target), nil
+	if b.present(target) {
+		return target, nil
 	}
 	unlock, err := b.lock(ctx, target+".lock")
 	if err != nil {
-		return Binaries{}, err
+		return "", err
 	}
 	defer unlock()
-	if present(target) { // built by whoever held the lock
-		return binariesIn(target), nil
+	if b.present(target) { // built by whoever held the lock
+		return target, nil
 	}
 	if err := b.buildInto(ctx, target, versions[kubernetesModule]); err != nil {
-		return Binaries{}, err
+		return "", err
 	}
-	return binariesIn(target), nil
+	return target, nil
 }
 
 // buildInto builds beside target and moves the result there in one step. The
@@ -112,12 +96,16 @@ func (b *builder) buildInto(ctx context.Context, target, version string) (err er
 			return fmt.Errorf("build programs: %w", err)
 		}
 	}
-	g := &goCommand{dir: b.module, env: []string{"GOTMPDIR=" + work}, progress: b.progress, every: b.every}
-	if err := g.buildTools(ctx, bin, version); err != nil {
+	g := &goCommand{name: b.set.name, dir: b.module, env: []string{"GOTMPDIR=" + work}, progress: b.progress, every: b.every}
+	if err := g.build(ctx, b.set, bin, version); err != nil {
 		return fmt.Errorf("build programs: %w", err)
 	}
-	if err := os.Rename(filepath.Join(bin, "server"), binariesIn(bin).Etcd); err != nil {
+	// Go calls it so after the last element of its path.
+	if err := os.Rename(filepath.Join(bin, "server"), filepath.Join(bin, "etcd")); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("name etcd: %w", err)
+	}
+	if !b.present(bin) {
+		return fmt.Errorf("build programs: not all of %s came out", strings.Join(b.set.programs(), ", "))
 	}
 	if err := os.Rename(bin, target); err != nil {
 		return fmt.Errorf("publish programs: %w", err)
@@ -127,7 +115,7 @@ func (b *builder) buildInto(ctx context.Context, target, version string) (err er
 
 // versions maps the two modules that matter to their pinned versions.
 func (b *builder) versions(ctx context.Context) (map[string]string, error) {
-	g := &goCommand{dir: b.module, progress: b.progress, every: b.every}
+	g := &goCommand{name: b.set.name, dir: b.module, progress: b.progress, every: b.every}
 	out, err := g.run(ctx, "list modules", &meter{}, "list", "-m", "-f", "{{.Path}} {{.Version}}", kubernetesModule, etcdModule)
 	if err != nil {
 		return nil, fmt.Errorf("read pinned versions: %w", err)
@@ -150,26 +138,15 @@ func (b *builder) key(versions map[string]string) (string, error) {
 		}
 		fmt.Fprintf(hash, "%s %d\n%s", name, len(data), data)
 	}
-	fmt.Fprintln(hash, buildArgs("", versions[kubernetesModule]))
-	return fmt.Sprintf("kubernetes-%s-etcd-%s-%s-%x", versions[kubernetesModule], versions[etcdModule],
-		runtime.GOARCH, hash.Sum(nil)[:4]), nil
-}
-
-func binariesIn(dir string) Binaries {
-	return Binaries{
-		Etcd:                  filepath.Join(dir, "etcd"),
-		KubeAPIServer:         filepath.Join(dir, "kube-apiserver"),
-		KubeControllerManager: filepath.Join(dir, "kube-controller-manager"),
-		Kubectl:               filepath.Join(dir, "kubectl"),
-	}
+	fmt.Fprintln(hash, b.set.recipe("", versions[kubernetesModule]))
+	return fmt.Sprintf("%s-%s-%x", b.set.directory(versions), runtime.GOARCH, hash.Sum(nil)[:4]), nil
 }
 
 // present reports whether dir holds all programs: something that tidies caches
 // may have taken some.
-func present(dir string) bool {
-	b := binariesIn(dir)
-	for _, path := range []string{b.Etcd, b.KubeAPIServer, b.KubeControllerManager, b.Kubectl} {
-		if _, err := os.Stat(path); err != nil {
+func (b *builder) present(dir string) bool {
+	for _, program := range b.set.programs() {
+		if _, err := os.Stat(filepath.Join(dir, program)); err != nil {
 			return false
 		}
 	}

@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// fakeModule pins a Kubernetes and an etcd of four tiny programs, so that a
-// build takes seconds.
+// fakeModule pins a Kubernetes and an etcd of tiny programs, so that a build
+// takes seconds.
 func fakeModule(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -47,6 +47,9 @@ replace k8s.io/kubernetes => ./kubernetes
 		"kubernetes/cmd/kube-apiserver/main.go": program,
 		"kubernetes/cmd/kube-controller-manager/main.go": program,
 		"kubernetes/cmd/kubectl/main.go":                 program,
+		"kubernetes/cmd/kube-proxy/main.go":              "package main\n\nfunc main() { nonsense() }\n",
+		"e2e/e2e.go":                                     "package e2e\n\nconst Said = \"built\"\n",
+		"e2e/e2e_test.go":                                "package e2e\n\nimport \"testing\"\n\nfunc TestMain(*testing.M) { println(Said) }\n",
 	} {
 		path := filepath.Join(dir, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -80,7 +83,7 @@ func (l *lines) count(what string) int {
 func newBuilder(t *testing.T) (*builder, *lines) {
 	t.Helper()
 	out := &lines{}
-	return &builder{module: fakeModule(t), cache: t.TempDir(), progress: out, every: 10 * time.Millisecond}, out
+	return &builder{set: controlPlaneSet(), module: fakeModule(t), cache: t.TempDir(), progress: out, every: 10 * time.Millisecond}, out
 }
 
 func TestBuildsOnceHoweverManyAsk(t *testing.T) {
@@ -107,13 +110,14 @@ func TestBuildsOnceHoweverManyAsk(t *testing.T) {
 			t.Errorf("progress never says %q", moves)
 		}
 	}
-	binaries, err := b.build(t.Context())
+	dir, err := b.build(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if dir := filepath.Base(filepath.Dir(binaries.Etcd)); !strings.HasPrefix(dir, "kubernetes-v1.0.1-etcd-v3.0.1-") {
-		t.Errorf("directory %s does not name the pins", dir)
+	if name := filepath.Base(dir); !strings.HasPrefix(name, "kubernetes-v1.0.1-etcd-v3.0.1-") {
+		t.Errorf("directory %s does not name the pins", name)
 	}
+	binaries := binariesIn(dir)
 	for _, path := range []string{binaries.Etcd, binaries.KubeAPIServer, binaries.KubeControllerManager, binaries.Kubectl} {
 		if out, err := exec.Command(path).CombinedOutput(); err != nil || string(out) != "built\n" {
 			t.Errorf("%s: %v, %q", path, err, out)
@@ -127,7 +131,7 @@ func TestAChangedPinOrAMissingProgramBuildsAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Remove(first.Kubectl); err != nil {
+	if err := os.Remove(binariesIn(first).Kubectl); err != nil {
 		t.Fatal(err)
 	}
 	if again, err := b.build(t.Context()); err != nil || again != first || out.count("built in") != 2 {

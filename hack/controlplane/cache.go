@@ -70,7 +70,7 @@ func (b *builder) flock(ctx context.Context, file *os.File) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-report.C:
-			fmt.Fprintf(b.progress, "control plane: another process builds it; waited %s\n", elapsed(begin))
+			fmt.Fprintf(b.progress, "%s: another process builds it; waited %s\n", b.set.name, elapsed(begin))
 		case <-poll.C:
 		}
 	}

@@ -9,6 +9,10 @@
 // `go run ./controlplane/prebuild` in hack before `go test`, whose time limit
 // is ten minutes too. Directories of older pins may be removed by hand.
 //
+// The same pins give two further sets of programs, each built on its own and
+// only for who asks: [BuildNode] what makes a machine a node, and
+// [BuildConformance] the tests that Kubernetes has for storage.
+//
 // [Start] gives one control plane. Any number run side by side:
 //
 //   - Everything it writes lies in one temporary directory of its own.

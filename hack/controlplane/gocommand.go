@@ -6,7 +6,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -18,32 +17,29 @@ import (
 
 // goCommand runs the go command in a module and reports how far it is.
 type goCommand struct {
+	name     string // what is built, for people
 	dir      string
 	env      []string // added to cleanEnv
 	progress io.Writer
 	every    time.Duration
 }
 
-// buildArgs is the recipe: it takes part in the key of a build.
-func buildArgs(out, version string) []string {
-	ldflags := "-s -w -X k8s.io/component-base/version.gitVersion=" + version
-	return []string{"build", "-v", "-trimpath", "-ldflags", ldflags, "-o", out + string(filepath.Separator), "tool"}
-}
-
-// buildTools builds all tools of the module into out.
-func (g *goCommand) buildTools(ctx context.Context, out, version string) error {
-	fmt.Fprintf(g.progress, "control plane: building Kubernetes %s into the cache, once; about 10 minutes on 2 cores\n", version)
+// build builds a set into out.
+func (g *goCommand) build(ctx context.Context, s set, out, version string) error {
+	fmt.Fprintf(g.progress, "%s: building Kubernetes %s into the cache, once; about %d minutes on 2 cores\n", g.name, version, s.minutes)
 	begin := time.Now()
-	packages, err := g.run(ctx, "fetch modules", &meter{}, "list", "-deps", "tool")
+	packages, err := g.run(ctx, "fetch modules", &meter{}, append([]string{"list", "-deps"}, s.packages()...)...)
 	if err != nil {
 		return err
 	}
 	// What Go's cache holds is not compiled again, so the count may stop early.
 	m := &meter{total: strings.Count(packages, "\n")}
-	if _, err := g.run(ctx, "compile and link", m, buildArgs(out, version)...); err != nil {
-		return err
+	for _, args := range s.recipe(out, version) {
+		if _, err := g.run(ctx, "compile and link", m, args...); err != nil {
+			return err
+		}
 	}
-	fmt.Fprintf(g.progress, "control plane: built in %s\n", elapsed(begin))
+	fmt.Fprintf(g.progress, "%s: built in %s\n", g.name, elapsed(begin))
 	return nil
 }
 
@@ -71,7 +67,7 @@ func (g *goCommand) run(ctx context.Context, step string, stderr *meter, args ..
 	for {
 		select {
 		case <-tick.C:
-			fmt.Fprintf(g.progress, "control plane: %s: %s, %s\n", step, stderr, elapsed(begin))
+			fmt.Fprintf(g.progress, "%s: %s: %s, %s\n", g.name, step, stderr, elapsed(begin))
 		case <-c.Done:
 			if ctx.Err() != nil {
 				return "", fmt.Errorf("%s: %w", step, ctx.Err())

@@ -1,9 +1,11 @@
-// Command prebuild builds the programs of the control plane ahead of the tests
-// that need them and prints the directory they lie in.
+// Command prebuild builds sets of programs ahead of the tests that need them
+// and prints the directory of each: "control-plane", which is also what no
+// argument means, "node" and "conformance".
 package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -15,11 +17,40 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	binaries, err := controlplane.Build(ctx, os.Stderr)
+	err := run(ctx, os.Args[1:])
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "prebuild:", err)
 		os.Exit(1)
 	}
-	fmt.Println(filepath.Dir(binaries.KubeAPIServer))
+}
+
+func run(ctx context.Context, sets []string) error {
+	if len(sets) == 0 {
+		sets = []string{"control-plane"}
+	}
+	for _, set := range sets {
+		program, err := build(ctx, set)
+		if err != nil {
+			return err
+		}
+		fmt.Println(filepath.Dir(program))
+	}
+	return nil
+}
+
+// build returns one of the set's programs.
+func build(ctx context.Context, set string) (string, error) {
+	switch set {
+	case "control-plane":
+		b, err := controlplane.Build(ctx, os.Stderr)
+		return b.KubeAPIServer, err
+	case "node":
+		b, err := controlplane.BuildNode(ctx, os.Stderr)
+		return b.Kubelet, err
+	case "conformance":
+		b, err := controlplane.BuildConformance(ctx, os.Stderr)
+		return b.E2ETest, err
+	}
+	return "", errors.New("no such set: " + set + "; there are control-plane, node and conformance")
 }
