@@ -27,7 +27,7 @@ go_files() {
 # shell_scripts prints every shell script of the repository.
 shell_scripts() {
 	find . -name .git -prune -o -name '*.sh' -print
-	if [ -f .ci/run ]; then echo .ci/run; fi
+	find . \( -name .git -o -name bin \) -prune -o -type f ! -name '*.*' -exec grep -lE '^#!.*sh$' {} +
 }
 
 # need COMMAND PACKAGE installs a Debian package where a command is missing and we may, and else says what to install.

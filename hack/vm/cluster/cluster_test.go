@@ -1,0 +1,109 @@
+//go:build vm
+
+package cluster
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"claimdir/hack/clustertest"
+	"claimdir/hack/vm/node"
+	"claimdir/hack/vm/ociimage"
+)
+
+const (
+	oldTag = "v0.1.0"
+	newTag = "v0.2.0"
+	// limit is how long the machine lives; the tests take a third of it.
+	limit = time.Hour
+)
+
+// group is cases on one installation of claimdir. Those before alone run beside
+// each other, the others one after the other: they disturb the whole cluster.
+type group struct {
+	name         string
+	installation node.Installation
+	cases, alone []testCase
+}
+
+type testCase struct {
+	name string
+	test func(*testing.T, *node.Node)
+}
+
+func groups() []group {
+	return []group{
+		{"root", node.Installation{Export: "/srv/ext4/root", Tag: oldTag}, podCases(), disturbances()},
+		{"nonroot, its own export", node.Installation{Export: "/srv/ext4/owned", Tag: oldTag, Nonroot: true}, nonrootCases(), nil},
+		{"nonroot, root_squash", node.Installation{Export: "/srv/ext4/squashed", Tag: oldTag, Nonroot: true}, nonrootCases(), nil},
+	}
+}
+
+func TestCluster(t *testing.T) {
+	n := boot(t)
+	for _, g := range groups() {
+		t.Run(g.name, func(t *testing.T) {
+			t.Log("installing claimdir")
+			report(t, n)
+			must(t, n.Install(t.Context(), g.installation))
+			t.Run("beside each other", func(t *testing.T) {
+				for _, c := range g.cases {
+					t.Run(c.name, func(t *testing.T) {
+						t.Parallel()
+						c.test(t, n)
+					})
+				}
+			})
+			for _, c := range g.alone {
+				t.Run(c.name, func(t *testing.T) { c.test(t, n) })
+			}
+			volumesGone(t, n)
+			must(t, n.Uninstall(t.Context(), g.installation))
+		})
+	}
+}
+
+// volumesGone waits until claimdir has released what the cases' namespaces left:
+// the next installation could not, as it has another export.
+func volumesGone(t *testing.T, n *node.Node) {
+	t.Helper()
+	wait := clustertest.Namespace{T: t, Patience: patience, Poll: time.Second}
+	wait.Eventually("the volumes of all cases are gone", func() error {
+		volumes, err := n.Admin.CoreV1().PersistentVolumes().List(t.Context(), metav1.ListOptions{})
+		if err == nil && len(volumes.Items) > 1 {
+			err = fmt.Errorf("there are %d besides the share's own", len(volumes.Items)-1)
+		}
+		return err
+	})
+}
+
+// boot starts the node with the images of two versions of claimdir and one for
+// the tests' pods.
+func boot(t *testing.T) *node.Node {
+	t.Helper()
+	start := time.Now()
+	dir := t.TempDir()
+	archives := []string{filepath.Join(dir, "old"), filepath.Join(dir, "new"), filepath.Join(dir, "shell")}
+	must(t, node.ClaimdirImage(t.Context(), archives[0], oldTag))
+	must(t, node.ClaimdirImage(t.Context(), archives[1], newTag))
+	shell, err := ociimage.Busybox(shellImage)
+	must(t, err)
+	must(t, shell.Write(archives[2]))
+	n, err := node.Start(t.Context(), node.Options{Progress: os.Stderr, Archives: archives, Limit: limit})
+	must(t, err)
+	t.Cleanup(func() { must(t, n.Stop()) })
+	t.Logf("the node took %v", time.Since(start).Round(time.Second))
+	return n
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}

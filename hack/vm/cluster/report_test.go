@@ -1,0 +1,39 @@
+//go:build vm
+
+package cluster
+
+import (
+	"context"
+	"testing"
+
+	"claimdir/hack/vm/node"
+)
+
+// report prints, if the test fails, what somebody looks for then. It comes
+// before the test's namespace goes.
+func report(t *testing.T, n *node.Node) {
+	t.Helper()
+	t.Cleanup(func() {
+		if !t.Failed() {
+			return
+		}
+		ctx := context.Background()
+		for _, args := range [][]string{
+			{"get", "pods,pvc,pv,leases", "-A", "-o", "wide"},
+			{"get", "events", "-A", "--sort-by=.lastTimestamp"},
+			{"logs", "-n", "claimdir", "-l", "app.kubernetes.io/name=claimdir", "--tail=60", "--prefix"},
+		} {
+			out, err := n.Kubectl.Run(ctx, "", args...)
+			t.Logf("kubectl %q: %v\n%s", args, err, out)
+		}
+		for _, command := range []string{
+			"grep ' nfs4\\? ' /proc/mounts",
+			"ls -lna /srv/ext4/root /srv/ext4/owned /srv/ext4/squashed",
+			"grep -E '^[EW]' /var/log/kubelet.log | tail -n 30",
+			"dmesg | tail -n 10",
+		} {
+			out, err := n.Run(ctx, command)
+			t.Logf("%s: %v\n%s", command, err, out)
+		}
+	})
+}

@@ -1,0 +1,129 @@
+//go:build vm
+
+package cluster
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"claimdir/hack/clustertest"
+	"claimdir/hack/vm/node"
+)
+
+// testWholeWay is the promise: from a claim and a pod that are made at once to
+// the bytes on the server, and to the archive.
+func testWholeWay(t *testing.T, n *node.Node) {
+	w := newWorld(t, n, "baseline")
+	w.Claim("data", clustertest.OfClass("claimdir")) // the one of the manifests
+	w.pod("writer", "data", "echo from the pod >/data/hello; "+sleep)
+
+	w.eventOn("data", `^ExternalProvisioning: .*'claimdir/nfs'`)
+	w.eventOn("data", `^Provisioning: .*"`+w.Name+`/data"`)
+	pv := w.Bound("data")
+	w.eventOn("data", `^ProvisioningSucceeded: `)
+	path := fmt.Sprintf("/srv/ext4/root/%s-data-%s", w.Name, pv.Name)
+	if nfs := pv.Spec.NFS; nfs == nil || nfs.Server != node.Address || nfs.Path != path || nfs.ReadOnly {
+		t.Fatalf("the volume's source is %+v, want %s on %s", nfs, path, node.Address)
+	}
+	w.wantServer("777 0 0", "stat -c '%%a %%u %%g' %s", path)
+	w.wantServer("1", "ls /srv/ext4/root/.claimdir/volumes | grep -c %s", pv.Name)
+
+	pod := w.phase("writer", v1.PodRunning)
+	w.eventOn("writer", `^Scheduled: .* to node$`)
+	mount := fmt.Sprintf("/var/lib/kubelet/pods/%s/volumes/kubernetes.io~nfs/%s", pod.UID, pv.Name)
+	w.wantServer(node.Address+":"+path, "awk '$2 == \"%s\" { print $1 }' /proc/mounts", mount)
+	w.Eventually("the bytes are on the server", func() error {
+		if got := w.server("cat %s/hello || true", path); got != "from the pod" {
+			return fmt.Errorf("there is %q", got)
+		}
+		return nil
+	})
+
+	w.deletePod("writer")
+	w.wantServer("0", "grep -c %s /proc/mounts || true", mount)
+	w.release("data")
+	w.wantServer("from the pod", "cat %s/hello", w.archived(pv, "data"))
+	w.wantServer("gone", "[ -e %s ] || echo gone", path)
+	for _, object := range []string{"data", "writer", pv.Name} {
+		if warnings := append(w.Warnings(w.Name, object), w.Warnings("default", object)...); slices.ContainsFunc(warnings, important) {
+			t.Errorf("%s has warnings: %q", object, warnings)
+		}
+	}
+}
+
+// important says whether a warning is more than that of a pod that was made
+// together with its claim, or of a cluster without DNS.
+func important(warning string) bool {
+	return !strings.HasPrefix(warning, "FailedScheduling: ") && !strings.HasPrefix(warning, "MissingClusterDNS: ")
+}
+
+// eventOn waits for an event, of any kind, that matches pattern.
+func (w *world) eventOn(object, pattern string) {
+	w.T.Helper()
+	w.Eventually(fmt.Sprintf("%s has an event %q", object, pattern), func() error {
+		events := w.Events(w.Name, object)
+		if !slices.ContainsFunc(events, regexp.MustCompile(pattern).MatchString) {
+			return fmt.Errorf("events: %q", events)
+		}
+		return nil
+	})
+}
+
+// testMountOptions: those of the class arrive in the pod's mount.
+func testMountOptions(t *testing.T, n *node.Node) {
+	for name, options := range map[string][]string{
+		"v3":  {"nfsvers=3", "noatime", "rsize=65536"},
+		"v41": {"nfsvers=4.1", "noatime", "nodiratime"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, n, "baseline")
+			class := w.classObject()
+			class.MountOptions = options
+			w.createClass(class)
+			w.Claim("data")
+			line := w.run("reader", "data", "grep ' /data ' /proc/mounts")
+			for _, option := range options {
+				shown := strings.Replace(option, "nfsvers=", "vers=", 1)
+				if fields := strings.Fields(line); len(fields) < 4 || !slices.Contains(strings.Split(fields[3], ","), shown) {
+					t.Errorf("the pod's mount is %q, without %s", line, shown)
+				}
+			}
+		})
+	}
+}
+
+// testUsers: a pod as uid 1000 in a restricted namespace, and one as root,
+// write beside each other, each under its own name.
+func testUsers(t *testing.T, n *node.Node) {
+	w := newWorld(t, n, "baseline")
+	w.kubectl("", "label", "namespace", w.Name, "--overwrite", "pod-security.kubernetes.io/warn=restricted")
+	w.class()
+	w.Claim("data")
+	w.run("user", "data", "echo u >/data/user; mkdir /data/dir; echo u >/data/dir/file", asUser(1000))
+	w.run("root", "data", "cat /data/dir/file; echo r >/data/root")
+	path := w.Bound("data").Spec.NFS.Path
+	w.wantServer("1000:1000 dir\n0:0 root\n1000:1000 user", "cd %s && stat -c '%%u:%%g %%n' *", path)
+}
+
+func testRestricted(t *testing.T, n *node.Node) {
+	w := newWorld(t, n, "restricted")
+	w.class()
+	w.Claim("data")
+	if out := w.run("user", "data", "echo hello >/data/f; cat /data/f", asUser(1000)); out != "hello\n" {
+		t.Errorf("the pod says %q", out)
+	}
+}
+
+func (w *world) claimGone(name string) {
+	w.T.Helper()
+	w.Eventually("claim "+name+" is gone", func() error {
+		_, err := w.node.Admin.CoreV1().PersistentVolumeClaims(w.Name).Get(w.T.Context(), name, metav1.GetOptions{})
+		return clustertest.NotFound(err)
+	})
+}
