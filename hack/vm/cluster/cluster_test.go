@@ -36,6 +36,21 @@ type testCase struct {
 	test func(*testing.T, *node.Node)
 }
 
+// run says when the case is over: go test does that of cases beside each other
+// only when the last of them is.
+func (c testCase) run(t *testing.T, n *node.Node) {
+	t.Helper()
+	start := time.Now()
+	defer func() {
+		verdict := "well"
+		if t.Failed() {
+			verdict = "badly"
+		}
+		t.Logf("ended %s after %v: %s", verdict, time.Since(start).Round(time.Second), c.name)
+	}()
+	c.test(t, n)
+}
+
 func groups() []group {
 	return []group{
 		{"root", node.Installation{Export: "/srv/ext4/root", Tag: oldTag}, podCases(), disturbances()},
@@ -55,12 +70,12 @@ func TestCluster(t *testing.T) {
 				for _, c := range g.cases {
 					t.Run(c.name, func(t *testing.T) {
 						t.Parallel()
-						c.test(t, n)
+						c.run(t, n)
 					})
 				}
 			})
 			for _, c := range g.alone {
-				t.Run(c.name, func(t *testing.T) { c.test(t, n) })
+				t.Run(c.name, func(t *testing.T) { c.run(t, n) })
 			}
 			volumesGone(t, n)
 			must(t, n.Uninstall(t.Context(), g.installation))
