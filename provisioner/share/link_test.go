@@ -86,7 +86,11 @@ func swap(t *testing.T, s site, name string) {
 			case <-stop:
 				return
 			default:
+				start := time.Now()
 				swapOnce(t, s, s.dir+"/"+name)
+				// The directory stays as long: where every step goes to a server
+				// no call would ever get through otherwise.
+				time.Sleep(time.Since(start))
 			}
 		}
 	})
@@ -123,7 +127,8 @@ func swapOnce(t *testing.T, s site, name string) {
 // another one by now.
 func hammer(t *testing.T, s site, name string) {
 	t.Helper()
-	empty, full, leaf, moved := pathOf(t, name+"/empty"), pathOf(t, name+"/full"), pathOf(t, name), pathOf(t, "moved")
+	empty, full, leaf := pathOf(t, name+"/empty"), pathOf(t, name+"/full"), pathOf(t, name)
+	mine, moved := pathOf(t, name+"/mine"), pathOf(t, "moved")
 	calls := map[string]func() error{
 		"create leaf":  func() error { _, err := s.share.Create(leaf, Attributes{Mode: 0o777}); return err },
 		"create":       func() error { _, err := s.share.Create(empty, Attributes{Mode: 0o777}); return err },
@@ -131,7 +136,8 @@ func hammer(t *testing.T, s site, name string) {
 		"remove":       func() error { return s.share.Remove(full) },
 		"remove empty": func() error { return s.share.RemoveEmpty(empty) },
 		"rename": func() error {
-			return errors.Join(s.share.Rename(empty, moved), s.share.Rename(moved, empty), s.share.Remove(moved))
+			_, err := s.share.Create(mine, Attributes{Mode: 0o777})
+			return errors.Join(err, s.share.Rename(mine, moved), s.share.Rename(moved, mine), s.share.Remove(moved))
 		},
 	}
 	start := time.Now()

@@ -1,7 +1,6 @@
 package share
 
 import (
-	"crypto/rand"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -14,31 +13,15 @@ import (
 	"claimdir/provisioner/volpath"
 )
 
-// TestShare runs the suite on a temporary directory, or below the one that
-// CLAIMDIR_TEST_SHARE_DIR names: a mounted export, or a FUSE file system.
+// TestShare is what every directory that is used as a share must pass. TMPDIR
+// puts it on a mounted export; make test-nfs does that, for all suites.
 func TestShare(t *testing.T) {
-	runSuite(t, func(t *testing.T) string {
-		t.Helper()
-		base := os.Getenv("CLAIMDIR_TEST_SHARE_DIR")
-		if base == "" {
-			return t.TempDir()
-		}
-		dir := base + "/" + rand.Text()
-		must(t, os.Mkdir(dir, 0o755))
-		t.Cleanup(func() { must(t, os.RemoveAll(dir)) })
-		return dir
-	})
-}
-
-// runSuite is what every directory that is used as a share must pass. newDir
-// returns a new empty directory.
-func runSuite(t *testing.T, newDir func(*testing.T) string) {
 	cases := map[string]func(*testing.T, site){}
 	for _, part := range []map[string]func(*testing.T, site){createCases(), linkCases(), removeCases(), renameCases(), metaCases(), goneCases()} {
 		maps.Copy(cases, part)
 	}
 	for name, test := range cases {
-		t.Run(name, func(t *testing.T) { test(t, newSite(t, newDir(t))) })
+		t.Run(name, func(t *testing.T) { test(t, newSite(t, t.TempDir())) })
 	}
 }
 

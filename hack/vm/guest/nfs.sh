@@ -7,7 +7,7 @@ user=1000
 
 # nfs_server makes the file systems and starts the server.
 nfs_server() {
-	local fs export id=1
+	local fs squash id=1
 	modprobe -a loop xfs nfsd nfsv3 nfsv4 veth
 	truncate -s 700M /tmp/ext4.img /tmp/xfs.img # on tmpfs: the emulated disk is the slowest part
 	mkfs.ext4 -q -E nodiscard /tmp/ext4.img
@@ -16,9 +16,9 @@ nfs_server() {
 	for fs in ext4 xfs; do
 		mkdir -p /srv/$fs
 		mount -o loop /tmp/$fs.img /srv/$fs
-		for export in no_root_squash root_squash; do
-			mkdir /srv/$fs/$export
-			echo "/srv/$fs/$export *(rw,sync,no_subtree_check,$export,fsid=$((id++)))" >>/etc/exports
+		for squash in no_root_squash root_squash; do
+			mkdir /srv/$fs/$squash
+			echo "/srv/$fs/$squash *(rw,sync,no_subtree_check,$squash,fsid=$((id++)))" >>/etc/exports
 		done
 		chown $user:$user /srv/$fs/root_squash
 	done

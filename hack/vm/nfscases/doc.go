@@ -1,0 +1,6 @@
+// Package nfscases holds what only NFS does, case by case with the expected
+// answer: what root_squash refuses, what a client's caches hide, what becomes of
+// a directory that somebody holds open when it is renamed or removed, and of a
+// call whose server goes away and comes back. The tests run in the virtual
+// machine, once for each version and file system: `make test-nfs`.
+package nfscases

@@ -1,0 +1,76 @@
+#!/usr/bin/env bash
+# Runs every suite that touches a share on kernel NFS in the virtual machine: on NFSv3, v4.1 and v4.2 mounts of ext4 and XFS
+# exports, mounted as manifests/base says, beside a plain directory; and on each the cases that only NFS has
+# (hack/vm/nfscases). Fails if a test fails or is skipped, and if a run has no tests, leaves something behind, or does not
+# reach its mount.
+#
+#   hack/vm/test-nfs.sh [-m MOUNTS] [-p PACKAGES] [-r TESTS] [-o RESULTS]
+#
+#   -m  mounts, as a shell pattern: 'v4.2-xfs-root_squash-owner', 'v3-*', 'plain-*' (all)
+#   -p  packages, in one word (all)
+#   -r  tests, as for go test -run (all)
+#   -o  directory for the full output of each run
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+
+# Packages whose tests use a share: t.TempDir gives it to them.
+packages="
+provisioner/share
+provisioner/ledger
+provisioner
+hack/vm/nfscases
+"
+# These read the source code, which the machine does not have; make test-unit runs them.
+not='^(TestImports|TestPackageDocs)$'
+
+mounts='*' tests='' results=''
+while getopts m:p:r:o: option; do
+	case $option in
+	m) mounts=$OPTARG ;;
+	p) packages=$OPTARG ;;
+	r) tests=$OPTARG ;;
+	o) results=$OPTARG ;;
+	*) exit 2 ;;
+	esac
+done
+packages=$(xargs <<<"$packages")
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+job=$work/job
+results=${results:-$work/results}
+
+build() { # package
+	local module=. package=$1 start=$SECONDS
+	if [[ $1 == hack/* ]]; then module=hack package=${1#hack/}; fi
+	mkdir -p "$job/$1"
+	CGO_ENABLED=0 nice go -C "$module" test -c -tags vm -trimpath -ldflags='-s -w' -o "$job/$1/test" "./$package"
+	if [ -d "$1/testdata" ]; then cp -r "$1/testdata" "$job/$1"; fi
+	echo "built the tests of $1 in $((SECONDS - start)) s"
+}
+for package in $packages; do build "$package"; done
+
+# The share is mounted as claimdir's own mount is.
+options=$(awk '/^  mountOptions:/ { on = 1; next } on && !/^  - / { exit } on { printf "%s%s", comma, $2; comma = "," }' manifests/base/share.yaml)
+if [ -z "$options" ]; then
+	echo "test-nfs.sh: no mountOptions in manifests/base/share.yaml" >&2
+	exit 1
+fi
+cp hack/vm/guest/{nfs.sh,test-nfs} "$job"
+declare -p packages mounts tests not options >"$job/settings"
+chmod -R a+rX "$job"
+
+status=0
+hack/vm/run.sh -t "${LIMIT:-3000}" -o "$results" "$job" ./test-nfs || status=$?
+touch "$results/table"
+echo
+awk -F '\t' -v status="$status" -v took="$SECONDS" '
+	BEGIN { printf "%-30s %-18s %7s %7s %7s %9s %7s\n", "mount", "package", "passed", "failed", "skipped", "NFS calls", "seconds" }
+	{ printf "%-30s %-18s %7d %7d %7d %9d %7.1f  %s\n", $1, $2, $3, $4, $5, $6, $7, $8; passed += $3; bad += $8 != "" }
+	END {
+		if (!NR) why = "nothing was run"
+		else if (bad) why = bad " of " NR " runs"
+		else if (status) why = "the machine, exit code " status
+		print why ? "test-nfs: FAILED: " why ", " took " s" : "test-nfs: all well, " passed " tests in " NR " runs, " took " s"
+		exit why != ""
+	}' "$results/table"
