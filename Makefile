@@ -27,6 +27,18 @@ test-unit: ## run the tests that need no cluster
 test-cluster-api: control-plane ## run claimdir against a real API server and controller manager
 	go -C hack test -timeout 20m ./...
 
+.PHONY: test-nfs
+test-nfs: ## run every suite that touches a share on kernel NFS, in a virtual machine
+	hack/vm/test-nfs.sh
+
+.PHONY: test-cluster
+test-cluster: ## run claimdir on a real node, with pods that write, in a virtual machine
+	hack/vm/test-cluster.sh
+
+.PHONY: conformance
+conformance: ## run Kubernetes' own storage tests against claimdir on a real node, in a virtual machine: ARGS
+	hack/vm/conformance.sh $(ARGS)
+
 .PHONY: fuzz
 fuzz: ## fuzz each target for FUZZTIME (default 30s)
 	hack/fuzz.sh

@@ -3,7 +3,6 @@ package provisioner
 import (
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"testing"
 	"time"
@@ -75,10 +74,7 @@ func (w *world) cutOff(t *testing.T, f *fault, run func() error) bool {
 // run of it must succeed, and so must a fourth.
 func everywhere(t *testing.T, before func(*testing.T, *world) func() error, want ...string) {
 	t.Helper()
-	brief, places, least := os.Getenv("CLAIMDIR_TEST_BRIEF") != "", 0, 10
-	if brief {
-		least = 6
-	}
+	places := 0
 	for _, kill := range []bool{true, false} {
 		for first, second := 1, 1; ; second++ {
 			w := newWorld(t)
@@ -89,7 +85,7 @@ func everywhere(t *testing.T, before func(*testing.T, *world) func() error, want
 			}
 			places++
 			w.restart(t)
-			if again := w.cutOff(t, two, run); brief {
+			if again := w.cutOff(t, two, run); brief() {
 				first, second = first+1, first // and then the one after it
 			} else if !again { // the repeat has no more places
 				first, second = first+1, 0
@@ -102,7 +98,7 @@ func everywhere(t *testing.T, before func(*testing.T, *world) func() error, want
 			}
 		}
 	}
-	if places < least {
+	if places < times(10, 6) {
 		t.Errorf("only %d places were tried", places)
 	}
 }

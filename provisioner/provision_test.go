@@ -271,7 +271,7 @@ func TestAShareThatIsGoneTouchesNothing(t *testing.T) {
 func TestManyClaimsAtOnce(t *testing.T) {
 	w := newWorld(t)
 	var callers sync.WaitGroup
-	pvs := make([]*v1.PersistentVolume, 100)
+	pvs := make([]*v1.PersistentVolume, times(100, 20))
 	for i := range pvs {
 		callers.Go(func() {
 			pv, _, err := w.Provision(t.Context(), options("ns/data", fmt.Sprint("pvc-", i), params()))
@@ -295,7 +295,7 @@ func TestManyClaimsAtOnce(t *testing.T) {
 }
 
 func TestTwoClaimsForOnePath(t *testing.T) {
-	for range 20 {
+	for range times(20, 3) {
 		w := newWorld(t)
 		other := newWorld(t) // another process
 		other.dir = w.dir

@@ -261,3 +261,15 @@ func must(t *testing.T, err error) {
 		t.Fatal(err)
 	}
 }
+
+// brief says that TMPDIR is on a slow share, a mounted export with a server that
+// syncs: what is repeated on a fast one is repeated less there.
+func brief() bool { return os.Getenv("CLAIMDIR_TEST_BRIEF") != "" }
+
+// times is how often something is repeated, or how many there are of it.
+func times(fast, slow int) int {
+	if brief() {
+		return slow
+	}
+	return fast
+}
