@@ -61,7 +61,8 @@ declare -p packages mounts tests not options >"$job/settings"
 chmod -R a+rX "$job"
 
 status=0
-hack/vm/run.sh -t "${LIMIT:-3000}" -o "$results" "$job" ./test-nfs || status=$?
+# The machine ends with this script, however that ends.
+setpriv --pdeathsig TERM hack/vm/run.sh -t "${LIMIT:-3000}" -o "$results" "$job" ./test-nfs || status=$?
 touch "$results/table"
 echo
 awk -F '\t' -v status="$status" -v took="$SECONDS" '
