@@ -98,11 +98,10 @@ func testMountOptions(t *testing.T, n *node.Node) {
 	}
 }
 
-// testUsers: a pod as uid 1000 in a restricted namespace, and one as root,
-// write beside each other, each under its own name.
+// testUsers: a pod as uid 1000 and one as root write beside each other, each
+// under its own name.
 func testUsers(t *testing.T, n *node.Node) {
 	w := newWorld(t, n, "baseline")
-	w.kubectl("", "label", "namespace", w.Name, "--overwrite", "pod-security.kubernetes.io/warn=restricted")
 	w.class()
 	w.Claim("data")
 	w.run("user", "data", "echo u >/data/user; mkdir /data/dir; echo u >/data/dir/file", asUser(1000))
