@@ -10,10 +10,10 @@ import (
 
 // Verdicts of the baseline.
 const (
-	passed  = "passed"
-	failed  = "failed"
-	skipped = "skipped"
-	unknown = "unknown" // nobody measured the peer
+	passed     = "passed"
+	failed     = "failed"
+	skipped    = "skipped"
+	unmeasured = "unmeasured" // with the peer
 )
 
 // baseline is what the peer does, spec by spec, and which of them nobody can
@@ -30,7 +30,7 @@ func readBaseline() (baseline, error) {
 		return b, err
 	}
 	for _, row := range rows {
-		if !slices.Contains([]string{passed, failed, skipped, unknown}, row[0]) || len(row) < 2 || b.verdicts[row[1]] != "" {
+		if !slices.Contains([]string{passed, failed, skipped, unmeasured}, row[0]) || len(row) < 2 || b.verdicts[row[1]] != "" {
 			return b, fmt.Errorf("testdata/baseline.tsv: not a verdict, or the second one: %q", row)
 		}
 		b.verdicts[row[1]] = row[0]

@@ -170,13 +170,13 @@ func (c *cluster) run(ctx context.Context, s *suite, o options, chosen []string)
 		}
 		ran, err := s.run(ctx, i)
 		if err != nil {
-			return nil, err
+			return specs, err
 		}
 		fmt.Fprintf(c.out, "%s: %d specs in %s\n", p.name, len(ran), time.Since(begin).Round(time.Second))
-		if len(ran) != len(p.specs) {
-			return nil, fmt.Errorf("%s: %d specs were to run, and %d did", p.name, len(p.specs), len(ran))
-		}
 		specs = append(specs, ran...)
+		if len(ran) != len(p.specs) {
+			return specs, fmt.Errorf("%s: %d specs were to run, and %d did", p.name, len(p.specs), len(ran))
+		}
 	}
 	return specs, c.empty(ctx)
 }

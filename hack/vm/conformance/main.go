@@ -93,10 +93,11 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	specs, err := c.run(ctx, s, o, chosen)
-	if err := errors.Join(err, c.Stop()); err != nil {
+	err = errors.Join(err, c.Stop())
+	if len(specs) == 0 {
 		return err
 	}
-	return report(out, base, specs, o.results)
+	return errors.Join(err, report(out, base, specs, o.results)) // of what came to its end
 }
 
 // choose returns the specs that the options ask for.

@@ -64,7 +64,7 @@ func (b baseline) write(to io.Writer, specs []spec) (wrong int) {
 		}
 	}
 	if wrong == 0 {
-		fmt.Fprintln(to, "All that the peer passes passes.")
+		fmt.Fprintln(to, "Of these, all that the peer passes pass.")
 	}
 	return wrong
 }

@@ -32,13 +32,13 @@ func (b baseline) names(verdict string) []string {
 
 func TestTheBaselineHasThePeersCounts(t *testing.T) {
 	b := mustBaseline(t)
-	for verdict, want := range map[string]int{passed: 41, failed: 1, skipped: 21, unknown: 4} {
+	for verdict, want := range map[string]int{passed: 41, failed: 1, skipped: 21, unmeasured: 4} {
 		if got := len(b.names(verdict)); got != want {
 			t.Errorf("%d specs %s, not %d", got, verdict, want)
 		}
 	}
 	counts := map[string]int{}
-	for _, p := range phases(append(append(b.names(passed), b.names(failed)...), append(b.names(skipped), b.names(unknown)...)...)) {
+	for _, p := range phases(append(append(b.names(passed), b.names(failed)...), append(b.names(skipped), b.names(unmeasured)...)...)) {
 		counts[p.name] = len(p.specs)
 	}
 	if counts["parallel"] != 49 || counts["disruptive"] != 4 || counts["feature"] != 14 {
@@ -48,7 +48,7 @@ func TestTheBaselineHasThePeersCounts(t *testing.T) {
 
 func TestOnlyTheExpectedMayGoWrong(t *testing.T) {
 	b := mustBaseline(t)
-	good, skip, open := b.names(passed)[0], b.names(skipped)[0], b.names(unknown)[0]
+	good, skip, open := b.names(passed)[0], b.names(skipped)[0], b.names(unmeasured)[0]
 	impossible := b.names(failed)[0]
 	for _, c := range []struct {
 		spec, state, want string
@@ -74,7 +74,7 @@ func TestOnlyTheExpectedMayGoWrong(t *testing.T) {
 
 func TestASpecMoreOrLessIsNoticed(t *testing.T) {
 	b := mustBaseline(t)
-	all := slices.Concat(b.names(passed), b.names(failed), b.names(skipped), b.names(unknown))
+	all := slices.Concat(b.names(passed), b.names(failed), b.names(skipped), b.names(unmeasured))
 	if err := b.complete(all); err != nil {
 		t.Error(err)
 	}
