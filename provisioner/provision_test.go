@@ -332,7 +332,7 @@ func TestAnAdoptionThatWasCutOffLooksAgain(t *testing.T) {
 	w.provision(t, options("ns/inner", "pvc-2", at("team/data")))
 	_, err := w.ledger.Claim(pathOf(t, "team"), ledger.Record{
 		State: ledger.Creating, Adopted: true, PV: "pvc-1", Cluster: cluster, Claim: ledger.Claim{Namespace: "ns", Name: "outer"},
-	})
+	}, false)
 	must(t, err)
 	_, _, err = w.Provision(t.Context(), options("ns/outer", "pvc-1", at("team", "onExisting", "adopt")))
 	refused(t, err, ReasonTaken, false, "one inside the other")
@@ -346,7 +346,7 @@ func TestAnAdoptionBelowAVolumeThatAppearsMeanwhileGivesUp(t *testing.T) {
 	w.dirs.step = func(_ string, do func() error, _ func()) error {
 		if len(w.records(t)) == 1 && !done {
 			done = true
-			_, err := w.ledger.Claim(pathOf(t, "team"), ledger.Record{State: ledger.Creating, PV: "pvc-2", Cluster: cluster})
+			_, err := w.ledger.Claim(pathOf(t, "team"), ledger.Record{State: ledger.Creating, PV: "pvc-2", Cluster: cluster}, false)
 			must(t, err)
 		}
 		return do()

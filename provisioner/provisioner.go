@@ -115,7 +115,7 @@ func (p *Provisioner) takePath(path volpath.Path, record ledger.Record, existing
 			record.Adopted = true
 		}
 	}
-	record, err = p.ledger.Claim(path, record)
+	record, err = p.ledger.Claim(path, record, existing == class.Adopt)
 	return record, storageError(err)
 }
 
@@ -229,18 +229,19 @@ func newRecord(cluster string, o controller.ProvisionOptions, c class.Class) led
 	}
 	size := o.PVC.Spec.Resources.Requests[v1.ResourceStorage]
 	return ledger.Record{
-		State:        ledger.Creating,
-		PV:           o.PVName,
-		Claim:        ledger.Claim{Namespace: o.PVC.Namespace, Name: o.PVC.Name, UID: string(o.PVC.UID)},
-		Cluster:      cluster,
-		Class:        o.StorageClass.Name,
-		Policy:       string(c.OnDelete),
-		Size:         size.String(),
-		AccessModes:  modes,
-		MountOptions: o.StorageClass.MountOptions,
-		Mode:         "0" + strconv.FormatUint(uint64(c.Mode), 8),
-		UID:          c.UID,
-		GID:          c.GID,
+		State:         ledger.Creating,
+		PV:            o.PVName,
+		Claim:         ledger.Claim{Namespace: o.PVC.Namespace, Name: o.PVC.Name, UID: string(o.PVC.UID)},
+		Cluster:       cluster,
+		Class:         o.StorageClass.Name,
+		Policy:        string(c.OnDelete),
+		ReclaimPolicy: string(reclaimPolicy(o.StorageClass)),
+		Size:          size.String(),
+		AccessModes:   modes,
+		MountOptions:  o.StorageClass.MountOptions,
+		Mode:          "0" + strconv.FormatUint(uint64(c.Mode), 8),
+		UID:           c.UID,
+		GID:           c.GID,
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	v1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/sig-storage-lib-external-provisioner/v10/controller"
 
@@ -38,10 +39,6 @@ func newPV(source share.Source, p volpath.Path, o controller.ProvisionOptions, c
 	if len(export) > maxExport {
 		return nil, refuse(ReasonPath, "exported path of %d bytes: allowed are %d", len(export), maxExport)
 	}
-	reclaim := v1.PersistentVolumeReclaimDelete // what the API server sets where the class says nothing
-	if o.StorageClass.ReclaimPolicy != nil {
-		reclaim = *o.StorageClass.ReclaimPolicy
-	}
 	return &v1.PersistentVolume{
 		ObjectMeta: metav1.ObjectMeta{
 			Name: o.PVName,
@@ -51,7 +48,7 @@ func newPV(source share.Source, p volpath.Path, o controller.ProvisionOptions, c
 			},
 		},
 		Spec: v1.PersistentVolumeSpec{
-			PersistentVolumeReclaimPolicy: reclaim,
+			PersistentVolumeReclaimPolicy: reclaimPolicy(o.StorageClass),
 			AccessModes:                   o.PVC.Spec.AccessModes,
 			Capacity:                      v1.ResourceList{v1.ResourceStorage: o.PVC.Spec.Resources.Requests[v1.ResourceStorage]},
 			VolumeMode:                    o.PVC.Spec.VolumeMode,
@@ -61,6 +58,13 @@ func newPV(source share.Source, p volpath.Path, o controller.ProvisionOptions, c
 			},
 		},
 	}, nil
+}
+
+func reclaimPolicy(c *storagev1.StorageClass) v1.PersistentVolumeReclaimPolicy {
+	if c.ReclaimPolicy == nil {
+		return v1.PersistentVolumeReclaimDelete // what the API server sets where the class says nothing
+	}
+	return *c.ReclaimPolicy
 }
 
 // readPV says which directory of the share a PersistentVolume is and what is

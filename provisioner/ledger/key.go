@@ -15,16 +15,33 @@ const maxKey = 200
 // tenant could ask for the very path that spells another one's hashed key.
 const hashedMark = "+"
 
+// hashedTail is what Shorten and we put behind the readable part of a hashed
+// key: a dash and 16 digits.
+const hashedTail = 17
+
+// recordSuffix ends the file names of records.
+const recordSuffix = ".json"
+
 // file is the name of path's record below .claimdir.
 func file(path volpath.Path) string {
-	return volumesDir + "/" + key(path) + ".json"
+	return volumesDir + "/" + key(path) + recordSuffix
 }
 
-// key is path as one readable file name: what is no letter, digit, '.', '_' or
-// '-' is %XX, so different paths have different keys.
+// key is path as one readable file name: escaped, so different paths have
+// different keys, and hashed where that is too long.
 func key(path volpath.Path) string {
+	escaped := escape(path.String())
+	if len(escaped) <= maxKey {
+		return escaped
+	}
+	return volpath.Shorten(escaped, maxKey-len(hashedMark)) + hashedMark
+}
+
+// escape writes what is no letter, digit, '.', '_' or '-' as %XX. The escaped
+// beginning of a text is the beginning of the escaped text.
+func escape(s string) string {
 	var b strings.Builder
-	for _, c := range []byte(path.String()) {
+	for _, c := range []byte(s) {
 		switch {
 		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '.', c == '_', c == '-':
 			b.WriteByte(c)
@@ -32,8 +49,5 @@ func key(path volpath.Path) string {
 			fmt.Fprintf(&b, "%%%02X", c)
 		}
 	}
-	if b.Len() <= maxKey {
-		return b.String()
-	}
-	return volpath.Shorten(b.String(), maxKey-len(hashedMark)) + hashedMark
+	return b.String()
 }

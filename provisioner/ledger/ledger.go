@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"strings"
 	"time"
 
 	"claimdir/provisioner/share"
@@ -91,10 +90,13 @@ func (l *Ledger) Lookup(path volpath.Path) (Record, bool, error) {
 // A claim of the same cluster, namespace and name takes up what an earlier
 // claim of that name left: a Retained directory becomes Active with it, and a
 // path that was only being created is created anew, for the earlier claim is
-// gone and no PersistentVolume was made. Everything else is a *TakenError.
+// gone and no PersistentVolume was made. With adopt, a Retained directory of
+// another cluster is taken up too: the cluster may be a rebuilt one, or
+// another that happens to have the same namespace. Everything else is a
+// *TakenError.
 //
 // The caller must not run two operations on one path at once.
-func (l *Ledger) Claim(path volpath.Path, r Record) (Record, error) {
+func (l *Ledger) Claim(path volpath.Path, r Record, adopt bool) (Record, error) {
 	if err := l.CheckAbove(path, r); err != nil {
 		return Record{}, err
 	}
@@ -116,57 +118,16 @@ func (l *Ledger) Claim(path volpath.Path, r Record) (Record, error) {
 		return Record{}, err
 	case !found:
 		return Record{}, fmt.Errorf("claim %s: its record came and went; will be tried again", path)
-	case owner.State == Retained && owner.sameClaim(r):
+	case owner.State == Retained && owner.sameName(r) && (adopt || owner.Cluster == r.Cluster):
 		r.State, r.Adopted = Active, true
 		return r, l.replace(path, r)
 	case owner.sameVolume(r):
 		return owner, nil
-	case owner.State == Creating && owner.sameClaim(r):
+	case owner.State == Creating && owner.sameName(r) && owner.Cluster == r.Cluster:
 		r.Adopted = owner.Adopted
 		return r, l.replace(path, r)
 	}
 	return Record{}, taken(path, owner, r)
-}
-
-// CheckAbove refuses a path that lies inside another volume. (One that another
-// volume lies inside of exists as a directory and is refused for that.)
-func (l *Ledger) CheckAbove(path volpath.Path, r Record) error {
-	for _, above := range path.Ancestors() {
-		owner, found, err := l.Lookup(above)
-		if err != nil {
-			return err
-		}
-		if found {
-			return taken(path, owner, r)
-		}
-	}
-	return nil
-}
-
-// CheckBelow refuses a path that another volume lies inside of. It lists all
-// records, so it is for paths that are adopted, not for those newly made.
-func (l *Ledger) CheckBelow(path volpath.Path, r Record) error {
-	names, err := l.share.ListMeta(volumesDir)
-	if err != nil {
-		return err
-	}
-	for _, name := range names {
-		data, err := l.share.ReadMeta(volumesDir + "/" + name)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // released meanwhile
-		}
-		if err != nil {
-			return err
-		}
-		var owner Record
-		if err := json.Unmarshal(data, &owner); err != nil {
-			return fmt.Errorf("%w in %s: %w", ErrDamaged, name, err)
-		}
-		if strings.HasPrefix(owner.Path, path.String()+"/") {
-			return taken(path, owner, r)
-		}
-	}
-	return nil
 }
 
 // Activate says that the directory of r is complete.
@@ -229,8 +190,8 @@ func (r Record) sameVolume(other Record) bool {
 	return r.PV == other.PV && r.Cluster == other.Cluster
 }
 
-func (r Record) sameClaim(other Record) bool {
-	return r.Cluster == other.Cluster && r.Claim.Namespace == other.Claim.Namespace && r.Claim.Name == other.Claim.Name
+func (r Record) sameName(other Record) bool {
+	return r.Claim.Namespace == other.Claim.Namespace && r.Claim.Name == other.Claim.Name
 }
 
 func taken(path volpath.Path, owner, asking Record) error {

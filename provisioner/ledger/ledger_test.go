@@ -45,7 +45,7 @@ func pathOf(t *testing.T, s string) volpath.Path {
 // of is the record of volume pv of a claim "namespace/name".
 func of(claim, pv string) Record {
 	namespace, name, _ := strings.Cut(claim, "/")
-	return Record{State: Creating, PV: pv, Claim: Claim{Namespace: namespace, Name: name, UID: "uid-" + pv}, Cluster: "c1", Policy: "archive"}
+	return Record{State: Creating, PV: pv, Claim: Claim{Namespace: namespace, Name: name, UID: "uid-" + pv}, Cluster: "c1", Policy: "archive", ReclaimPolicy: "Delete"}
 }
 
 func otherCluster(r Record) Record {
@@ -91,13 +91,13 @@ func TestClaimOfAPathWithARecord(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			l, dir := open(t)
 			p := pathOf(t, "team/data")
-			first, err := l.Claim(p, of("ns/data", pv1))
+			first, err := l.Claim(p, of("ns/data", pv1), false)
 			must(t, err)
 			first.State = tt.state
 			must(t, l.replace(p, first))
 			before := content(t, dir, p)
 
-			got, err := l.Claim(p, tt.asking)
+			got, err := l.Claim(p, tt.asking, false)
 			if tt.taken {
 				var taken *TakenError
 				if !errors.As(err, &taken) || taken.Owner.PV != pv1 || taken.Path != p {
@@ -119,13 +119,33 @@ func TestClaimOfAPathWithARecord(t *testing.T) {
 	}
 }
 
+// A rebuilt cluster has another id. Only a class that adopts says that the
+// same names mean the same claim there.
+func TestAdoptionTakesUpWhatAnotherClusterRetained(t *testing.T) {
+	l, _ := open(t)
+	p := pathOf(t, "team/data")
+	left := of("ns/data", "pvc-1")
+	left.State = Retained
+	must(t, l.replace(p, left))
+	for _, asking := range []Record{otherCluster(of("ns/other", "pvc-2")), otherCluster(of("other/data", "pvc-2"))} {
+		if _, err := l.Claim(p, asking, true); err == nil {
+			t.Errorf("%s got it", asking.Claim)
+		}
+	}
+	got, err := l.Claim(p, otherCluster(of("ns/data", "pvc-2")), true)
+	if err != nil || got.State != Active || !got.Adopted || got.Cluster != otherCluster(left).Cluster {
+		t.Errorf("%+v, %v", got, err)
+	}
+	stands(t, l, "team/data", "pvc-2", Active)
+}
+
 func TestTakeOverKeepsThatADirectoryWasThereBefore(t *testing.T) {
 	l, _ := open(t)
 	r := of("ns/data", "pvc-1")
 	r.Adopted = true
-	_, err := l.Claim(pathOf(t, "data"), r)
+	_, err := l.Claim(pathOf(t, "data"), r, false)
 	must(t, err)
-	if got, err := l.Claim(pathOf(t, "data"), of("ns/data", "pvc-2")); err != nil || !got.Adopted || got.State != Creating {
+	if got, err := l.Claim(pathOf(t, "data"), of("ns/data", "pvc-2"), false); err != nil || !got.Adopted || got.State != Creating {
 		t.Errorf("%+v, %v", got, err)
 	}
 }
@@ -146,7 +166,7 @@ func TestNesting(t *testing.T) {
 			for _, state := range []State{Creating, Active, Retained} {
 				l, _ := open(t)
 				owner := of("ns/data", "pvc-1")
-				owner, err := l.Claim(pathOf(t, "a/b"), owner)
+				owner, err := l.Claim(pathOf(t, "a/b"), owner, false)
 				must(t, err)
 				owner.State = state
 				must(t, l.replace(pathOf(t, "a/b"), owner))
@@ -160,7 +180,7 @@ func TestNesting(t *testing.T) {
 				}
 				check("check above", l.CheckAbove(pathOf(t, tt.asked), asking), tt.above)
 				check("check below", l.CheckBelow(pathOf(t, tt.asked), asking), tt.below)
-				_, err = l.Claim(pathOf(t, tt.asked), asking)
+				_, err = l.Claim(pathOf(t, tt.asked), asking, false)
 				check("claim", err, tt.above)
 			}
 		})
@@ -178,7 +198,7 @@ func TestOfManyClaimsOneGetsThePath(t *testing.T) {
 			l := []*Ledger{one, other}[i%2]
 			pv := "pvc-" + string(rune('A'+i))
 			var taken *TakenError
-			switch _, err := l.Claim(pathOf(t, "data"), of("ns/"+pv, pv)); {
+			switch _, err := l.Claim(pathOf(t, "data"), of("ns/"+pv, pv), false); {
 			case err == nil:
 				won.Add(1)
 				winner.Store(pv)
@@ -211,9 +231,9 @@ func TestTakenErrorNamesClaimsOfTheSameNamespaceOnly(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			l, _ := open(t)
-			_, err := l.Claim(pathOf(t, "ns/secret-claim"), of("ns/secret-claim", "pvc-1"))
+			_, err := l.Claim(pathOf(t, "ns/secret-claim"), of("ns/secret-claim", "pvc-1"), false)
 			must(t, err)
-			_, err = l.Claim(pathOf(t, tt.asked), tt.asking)
+			_, err = l.Claim(pathOf(t, tt.asked), tt.asking, false)
 			if err == nil {
 				err = l.CheckBelow(pathOf(t, tt.asked), tt.asking)
 			}
@@ -237,7 +257,7 @@ func TestTakenErrorNamesClaimsOfTheSameNamespaceOnly(t *testing.T) {
 func TestArchive(t *testing.T) {
 	l, _ := open(t)
 	p, archive := pathOf(t, "team/data"), volpath.Archive("ns", "data", "pvc-1", 1)
-	r, err := l.Claim(p, of("ns/data", "pvc-1"))
+	r, err := l.Claim(p, of("ns/data", "pvc-1"), false)
 	must(t, err)
 	must(t, l.Activate(p, r))
 	must(t, l.Archive(archive, r))
@@ -259,7 +279,7 @@ func TestArchive(t *testing.T) {
 func TestRetainSaysWhen(t *testing.T) {
 	l, _ := open(t)
 	p := pathOf(t, "data")
-	r, err := l.Claim(p, of("ns/data", "pvc-1"))
+	r, err := l.Claim(p, of("ns/data", "pvc-1"), false)
 	must(t, err)
 	must(t, l.Retain(p, r))
 	got, _, err := l.Lookup(p)

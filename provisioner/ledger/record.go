@@ -48,7 +48,11 @@ type Record struct {
 	Claim   Claim  `json:"claim"`
 	Cluster string `json:"cluster"` // UID of the namespace kube-system
 	Class   string `json:"class"`
-	Policy  string `json:"policy"`
+	// Policy is what becomes of the directory on release. It is empty for a volume
+	// of a peer, whose class decides then.
+	Policy string `json:"policy,omitempty"`
+	// ReclaimPolicy is that of the PersistentVolume.
+	ReclaimPolicy string `json:"reclaimPolicy"`
 	// Adopted: the directory was there before the volume; its mode and owner
 	// were left alone.
 	Adopted      bool     `json:"adopted,omitempty"`
@@ -78,6 +82,9 @@ func decode(data []byte, path volpath.Path) (Record, error) {
 	if r.Layout > Layout {
 		return Record{}, fmt.Errorf("record of %s has layout %d and this claimdir knows %d: run a newer one", path, r.Layout, Layout)
 	}
+	if strings.EqualFold(r.Path, path.String()) && r.Path != path.String() {
+		return Record{}, fmt.Errorf("record of %s: it is that of path %q; the share does not tell the two names apart", path, r.Path)
+	}
 	if r.Path != path.String() || r.PV == "" || r.Layout < 1 {
 		return Record{}, fmt.Errorf("%w of %s: it is for path %q, volume %q, layout %d", ErrDamaged, path, r.Path, r.PV, r.Layout)
 	}
@@ -86,6 +93,19 @@ func decode(data []byte, path volpath.Path) (Record, error) {
 		return r, nil
 	}
 	return Record{}, fmt.Errorf("%w of %s: unknown state %q", ErrDamaged, path, r.State)
+}
+
+// decodeNamed is decode for a record that was found by its file name.
+func decodeNamed(data []byte, name string) (Record, error) {
+	var head struct{ Path string }
+	if err := json.Unmarshal(data, &head); err != nil {
+		return Record{}, fmt.Errorf("%w in %s: %w", ErrDamaged, name, err)
+	}
+	path, err := volpath.ParseRecorded(head.Path)
+	if err != nil || file(path) != volumesDir+"/"+name {
+		return Record{}, fmt.Errorf("%w in %s: it is for path %q", ErrDamaged, name, head.Path)
+	}
+	return decode(data, path)
 }
 
 func encode(r Record) ([]byte, error) {

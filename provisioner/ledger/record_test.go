@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -39,8 +40,8 @@ func TestRecordThatIsNotUnderstood(t *testing.T) {
 			must(t, os.WriteFile(dir+"/.claimdir/"+file(p), []byte(tt.text), 0o600))
 			r := of("ns/data", "pvc-1")
 			_, found, lookup := l.Lookup(p)
-			_, claim := l.Claim(p, r)
-			_, inside := l.Claim(pathOf(t, "team/data/inside"), r)
+			_, claim := l.Claim(p, r, false)
+			_, inside := l.Claim(pathOf(t, "team/data/inside"), r, false)
 			for act, err := range map[string]error{"lookup": lookup, "claim": claim, "claim inside": inside} {
 				if err == nil || errors.Is(err, ErrDamaged) != tt.damaged || !strings.Contains(err.Error(), tt.says) {
 					t.Errorf("%s: %v, want damaged %v and %q", act, err, tt.damaged, tt.says)
@@ -56,11 +57,56 @@ func TestRecordThatIsNotUnderstood(t *testing.T) {
 	}
 }
 
-func TestAdoptionStopsAtARecordThatIsNotUnderstood(t *testing.T) {
+func TestOnlyRecordsBelowStopAnAdoption(t *testing.T) {
 	l, dir := open(t)
-	must(t, os.WriteFile(dir+"/.claimdir/volumes/some.json", []byte("{"), 0o600))
-	if err := l.CheckBelow(pathOf(t, "team"), of("ns/data", "pvc-1")); !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), "some.json") {
+	write := func(name string) { must(t, os.WriteFile(dir+"/.claimdir/volumes/"+name, []byte("{"), 0o600)) }
+	write("some.json")
+	write("teams.json")
+	write("team-a.json")
+	must(t, l.CheckBelow(pathOf(t, "team"), of("ns/data", "pvc-1")))
+	write("team%2Fsome.json")
+	if err := l.CheckBelow(pathOf(t, "team"), of("ns/data", "pvc-1")); !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), "team%2Fsome.json") {
 		t.Error(err)
+	}
+}
+
+// A hashed key shows the beginning of its path only.
+func TestAVolumeFarBelowIsFoundByItsHashedKey(t *testing.T) {
+	l, _ := open(t)
+	above := strings.Repeat("a", 150) + "/" + strings.Repeat("b", 150)
+	deep := pathOf(t, above+"/c")
+	if !strings.HasSuffix(key(deep), hashedMark) {
+		t.Fatalf("%s is not hashed", key(deep))
+	}
+	_, err := l.Claim(deep, of("ns/data", "pvc-1"), false)
+	must(t, err)
+	for path, want := range map[string]bool{above: true, above[:150]: true, above[:149]: false, above[:200]: false} {
+		_, taken := errors.AsType[*TakenError](l.CheckBelow(pathOf(t, path), of("ns/other", "pvc-2")))
+		if taken != want {
+			t.Errorf("%s: taken %v, want %v", path, taken, want)
+		}
+	}
+}
+
+func TestRecordsListsAllAndNamesTheDamaged(t *testing.T) {
+	l, dir := open(t)
+	for _, path := range []string{"a/b", "c", "d"} {
+		_, err := l.Claim(pathOf(t, path), of("ns/data", "pvc-"+path), false)
+		must(t, err)
+	}
+	must(t, os.Rename(dir+"/.claimdir/volumes/d.json", dir+"/.claimdir/volumes/e.json")) // a record at another's name
+	var got []string
+	for r, err := range l.Records() {
+		if err != nil {
+			if !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), "e.json") {
+				t.Error(err)
+			}
+			continue
+		}
+		got = append(got, r.Path)
+	}
+	if !slices.Equal(got, []string{"a/b", "c"}) {
+		t.Error(got)
 	}
 }
 
@@ -74,7 +120,7 @@ func TestRecordAsText(t *testing.T) {
 	archive := volpathArchive(t)
 	r := Record{
 		Layout: 1, State: Archived, Path: archive, PV: "pvc-1", Claim: Claim{"ns", "data", "u-1"}, Cluster: "c-1", Class: "nfs",
-		Policy: "archive", Adopted: true, Size: "1Gi", AccessModes: []string{"ReadWriteMany"}, MountOptions: []string{"nfsvers=4.2"},
+		Policy: "archive", ReclaimPolicy: "Delete", Adopted: true, Size: "1Gi", AccessModes: []string{"ReadWriteMany"}, MountOptions: []string{"nfsvers=4.2"},
 		Mode: "02770", UID: &uid, GID: &gid, Origin: "team/data", Created: released.Add(-time.Hour), Released: &released,
 	}
 	data, err := encode(r)

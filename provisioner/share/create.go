@@ -112,9 +112,9 @@ func modeBits(dir *os.File) (fs.FileMode, error) {
 
 // makeParents opens the directory that holds p and makes what is missing.
 func (s *Share) makeParents(p volpath.Path) (*os.Root, error) {
-	root, err := os.OpenRoot(s.dir)
+	root, err := s.openRoot()
 	if err != nil {
-		return nil, unreachable(err)
+		return nil, err
 	}
 	elements := p.Elements()
 	for _, element := range elements[:len(elements)-1] {
@@ -148,14 +148,18 @@ func makeParent(root *os.Root, name string) (*os.Root, error) {
 	return child, nil
 }
 
-// makeDir makes one directory and reports whether it did; one that exists is
-// no error.
+// makeDir makes one directory and reports whether it did; one that exists, and
+// under this very name, is no error.
 func makeDir(parent *os.Root, name string) (bool, error) {
 	err := parent.Mkdir(name, parentMode)
-	if errors.Is(err, fs.ErrExist) {
-		return false, nil
+	if !errors.Is(err, fs.ErrExist) {
+		return err == nil, err
 	}
-	return err == nil, err
+	found, err := parent.Lstat(name)
+	if err != nil {
+		return false, err
+	}
+	return false, checkSpelling(parent, name, found)
 }
 
 // fileMode translates chmod(1) bits into Go's.

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"time"
 )
 
@@ -27,9 +28,9 @@ const maxMetaFile = 1 << 20
 // MakeMeta makes .claimdir and the given directories in it, readable by the
 // owner alone, and clears abandoned temporary files.
 func (s *Share) MakeMeta(dirs ...string) error {
-	root, err := os.OpenRoot(s.dir)
+	root, err := s.openRoot()
 	if err != nil {
-		return unreachable(err)
+		return err
 	}
 	defer closeRoot(root)
 	if err := makePrivate(root, metaDir); err != nil {
@@ -136,23 +137,25 @@ func (s *Share) ListMeta(dir string) ([]string, error) {
 		return nil, err
 	}
 	defer closeRoot(meta)
-	entries, err := fs.ReadDir(meta.FS(), dir)
+	opened, err := meta.Open(dir)
 	if err != nil {
 		return nil, fmt.Errorf("list %s: %w", dir, err)
 	}
-	names := make([]string, len(entries))
-	for i, entry := range entries {
-		names[i] = entry.Name()
+	defer opened.Close()
+	names, err := opened.Readdirnames(-1)
+	if err != nil {
+		return nil, fmt.Errorf("list %s: %w", dir, err)
 	}
+	slices.Sort(names)
 	return names, nil
 }
 
 // openMeta opens .claimdir. That it is missing is not the absence of a file in
 // it: a share that was recognised once has it.
 func (s *Share) openMeta() (*os.Root, error) {
-	root, err := os.OpenRoot(s.dir)
+	root, err := s.openRoot()
 	if err != nil {
-		return nil, unreachable(err)
+		return nil, err
 	}
 	defer closeRoot(root)
 	meta, err := openChild(root, metaDir)

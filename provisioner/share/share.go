@@ -43,8 +43,9 @@ func Open(dir string) (*Share, error) {
 func (s *Share) Dir() string { return s.dir }
 
 // Exists reports whether p is a directory of the share. Anything else at p is
-// an ErrNotDirectory, and what cannot be known is an error: never take an
-// error for absence.
+// an ErrNotDirectory, a directory that the share has in another spelling is an
+// ErrSpelling, and what cannot be known is an error: never take an error for
+// absence.
 func (s *Share) Exists(p volpath.Path) (bool, error) {
 	parent, err := s.openParent(p)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -62,6 +63,9 @@ func (s *Share) Exists(p volpath.Path) (bool, error) {
 		return false, fmt.Errorf("look at %s: %w", p, err)
 	case !info.IsDir():
 		return false, fmt.Errorf("look at %s: %w", p, ErrNotDirectory)
+	}
+	if err := checkSpelling(parent, p.Base(), info); err != nil {
+		return false, fmt.Errorf("look at %s: %w", p, err)
 	}
 	return true, nil
 }
@@ -110,11 +114,20 @@ func (s *Share) RemoveEmpty(p volpath.Path) error {
 // openParent opens the directory that holds p.
 func (s *Share) openParent(p volpath.Path) (*os.Root, error) {
 	elements := p.Elements()
+	root, err := s.openRoot()
+	if err != nil {
+		return nil, err
+	}
+	return descend(root, elements[:len(elements)-1])
+}
+
+// openRoot opens the mount directory anew, as every call does.
+func (s *Share) openRoot() (*os.Root, error) {
 	root, err := os.OpenRoot(s.dir)
 	if err != nil {
 		return nil, unreachable(err)
 	}
-	return descend(root, elements[:len(elements)-1])
+	return root, nil
 }
 
 // unreachable marks an error of the mount directory itself. It hides

@@ -1,0 +1,30 @@
+package ledger
+
+import (
+	"errors"
+	"io/fs"
+	"iter"
+)
+
+// Records returns all records of the share, in the order of their file names.
+// Each comes alone or as an error that names its file; one that is damaged or
+// of a newer layout does not end the listing. One that goes meanwhile is
+// passed over.
+func (l *Ledger) Records() iter.Seq2[Record, error] {
+	return func(yield func(Record, error) bool) {
+		names, err := l.share.ListMeta(volumesDir)
+		if err != nil {
+			yield(Record{}, err)
+			return
+		}
+		for _, name := range names {
+			r, err := l.read(name)
+			if errors.Is(err, fs.ErrNotExist) {
+				continue
+			}
+			if !yield(r, err) {
+				return
+			}
+		}
+	}
+}
