@@ -7,7 +7,8 @@
 //	2  checkClaim        what an nfs volume cannot be: selector, Block, a data source
 //	3  Pattern.Expand    claim, PV name → volpath.Path      never empty, absolute, "..", reserved or too long
 //	4  newPV             → PersistentVolume                 share path and policy written on it; refused before anything is made
-//	5  takePath          → ledger.Record                    one owner a path; an existing directory only if the class adopts
+//	5  checkVolumes      no other program's volume on, above or below
+//	   takePath          → ledger.Record                    one owner a path; an existing directory only if the class adopts
 //	6  share.Create      → directory                        parents, then the leaf; mode, uid, gid on what we made
 //	   or adopt          the directory that was there       its mode and owner are left alone
 //	7  ledger.Activate   the record says: complete          after a look for volumes above and, in adopt, below
@@ -17,10 +18,15 @@
 //
 //	1  readPV            PV → path, policy                  other server or export, hand-made, unparsable: refused, nothing touched
 //	2  ownRecord         is the path this PV's?             absent: let go; another's or unknown: refused, nothing touched
+//	   checkAlone        no volume on, above or below       refused, nothing touched
 //	3  delete            share.Remove, ledger.Forget
 //	   archive           ledger.Archive, share.Rename aside, ledger.Forget
 //	   retain            ledger.Retain
 //	   library           delete the PV object, drop the finalizer
+//
+// A volume of nfs-subdir-external-provisioner has neither record nor policy: it
+// gets a record when claimdir begins to lead (Start) or, at the latest, in step
+// 2, and its class decides on release, as the peer would read it.
 //
 // Every step may run twice: after a crash, a lost lease, an answer of the API
 // server that got lost. What a repeat finds:
@@ -34,6 +40,6 @@
 //	   archive         directory gone, archive of this PV there  forgets the record
 //	   retain          record Retained                           done
 //
-// The policy that the PV carries decides on release, never the class, which
-// may be gone or changed by then.
+// The policy that one of our PVs carries decides on release, never the class,
+// which may be gone or changed by then.
 package provisioner

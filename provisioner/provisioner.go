@@ -31,6 +31,7 @@ type directories interface {
 type Provisioner struct {
 	source  share.Source
 	cluster string
+	objects Objects
 	dirs    directories
 	ledger  *ledger.Ledger
 	classes class.Cache
@@ -44,9 +45,9 @@ var (
 
 // New returns the Provisioner of the share dirs with the records l. source is
 // what PersistentVolumes name as its server and exported path; cluster is the
-// UID of the namespace kube-system.
-func New(source share.Source, cluster string, dirs directories, l *ledger.Ledger) *Provisioner {
-	return &Provisioner{source: source, cluster: cluster, dirs: dirs, ledger: l}
+// UID of the namespace kube-system, and objects what is known of its objects.
+func New(source share.Source, cluster string, objects Objects, dirs directories, l *ledger.Ledger) *Provisioner {
+	return &Provisioner{source: source, cluster: cluster, objects: objects, dirs: dirs, ledger: l}
 }
 
 // Provision makes the directory of a claim and returns its PersistentVolume.
@@ -82,6 +83,9 @@ func (p *Provisioner) provision(ctx context.Context, o controller.ProvisionOptio
 	}
 	defer unlock()
 
+	if err := p.checkVolumes(path, o.PVName); err != nil {
+		return nil, err
+	}
 	record, err := p.takePath(path, newRecord(p.cluster, o, c), c.OnExisting)
 	if err != nil {
 		return nil, err
@@ -115,8 +119,11 @@ func (p *Provisioner) takePath(path volpath.Path, record ledger.Record, existing
 			record.Adopted = true
 		}
 	}
-	record, err = p.ledger.Claim(path, record, existing == class.Adopt)
-	return record, storageError(err)
+	claimed, err := p.ledger.Claim(path, record, existing == class.Adopt)
+	if taken, ok := errors.AsType[*ledger.TakenError](err); ok && taken.LeftByNamesake(record) {
+		err = fmt.Errorf("%w; if that cluster is lost, a class with onExisting: adopt takes it up", err)
+	}
+	return claimed, storageError(err)
 }
 
 // makeDirectory makes the directory of a record that is not complete yet, and
@@ -223,10 +230,6 @@ func storageError(err error) error {
 }
 
 func newRecord(cluster string, o controller.ProvisionOptions, c class.Class) ledger.Record {
-	modes := make([]string, len(o.PVC.Spec.AccessModes))
-	for i, mode := range o.PVC.Spec.AccessModes {
-		modes[i] = string(mode)
-	}
 	size := o.PVC.Spec.Resources.Requests[v1.ResourceStorage]
 	return ledger.Record{
 		State:         ledger.Creating,
@@ -237,12 +240,20 @@ func newRecord(cluster string, o controller.ProvisionOptions, c class.Class) led
 		Policy:        string(c.OnDelete),
 		ReclaimPolicy: string(reclaimPolicy(o.StorageClass)),
 		Size:          size.String(),
-		AccessModes:   modes,
+		AccessModes:   modeNames(o.PVC.Spec.AccessModes),
 		MountOptions:  o.StorageClass.MountOptions,
 		Mode:          "0" + strconv.FormatUint(uint64(c.Mode), 8),
 		UID:           c.UID,
 		GID:           c.GID,
 	}
+}
+
+func modeNames(modes []v1.PersistentVolumeAccessMode) []string {
+	names := make([]string, len(modes))
+	for i, mode := range modes {
+		names[i] = string(mode)
+	}
+	return names
 }
 
 func variables(o controller.ProvisionOptions) volpath.Vars {

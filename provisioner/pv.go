@@ -20,6 +20,9 @@ const (
 	AnnotationPath = "claimdir/path"
 	// AnnotationOnDelete is the policy; an operator may change it.
 	AnnotationOnDelete = "claimdir/on-delete"
+	// AnnotationRecoveredFrom is the id of the lost cluster whose record the volume
+	// was recovered from.
+	AnnotationRecoveredFrom = "claimdir/recovered-from"
 )
 
 // maxExport is the kernel's PATH_MAX without its NUL, for the exported path
@@ -29,13 +32,14 @@ const maxExport = 4095
 // volume is what a PersistentVolume says about its directory.
 type volume struct {
 	Path   volpath.Path
-	Policy class.Policy
+	Policy class.Policy // empty for a peer's
+	Peer   bool         // made by nfs-subdir-external-provisioner or its predecessor
 }
 
 // newPV is the PersistentVolume of a directory; readPV is its inverse. The
 // library adds the claim's reference, the class and the finalizer.
 func newPV(source share.Source, p volpath.Path, o controller.ProvisionOptions, c class.Class) (*v1.PersistentVolume, error) {
-	export := path.Join(source.Path, p.String())
+	export := exportOf(source, p)
 	if len(export) > maxExport {
 		return nil, refuse(ReasonPath, "exported path of %d bytes: allowed are %d", len(export), maxExport)
 	}
@@ -58,6 +62,11 @@ func newPV(source share.Source, p volpath.Path, o controller.ProvisionOptions, c
 			},
 		},
 	}, nil
+}
+
+// exportOf is the exported path of a volume.
+func exportOf(source share.Source, p volpath.Path) string {
+	return path.Join(source.Path, p.String())
 }
 
 func reclaimPolicy(c *storagev1.StorageClass) v1.PersistentVolumeReclaimPolicy {
@@ -83,14 +92,13 @@ func readPV(source share.Source, pv *v1.PersistentVolume) (volume, error) {
 		return volume{}, refuse(ReasonVolume, "spec.nfs.path %q is not below the export %q that this claimdir serves; nothing was touched",
 			nfs.Path, source.Path)
 	}
+	annotated, ours := pv.Annotations[AnnotationPath]
+	if !ours {
+		return readPeerPV(pv, relative)
+	}
 	p, err := volpath.Parse(relative)
 	if err != nil {
 		return volume{}, refuse(ReasonVolume, "spec.nfs.path %q: %w; nothing was touched", nfs.Path, err)
-	}
-	annotated, ok := pv.Annotations[AnnotationPath]
-	if !ok {
-		return volume{}, refuse(ReasonVolume, "annotation %s is missing: claimdir did not make this volume; nothing was touched. "+
-			"Remove the directory and the PersistentVolume by hand if they are no longer needed", AnnotationPath)
 	}
 	if annotated != relative {
 		return volume{}, refuse(ReasonVolume, "annotation %s is %q, but spec.nfs.path says %q; nothing was touched", AnnotationPath, annotated, relative)
@@ -102,8 +110,24 @@ func readPV(source share.Source, pv *v1.PersistentVolume) (volume, error) {
 	return volume{Path: p, Policy: policy}, nil
 }
 
+// readPeerPV reads what the peers write: a path and no annotation of its own.
+// Their namespaces and patterns know no reserved names, so a directory of
+// theirs may be called as our archives are.
+func readPeerPV(pv *v1.PersistentVolume, relative string) (volume, error) {
+	if pv.Spec.ClaimRef == nil {
+		return volume{}, refuse(ReasonVolume, "annotation %s and spec.claimRef are missing: no provisioner made this volume; nothing was touched. "+
+			"Remove the directory and the PersistentVolume by hand if they are no longer needed", AnnotationPath)
+	}
+	p, err := volpath.ParseRecorded(relative)
+	if err != nil {
+		return volume{}, refuse(ReasonVolume, "spec.nfs.path %q: %w; nothing was touched", pv.Spec.NFS.Path, err)
+	}
+	return volume{Path: p, Peer: true}, nil
+}
+
 // below returns full relative to base, element by element: "/a/bc" is not
-// below "/a/b", and everything is below "/".
+// below "/a/b", and everything but "/" is below "/".
 func below(base, full string) (string, bool) {
-	return strings.CutPrefix(full, strings.TrimSuffix(base, "/")+"/")
+	relative, ok := strings.CutPrefix(full, strings.TrimSuffix(base, "/")+"/")
+	return relative, ok && relative != ""
 }

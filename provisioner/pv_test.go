@@ -37,7 +37,7 @@ func roundTrip(t *testing.T, export string, p volpath.Path, policy class.Policy)
 		t.Errorf("exported path %q", pv.Spec.NFS.Path)
 	}
 	got, err := readPV(source, pv)
-	if err != nil || got != (volume{p, policy}) {
+	if err != nil || got != (volume{Path: p, Policy: policy}) {
 		t.Errorf("%s on %s: read %+v, %v", p, export, got, err)
 	}
 }
@@ -109,7 +109,7 @@ func TestReleaseRefusesVolumesThatAreNotOurs(t *testing.T) {
 		"another export":               {path("/backup/team/data"), `not below the export "/export"`},
 		"an export with a longer name": {path("/exports/team/data"), "not below the export"},
 		"the export itself":            {path("/export"), "not below the export"},
-		"the export itself, slash":     {path("/export/"), "empty"},
+		"the export itself, slash":     {path("/export/"), "not below the export"},
 		"a way out":                    {path("/export/../etc"), `element ".."`},
 		"a way out and in":             {path("/export/other/../team/data"), `element ".."`},
 		"a dot":                        {path("/export/./team/data"), `element "."`},
@@ -120,7 +120,7 @@ func TestReleaseRefusesVolumesThatAreNotOurs(t *testing.T) {
 		"another one's directory":      {path("/export/team/other"), `annotation claimdir/path is "team/data", but spec.nfs.path says "team/other"`},
 		"the directory above":          {path("/export/team"), "annotation claimdir/path"},
 		"another path annotated":       {annotated("claimdir/path", "team/other"), `"team/other"`},
-		"no annotations":               {func(pv *v1.PersistentVolume) { pv.Annotations = nil }, "annotation claimdir/path is missing: claimdir did not make this volume"},
+		"no annotations":               {func(pv *v1.PersistentVolume) { pv.Annotations = nil }, "annotation claimdir/path and spec.claimRef are missing: no provisioner made this volume"},
 		"no path annotated":            {func(pv *v1.PersistentVolume) { delete(pv.Annotations, "claimdir/path") }, "Remove the directory and the PersistentVolume by hand"},
 		"no policy annotated":          {func(pv *v1.PersistentVolume) { delete(pv.Annotations, "claimdir/on-delete") }, "annotation claimdir/on-delete"},
 		"an unknown policy":            {annotated("claimdir/on-delete", "shred"), `"shred" is not allowed; allowed are "delete", "archive" and "retain"`},

@@ -25,13 +25,21 @@ func (p *Provisioner) Delete(ctx context.Context, pv *v1.PersistentVolume) error
 		return err
 	}
 	defer unlock()
-	ctx = klog.NewContext(ctx, klog.LoggerWithValues(klog.FromContext(ctx), "path", vol.Path, "policy", vol.Policy))
+	ctx = klog.NewContext(ctx, klog.LoggerWithValues(klog.FromContext(ctx), "path", vol.Path))
 
-	record, ours, err := p.ownRecord(ctx, pv, vol.Path)
+	record, ours, err := p.ownRecord(ctx, pv, vol)
 	if err != nil || !ours {
 		return err
 	}
-	switch vol.Policy {
+	policy, err := p.policy(vol, record)
+	if err != nil {
+		return err
+	}
+	ctx = klog.NewContext(ctx, klog.LoggerWithValues(klog.FromContext(ctx), "policy", policy))
+	if err := p.checkAlone(vol.Path, record); err != nil {
+		return err
+	}
+	switch policy {
 	case class.Delete:
 		err = p.remove(ctx, vol.Path)
 	case class.Archive:
@@ -44,15 +52,19 @@ func (p *Provisioner) Delete(ctx context.Context, pv *v1.PersistentVolume) error
 
 // ownRecord returns the record that says that path is pv's. It reports false
 // if nothing of pv's is left on the share, so that pv may go, and refuses what
-// is not clear.
-func (p *Provisioner) ownRecord(ctx context.Context, pv *v1.PersistentVolume, path volpath.Path) (ledger.Record, bool, error) {
-	logger := klog.FromContext(ctx)
+// is not clear. A peer's volume gets its record here if it has none yet.
+func (p *Provisioner) ownRecord(ctx context.Context, pv *v1.PersistentVolume, vol volume) (ledger.Record, bool, error) {
+	logger, path := klog.FromContext(ctx), vol.Path
 	record, known, err := p.ledger.Lookup(path)
 	if err != nil {
 		return record, false, storageError(err)
 	}
-	if known && record.PV == pv.Name && record.Cluster == p.cluster {
-		return record, true, nil
+	if known && p.owns(record, pv) {
+		if record.Cluster != p.cluster {
+			record = p.moved(record, pv)
+			err = p.ledger.Activate(path, record)
+		}
+		return record, true, storageError(err)
 	}
 	if known && record.Created.After(pv.CreationTimestamp.Time) {
 		// This volume's record went in an earlier call, whose end did not
@@ -66,6 +78,10 @@ func (p *Provisioner) ownRecord(ctx context.Context, pv *v1.PersistentVolume, pa
 	present, err := p.dirs.Exists(path)
 	if err != nil {
 		return record, false, storageError(err)
+	}
+	if present && vol.Peer {
+		record, err = p.recordPeer(pv, path)
+		return record, err == nil, err
 	}
 	if present {
 		return record, false, p.unrecorded(pv, path)

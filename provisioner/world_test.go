@@ -31,11 +31,35 @@ type world struct {
 
 	dir  string
 	dirs *faulty
+	seen *seen
+}
+
+// seen is what the API server's objects are in a test.
+type seen struct {
+	volumes []*v1.PersistentVolume
+	classes map[string]*storage.StorageClass
+}
+
+func (s *seen) Volumes() []*v1.PersistentVolume { return s.volumes }
+
+func (s *seen) Overlapping(server, export string) (found []*v1.PersistentVolume) {
+	for _, pv := range s.volumes {
+		other := pv.Spec.NFS.Path
+		if pv.Spec.NFS.Server == server && (other == export || strings.HasPrefix(other+"/", export+"/") || strings.HasPrefix(export+"/", other+"/")) {
+			found = append(found, pv)
+		}
+	}
+	return found
+}
+
+func (s *seen) Class(name string) (*storage.StorageClass, bool) {
+	c, found := s.classes[name]
+	return c, found
 }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{dir: t.TempDir()}
+	w := &world{dir: t.TempDir(), seen: &seen{classes: map[string]*storage.StorageClass{}}}
 	w.restart(t)
 	return w
 }
@@ -48,7 +72,7 @@ func (w *world) restart(t *testing.T) {
 	l, err := ledger.Open(s, "share-1")
 	must(t, err)
 	w.dirs = &faulty{Share: s}
-	w.Provisioner = New(share.Source{Server: "nfs.example.com", Path: "/export"}, cluster, w.dirs, l)
+	w.Provisioner = New(share.Source{Server: "nfs.example.com", Path: "/export"}, cluster, w.seen, w.dirs, l)
 }
 
 // faulty is a real share on which step, if set, runs in place of each call. It

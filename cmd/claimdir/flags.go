@@ -63,8 +63,10 @@ func bind(o *options, section func(string) *pflag.FlagSet, with func(flag, varia
 
 	f := section("Provisioner")
 	text(f, &o.provisionerName, "provisioner-name", "PROVISIONER_NAME", "the `name` that StorageClasses have as provisioner; required")
+	name, usage := with("additional-provisioner-names", "ADDITIONAL_PROVISIONER_NAMES", "more `names`, separated by commas, whose classes and volumes are served too: those of a provisioner that claimdir replaces")
+	f.StringSliceVar(&o.additionalNames, name, o.additionalNames, usage)
 	number(f, &o.workers, "workers", "", "WORKERS", "how many claims, and how many volumes, are worked on at once")
-	name, usage := with("drain-timeout", "DRAIN_TIMEOUT", "how long a stop waits for what is under way; keep it below the pod's terminationGracePeriodSeconds")
+	name, usage = with("drain-timeout", "DRAIN_TIMEOUT", "how long a stop waits for what is under way; keep it below the pod's terminationGracePeriodSeconds")
 	f.DurationVar(&o.drainTimeout, name, o.drainTimeout, usage)
 
 	f = section("Share")

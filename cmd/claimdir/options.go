@@ -13,6 +13,7 @@ import (
 // options is the whole configuration; newOptions sets the defaults.
 type options struct {
 	provisionerName string
+	additionalNames []string
 	workers         int
 	drainTimeout    time.Duration
 
@@ -57,8 +58,13 @@ func (o *options) validate() (problems []error) {
 	problem := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
 	if o.provisionerName == "" {
 		problem("--provisioner-name (PROVISIONER_NAME) is required: the name that your StorageClasses have as provisioner")
-	} else if wrong := validation.IsQualifiedName(strings.ToLower(o.provisionerName)); len(wrong) > 0 {
-		problem("--provisioner-name %q: %s", o.provisionerName, strings.Join(wrong, "; "))
+	} else if wrong := wrongName(o.provisionerName); wrong != "" {
+		problem("--provisioner-name %q: %s", o.provisionerName, wrong)
+	}
+	for _, name := range o.additionalNames {
+		if wrong := wrongName(name); wrong != "" {
+			problem("--additional-provisioner-names %q: %s", name, wrong)
+		}
 	}
 	if o.workers < 1 || o.workers > 1000 {
 		problem("--workers %d: allowed are 1 to 1000", o.workers)
@@ -82,4 +88,14 @@ func (o *options) validate() (problems []error) {
 		problem("--verbosity %d: allowed are 0 to 10", o.verbosity)
 	}
 	return problems
+}
+
+// wrongName says what is wrong with a provisioner name, or nothing.
+func wrongName(name string) string {
+	return strings.Join(validation.IsQualifiedName(strings.ToLower(name)), "; ")
+}
+
+// names are all provisioner names that are served, our own first.
+func (o *options) names() []string {
+	return append([]string{o.provisionerName}, o.additionalNames...)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"os"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -68,6 +69,9 @@ func TestParse(t *testing.T) {
 			o.provisionerName, o.nfsServer, o.nfsPath = "k8s-sigs.io/nfs-subdir-external-provisioner", "other", "/ifs/kubernetes/"
 		}},
 		"an empty variable counts as not set": {env: env("WORKERS=", "MOUNT_PATH="), want: func(*options) {}},
+		"several names": {env: env("ADDITIONAL_PROVISIONER_NAMES=fuseim.pri/ifs,cluster.local/nfs"), want: func(o *options) {
+			o.additionalNames = []string{"fuseim.pri/ifs", "cluster.local/nfs"}
+		}},
 		"durations and numbers": {args: []string{"-v", "4"}, env: env("DRAIN_TIMEOUT=2m", "WORKERS=3"), want: func(o *options) {
 			o.verbosity, o.workers, o.drainTimeout = 4, 3, 120e9
 		}},
@@ -75,7 +79,7 @@ func TestParse(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			got, want := newOptions(), newOptions()
 			tc.want(&want)
-			if problems := parse(&got, tc.args, tc.env); len(problems) > 0 || got != want {
+			if problems := parse(&got, tc.args, tc.env); len(problems) > 0 || !reflect.DeepEqual(got, want) {
 				t.Errorf("got %+v %v\nwant %+v", got, problems, want)
 			}
 		})
@@ -84,7 +88,7 @@ func TestParse(t *testing.T) {
 
 func TestAllProblemsAreReportedAtOnce(t *testing.T) {
 	args := []string{"--workers=many", "--bogus=1", "--bogus2", "-z", "--mount-path", "relative", "stray", "--nfs-path=x", "--log-format=xml", "-v=11", "--drain-timeout=-1s"}
-	err := run(t.Context(), args, env("PROVISIONER_NAME=a b", "ENABLE_LEADER_ELECTION=perhaps"), os.Stdout)
+	err := run(t.Context(), args, env("PROVISIONER_NAME=a b", "ADDITIONAL_PROVISIONER_NAMES=x/y,/", "ENABLE_LEADER_ELECTION=perhaps"), os.Stdout)
 	if _, usage := errors.AsType[*usageError](err); !usage {
 		t.Fatalf("got %v, want a usage error", err)
 	}
@@ -97,6 +101,7 @@ func TestAllProblemsAreReportedAtOnce(t *testing.T) {
 		`--log-format "xml": allowed are text and json`,
 		"--verbosity 11: allowed are 0 to 10",
 		`--provisioner-name "a b"`,
+		`--additional-provisioner-names "/"`,
 		`argument "stray"`,
 		"--drain-timeout -1s",
 	} {

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/uuid"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -80,7 +79,12 @@ func serve(ctx context.Context, o options) error {
 		return fmt.Errorf("%s: %w", o.mountPath, err)
 	}
 	logger.Info("Serving share", "server", source.Server, "path", source.Path, "mount", o.mountPath)
-	c, err := newController(ctx, o, clients, registry, provisioner.New(source, cluster, directories, records))
+	informers, err := control.NewInformers(clients.Main, o.names()...)
+	if err != nil {
+		return err
+	}
+	p := provisioner.New(source, cluster, informers, directories, records)
+	c, err := newController(ctx, o, control.Config{Informers: informers, Clients: clients, Provisioner: p, Registry: registry})
 	if err != nil {
 		return err
 	}
@@ -92,15 +96,8 @@ func serve(ctx context.Context, o options) error {
 	return nil
 }
 
-func newController(ctx context.Context, o options, clients control.Clients, registry prometheus.Registerer, p *provisioner.Provisioner) (*control.Controller, error) {
-	config := control.Config{
-		Name:         o.provisionerName,
-		Workers:      o.workers,
-		DrainTimeout: o.drainTimeout,
-		Clients:      clients,
-		Provisioner:  p,
-		Registry:     registry,
-	}
+func newController(ctx context.Context, o options, config control.Config) (*control.Controller, error) {
+	config.Workers, config.DrainTimeout = o.workers, o.drainTimeout
 	if o.leaderElect {
 		host, err := os.Hostname()
 		if err != nil {

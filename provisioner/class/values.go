@@ -103,3 +103,18 @@ func wrap(name string, err error) error {
 	}
 	return fmt.Errorf("parameter %q: %w", name, err)
 }
+
+// PeerPolicy returns what nfs-subdir-external-provisioner does with a volume whose class has these parameters. It compares onDelete letter
+// by letter and goes on to archiveOnDelete for everything it does not know. The exception is "archive", which it does not know: a class
+// that says so is not to lose data.
+func PeerPolicy(params map[string]string) (Policy, error) {
+	switch Policy(params["onDelete"]) {
+	case Delete:
+		return Delete, nil
+	case Retain:
+		return Retain, nil
+	case Archive:
+		return Archive, nil
+	}
+	return archiveOnDelete(params["archiveOnDelete"])
+}

@@ -20,8 +20,8 @@ const (
 )
 
 // trimmer returns an informer's transform that keeps what is used: a bound
-// claim and a PersistentVolume of another provisioner shrink to their names,
-// everything else loses its managed fields. A cluster of 100,000 volumes would
+// claim and a PersistentVolume of another provisioner shrink to their names and
+// to where on NFS they lie, everything else loses its managed fields. A cluster of 100,000 volumes would
 // take 0.8 GB otherwise. Claims that are not bound stay whole: patterns read
 // their labels and annotations.
 func trimmer(names []string) cache.TransformFunc {
@@ -36,8 +36,8 @@ func trimmer(names []string) cache.TransformFunc {
 			}
 			o.ManagedFields = nil
 		case *v1.PersistentVolume:
-			if !slices.Contains(names, o.Annotations[annProvisionedBy]) && !slices.Contains(names, o.Annotations[annMigratedTo]) {
-				return &v1.PersistentVolume{ObjectMeta: identity(o.ObjectMeta)}, nil
+			if !serves(names, o) {
+				return &v1.PersistentVolume{ObjectMeta: identity(o.ObjectMeta), Spec: nfsSource(o.Spec)}, nil
 			}
 			o.ManagedFields = nil
 		case *storagev1.StorageClass:
@@ -45,6 +45,15 @@ func trimmer(names []string) cache.TransformFunc {
 		}
 		return object, nil // a tombstone, or what a later informer brings
 	}
+}
+
+// serves reports whether pv is one of the provisioner names.
+func serves(names []string, pv *v1.PersistentVolume) bool {
+	return slices.Contains(names, pv.Annotations[annProvisionedBy]) || slices.Contains(names, pv.Annotations[annMigratedTo])
+}
+
+func nfsSource(spec v1.PersistentVolumeSpec) v1.PersistentVolumeSpec {
+	return v1.PersistentVolumeSpec{PersistentVolumeSource: v1.PersistentVolumeSource{NFS: spec.NFS}}
 }
 
 func identity(m metav1.ObjectMeta) metav1.ObjectMeta {
@@ -96,9 +105,9 @@ func (i *claimInformer) AddEventHandlerWithResyncPeriod(h cache.ResourceEventHan
 
 // classHandler queues the claims of a class when it appears. A class that is
 // deleted and made anew while the watch is down arrives as an update.
-func (i *claimInformer) classHandler(provisioner string) cache.ResourceEventHandler {
+func (i *claimInformer) classHandler(provisioners []string) cache.ResourceEventHandler {
 	appeared := func(object any) {
-		if class, ok := object.(*storagev1.StorageClass); ok && class.Provisioner == provisioner {
+		if class, ok := object.(*storagev1.StorageClass); ok && slices.Contains(provisioners, class.Provisioner) {
 			i.requeue(class.Name)
 		}
 	}

@@ -29,6 +29,7 @@ func TestTrimmer(t *testing.T) {
 	claim := v1.PersistentVolumeClaimSpec{AccessModes: []v1.PersistentVolumeAccessMode{v1.ReadWriteMany}}
 	bound := v1.PersistentVolumeClaimSpec{AccessModes: claim.AccessModes, VolumeName: "pvc-1"}
 	volume := v1.PersistentVolumeSpec{MountOptions: []string{"hard"}}
+	nfs := v1.PersistentVolumeSource{NFS: &v1.NFSVolumeSource{Server: "nas", Path: "/a"}}
 	ours, migrated := map[string]string{annProvisionedBy: provisionerName}, map[string]string{annProvisionedBy: "x/y", annMigratedTo: provisionerName}
 	foreign := map[string]string{annProvisionedBy: "x/y"}
 	for _, c := range []struct {
@@ -41,6 +42,10 @@ func TestTrimmer(t *testing.T) {
 		},
 		{"unbound claim", &v1.PersistentVolumeClaim{ObjectMeta: meta(foreign), Spec: claim}, &v1.PersistentVolumeClaim{ObjectMeta: whole(foreign), Spec: claim}},
 		{"foreign volume", &v1.PersistentVolume{ObjectMeta: meta(foreign), Spec: volume}, &v1.PersistentVolume{ObjectMeta: stub}},
+		{
+			"foreign nfs volume", &v1.PersistentVolume{ObjectMeta: meta(nil), Spec: v1.PersistentVolumeSpec{PersistentVolumeSource: nfs, MountOptions: volume.MountOptions}},
+			&v1.PersistentVolume{ObjectMeta: stub, Spec: v1.PersistentVolumeSpec{PersistentVolumeSource: nfs}},
+		},
 		{"volume made by hand", &v1.PersistentVolume{ObjectMeta: meta(nil), Spec: volume}, &v1.PersistentVolume{ObjectMeta: stub}},
 		{"our volume", &v1.PersistentVolume{ObjectMeta: meta(ours), Spec: volume}, &v1.PersistentVolume{ObjectMeta: whole(ours), Spec: volume}},
 		{"volume migrated to us", &v1.PersistentVolume{ObjectMeta: meta(migrated), Spec: volume}, &v1.PersistentVolume{ObjectMeta: whole(migrated), Spec: volume}},
@@ -70,7 +75,7 @@ func TestCachesAreTrimmed(t *testing.T) {
 	foreign := newVolume("foreign")
 	foreign.Labels = map[string]string{"app": "x"}
 	w := newWorld(t, claim, foreign).start()
-	core := w.controller.factory.Core().V1()
+	core := w.config.Informers.factory.Core().V1()
 	for _, object := range append(core.PersistentVolumeClaims().Informer().GetStore().List(), core.PersistentVolumes().Informer().GetStore().List()...) {
 		if m := object.(metav1.Object); len(m.GetAnnotations())+len(m.GetLabels()) > 0 {
 			t.Errorf("%s is whole", m.GetName())

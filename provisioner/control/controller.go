@@ -3,11 +3,11 @@ package control
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	v1 "k8s.io/api/core/v1"
-	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/scheme"
 	corev1 "k8s.io/client-go/kubernetes/typed/core/v1"
@@ -39,8 +39,8 @@ type Clients struct {
 
 // Config is what a Controller needs. All fields but Lease are required.
 type Config struct {
-	// Name is the provisioner name that StorageClasses use.
-	Name string
+	// Informers know which provisioner names are served, too.
+	Informers *Informers
 	// Workers is how many claims, and how many volumes, are worked on at once.
 	Workers int
 	// DrainTimeout is how long a stop waits for what is under way.
@@ -57,7 +57,6 @@ type Controller struct {
 	config      Config
 	gate        *gate
 	metrics     *metrics
-	factory     informers.SharedInformerFactory
 	synced      []cache.InformerSynced
 	library     *controller.ProvisionController
 	broadcaster record.EventBroadcaster
@@ -68,9 +67,8 @@ type Controller struct {
 // New builds the controller and all informers; nothing runs before Run.
 func New(ctx context.Context, config Config) (*Controller, error) {
 	c := &Controller{
-		config:  config,
-		gate:    newGate(),
-		factory: informers.NewSharedInformerFactoryWithOptions(config.Clients.Main, resync, informers.WithTransform(trimmer([]string{config.Name}))),
+		config: config,
+		gate:   newGate(),
 		// Not ended by ctx: what goes wrong during the drain is an event too.
 		broadcaster: record.NewBroadcaster(record.WithContext(context.WithoutCancel(ctx))),
 		watchdog:    leaderelection.NewLeaderHealthzAdaptor(watchdogGrace),
@@ -79,24 +77,25 @@ func New(ctx context.Context, config Config) (*Controller, error) {
 	if c.metrics, err = newMetrics(config.Registry, c.gate); err != nil {
 		return nil, err
 	}
-	recorder := c.broadcaster.NewRecorder(scheme.Scheme, v1.EventSource{Component: config.Name})
+	names, factory := config.Informers.names, config.Informers.factory
+	recorder := c.broadcaster.NewRecorder(scheme.Scheme, v1.EventSource{Component: names[0]})
 
-	claims := &claimInformer{SharedIndexInformer: c.factory.Core().V1().PersistentVolumeClaims().Informer()}
-	pvs := c.factory.Core().V1().PersistentVolumes().Informer()
-	c.released = newReleasedVolumes(pvs.GetStore())
-	volumes := volumeInformer{pvs, c.released}
-	classes := c.factory.Storage().V1().StorageClasses()
+	claims := &claimInformer{SharedIndexInformer: factory.Core().V1().PersistentVolumeClaims().Informer()}
+	c.released = newReleasedVolumes(config.Informers.volumes.GetStore())
+	volumes := volumeInformer{config.Informers.volumes, c.released}
+	classes := factory.Storage().V1().StorageClasses()
 
 	guard := &guard{
 		next:     config.Provisioner,
 		gate:     c.gate,
-		known:    knownClass(classes.Lister(), config.Name),
+		known:    knownClass(classes.Lister(), names),
 		released: c.released,
 		recorder: recorder,
 		metrics:  c.metrics,
 	}
 	client := newLibraryClient(config.Clients.Main, config.Clients.Events, &saveWatch{c.gate, recorder, c.metrics})
-	c.library = controller.NewProvisionController(klog.FromContext(ctx), client, config.Name, guard,
+	c.library = controller.NewProvisionController(klog.FromContext(ctx), client, names[0], guard,
+		controller.AdditionalProvisionerNames(names[1:]),
 		controller.LeaderElection(false),
 		controller.FailedProvisionThreshold(0),
 		controller.FailedDeleteThreshold(0),
@@ -111,7 +110,7 @@ func New(ctx context.Context, config Config) (*Controller, error) {
 		controller.NodesLister(anyNode{}),
 		controller.MetricsInstance(c.metrics.library),
 	)
-	registration, err := classes.Informer().AddEventHandler(claims.classHandler(config.Name))
+	registration, err := classes.Informer().AddEventHandler(claims.classHandler(names))
 	if err != nil {
 		return nil, fmt.Errorf("watch classes: %w", err)
 	}
@@ -119,12 +118,12 @@ func New(ctx context.Context, config Config) (*Controller, error) {
 	return c, nil
 }
 
-// knownClass reports whether a claim's class exists and names this
-// provisioner.
-func knownClass(classes storagelisters.StorageClassLister, name string) func(*v1.PersistentVolumeClaim) bool {
+// knownClass reports whether a claim's class exists and names a provisioner
+// that is served.
+func knownClass(classes storagelisters.StorageClassLister, names []string) func(*v1.PersistentVolumeClaim) bool {
 	return func(claim *v1.PersistentVolumeClaim) bool {
 		class, err := classes.Get(util.GetPersistentVolumeClaimClass(claim))
-		return err == nil && class.Provisioner == name
+		return err == nil && slices.Contains(names, class.Provisioner)
 	}
 }
 

@@ -28,7 +28,7 @@ func (c *Controller) Run(ctx context.Context) error {
 	// Everything below outlives ctx until the drain is over.
 	background, stopAll := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopAll()
-	c.factory.StartWithContext(background)
+	c.config.Informers.factory.StartWithContext(background)
 	if !cache.WaitForCacheSync(ctx.Done(), c.synced...) {
 		return nil // stopped before anything began
 	}
@@ -64,14 +64,24 @@ func (c *Controller) Run(ctx context.Context) error {
 	return nil
 }
 
+// starter is a Provisioner that has something to do, beside everything else,
+// once it leads.
+type starter interface {
+	// Start returns early when ctx ends.
+	Start(ctx context.Context)
+}
+
 // lead runs the library until ctx ends and then drains it, or until lost.
 func (c *Controller) lead(ctx, background context.Context, lost <-chan struct{}) error {
 	logger := klog.FromContext(ctx)
-	logger.Info("Leading", "provisioner", c.config.Name)
+	logger.Info("Leading", "provisioner", c.config.Informers.names[0])
 	c.metrics.leader.Set(1)
 	defer c.metrics.leader.Set(0)
 	running, stopLibrary := context.WithCancel(background)
 	defer stopLibrary()
+	if s, ok := c.config.Provisioner.(starter); ok {
+		go s.Start(running)
+	}
 	go c.library.Run(running)
 
 	select {

@@ -15,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/fake"
 	clienttesting "k8s.io/client-go/testing"
 	"k8s.io/client-go/util/workqueue"
@@ -24,6 +25,7 @@ import (
 
 const (
 	provisionerName = "example.com/NFS"
+	peerName        = "cluster.local/nfs-subdir-external-provisioner"
 	finalizer       = "external-provisioner.volume.kubernetes.io/finalizer"
 	patience        = 40 * time.Second
 )
@@ -73,11 +75,20 @@ func newWorld(t *testing.T, objects ...runtime.Object) *world {
 		return true, pv, w.main.Tracker().Create(volumesResource, pv, "")
 	})
 	w.config = Config{
-		Name: provisionerName, Workers: 4, DrainTimeout: patience,
+		Informers: newInformers(t, w.main), Workers: 4, DrainTimeout: patience,
 		Clients:     Clients{Main: w.main, Events: w.events, Lease: w.lease},
 		Provisioner: w.provisioner, Registry: w.registry,
 	}
 	return w
+}
+
+func newInformers(t *testing.T, client kubernetes.Interface) *Informers {
+	t.Helper()
+	i, err := NewInformers(client, provisionerName, peerName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return i
 }
 
 // react puts a reactor before all others of the main client.

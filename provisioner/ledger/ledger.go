@@ -83,9 +83,10 @@ func (l *Ledger) Lookup(path volpath.Path) (Record, bool, error) {
 	return r, err == nil, err
 }
 
-// Claim takes path for r's volume, in the state Creating, and returns the
-// record that now stands. In a repeat after a crash that is the one the volume
-// had then.
+// Claim takes path for r's volume and returns the record that now stands. In a
+// repeat after a crash that is the one the volume had then. r's state is
+// Creating, or Active for a directory that is a volume's already; its time of
+// creation is now unless r has one.
 //
 // A claim of the same cluster, namespace and name takes up what an earlier
 // claim of that name left: a Retained directory becomes Active with it, and a
@@ -100,7 +101,10 @@ func (l *Ledger) Claim(path volpath.Path, r Record, adopt bool) (Record, error) 
 	if err := l.CheckAbove(path, r); err != nil {
 		return Record{}, err
 	}
-	r.Path, r.Created = path.String(), now()
+	r.Path = path.String()
+	if r.Created.IsZero() {
+		r.Created = now()
+	}
 	data, err := encode(r)
 	if err != nil {
 		return Record{}, err

@@ -123,6 +123,12 @@ type TakenError struct {
 	ForeignNamespace bool
 }
 
+// LeftByNamesake reports whether the path was retained for a claim of the same
+// namespace and name, in another cluster.
+func (e *TakenError) LeftByNamesake(r Record) bool {
+	return e.Owner.State == Retained && e.Owner.Path == e.Path.String() && e.Owner.sameName(r) && e.Owner.Cluster != r.Cluster
+}
+
 func (e *TakenError) Error() string {
 	owner := fmt.Sprintf("volume %s of claim %s/%s", e.Owner.PV, e.Owner.Claim.Namespace, e.Owner.Claim.Name)
 	if e.ForeignNamespace {

@@ -1,0 +1,116 @@
+package control
+
+import (
+	"fmt"
+	"path"
+
+	v1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/cache"
+)
+
+// Informers hold the claims, volumes and classes of the cluster in memory. The
+// Provisioner reads them too, so they are made before it.
+type Informers struct {
+	names   []string
+	factory informers.SharedInformerFactory
+	volumes cache.SharedIndexInformer
+}
+
+// NewInformers makes the informers of a controller that serves the given
+// provisioner names. The first is its own; the others are those of programs
+// that it took over from.
+func NewInformers(client kubernetes.Interface, names ...string) (*Informers, error) {
+	i := &Informers{
+		names:   names,
+		factory: informers.NewSharedInformerFactoryWithOptions(client, resync, informers.WithTransform(trimmer(names))),
+	}
+	i.volumes = i.factory.Core().V1().PersistentVolumes().Informer()
+	if err := i.volumes.AddIndexers(cache.Indexers{exportIndex: indexExport}); err != nil {
+		return nil, fmt.Errorf("index volumes: %w", err)
+	}
+	return i, nil
+}
+
+// Volumes returns the PersistentVolumes of the controller's provisioner names.
+func (i *Informers) Volumes() []*v1.PersistentVolume {
+	var ours []*v1.PersistentVolume
+	for _, object := range i.volumes.GetStore().List() {
+		if pv, ok := object.(*v1.PersistentVolume); ok && serves(i.names, pv) {
+			ours = append(ours, pv)
+		}
+	}
+	return ours
+}
+
+// Class returns the StorageClass of that name, or false if there is none.
+func (i *Informers) Class(name string) (*storagev1.StorageClass, bool) {
+	class, err := i.factory.Storage().V1().StorageClasses().Lister().Get(name)
+	return class, err == nil
+}
+
+// Overlapping returns the PersistentVolumes of the server whose path is, lies
+// below or, if they are ours, lies above the exported path. A hand-made one
+// above is left out: an administrator may look at many volumes through it, and
+// nobody releases it. Of other PersistentVolumes than ours only the name and
+// the nfs source are filled in.
+func (i *Informers) Overlapping(server, export string) []*v1.PersistentVolume {
+	found := i.indexed(keyAt(server, export))
+	found = append(found, i.indexed(keyBelow(server, export))...)
+	for above := range ancestors(export) {
+		for _, pv := range i.indexed(keyAt(server, above)) {
+			if serves(i.names, pv) {
+				found = append(found, pv)
+			}
+		}
+	}
+	return found
+}
+
+func (i *Informers) indexed(key string) []*v1.PersistentVolume {
+	objects, err := i.volumes.GetIndexer().ByIndex(exportIndex, key)
+	if err != nil {
+		return nil // there is no such index: NewInformers made it
+	}
+	var volumes []*v1.PersistentVolume
+	for _, object := range objects {
+		if pv, ok := object.(*v1.PersistentVolume); ok {
+			volumes = append(volumes, pv)
+		}
+	}
+	return volumes
+}
+
+// exportIndex finds volumes by their exported path and by each directory above
+// it, so that the search costs the same with ten volumes and 100,000.
+const exportIndex = "export"
+
+func indexExport(object any) ([]string, error) {
+	pv, ok := object.(*v1.PersistentVolume)
+	if !ok || pv.Spec.NFS == nil {
+		return nil, nil
+	}
+	server, export := pv.Spec.NFS.Server, path.Clean(pv.Spec.NFS.Path)
+	keys := []string{keyAt(server, export)}
+	for above := range ancestors(export) {
+		keys = append(keys, keyBelow(server, above))
+	}
+	return keys, nil
+}
+
+func keyAt(server, export string) string    { return "at " + server + ":" + path.Clean(export) }
+func keyBelow(server, export string) string { return "below " + server + ":" + path.Clean(export) }
+
+// ancestors yields the directories above an absolute path, nearest first.
+func ancestors(export string) func(yield func(string) bool) {
+	return func(yield func(string) bool) {
+		for export = path.Clean(export); export != "/" && export != "."; {
+			export = path.Dir(export)
+			if !yield(export) {
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,50 @@
+package provisioner
+
+import (
+	v1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
+
+	"claimdir/provisioner/ledger"
+	"claimdir/provisioner/volpath"
+)
+
+// Objects is what this package knows of the cluster.
+type Objects interface {
+	// Volumes returns the PersistentVolumes of our provisioner names.
+	Volumes() []*v1.PersistentVolume
+	// Overlapping returns the PersistentVolumes, of any provisioner, that share
+	// files with an exported path: see control.Informers.
+	Overlapping(server, export string) []*v1.PersistentVolume
+	// Class returns a StorageClass, or false if there is none.
+	Class(name string) (*storagev1.StorageClass, bool)
+}
+
+// checkVolumes refuses a path on, above or below that of another
+// PersistentVolume. The ledger knows all that claimdir made; this finds those
+// of other programs and people.
+func (p *Provisioner) checkVolumes(path volpath.Path, name string) error {
+	for _, other := range p.objects.Overlapping(p.source.Server, exportOf(p.source, path)) {
+		relative, inside := below(p.source.Path, other.Spec.NFS.Path)
+		if !inside || other.Name == name { // one that spans the whole share is how people look at it, no volume
+			continue
+		}
+		return postpone(ReasonTaken, "path %q and path %q of PersistentVolume %s are the same or one inside the other; nothing was touched",
+			path, relative, other.Name)
+	}
+	return nil
+}
+
+// checkAlone refuses to release a path that holds another volume, or lies in
+// one: whatever happened to the directory would happen to the other too.
+func (p *Provisioner) checkAlone(path volpath.Path, record ledger.Record) error {
+	if err := p.ledger.CheckAbove(path, record); err != nil {
+		return storageError(err)
+	}
+	if err := p.ledger.CheckBelow(path, record); err != nil {
+		return storageError(err)
+	}
+	if err := p.checkVolumes(path, record.PV); err != nil {
+		return postpone(ReasonTaken, "%w. Move the data apart, or let one of the two go by hand: set its reclaim policy to Retain and delete it", err)
+	}
+	return nil
+}
