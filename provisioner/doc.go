@@ -7,8 +7,8 @@
 //	2  checkClaim        what an nfs volume cannot be: selector, Block, a data source
 //	3  Pattern.Expand    claim, PV name → volpath.Path      never empty, absolute, "..", reserved or too long
 //	4  newPV             → PersistentVolume                 share path and policy written on it; refused before anything is made
-//	5  checkVolumes      no other program's volume on, above or below
-//	   takePath          → ledger.Record                    one owner a path; an existing directory only if the class adopts
+//	5  takePath          → ledger.Record                    one owner a path, whoever made its volume; an existing directory only if
+//	                                                        the class adopts
 //	6  share.Create      → directory                        parents, then the leaf; mode, uid, gid on what we made
 //	   or adopt          the directory that was there       its mode and owner are left alone
 //	7  ledger.Activate   the record says: complete          after a look for volumes above and, in adopt, below

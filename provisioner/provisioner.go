@@ -83,9 +83,6 @@ func (p *Provisioner) provision(ctx context.Context, o controller.ProvisionOptio
 	}
 	defer unlock()
 
-	if err := p.checkVolumes(path, o.PVName); err != nil {
-		return nil, err
-	}
 	record, err := p.takePath(path, newRecord(p.cluster, o, c), c.OnExisting)
 	if err != nil {
 		return nil, err
@@ -98,9 +95,12 @@ func (p *Provisioner) provision(ctx context.Context, o controller.ProvisionOptio
 
 // takePath makes the path this volume's, or says whose it is.
 func (p *Provisioner) takePath(path volpath.Path, record ledger.Record, existing class.Existing) (ledger.Record, error) {
-	_, known, err := p.ledger.Lookup(path)
+	owner, known, err := p.ledger.Lookup(path)
 	if err != nil {
 		return ledger.Record{}, storageError(err)
+	}
+	if err := p.checkVolumes(path, record.PV); err != nil {
+		return ledger.Record{}, p.knownOwner(path, owner, record, err)
 	}
 	if !known {
 		// Looked at before the record is made: a repeat could not tell a
@@ -124,6 +124,18 @@ func (p *Provisioner) takePath(path volpath.Path, record ledger.Record, existing
 		err = fmt.Errorf("%w; if that cluster is lost, a class with onExisting: adopt takes it up", err)
 	}
 	return claimed, storageError(err)
+}
+
+// knownOwner prefers what the ledger says of a path that is taken: it knows the
+// claim too.
+func (p *Provisioner) knownOwner(path volpath.Path, owner, asking ledger.Record, err error) error {
+	if owner.State == ledger.Active && owner.PV != asking.PV {
+		return storageError(ledger.Taken(path, owner, asking))
+	}
+	if above := p.ledger.CheckAbove(path, asking); above != nil {
+		return storageError(above)
+	}
+	return err
 }
 
 // makeDirectory makes the directory of a record that is not complete yet, and

@@ -6,6 +6,10 @@ import (
 	"strings"
 	"testing"
 
+	v1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"claimdir/hack/clustertest"
 	"claimdir/hack/testbed"
 )
@@ -66,6 +70,75 @@ func testPeerPattern(t *testing.T, bed *testbed.Bed) {
 	w.DeleteClaim("without")
 	w.VolumeGone(without.Name)
 	w.wantEntries(w.Name, "test-path") // and not the whole namespace
+}
+
+// testPeerVolumes: a cluster in which the peer was replaced by claimdir under
+// a name of its own. What is bound stays so; on release the peer's classes mean
+// what they meant; nothing on the share is touched before.
+func testPeerVolumes(t *testing.T, bed *testbed.Bed) {
+	w := newQuietWorld(t, bed)
+	peer := "cluster.local/" + w.Name
+	archive, remove := w.peerClass(peer, "archive", "archiveOnDelete", "true"), w.peerClass(peer, "delete", "archiveOnDelete", "false")
+	keeps := w.peerVolume(peer, "keeps", archive)
+	goes := w.peerVolume(peer, "goes", remove)
+	classless := w.peerVolume(peer, "classless", remove+"-gone")
+	stays := w.peerVolume(peer, "stays", archive)
+	before := w.entries(".")
+
+	w.process = w.start("ADDITIONAL_PROVISIONER_NAMES=" + peer)
+	w.logged("Took over volumes that others made", "volumes=4")
+	w.wantEntries(".", before...)
+	w.wantRecord(dirOf(stays), map[string]any{"state": "active", "pv": stays.Name, "class": archive})
+
+	for claim, pv := range map[string]*v1.PersistentVolume{"keeps": keeps, "goes": goes, "classless": classless} {
+		w.DeleteClaim(claim)
+		w.VolumeGone(pv.Name)
+	}
+	w.wantFile("archived-"+dirOf(keeps)+"/file", "keeps")
+	w.wantFile("archived-"+dirOf(classless)+"/file", "classless")
+	w.wantFile(dirOf(stays)+"/file", "stays")
+	w.wantEntries(".", "archived-"+dirOf(classless), "archived-"+dirOf(keeps), dirOf(stays))
+
+	// The peer's class goes on serving, and no claim gets into a volume of the peer.
+	w.Claim("new", clustertest.OfClass(remove))
+	w.Bound("new")
+	w.class("pathPattern", dirOf(stays)+"/${.PVC.name}", "onExisting", "adopt")
+	w.Claim("inside")
+	w.Event(w.Name, "inside", "ProvisioningFailed: .*volume "+stays.Name)
+}
+
+func dirOf(pv *v1.PersistentVolume) string { return strings.TrimPrefix(pv.Spec.NFS.Path, "/export/") }
+
+func (w *world) peerClass(provisioner, name string, parameters ...string) string {
+	w.T.Helper()
+	class := &storagev1.StorageClass{
+		ObjectMeta: metav1.ObjectMeta{Name: w.Name + "-" + name}, Provisioner: provisioner,
+		Parameters: map[string]string{parameters[0]: parameters[1]},
+	}
+	return w.createClass(class).Name
+}
+
+// peerVolume makes what nfs-subdir-external-provisioner makes for a claim.
+func (w *world) peerVolume(provisioner, claim, class string) *v1.PersistentVolume {
+	w.T.Helper()
+	pvc := w.Claim(claim, clustertest.OfClass(class), func(c *v1.PersistentVolumeClaim) { c.Spec.VolumeName = "pvc-" + w.Name + "-" + claim })
+	dir := w.Name + "-" + claim + "-" + pvc.Spec.VolumeName
+	w.Must(os.Mkdir(filepath.Join(w.share, dir), 0o777))
+	w.put(dir+"/file", claim)
+	pv := &v1.PersistentVolume{
+		ObjectMeta: metav1.ObjectMeta{Name: pvc.Spec.VolumeName, Annotations: map[string]string{"pv.kubernetes.io/provisioned-by": provisioner}},
+		Spec: v1.PersistentVolumeSpec{
+			AccessModes:                   pvc.Spec.AccessModes,
+			Capacity:                      pvc.Spec.Resources.Requests,
+			ClaimRef:                      &v1.ObjectReference{Kind: "PersistentVolumeClaim", APIVersion: "v1", Namespace: w.Name, Name: claim, UID: pvc.UID},
+			PersistentVolumeReclaimPolicy: v1.PersistentVolumeReclaimDelete,
+			StorageClassName:              class,
+			PersistentVolumeSource:        v1.PersistentVolumeSource{NFS: &v1.NFSVolumeSource{Server: testbed.Server, Path: "/export/" + dir}},
+		},
+	}
+	_, err := w.bed.Admin.CoreV1().PersistentVolumes().Create(w.T.Context(), pv, metav1.CreateOptions{})
+	w.Must(err)
+	return w.Bound(claim)
 }
 
 // newPeerWorld serves the provisioner name that the peer's objects have.

@@ -136,16 +136,13 @@ func testRefusedVolumes(t *testing.T, bed *testbed.Bed) {
 		{testbed.Server, "/export/" + byHand, byHand, "delete", `no record on the share says that directory "by-hand" is this volume's`},
 		{testbed.Server, "/export/" + data, w.Name + "/other", "delete", `annotation claimdir/path is`},
 		{testbed.Server, "/export/" + data, data, "shred", `annotation claimdir/on-delete: .*"shred".*"delete", "archive" and "retain"|annotation claimdir/on-delete: .*shred.*delete.*archive.*retain`},
-		{testbed.Server, "/export/" + byHand, "", "", `annotation claimdir/path is missing: claimdir did not make this volume`},
 	} {
 		name := fmt.Sprintf("%s-hostile-%d", w.Name, i)
 		pv := real.DeepCopy()
 		pv.ObjectMeta = metav1.ObjectMeta{Name: name, Finalizers: []string{finalizer}, Annotations: map[string]string{
 			"pv.kubernetes.io/provisioned-by": w.provisioner,
 		}}
-		if tc.policy != "" {
-			pv.Annotations["claimdir/path"], pv.Annotations["claimdir/on-delete"] = tc.annotation, tc.policy
-		}
+		pv.Annotations["claimdir/path"], pv.Annotations["claimdir/on-delete"] = tc.annotation, tc.policy
 		pv.Spec.ClaimRef = &v1.ObjectReference{Kind: "PersistentVolumeClaim", APIVersion: "v1", Namespace: w.Name, Name: "gone", UID: "00000000-0000-0000-0000-000000000000"}
 		pv.Spec.NFS.Server, pv.Spec.NFS.Path = tc.server, tc.path
 		_, err := bed.Admin.CoreV1().PersistentVolumes().Create(t.Context(), pv, metav1.CreateOptions{})

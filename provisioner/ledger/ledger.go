@@ -131,7 +131,7 @@ func (l *Ledger) Claim(path volpath.Path, r Record, adopt bool) (Record, error) 
 		r.Adopted = owner.Adopted
 		return r, l.replace(path, r)
 	}
-	return Record{}, taken(path, owner, r)
+	return Record{}, Taken(path, owner, r)
 }
 
 // Activate says that the directory of r is complete.
@@ -165,7 +165,7 @@ func (l *Ledger) Archive(archive volpath.Path, r Record) error {
 	if err != nil || found && owner.sameVolume(r) {
 		return err
 	}
-	return taken(archive, owner, r)
+	return Taken(archive, owner, r)
 }
 
 // Forget removes the record of path. The directory must be gone.
@@ -198,7 +198,8 @@ func (r Record) sameName(other Record) bool {
 	return r.Claim.Namespace == other.Claim.Namespace && r.Claim.Name == other.Claim.Name
 }
 
-func taken(path volpath.Path, owner, asking Record) error {
+// Taken is the *TakenError that says that path is owner's, or in its way.
+func Taken(path volpath.Path, owner, asking Record) error {
 	foreign := owner.Claim.Namespace != asking.Claim.Namespace || owner.Cluster != asking.Cluster
 	return &TakenError{Path: path, Owner: owner, ForeignNamespace: foreign}
 }

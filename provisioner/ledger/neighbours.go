@@ -18,7 +18,7 @@ func (l *Ledger) CheckAbove(path volpath.Path, r Record) error {
 			return err
 		}
 		if found {
-			return taken(path, owner, r)
+			return Taken(path, owner, r)
 		}
 	}
 	return nil
@@ -45,7 +45,7 @@ func (l *Ledger) CheckBelow(path volpath.Path, r Record) error {
 			return err
 		}
 		if strings.HasPrefix(owner.Path, path.String()+"/") {
-			return taken(path, owner, r)
+			return Taken(path, owner, r)
 		}
 	}
 	return nil

@@ -68,7 +68,7 @@ func TestOneOfTwoClientsGetsAPath(t *testing.T) {
 				_, errs[i] = l.Claim(p, ledger.Record{
 					State: ledger.Creating, PV: "pvc-1", Cluster: "cluster-" + string(rune('a'+i)),
 					Claim: ledger.Claim{Namespace: "ns", Name: "data"}, Policy: "delete",
-				})
+				}, false)
 			})
 		}
 		both.Wait()

@@ -127,7 +127,7 @@ func comeAndGo(t *testing.T, s *share.Share, records *ledger.Ledger, i int) {
 		Claim: ledger.Claim{Namespace: "ns", Name: fmt.Sprint("data-", i)}, Policy: "delete",
 	}
 	var err error
-	eventually(t, "the path is claimed", func() error { record, err = records.Claim(p, record); return err })
+	eventually(t, "the path is claimed", func() error { record, err = records.Claim(p, record, false); return err })
 	eventually(t, "the directory is made", func() error { _, err := s.Create(p, share.Attributes{Mode: 0o777}); return err })
 	eventually(t, "the record is active", func() error { return records.Activate(p, record) })
 	write(t, s.Dir()+"/"+p.String()+"/f", "x")
