@@ -44,8 +44,8 @@ fuzz: ## fuzz each target for FUZZTIME (default 30s)
 	hack/fuzz.sh
 
 .PHONY: bench
-bench: control-plane ## claims bound a second, beside an ideal provisioner
-	go -C hack run ./bench
+bench: control-plane ## claims bound a second, beside an ideal provisioner; ARGS=-ledger: what the records cost
+	go -C hack run ./bench $(ARGS)
 
 .PHONY: build
 build: ## build bin/claimdir

@@ -27,13 +27,26 @@ type directories interface {
 	Rename(from, to volpath.Path) error
 }
 
+// records is what this package needs of a ledger; *ledger.Ledger has it, and the
+// benchmark leaves it out.
+type records interface {
+	Lookup(volpath.Path) (ledger.Record, bool, error)
+	CheckAbove(volpath.Path, ledger.Record) error
+	CheckBelow(volpath.Path, ledger.Record) error
+	Claim(path volpath.Path, r ledger.Record, adopt bool) (ledger.Record, error)
+	Activate(volpath.Path, ledger.Record) error
+	Retain(volpath.Path, ledger.Record) error
+	Archive(volpath.Path, ledger.Record) error
+	Forget(volpath.Path) error
+}
+
 // Provisioner makes and releases the volumes of one share.
 type Provisioner struct {
 	source  share.Source
 	cluster string
 	objects Objects
 	dirs    directories
-	ledger  *ledger.Ledger
+	ledger  records
 	classes class.Cache
 	busy    sync.Map // volpath.Path of operations under way
 }
@@ -46,7 +59,7 @@ var (
 // New returns the Provisioner of the share dirs with the records l. source is
 // what PersistentVolumes name as its server and exported path; cluster is the
 // UID of the namespace kube-system, and objects what is known of its objects.
-func New(source share.Source, cluster string, objects Objects, dirs directories, l *ledger.Ledger) *Provisioner {
+func New(source share.Source, cluster string, objects Objects, dirs directories, l records) *Provisioner {
 	return &Provisioner{source: source, cluster: cluster, objects: objects, dirs: dirs, ledger: l}
 }
 

@@ -1,6 +1,7 @@
 // Command bench measures how many claims a second claimdir binds, beside an
 // ideal provisioner that only creates the PersistentVolume, on one control
-// plane, turn by turn. The ratio is the figure: machines differ and are noisy.
+// plane, turn by turn. With -ledger it measures what the records on the share
+// cost. The ratio is the figure: machines differ and are noisy.
 package main
 
 import (
@@ -11,6 +12,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strings"
 	"time"
 
 	"claimdir/hack/controlplane"
@@ -20,9 +22,14 @@ import (
 func main() {
 	claims := flag.Int("claims", 500, "claims made at once")
 	rounds := flag.Int("rounds", 3, "how often each provisioner has its turn")
+	ledger := flag.Bool("ledger", false, "measure what the ledger costs, beside claimdir without one")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	err := run(ctx, *claims, *rounds)
+	against, ours := contestant{"ideal", runIdeal}, contestant{"claimdir", runClaimdir}
+	if *ledger {
+		against, ours = contestant{"no ledger", runWithoutLedger}, contestant{"ledger", runWithLedger}
+	}
+	err := run(ctx, *claims, *rounds, against, ours)
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -30,7 +37,13 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, claims, rounds int) (err error) {
+// contestant is a provisioner with the name that the table shows.
+type contestant struct {
+	name  string
+	start starter
+}
+
+func run(ctx context.Context, claims, rounds int, against, ours contestant) (err error) {
 	bed, err := testbed.Start(ctx, testbed.Options{
 		Progress:     os.Stderr,
 		ControlPlane: controlplane.Options{ControllerManagerArgs: []string{"--pvclaimbinder-sync-period=15s"}}, // as users have it
@@ -43,47 +56,43 @@ func run(ctx context.Context, claims, rounds int) (err error) {
 	fmt.Printf("%5s  %-9s %8s %8s   %s\n", "round", "who", "bound/s", "gone/s", "peak memory")
 	var binds, goes []float64
 	for round := range rounds {
-		ideal, err := turn(ctx, bed, "ideal", claims, runIdeal)
-		if err != nil {
-			return fmt.Errorf("ideal: %w", err)
+		var turns []result
+		for _, c := range []contestant{against, ours} {
+			r, err := turn(ctx, bed, c, claims)
+			if err != nil {
+				return fmt.Errorf("%s: %w", c.name, err)
+			}
+			fmt.Printf("%5d  %-9s %8.1f %8.1f   %s\n", round+1, c.name, r.bound, r.gone, r.memory)
+			turns = append(turns, r)
 		}
-		ours, err := turn(ctx, bed, "claimdir", claims, runClaimdir)
-		if err != nil {
-			return fmt.Errorf("claimdir: %w", err)
-		}
-		for _, r := range []result{ideal, ours} {
-			fmt.Printf("%5d  %-9s %8.1f %8.1f   %s\n", round+1, r.who, r.bound, r.gone, r.memory)
-		}
-		binds, goes = append(binds, ours.bound/ideal.bound), append(goes, ours.gone/ideal.gone)
+		binds, goes = append(binds, turns[1].bound/turns[0].bound), append(goes, turns[1].gone/turns[0].gone)
 	}
-	fmt.Printf("claimdir/ideal, median of %d: bound %.2f, gone %.2f\n", rounds, median(binds), median(goes))
+	fmt.Printf("%s/%s, median of %d: bound %.2f, gone %.2f\n", ours.name, against.name, rounds, median(binds), median(goes))
 	return nil
 }
 
 // result is what one turn measured; memory is empty where nothing was.
 type result struct {
-	who         string
 	bound, gone float64 // per second
 	memory      string
 }
 
-// provisioner starts something that serves the provisioner name; stop ends it
+// starter starts something that serves the provisioner name; stop ends it
 // and tells its peak memory.
-type provisioner func(ctx context.Context, bed *testbed.Bed, name string) (stop func() (memory string), err error)
+type starter func(ctx context.Context, bed *testbed.Bed, name string) (stop func() (memory string), err error)
 
 // turn makes the claims, waits until all are Bound, deletes them and waits
 // until all volumes are gone.
-func turn(ctx context.Context, bed *testbed.Bed, who string, claims int, start provisioner) (r result, err error) {
-	load, err := newLoad(ctx, bed, who)
+func turn(ctx context.Context, bed *testbed.Bed, who contestant, claims int) (r result, err error) {
+	load, err := newLoad(ctx, bed, strings.ReplaceAll(who.name, " ", "-"))
 	if err != nil {
 		return r, err
 	}
-	stop, err := start(ctx, bed, load.provisioner)
+	stop, err := who.start(ctx, bed, load.provisioner)
 	if err != nil {
 		return r, err
 	}
 	defer func() { r.memory = stop() }()
-	r.who = who
 	begin := time.Now()
 	if err := load.bind(ctx, claims); err != nil {
 		return r, err

@@ -1,0 +1,97 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/apimachinery/pkg/util/uuid"
+	"sigs.k8s.io/sig-storage-lib-external-provisioner/v10/controller"
+
+	"claimdir/hack/testbed"
+	"claimdir/provisioner"
+	"claimdir/provisioner/control"
+	"claimdir/provisioner/ledger"
+	"claimdir/provisioner/share"
+	"claimdir/provisioner/volpath"
+)
+
+// noLedger keeps in memory what a release asks for, and nothing on the share.
+type noLedger struct{ records sync.Map }
+
+func (n *noLedger) Lookup(p volpath.Path) (ledger.Record, bool, error) {
+	found, ok := n.records.Load(p)
+	r, _ := found.(ledger.Record)
+	return r, ok, nil
+}
+
+func (n *noLedger) Claim(p volpath.Path, r ledger.Record, _ bool) (ledger.Record, error) {
+	n.records.Store(p, r)
+	return r, nil
+}
+
+func (n *noLedger) Forget(p volpath.Path) error {
+	n.records.Delete(p)
+	return nil
+}
+
+func (*noLedger) CheckAbove(volpath.Path, ledger.Record) error { return nil }
+func (*noLedger) CheckBelow(volpath.Path, ledger.Record) error { return nil }
+func (*noLedger) Activate(volpath.Path, ledger.Record) error   { return nil }
+func (*noLedger) Retain(volpath.Path, ledger.Record) error     { return nil }
+func (*noLedger) Archive(volpath.Path, ledger.Record) error    { return nil }
+
+// runWithLedger and runWithoutLedger run claimdir in this process, so that they
+// differ in the ledger alone.
+func runWithLedger(ctx context.Context, bed *testbed.Bed, name string) (func() string, error) {
+	return runHere(ctx, bed, name, func(source share.Source, known *control.Informers, dirs *share.Share) (controller.Provisioner, error) {
+		records, err := ledger.Open(dirs, string(uuid.NewUUID()))
+		return provisioner.New(source, "bench", known, dirs, records), err
+	})
+}
+
+func runWithoutLedger(ctx context.Context, bed *testbed.Bed, name string) (func() string, error) {
+	return runHere(ctx, bed, name, func(source share.Source, known *control.Informers, dirs *share.Share) (controller.Provisioner, error) {
+		return provisioner.New(source, "bench", known, dirs, &noLedger{}), nil
+	})
+}
+
+func runHere(ctx context.Context, bed *testbed.Bed, name string,
+	build func(share.Source, *control.Informers, *share.Share) (controller.Provisioner, error),
+) (func() string, error) {
+	dir, err := bed.NewShare()
+	if err != nil {
+		return nil, err
+	}
+	dirs, err := share.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	known, err := control.NewInformers(bed.Admin, name)
+	if err != nil {
+		return nil, err
+	}
+	p, err := build(share.Source{Server: testbed.Server, Path: testbed.Export}, known, dirs)
+	if err != nil {
+		return nil, err
+	}
+	c, err := control.New(ctx, control.Config{
+		Informers: known, Workers: idealWorkers, DrainTimeout: time.Minute, Provisioner: p, Registry: prometheus.NewRegistry(),
+		Clients: control.Clients{Main: bed.Admin, Events: bed.Admin, Lease: bed.Admin},
+	})
+	if err != nil {
+		return nil, err
+	}
+	running, cancel := context.WithCancel(ctx)
+	ended := make(chan error, 1)
+	go func() { ended <- c.Run(running) }()
+	return func() string {
+		cancel()
+		if err := <-ended; err != nil {
+			return fmt.Sprint("ended badly: ", err)
+		}
+		return ""
+	}, nil
+}
