@@ -82,7 +82,7 @@ func rules() []rule {
 
 func TestImports(t *testing.T) {
 	all := packages(t)
-	for _, name := range []string{"provisioner", "provisioner/class", "provisioner/volpath", "provisioner/share", "provisioner/ledger", "provisioner/control", "cmd/claimdir"} {
+	for _, name := range []string{"provisioner", "provisioner/class", "provisioner/volpath", "provisioner/share", "provisioner/ledger", "provisioner/control", "provisioner/recovery", "cmd/claimdir"} {
 		if !slices.ContainsFunc(all, func(p goPackage) bool { return p.ImportPath == "claimdir/"+name }) {
 			t.Errorf("there is no package %s: mend the table of this test", name)
 		}

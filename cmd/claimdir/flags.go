@@ -9,20 +9,6 @@ import (
 	"github.com/spf13/pflag"
 )
 
-const helpHead = `claimdir gives every PersistentVolumeClaim whose StorageClass names it a directory
-of its own on an NFS share, and deletes, archives or keeps the directory when the
-claim is released.
-
-Usage: claimdir [flags]
-
-Each flag can be given as the environment variable that stands behind it; a flag
-wins over its variable, an empty variable counts as not set.
-`
-
-const helpTail = `
-Exit codes: 0 stopped, 1 failed, 2 wrong configuration.
-`
-
 // group is a section of the help.
 type group struct {
 	title string
@@ -92,12 +78,12 @@ func bind(o *options, section func(string) *pflag.FlagSet, with func(flag, varia
 
 // parse reads arguments and environment into o. It returns every problem at
 // once, so that nobody mends a Deployment one restart at a time.
-func parse(o *options, args []string, lookup func(string) (string, bool)) (problems []error) {
+func parse(o *options, c command, args []string, lookup func(string) (string, bool)) (problems []error) {
 	groups, env := define(o)
 	flags := pflag.NewFlagSet("claimdir", pflag.ContinueOnError)
 	flags.Usage = func() {}
 	for _, g := range groups {
-		flags.AddFlagSet(g.flags)
+		flags.AddFlagSet(c.only(g.flags))
 	}
 	flags.VisitAll(func(f *pflag.Flag) {
 		f.Value = &lenient{f.Value, func(value string, err error) {
@@ -136,7 +122,7 @@ func parseArgs(flags *pflag.FlagSet, args []string) (problems []error) {
 		args = slices.Delete(slices.Clone(args), i, i+1)
 	}
 	for _, argument := range flags.Args() {
-		problems = append(problems, fmt.Errorf("argument %q: claimdir takes flags only", argument))
+		problems = append(problems, fmt.Errorf("argument %q: it takes flags only", argument))
 	}
 	return problems
 }
@@ -170,17 +156,4 @@ func reason(err error) error {
 		return cause
 	}
 	return err
-}
-
-// helpText is what --help prints.
-func helpText() string {
-	o := newOptions()
-	groups, _ := define(&o)
-	var b strings.Builder
-	b.WriteString(helpHead)
-	for _, g := range groups {
-		fmt.Fprintf(&b, "\n%s:\n%s", g.title, g.flags.FlagUsagesWrapped(100))
-	}
-	b.WriteString(helpTail)
-	return b.String()
 }

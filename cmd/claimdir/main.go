@@ -29,7 +29,7 @@ func main() {
 	syscall.Umask(0o022)
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	context.AfterFunc(ctx, cancel) // a second signal ends the process at once
-	os.Exit(exitCode(run(ctx, os.Args[1:], os.LookupEnv, os.Stdout), os.Stderr))
+	os.Exit(exitCode(run(ctx, os.Args[1:], os.LookupEnv, os.Stdout, os.Stderr), os.Stderr))
 }
 
 func exitCode(err error, stderr *os.File) int {

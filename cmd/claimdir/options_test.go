@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"flag"
+	"io"
 	"os"
 	"reflect"
 	"strings"
@@ -15,13 +16,22 @@ import (
 var update = flag.Bool("update", false, "rewrite the golden files")
 
 func TestHelpIsTheGoldenFile(t *testing.T) {
-	var out bytes.Buffer
-	if err := run(t.Context(), []string{"--help", "--workers=none"}, noEnv, &out); err != nil {
-		t.Fatal(err)
+	for golden, args := range map[string][]string{
+		"testdata/help.txt":         {"--help", "--workers=none"},
+		"testdata/help-recover.txt": {"recover", "--help"},
+	} {
+		var out bytes.Buffer
+		if err := run(t.Context(), args, noEnv, &out, io.Discard); err != nil {
+			t.Fatal(err)
+		}
+		isGolden(t, golden, out.String())
 	}
-	const golden = "testdata/help.txt"
+}
+
+func isGolden(t *testing.T, golden, out string) {
+	t.Helper()
 	if *update {
-		if err := os.WriteFile(golden, out.Bytes(), 0o644); err != nil {
+		if err := os.WriteFile(golden, []byte(out), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -29,14 +39,14 @@ func TestHelpIsTheGoldenFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if out.String() != string(want) {
-		t.Errorf("--help changed; if that is wanted, run make update. It prints:\n%s", out.String())
+	if out != string(want) {
+		t.Errorf("--help changed; if that is wanted, run make update. It prints:\n%s", out)
 	}
 }
 
 func TestVersion(t *testing.T) {
 	var out bytes.Buffer
-	if err := run(t.Context(), []string{"--version"}, noEnv, &out); err != nil || out.String() != "claimdir devel\n" {
+	if err := run(t.Context(), []string{"--version"}, noEnv, &out, io.Discard); err != nil || out.String() != "claimdir devel\n" {
 		t.Errorf("got %q, %v", out.String(), err)
 	}
 }
@@ -79,7 +89,7 @@ func TestParse(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			got, want := newOptions(), newOptions()
 			tc.want(&want)
-			if problems := parse(&got, tc.args, tc.env); len(problems) > 0 || !reflect.DeepEqual(got, want) {
+			if problems := parse(&got, commands()[0], tc.args, tc.env); len(problems) > 0 || !reflect.DeepEqual(got, want) {
 				t.Errorf("got %+v %v\nwant %+v", got, problems, want)
 			}
 		})
@@ -88,7 +98,7 @@ func TestParse(t *testing.T) {
 
 func TestAllProblemsAreReportedAtOnce(t *testing.T) {
 	args := []string{"--workers=many", "--bogus=1", "--bogus2", "-z", "--mount-path", "relative", "stray", "--nfs-path=x", "--log-format=xml", "-v=11", "--drain-timeout=-1s"}
-	err := run(t.Context(), args, env("PROVISIONER_NAME=a b", "ADDITIONAL_PROVISIONER_NAMES=x/y,/", "ENABLE_LEADER_ELECTION=perhaps"), os.Stdout)
+	err := run(t.Context(), args, env("PROVISIONER_NAME=a b", "ADDITIONAL_PROVISIONER_NAMES=x/y,/", "ENABLE_LEADER_ELECTION=perhaps"), io.Discard, io.Discard)
 	if _, usage := errors.AsType[*usageError](err); !usage {
 		t.Fatalf("got %v, want a usage error", err)
 	}
@@ -111,6 +121,27 @@ func TestAllProblemsAreReportedAtOnce(t *testing.T) {
 	}
 	if n := strings.Count(err.Error(), `"many"`); n != 1 {
 		t.Errorf("the bad value is reported %d times", n)
+	}
+}
+
+func TestACommandTakesOnlyItsOwnFlags(t *testing.T) {
+	for name, tc := range map[string]struct {
+		args []string
+		env  func(string) (string, bool)
+		want string
+	}{
+		"a command that there is not":       {[]string{"frobnicate"}, noEnv, `there is no command "frobnicate"; commands are: recover`},
+		"a flag of another command":         {[]string{"recover", "--workers=3"}, env("PROVISIONER_NAME=a/b"), "unknown flag: --workers"},
+		"a second command":                  {[]string{"recover", "recover"}, env("PROVISIONER_NAME=a/b"), `argument "recover"`},
+		"what it needs is missing":          {[]string{"recover"}, noEnv, "PROVISIONER_NAME"},
+		"others' variables are not its own": {[]string{"recover"}, env("PROVISIONER_NAME=", "WORKERS=none"), "is required: the name"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := run(t.Context(), tc.args, tc.env, io.Discard, io.Discard)
+			if _, usage := errors.AsType[*usageError](err); !usage || !strings.Contains(err.Error(), tc.want) || strings.Contains(err.Error(), "WORKERS") {
+				t.Errorf("got %v", err)
+			}
+		})
 	}
 }
 

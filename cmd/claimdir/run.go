@@ -22,12 +22,17 @@ import (
 
 // run is the program: it returns nil when ctx ended and everything under way
 // is done.
-func run(ctx context.Context, args []string, lookup func(string) (string, bool), stdout io.Writer) error {
+func run(ctx context.Context, args []string, lookup func(string) (string, bool), stdout, stderr io.Writer) error {
+	c, args, err := choose(args)
+	if err != nil {
+		return err
+	}
 	o := newOptions()
-	problems := parse(&o, args, lookup)
+	o.leaderElect = c.accepts("enable-leader-election")
+	problems := parse(&o, c, args, lookup)
 	switch {
 	case o.help:
-		_, err := io.WriteString(stdout, helpText())
+		_, err := io.WriteString(stdout, helpText(c))
 		return err
 	case o.version:
 		_, err := fmt.Fprintln(stdout, "claimdir", version)
@@ -39,7 +44,12 @@ func run(ctx context.Context, args []string, lookup func(string) (string, bool),
 	if problems = append(problems, o.validate()...); len(problems) > 0 {
 		return &usageError{problems}
 	}
-	if err := setUpLogging(o, os.Stderr); err != nil {
+	return c.run(ctx, o, stdout, stderr)
+}
+
+// serveCommand is the controller.
+func serveCommand(ctx context.Context, o options, _, stderr io.Writer) error {
+	if err := setUpLogging(o, stderr); err != nil {
 		return err
 	}
 	defer flushLogs()

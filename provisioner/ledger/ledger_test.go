@@ -294,3 +294,29 @@ func content(t *testing.T, dir string, p volpath.Path) string {
 	must(t, err)
 	return string(data)
 }
+
+func TestOpenReadOnlyWritesNothing(t *testing.T) {
+	dir := t.TempDir()
+	s, err := share.Open(dir)
+	must(t, err)
+	if _, err := OpenReadOnly(s); !errors.Is(err, ErrNoRecords) {
+		t.Error(err)
+	}
+	must(t, s.MakeMeta()) // a start that was cut off
+	if _, err := OpenReadOnly(s); !errors.Is(err, ErrNoRecords) {
+		t.Error(err)
+	}
+	_, err = Open(s, "share-1")
+	must(t, err)
+	must(t, os.Chmod(dir+"/.claimdir", 0o500))
+	l, err := OpenReadOnly(s)
+	must(t, err)
+	if id, err := l.Identity(); err != nil || id.ID != "share-1" {
+		t.Error(id, err)
+	}
+	must(t, os.Chmod(dir+"/.claimdir", 0o700))
+	must(t, os.WriteFile(dir+"/.claimdir/share.json", []byte(`{"layout":99,"id":"x"}`), 0o600))
+	if _, err := OpenReadOnly(s); err == nil || !strings.Contains(err.Error(), "layout 99") {
+		t.Error(err)
+	}
+}

@@ -49,6 +49,25 @@ func (s *Share) MakeMeta(dirs ...string) error {
 	return clearTemp(meta)
 }
 
+// HasMeta reports whether the share has a directory .claimdir.
+func (s *Share) HasMeta() (bool, error) {
+	root, err := s.openRoot()
+	if err != nil {
+		return false, err
+	}
+	defer closeRoot(root)
+	info, err := root.Lstat(metaDir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("look at %s: %w", metaDir, err)
+	case !info.IsDir():
+		return false, fmt.Errorf("look at %s: %w", metaDir, ErrNotDirectory)
+	}
+	return true, nil
+}
+
 func makePrivate(root *os.Root, name string) error {
 	if err := root.Mkdir(name, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err

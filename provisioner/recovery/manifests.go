@@ -1,0 +1,110 @@
+// Package recovery turns the records on a share back into the objects of a
+// cluster: after the loss of one, the PersistentVolumes and claims that it had
+// can be made again in another, and bind to the same directories. It reads the
+// share and writes nothing to it.
+package recovery
+
+import (
+	"encoding/json"
+	"fmt"
+	"path"
+	"slices"
+
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/yaml"
+
+	"claimdir/provisioner"
+	"claimdir/provisioner/ledger"
+	"claimdir/provisioner/share"
+)
+
+// annProvisionedBy tells the library whose a PersistentVolume is.
+const annProvisionedBy = "pv.kubernetes.io/provisioned-by"
+
+// volumeOf is the PersistentVolume of a record. It names the claim without its
+// UID, so that the claim that is made anew is the one it waits for.
+func volumeOf(r ledger.Record, size resource.Quantity, source share.Source, provisionerName string) *v1.PersistentVolume {
+	annotations := map[string]string{
+		annProvisionedBy:                    provisionerName,
+		provisioner.AnnotationRecoveredFrom: r.Cluster,
+	}
+	if r.Policy != "" { // a volume of the peer has none: its class decides
+		annotations[provisioner.AnnotationPath] = r.Path
+		annotations[provisioner.AnnotationOnDelete] = r.Policy
+	}
+	reclaim := v1.PersistentVolumeReclaimPolicy(r.ReclaimPolicy)
+	if reclaim == "" {
+		reclaim = v1.PersistentVolumeReclaimRetain // loses nothing
+	}
+	return &v1.PersistentVolume{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "PersistentVolume"},
+		ObjectMeta: metav1.ObjectMeta{Name: r.PV, Annotations: annotations},
+		Spec: v1.PersistentVolumeSpec{
+			AccessModes: modes(r),
+			Capacity:    v1.ResourceList{v1.ResourceStorage: size},
+			ClaimRef: &v1.ObjectReference{
+				APIVersion: "v1", Kind: "PersistentVolumeClaim", Namespace: r.Claim.Namespace, Name: r.Claim.Name,
+			},
+			MountOptions:                  r.MountOptions,
+			PersistentVolumeReclaimPolicy: reclaim,
+			StorageClassName:              r.Class,
+			PersistentVolumeSource: v1.PersistentVolumeSource{
+				NFS: &v1.NFSVolumeSource{Server: source.Server, Path: path.Join(source.Path, r.Path)},
+			},
+		},
+	}
+}
+
+// claimOf is the claim of a record, bound to its PersistentVolume by name.
+func claimOf(r ledger.Record, size resource.Quantity) *v1.PersistentVolumeClaim {
+	return &v1.PersistentVolumeClaim{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "PersistentVolumeClaim"},
+		ObjectMeta: metav1.ObjectMeta{Namespace: r.Claim.Namespace, Name: r.Claim.Name},
+		Spec: v1.PersistentVolumeClaimSpec{
+			AccessModes:      modes(r),
+			Resources:        v1.VolumeResourceRequirements{Requests: v1.ResourceList{v1.ResourceStorage: size}},
+			StorageClassName: &r.Class,
+			VolumeName:       r.PV,
+		},
+	}
+}
+
+func namespaceOf(name string) *v1.Namespace {
+	return &v1.Namespace{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Namespace"}, ObjectMeta: metav1.ObjectMeta{Name: name}}
+}
+
+// builtin reports whether every cluster has the namespace.
+func builtin(namespace string) bool {
+	return slices.Contains([]string{v1.NamespaceDefault, metav1.NamespaceSystem, metav1.NamespacePublic, v1.NamespaceNodeLease}, namespace)
+}
+
+func modes(r ledger.Record) (modes []v1.PersistentVolumeAccessMode) {
+	for _, mode := range r.AccessModes {
+		modes = append(modes, v1.PersistentVolumeAccessMode(mode))
+	}
+	return modes
+}
+
+// manifest writes an object as people do: without the status, which the
+// cluster fills in.
+func manifest(object any) ([]byte, error) {
+	data, err := json.Marshal(object)
+	if err != nil {
+		return nil, fmt.Errorf("write manifest: %w", err)
+	}
+	var fields map[string]any
+	if err := json.Unmarshal(data, &fields); err != nil {
+		return nil, fmt.Errorf("write manifest: %w", err)
+	}
+	delete(fields, "status")
+	if spec, ok := fields["spec"].(map[string]any); ok && len(spec) == 0 {
+		delete(fields, "spec")
+	}
+	text, err := yaml.Marshal(fields)
+	if err != nil {
+		return nil, fmt.Errorf("write manifest: %w", err)
+	}
+	return append([]byte("---\n"), text...), nil
+}

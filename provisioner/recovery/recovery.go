@@ -1,0 +1,122 @@
+package recovery
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"slices"
+
+	"k8s.io/apimachinery/pkg/api/resource"
+
+	"claimdir/provisioner/ledger"
+	"claimdir/provisioner/share"
+	"claimdir/provisioner/volpath"
+)
+
+// Records is what is read of a ledger.
+type Records interface {
+	Records() iter.Seq2[ledger.Record, error]
+}
+
+// Directories is what is read of a share.
+type Directories interface {
+	Exists(path volpath.Path) (bool, error)
+}
+
+// Print writes the manifests of every Active and Retained record to w: the
+// namespaces that they need, PersistentVolumes and claims, ready for kubectl
+// apply. It returns a line for each record that it had to leave out, which
+// says why and what to do. source is what the PersistentVolumes are to name,
+// provisionerName who is to serve them.
+func Print(w io.Writer, records Records, dirs Directories, source share.Source, provisionerName string) (leftOut []error, err error) {
+	found, leftOut := collect(records, dirs)
+	if _, err := fmt.Fprintf(w, "# %d volumes of %s:%s, from the records on the share.\n"+
+		"# The cluster they come from must be gone, or must not run claimdir any more.\n", len(found), source.Server, source.Path); err != nil {
+		return leftOut, err
+	}
+	namespace := ""
+	for _, r := range found {
+		size, err := resource.ParseQuantity(r.Size)
+		if err != nil {
+			leftOut = append(leftOut, leave(r, "its size %q is no quantity: %w; mend the record", r.Size, err))
+			continue
+		}
+		objects := []any{volumeOf(r, size, source, provisionerName), claimOf(r, size)}
+		if r.Claim.Namespace != namespace && !builtin(r.Claim.Namespace) {
+			objects = slices.Insert(objects, 0, any(namespaceOf(r.Claim.Namespace)))
+		}
+		namespace = r.Claim.Namespace
+		for _, object := range objects {
+			text, err := manifest(object)
+			if err != nil {
+				return leftOut, err
+			}
+			if _, err := w.Write(text); err != nil {
+				return leftOut, fmt.Errorf("write manifest: %w", err)
+			}
+		}
+	}
+	return leftOut, nil
+}
+
+// collect returns the records to print, sorted by claim, and those left out.
+func collect(records Records, dirs Directories) (found []ledger.Record, leftOut []error) {
+	for r, err := range records.Records() {
+		switch {
+		case err != nil:
+			leftOut = append(leftOut, err)
+			continue
+		case r.State != ledger.Active && r.State != ledger.Retained:
+			continue
+		}
+		if err := checkDirectory(r, dirs); err != nil {
+			leftOut = append(leftOut, err)
+			continue
+		}
+		found = append(found, r)
+	}
+	// Of the records of one claim, the active one comes first, then the latest.
+	slices.SortFunc(found, func(a, b ledger.Record) int {
+		return cmp.Or(cmp.Compare(a.Claim.Namespace, b.Claim.Namespace), cmp.Compare(a.Claim.Name, b.Claim.Name),
+			cmp.Compare(a.State, b.State), b.Created.Compare(a.Created), cmp.Compare(a.Path, b.Path))
+	})
+	claims, volumes := map[string]ledger.Record{}, map[string]ledger.Record{}
+	found = slices.DeleteFunc(found, func(r ledger.Record) bool {
+		claim := r.Claim.Namespace + "/" + r.Claim.Name
+		other, taken := claims[claim]
+		if !taken {
+			other, taken = volumes[r.PV]
+		}
+		if taken {
+			leftOut = append(leftOut, leave(r, "claim and volume are to have one directory each, and %q is printed; "+
+				"bring this one back with a PersistentVolume written by hand, or remove it", other.Path))
+			return true
+		}
+		claims[claim], volumes[r.PV] = r, r
+		return false
+	})
+	return found, leftOut
+}
+
+func checkDirectory(r ledger.Record, dirs Directories) error {
+	path, err := volpath.ParseRecorded(r.Path)
+	if err != nil {
+		return leave(r, "%w; mend the record", err)
+	}
+	present, err := dirs.Exists(path)
+	if err != nil {
+		return leave(r, "%w", err)
+	}
+	if !present {
+		return leave(r, "%w; put its data back, or remove the record from .claimdir/volumes", errNoDirectory)
+	}
+	return nil
+}
+
+var errNoDirectory = errors.New("its directory is missing")
+
+func leave(r ledger.Record, format string, args ...any) error {
+	return fmt.Errorf("left out path %q of claim %s/%s (%s, volume %s): %w", r.Path, r.Claim.Namespace, r.Claim.Name, r.State, r.PV, fmt.Errorf(format, args...))
+}

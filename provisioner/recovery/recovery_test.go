@@ -1,0 +1,164 @@
+package recovery
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"iter"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"claimdir/provisioner/ledger"
+	"claimdir/provisioner/share"
+	"claimdir/provisioner/volpath"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+// share1 is a share with records; a path that missing names has no directory.
+type share1 struct {
+	records []ledger.Record
+	damaged error
+	missing string
+}
+
+func (s share1) Records() iter.Seq2[ledger.Record, error] {
+	return func(yield func(ledger.Record, error) bool) {
+		if s.damaged != nil && !yield(ledger.Record{}, s.damaged) {
+			return
+		}
+		for _, r := range s.records {
+			if !yield(r, nil) {
+				return
+			}
+		}
+	}
+}
+
+func (s share1) Exists(p volpath.Path) (bool, error) { return p.String() != s.missing, nil }
+
+func record(claim, pv, path string, change ...func(*ledger.Record)) ledger.Record {
+	namespace, name, _ := strings.Cut(claim, "/")
+	r := ledger.Record{
+		State: ledger.Active, Path: path, PV: pv, Claim: ledger.Claim{Namespace: namespace, Name: name, UID: "u"}, Cluster: "lost",
+		Class: "nfs", Policy: "archive", ReclaimPolicy: "Delete", Size: "1Gi", AccessModes: []string{"ReadWriteMany"},
+		Created: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
+	}
+	for _, c := range change {
+		c(&r)
+	}
+	return r
+}
+
+func state(s ledger.State) func(*ledger.Record) { return func(r *ledger.Record) { r.State = s } }
+
+func TestManifestsAreTheGoldenFile(t *testing.T) {
+	s := share1{records: []ledger.Record{
+		record("team-b/data", "pvc-3", "team-b/data", state(ledger.Retained)),
+		record("team-a/data", "pvc-1", "team-a/data", func(r *ledger.Record) { r.MountOptions = []string{"hard", "nfsvers=4.2"} }),
+		record("team-a/peers", "pvc-2", "team-a-peers-pvc-2", func(r *ledger.Record) { r.Policy, r.ReclaimPolicy = "", "" }),
+		record("default/web", "pvc-4", "web", func(r *ledger.Record) { r.Policy, r.Class = "delete", "" }),
+		record("team-a/old", "pvc-5", "archived-team-a-old-pvc-5", state(ledger.Archived)),
+		record("team-a/half", "pvc-6", "half", state(ledger.Creating)),
+	}}
+	var out bytes.Buffer
+	leftOut, err := Print(&out, s, s, share.Source{Server: "nas", Path: "/export"}, "example.com/nfs")
+	if err != nil || len(leftOut) > 0 {
+		t.Fatal(leftOut, err)
+	}
+	const golden = "testdata/manifests.yaml"
+	if *update {
+		if err := os.WriteFile(golden, out.Bytes(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil || out.String() != string(want) {
+		t.Errorf("%v: changed; if that is wanted, run make update:\n%s", err, out.String())
+	}
+}
+
+func TestWhatIsLeftOutIsSaid(t *testing.T) {
+	later := func(r *ledger.Record) { r.Created = r.Created.Add(time.Hour) }
+	for name, tt := range map[string]struct {
+		share share1
+		want  string // in the one line
+		kept  string // the path that is printed
+	}{
+		"a missing directory": {
+			share1{records: []ledger.Record{record("a/b", "pvc-1", "gone"), record("a/c", "pvc-2", "kept")}, missing: "gone"},
+			`left out path "gone" of claim a/b (active, volume pvc-1): its directory is missing; put its data back`, "kept",
+		},
+		"a damaged record": {
+			share1{records: []ledger.Record{record("a/c", "pvc-2", "kept")}, damaged: errors.New("damaged record in x.json")},
+			"damaged record in x.json", "kept",
+		},
+		"a retained directory of a claim that has another": {
+			share1{records: []ledger.Record{record("a/c", "pvc-1", "old", state(ledger.Retained), later), record("a/c", "pvc-2", "kept")}},
+			`left out path "old" of claim a/c (retained, volume pvc-1): claim and volume are to have one directory each, and "kept" is printed`, "kept",
+		},
+		"the earlier of two": {
+			share1{records: []ledger.Record{record("a/c", "pvc-1", "old"), record("a/c", "pvc-2", "kept", later)}},
+			`"old"`, "kept",
+		},
+		"two records of one volume": {
+			share1{records: []ledger.Record{record("a/c", "pvc-1", "kept"), record("a/d", "pvc-1", "old")}},
+			`"old" of claim a/d`, "kept",
+		},
+		"a size that is none": {
+			share1{records: []ledger.Record{record("a/c", "pvc-1", "kept"), record("a/d", "pvc-2", "old", func(r *ledger.Record) { r.Size = "much" })}},
+			`its size "much" is no quantity`, "kept",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var out bytes.Buffer
+			leftOut, err := Print(&out, tt.share, tt.share, share.Source{Server: "nas", Path: "/"}, "example.com/nfs")
+			if err != nil || len(leftOut) != 1 || !strings.Contains(leftOut[0].Error(), tt.want) {
+				t.Errorf("left out %v, %v; want %q", leftOut, err, tt.want)
+			}
+			if n := strings.Count(out.String(), "kind: PersistentVolume\n"); n != 1 || !strings.Contains(out.String(), "path: /"+tt.kept+"\n") {
+				t.Errorf("printed:\n%s", out.String())
+			}
+		})
+	}
+}
+
+// The figure is in the test's log: go test -v -run Large.
+func TestALargeShareIsPrintedInSeconds(t *testing.T) {
+	const volumes = 10_000
+	dirs, err := share.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := ledger.Open(dirs, "share")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range volumes {
+		path := fmt.Sprintf("team-%d-claim-%d-pvc-%d", i%100, i, i)
+		r := record(fmt.Sprintf("team-%d/claim-%d", i%100, i), fmt.Sprint("pvc-", i), path)
+		r.Layout = ledger.Layout
+		data, err := json.Marshal(r) // by the ledger, which syncs each, it would take minutes
+		if err == nil {
+			err = errors.Join(os.Mkdir(dirs.Dir()+"/"+path, 0o777), os.WriteFile(dirs.Dir()+"/.claimdir/volumes/"+path+".json", data, 0o600))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	var out bytes.Buffer
+	begin := time.Now()
+	leftOut, err := Print(&out, l, dirs, share.Source{Server: "nas", Path: "/export"}, "example.com/nfs")
+	took := time.Since(begin)
+	if n := strings.Count(out.String(), "kind: PersistentVolume\n"); err != nil || len(leftOut) > 0 || n != volumes {
+		t.Fatal(n, leftOut, err)
+	}
+	t.Logf("%d records printed in %v, %d bytes", volumes, took.Round(time.Millisecond), out.Len())
+	if took > time.Minute {
+		t.Error("too slow")
+	}
+}
