@@ -100,7 +100,7 @@ func (s *site) swap(t *testing.T, name string, stop <-chan struct{}) {
 		target := targets[i%len(targets)]
 		_ = os.RemoveAll(link)
 		_ = os.Symlink(target, link)
-		for range 2 { // there and back
+		for range times(100, 2) { // there and back
 			_ = unix.Renameat2(unix.AT_FDCWD, at, unix.AT_FDCWD, link, unix.RENAME_EXCHANGE)
 		}
 		s.swapByHand(at, aside, target, i%2 == 0)
