@@ -5,6 +5,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"claimdir/provisioner/volpath"
 )
@@ -124,6 +127,30 @@ func TestASecondVolumeInOnOrAboveIsRefusedAndNotToldWhose(t *testing.T) {
 					before.same(t, s.outside(t))
 				})
 			}
+		}
+	}
+}
+
+// The path is free after the first volume's release; when the second has it, a
+// repeat of that release must leave it alone.
+func TestAReleaseThatIsRepeatedLeavesTheNextVolumeInOnOrAboveAlone(t *testing.T) {
+	for place, path := range nesting() {
+		for _, policy := range []string{"delete", "archive"} {
+			t.Run(place+" "+policy, func(t *testing.T) {
+				s := newSite(t)
+				first := s.provision(t, options("alpha/confidential", "pvc-1", at("at/data", "onDelete", policy)))
+				first.CreationTimestamp = metav1.Time{Time: time.Now().Add(-time.Hour)}
+				must(t, s.Delete(t.Context(), first))
+				second := annotated("pvc-2", "V", path, "onExisting", "adopt")
+				s.provision(t, second)
+				s.tree(t, "at/data/file", "at/data/tree/file") // inside, if the second lies above
+				before := s.outside(t)
+				err := s.Delete(t.Context(), first)
+				before.same(t, s.outside(t))
+				if err != nil && strings.Contains(err.Error(), "Remove the directory by hand") {
+					t.Errorf("asks to remove what is the second's: %v", err)
+				}
+			})
 		}
 	}
 }
