@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -111,14 +112,14 @@ func (w walk) entry(dir *os.Root, name, full string) error {
 	}
 	switch {
 	case info.Mode().IsRegular():
-		data, err := dir.ReadFile(name)
+		data, err := read(dir, name)
 		if err != nil {
 			return err
 		}
 		if strings.HasPrefix(full, "share/.claimdir/volumes/") && w.owned(recordedPath(data)) {
 			return nil
 		}
-		line += fmt.Sprintf(" %d bytes %x", len(data), sha256.Sum256(data))
+		line += fmt.Sprintf(" %d bytes %x", info.Size(), sha256.Sum256(data))
 	case info.Mode()&fs.ModeSymlink != 0:
 		target, err := dir.Readlink(name)
 		if err != nil {
@@ -140,6 +141,20 @@ func (w walk) entry(dir *os.Root, name, full string) error {
 	}
 	w.inventory[full] = line
 	return nil
+}
+
+// read returns the beginning of a file, which is all of those that are not a
+// tenant's, and nothing of what may not be read.
+func read(dir *os.Root, name string) ([]byte, error) {
+	file, err := dir.Open(name)
+	if errors.Is(err, fs.ErrPermission) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	return io.ReadAll(io.LimitReader(file, 1<<16))
 }
 
 func recordedPath(data []byte) string {
