@@ -169,15 +169,15 @@ func TestDefaultAndArchiveNamesAreOneElementWhateverTheyAreMadeOf(t *testing.T) 
 			case "volume":
 				o.PVName = "pv-" + name
 			}
-			before := s.outside(t, "archived-*")
+			before := s.outside(t, "archived-"+andMore)
 			pv := s.provision(t, o)
 			path := pv.Annotations[AnnotationPath]
 			if strings.Contains(path, "/") || len(path) > 255 {
 				t.Errorf("%s %q gives %q", part, name, path)
 			}
-			before.same(t, s.outside(t, path, "archived-*"))
+			before.same(t, s.outside(t, path, "archived-"+andMore))
 			must(t, s.Delete(t.Context(), pv))
-			before.same(t, s.outside(t, path, "archived-*"))
+			before.same(t, s.outside(t, path, "archived-"+andMore))
 			for entry := range s.outside(t, "rival", "stranger", ".claimdir") {
 				if in := strings.TrimPrefix(entry, "share/"); in != entry && (!strings.HasPrefix(in, "archived-") || strings.Contains(in, "/")) {
 					t.Errorf("%s %q leaves %q", part, name, in)

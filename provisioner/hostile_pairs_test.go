@@ -103,7 +103,7 @@ func TestASecondVolumeInOnOrAboveIsRefusedAndNotToldWhose(t *testing.T) {
 	places["inside a directory that is there"], places["inside a file"] = "at/data/tree", "at/data/file/x"
 	places["at a file"], places["at a link"] = "at/data/file", "at/data/link"
 	for place, path := range places {
-		for _, claim := range []string{"alpha/other", "beta/other", "beta/confidential"} {
+		for _, claim := range []string{"beta/other", "beta/confidential", "alpha/other"}[:times(3, 1)] {
 			for _, existing := range []string{"refuse", "adopt"} {
 				t.Run(place+" "+claim+" "+existing, func(t *testing.T) {
 					s := newSite(t)

@@ -63,8 +63,12 @@ func TestNothingIsMadeBelowWhatIsNoDirectory(t *testing.T) {
 }
 
 func TestNothingIsReleasedBelowWhatIsNoDirectory(t *testing.T) {
-	for _, policy := range []string{"delete", "archive", "retain"} {
-		for path, swapped := range map[string]string{"team/volumes": "team", "team/volumes/tree": "team", "team": "team"} {
+	for i, policy := range []string{"delete", "archive", "retain"} {
+		for j, path := range []string{"team/volumes", "team/volumes/tree", "team"} {
+			if brief() && i != j {
+				continue
+			}
+			const swapped = "team"
 			t.Run(policy+" "+path, func(t *testing.T) {
 				each(t, func(t *testing.T, s *site, place func(string) error) {
 					pv := s.provision(t, options("ns/data", "pvc-1", at(path, "onDelete", policy)))
@@ -136,7 +140,7 @@ func TestWhatComesAndGoesInAnArchivesPlaceIsNeitherReplacedNorFollowed(t *testin
 			}
 		}
 	})
-	before, refusals := s.outside(t, "team", "archived-*"), 0
+	before, refusals := s.outside(t, "team", "archived-"+andMore), 0
 	for n := range times(200, 20) {
 		pv := s.provision(t, options("ns/data", fmt.Sprint("pvc-", n), at("team/data")))
 		s.tree(t, "team/data/file")
@@ -148,7 +152,7 @@ func TestWhatComesAndGoesInAnArchivesPlaceIsNeitherReplacedNorFollowed(t *testin
 	}
 	stopped.Store(1)
 	tenant.Wait()
-	before.same(t, s.outside(t, "team", "archived-*"))
+	before.same(t, s.outside(t, "team", "archived-"+andMore))
 	archives := 0
 	for name := range s.outside(t) {
 		if strings.HasPrefix(name, "share/archived-") && strings.HasSuffix(name, "/file") {

@@ -59,9 +59,12 @@ func newSite(t *testing.T) *site {
 // is not its owner could change of it.
 type inventory map[string]string
 
+// andMore can end no path.
+const andMore = "\x00"
+
 // outside is the inventory of the site without what belongs to the volumes at
 // the paths own: their directories with all in them, and their records. A path
-// that ends in "*" is all that begin so. The directories above an own path may
+// that ends in andMore is all that begin so. The directories above an own path may
 // come to be, and get entries, but no other mode or owner.
 func (s *site) outside(t *testing.T, own ...string) inventory {
 	t.Helper()
@@ -165,7 +168,7 @@ func recordedPath(data []byte) string {
 
 func (w walk) owned(relative string) bool {
 	return slices.ContainsFunc(w.own, func(own string) bool {
-		if start, many := strings.CutSuffix(own, "*"); many {
+		if start, many := strings.CutSuffix(own, andMore); many {
 			return strings.HasPrefix(relative, start)
 		}
 		return relative == own || strings.HasPrefix(relative, own+"/")
@@ -174,7 +177,7 @@ func (w walk) owned(relative string) bool {
 
 // above reports whether an entry of full may come or go.
 func (w walk) above(full string) bool {
-	return strings.HasPrefix("share/.claimdir/volumes", full) || full == "share/.claimdir/tmp" ||
+	return slices.Contains([]string{"share", "share/.claimdir", "share/.claimdir/volumes", "share/.claimdir/tmp"}, full) ||
 		slices.ContainsFunc(w.own, func(own string) bool { return strings.HasPrefix("share/"+own, full+"/") })
 }
 

@@ -24,7 +24,7 @@ func TestALinkSwappedInBesideAnOperationLeadsNowhereElse(t *testing.T) {
 		for _, policy := range []string{"delete", "archive", "retain"} {
 			t.Run(place+" "+policy, func(t *testing.T) {
 				s := newSite(t)
-				own := []string{"team", "stock", "archived-ns-data-*"}
+				own := []string{"team", "stock", "archived-ns-data-" + andMore}
 				before := s.outside(t, own...)
 				stop, swapper := make(chan struct{}), sync.WaitGroup{}
 				swapper.Go(func() { s.swap(t, name, stop) })
