@@ -111,9 +111,9 @@ func (s *site) swap(t *testing.T, name string, stop <-chan struct{}) {
 }
 
 func (s *site) swapByHand(at, aside, target string, fill bool) {
-	_ = os.RemoveAll(aside) // what could not come back
+	_ = os.RemoveAll(aside) // what could not come back, be it a link
 	_ = os.Rename(at, aside)
-	if fill {
+	if info, err := os.Lstat(aside); fill && (err != nil || info.IsDir()) {
 		_ = os.MkdirAll(aside+"/deep/deeper", 0o755)
 		_ = os.WriteFile(aside+"/deep/file", nil, 0o600)
 	}
