@@ -36,8 +36,9 @@ const (
 
 func newSite(t *testing.T) *site {
 	t.Helper()
-	s := &site{top: t.TempDir()}
-	s.world = &world{dir: s.top + "/share"}
+	s := &site{world: newWorld(t)}
+	s.top, s.dir = s.dir, s.dir+"/share" // the share moves one down
+	must(t, os.RemoveAll(s.top+"/.claimdir"))
 	must(t, os.Mkdir(s.dir, 0o755))
 	s.restart(t)
 	s.provision(t, options("rival/confidential", "pvc-rival", at("rival/volumes")))
