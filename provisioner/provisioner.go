@@ -119,6 +119,12 @@ func (p *Provisioner) takePath(path volpath.Path, record ledger.Record, existing
 		// Looked at before the record is made: a repeat could not tell a
 		// directory that was there from one that it made itself.
 		present, err := p.dirs.Exists(path)
+		if err != nil || present {
+			// Inside another volume nothing may be said of what is there.
+			if above := p.ledger.CheckAbove(path, record); above != nil {
+				return ledger.Record{}, storageError(above)
+			}
+		}
 		if err != nil {
 			return ledger.Record{}, storageError(err)
 		}

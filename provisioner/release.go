@@ -91,9 +91,15 @@ func (p *Provisioner) ownRecord(ctx context.Context, pv *v1.PersistentVolume, vo
 }
 
 // unrecorded refuses a directory that no record names. It may hold volumes that
-// were made since, so nobody is told to remove it before that is known.
+// were made since, or be part of one, so nobody is told to remove it before that
+// is known.
 func (p *Provisioner) unrecorded(pv *v1.PersistentVolume, path volpath.Path) error {
-	if err := p.ledger.CheckBelow(path, ledger.Record{PV: pv.Name, Cluster: p.cluster}); err != nil {
+	asking := ledger.Record{PV: pv.Name, Cluster: p.cluster}
+	err := p.ledger.CheckAbove(path, asking)
+	if err == nil {
+		err = p.ledger.CheckBelow(path, asking)
+	}
+	if err != nil {
 		return storageError(fmt.Errorf("no record on the share says that directory %q is this volume's; nothing was touched: %w", path, err))
 	}
 	return refuse(ReasonRecord, "no record on the share says that directory %q is this volume's; nothing was touched. "+
