@@ -56,16 +56,7 @@ func (e *usageError) Error() string {
 // allowed.
 func (o *options) validate() (problems []error) {
 	problem := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
-	if o.provisionerName == "" {
-		problem("--provisioner-name (PROVISIONER_NAME) is required: the name that your StorageClasses have as provisioner")
-	} else if wrong := wrongName(o.provisionerName); wrong != "" {
-		problem("--provisioner-name %q: %s", o.provisionerName, wrong)
-	}
-	for _, name := range o.additionalNames {
-		if wrong := wrongName(name); wrong != "" {
-			problem("--additional-provisioner-names %q: %s", name, wrong)
-		}
-	}
+	problems = o.validateNames()
 	if o.workers < 1 || o.workers > 1000 {
 		problem("--workers %d: allowed are 1 to 1000", o.workers)
 	}
@@ -86,6 +77,21 @@ func (o *options) validate() (problems []error) {
 	}
 	if o.verbosity < 0 || o.verbosity > 10 {
 		problem("--verbosity %d: allowed are 0 to 10", o.verbosity)
+	}
+	return problems
+}
+
+func (o *options) validateNames() (problems []error) {
+	problem := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
+	if o.provisionerName == "" {
+		problem("--provisioner-name (PROVISIONER_NAME) is required: the name that your StorageClasses have as provisioner")
+	} else if wrong := wrongName(o.provisionerName); wrong != "" {
+		problem("--provisioner-name %q: %s", o.provisionerName, wrong)
+	}
+	for _, name := range o.additionalNames {
+		if wrong := wrongName(name); wrong != "" {
+			problem("--additional-provisioner-names %q: %s", name, wrong)
+		}
 	}
 	return problems
 }

@@ -46,7 +46,8 @@ type Process struct {
 // else in its environment than the Deployment gives it and a kubeconfig.
 func (b *Bed) Claimdir(c Config) (*Process, error) {
 	p := &Process{log: &buffer{copy: c.Log}, ended: make(chan struct{})}
-	p.cmd = b.command(context.Background(), c, "--http-address=127.0.0.1:0")
+	p.cmd = exec.Command(b.program, "--http-address=127.0.0.1:0")
+	p.cmd.Env = b.environment(c)
 	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
 	// Its own group: a Ctrl-C on the terminal is for the caller, who then stops
 	// the process properly.
@@ -64,7 +65,8 @@ func (b *Bed) Claimdir(c Config) (*Process, error) {
 // Run runs one of claimdir's commands in the same environment and returns what
 // it prints; a failed one's error holds what it says.
 func (b *Bed) Run(ctx context.Context, c Config, args ...string) (stdout string, err error) {
-	cmd := b.command(ctx, c, args...)
+	cmd := exec.CommandContext(ctx, b.program, args...)
+	cmd.Env = b.environment(c)
 	var out, says bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &says
 	if err := cmd.Run(); err != nil {
@@ -73,9 +75,8 @@ func (b *Bed) Run(ctx context.Context, c Config, args ...string) (stdout string,
 	return out.String(), nil
 }
 
-func (b *Bed) command(ctx context.Context, c Config, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, b.program, args...)
-	cmd.Env = append([]string{
+func (b *Bed) environment(c Config) []string {
+	return append([]string{
 		"KUBECONFIG=" + b.kubeconfig,
 		"POD_NAMESPACE=claimdir",
 		"PROVISIONER_NAME=" + c.Provisioner,
@@ -83,7 +84,6 @@ func (b *Bed) command(ctx context.Context, c Config, args ...string) *exec.Cmd {
 		"NFS_SERVER=" + Server,
 		"NFS_PATH=" + Export,
 	}, c.Env...)
-	return cmd
 }
 
 // WaitReady returns once /readyz says yes.

@@ -116,6 +116,11 @@ func (l *Ledger) Claim(path volpath.Path, r Record, adopt bool) (Record, error) 
 	if !errors.Is(err, fs.ErrExist) {
 		return Record{}, fmt.Errorf("claim %s: %w", path, err)
 	}
+	return l.claimFrom(path, r, adopt)
+}
+
+// claimFrom takes path, which has a record, from its owner, or says who that is.
+func (l *Ledger) claimFrom(path volpath.Path, r Record, adopt bool) (Record, error) {
 	owner, found, err := l.Lookup(path)
 	switch {
 	case err != nil:
