@@ -33,4 +33,5 @@ step tidy "look at the go.mod it names, then: make update" update_tidy
 step lint "the rest is for a human: mend it, then: make verify" update_lint
 step readme "mend by hand, then: make update" readme_table -write
 step help "mend by hand, then: make update" go test -count=1 ./cmd/claimdir -run '^TestHelp' -update
+step manifests "mend by hand, then: make update" go test -count=1 ./provisioner/recovery -run '^TestManifests' -update
 verdict update
