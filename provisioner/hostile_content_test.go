@@ -143,7 +143,7 @@ func openFiles(dir string) error {
 	return errors.Join(os.Remove(dir+"/open"), file.Close(), os.WriteFile(dir+"/closed", nil, 0o600))
 }
 
-func TestWhateverATenantLeavesIsReleasedAloneAndWhole(t *testing.T) {
+func TestHostileWhateverATenantLeavesIsReleasedAloneAndWhole(t *testing.T) {
 	for what := range (&site{world: &world{}}).content() {
 		for _, policy := range []string{"delete", "archive", "retain"} {
 			if what == "a large one" && policy != "delete" { // only a removal goes into it

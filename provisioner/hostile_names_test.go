@@ -64,7 +64,7 @@ func refusedThere() map[string][]string {
 	}
 }
 
-func TestNoValueIsAWayOut(t *testing.T) {
+func TestHostileNoValueIsAWayOut(t *testing.T) {
 	s := newSite(t)
 	before := s.outside(t)
 	cases := 0
@@ -110,7 +110,7 @@ func literal() []string {
 	}
 }
 
-func TestWhatOnlyLooksLikeAWayOutIsAName(t *testing.T) {
+func TestHostileWhatOnlyLooksLikeAWayOutIsAName(t *testing.T) {
 	s := newSite(t)
 	cases := 0
 	for i, value := range literal() {
@@ -154,7 +154,7 @@ func (s *site) literal(t *testing.T, o controller.ProvisionOptions, want string)
 
 // The default name and the name of an archive are made of texts that the API
 // server checks. They stay one element if it did not.
-func TestDefaultAndArchiveNamesAreOneElementWhateverTheyAreMadeOf(t *testing.T) {
+func TestHostileDefaultAndArchiveNamesAreOneElementWhateverTheyAreMadeOf(t *testing.T) {
 	s := newSite(t)
 	for i, name := range []string{
 		"..", "../..", "/", "", "a/../../b", "x\ny", "\x00", "\u202e", ".claimdir", "${.PV.name}", strings.Repeat("x", 300), strings.Repeat("名", 300), "ns/data",

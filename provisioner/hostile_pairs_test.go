@@ -16,7 +16,7 @@ import (
 // one's record.
 const recordKey = "RECORD"
 
-func TestPathsThatAreNearlyEqualAreTwoVolumes(t *testing.T) {
+func TestHostilePathsThatAreNearlyEqualAreTwoVolumes(t *testing.T) {
 	long := strings.Repeat("long/", 60)
 	for name, pair := range map[string][2]string{
 		"normal forms of one name":        {"é", "e\u0301"},
@@ -61,7 +61,7 @@ func TestPathsThatAreNearlyEqualAreTwoVolumes(t *testing.T) {
 	}
 }
 
-func TestPathsHaveALongestLength(t *testing.T) {
+func TestHostilePathsHaveALongestLength(t *testing.T) {
 	// The export and the slash after it count, for that is what a kubelet mounts.
 	fits := volpath.MaxPath - len("/export/")
 	s := newSite(t)
@@ -97,7 +97,7 @@ func nesting() map[string]string {
 	}
 }
 
-func TestASecondVolumeInOnOrAboveIsRefusedAndNotToldWhose(t *testing.T) {
+func TestHostileASecondVolumeInOnOrAboveIsRefusedAndNotToldWhose(t *testing.T) {
 	places := nesting()
 	// What the other volume holds must not show either.
 	places["inside a directory that is there"], places["inside a file"] = "at/data/tree", "at/data/file/x"
@@ -133,7 +133,7 @@ func TestASecondVolumeInOnOrAboveIsRefusedAndNotToldWhose(t *testing.T) {
 
 // The path is free after the first volume's release; when the second has it, a
 // repeat of that release must leave it alone.
-func TestAReleaseThatIsRepeatedLeavesTheNextVolumeInOnOrAboveAlone(t *testing.T) {
+func TestHostileAReleaseThatIsRepeatedLeavesTheNextVolumeInOnOrAboveAlone(t *testing.T) {
 	for place, path := range nesting() {
 		for _, policy := range []string{"delete", "archive"} {
 			t.Run(place+" "+policy, func(t *testing.T) {

@@ -48,7 +48,7 @@ func each(t *testing.T, run func(t *testing.T, s *site, place func(name string) 
 	}
 }
 
-func TestNothingIsMadeBelowWhatIsNoDirectory(t *testing.T) {
+func TestHostileNothingIsMadeBelowWhatIsNoDirectory(t *testing.T) {
 	each(t, func(t *testing.T, s *site, place func(string) error) {
 		must(t, place(s.dir+"/team"))
 		before := s.outside(t)
@@ -62,7 +62,7 @@ func TestNothingIsMadeBelowWhatIsNoDirectory(t *testing.T) {
 	})
 }
 
-func TestNothingIsReleasedBelowWhatIsNoDirectory(t *testing.T) {
+func TestHostileNothingIsReleasedBelowWhatIsNoDirectory(t *testing.T) {
 	for i, policy := range []string{"delete", "archive", "retain"} {
 		for j, path := range []string{"team/volumes", "team/volumes/tree", "team"} {
 			if brief() && i != j {
@@ -91,7 +91,7 @@ func TestNothingIsReleasedBelowWhatIsNoDirectory(t *testing.T) {
 
 // An archive's name can be foretold. Only one who may write to the root of the
 // share can take it.
-func TestAnArchiveGoesNeitherOverNorThroughWhatIsInItsPlace(t *testing.T) {
+func TestHostileAnArchiveGoesNeitherOverNorThroughWhatIsInItsPlace(t *testing.T) {
 	const name = "archived-ns-data-pvc-1"
 	each(t, func(t *testing.T, s *site, place func(string) error) {
 		pv := s.provision(t, options("ns/data", "pvc-1", at("team/data")))
@@ -125,7 +125,7 @@ func TestAnArchiveGoesNeitherOverNorThroughWhatIsInItsPlace(t *testing.T) {
 	}
 }
 
-func TestWhatComesAndGoesInAnArchivesPlaceIsNeitherReplacedNorFollowed(t *testing.T) {
+func TestHostileWhatComesAndGoesInAnArchivesPlaceIsNeitherReplacedNorFollowed(t *testing.T) {
 	s := newSite(t)
 	var release, stopped atomic.Int64
 	var tenant sync.WaitGroup

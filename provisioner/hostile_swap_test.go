@@ -19,7 +19,7 @@ import (
 // links lead.
 const swapped = "team/volumes"
 
-func TestALinkSwappedInBesideAnOperationLeadsNowhereElse(t *testing.T) {
+func TestHostileALinkSwappedInBesideAnOperationLeadsNowhereElse(t *testing.T) {
 	for place, name := range map[string]string{"the leaf": swapped, "a parent": "team", "inside the volume": swapped + "/tree"} {
 		for _, policy := range []string{"delete", "archive", "retain"} {
 			t.Run(place+" "+policy, func(t *testing.T) {

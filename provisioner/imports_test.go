@@ -74,6 +74,10 @@ func rules() []rule {
 		{"provisioner/trash", nil, above("class", "control"), "trash may import ledger, share and volpath"},
 		{"provisioner/control", files, nil, "only provisioner/share touches files"},
 		{"provisioner/control", nil, above("class", "ledger", "share", "trash"), "keeps the library honest for any Provisioner; cmd brings them together"},
+		{"provisioner/recovery", files, nil, "only provisioner/share touches files"},
+		{"provisioner/recovery", nil, append(above("control", "doctor", "trash"), "k8s.io/client-go/..."), "needs no cluster: it is for when there is none"},
+		{"provisioner/doctor", files, nil, "only provisioner/share touches files"},
+		{"provisioner/doctor", nil, append(above("control", "recovery", "trash"), "k8s.io/client-go/..."), "is given what it compares; cmd asks the cluster"},
 		{"provisioner", files, nil, "only provisioner/share touches files"},
 		{"provisioner", nil, []string{"claimdir/cmd/...", "claimdir/provisioner/control/..."}, "imports run one way; cmd brings them together"},
 		{"provisioner", []string{"k8s.io/client-go/..."}, nil, "needs no API client: the PersistentVolume carries its policy"},
@@ -82,7 +86,7 @@ func rules() []rule {
 
 func TestImports(t *testing.T) {
 	all := packages(t)
-	for _, name := range []string{"provisioner", "provisioner/class", "provisioner/volpath", "provisioner/share", "provisioner/ledger", "provisioner/control", "provisioner/recovery", "cmd/claimdir"} {
+	for _, name := range []string{"provisioner", "provisioner/class", "provisioner/volpath", "provisioner/share", "provisioner/ledger", "provisioner/control", "provisioner/recovery", "provisioner/doctor", "cmd/claimdir"} {
 		if !slices.ContainsFunc(all, func(p goPackage) bool { return p.ImportPath == "claimdir/"+name }) {
 			t.Errorf("there is no package %s: mend the table of this test", name)
 		}

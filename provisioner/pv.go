@@ -131,3 +131,10 @@ func below(base, full string) (string, bool) {
 	relative, ok := strings.CutPrefix(full, strings.TrimSuffix(base, "/")+"/")
 	return relative, ok && relative != ""
 }
+
+// PathOf returns the directory that a PersistentVolume of ours has on the share
+// of source, or a *Refusal that says why it has none.
+func PathOf(source share.Source, pv *v1.PersistentVolume) (volpath.Path, error) {
+	vol, err := readPV(source, pv)
+	return vol.Path, err
+}

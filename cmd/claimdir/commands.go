@@ -15,7 +15,7 @@ import (
 type command struct {
 	name, summary string
 	head, tail    string // of its help, around the flags
-	// flags are the names of those that mean something to it; nil means all.
+	// flags are the names of those that mean something to it.
 	flags []string
 	run   func(ctx context.Context, o options, stdout, stderr io.Writer) error
 }
@@ -23,6 +23,7 @@ type command struct {
 func commands() []command {
 	return []command{
 		{head: helpHead, tail: helpTail, run: serveCommand},
+		doctorCommand(),
 		recoverCommand(),
 	}
 }
@@ -46,10 +47,11 @@ func choose(args []string) (command, []string, error) {
 
 // accepts reports whether the flag means something to the command.
 func (c command) accepts(flag string) bool {
-	return c.flags == nil || slices.Contains(c.flags, flag) || slices.Contains(commonFlags(), flag)
+	if c.name == "" {
+		return flag != "output"
+	}
+	return slices.Contains(c.flags, flag) || slices.Contains([]string{"help", "version"}, flag)
 }
-
-func commonFlags() []string { return []string{"help", "version"} }
 
 // only returns the flags that the command accepts.
 func (c command) only(flags *pflag.FlagSet) *pflag.FlagSet {

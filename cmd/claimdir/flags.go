@@ -71,6 +71,10 @@ func bind(o *options, section func(string) *pflag.FlagSet, with func(flag, varia
 	text(f, &o.logFormat, "log-format", "LOG_FORMAT", "text or json")
 	number(f, &o.verbosity, "verbosity", "v", "VERBOSITY", "how much to log: 0 what happens to data and who leads, 2 what the libraries do, 4 every step")
 
+	f = section("Output")
+	name, usage = with("output", "OUTPUT", "table or json")
+	f.StringVarP(&o.output, name, "o", o.output, usage)
+
 	f = section("Other")
 	f.BoolVarP(&o.help, "help", "h", false, "print this and stop")
 	f.BoolVar(&o.version, "version", false, "print the version and stop")

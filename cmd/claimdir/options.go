@@ -27,6 +27,7 @@ type options struct {
 	httpAddress   string
 	logFormat     string
 	verbosity     int
+	output        string // of a command
 	help, version bool
 }
 
@@ -39,6 +40,7 @@ func newOptions() options {
 		httpAddress:  ":8080",
 		logFormat:    "text",
 		verbosity:    0,
+		output:       "table",
 	}
 }
 
@@ -74,6 +76,9 @@ func (o *options) validate() (problems []error) {
 	}
 	if o.logFormat != "text" && o.logFormat != "json" {
 		problem("--log-format %q: allowed are text and json", o.logFormat)
+	}
+	if o.output != "table" && o.output != "json" {
+		problem("--output %q: allowed are table and json", o.output)
 	}
 	if o.verbosity < 0 || o.verbosity > 10 {
 		problem("--verbosity %d: allowed are 0 to 10", o.verbosity)

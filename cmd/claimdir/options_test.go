@@ -19,6 +19,7 @@ func TestHelpIsTheGoldenFile(t *testing.T) {
 	for golden, args := range map[string][]string{
 		"testdata/help.txt":         {"--help", "--workers=none"},
 		"testdata/help-recover.txt": {"recover", "--help"},
+		"testdata/help-doctor.txt":  {"doctor", "--help"},
 	} {
 		var out bytes.Buffer
 		if err := run(t.Context(), args, noEnv, &out, io.Discard); err != nil {
@@ -130,9 +131,10 @@ func TestACommandTakesOnlyItsOwnFlags(t *testing.T) {
 		env  func(string) (string, bool)
 		want string
 	}{
-		"a command that there is not":       {[]string{"frobnicate"}, noEnv, `there is no command "frobnicate"; commands are: recover`},
+		"a command that there is not":       {[]string{"frobnicate"}, noEnv, `there is no command "frobnicate"; commands are: doctor, recover`},
 		"a flag of another command":         {[]string{"recover", "--workers=3"}, env("PROVISIONER_NAME=a/b"), "unknown flag: --workers"},
 		"a second command":                  {[]string{"recover", "recover"}, env("PROVISIONER_NAME=a/b"), `argument "recover"`},
+		"an output that there is not":       {[]string{"doctor", "-o", "yaml"}, env("PROVISIONER_NAME=a/b"), `--output "yaml": allowed are table and json`},
 		"what it needs is missing":          {[]string{"recover"}, noEnv, "PROVISIONER_NAME"},
 		"others' variables are not its own": {[]string{"recover"}, env("PROVISIONER_NAME=", "WORKERS=none"), "is required: the name"},
 	} {

@@ -71,6 +71,7 @@ var cases = []struct {
 	{"peer: a class with archiveOnDelete", testPeerArchiveOnDelete},
 	{"peer: the Deployment's environment, trailing slash too", testPeerEnvironment},
 	{"peer: a class with a pattern of namespace and annotation", testPeerPattern},
+	{"doctor finds what does not fit together, and nothing else", testDoctor},
 	{"peer: its volumes are taken over and go as its classes say", testPeerVolumes},
 }
 

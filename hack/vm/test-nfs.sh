@@ -57,7 +57,7 @@ if [ -z "$options" ]; then
 	exit 1
 fi
 cp hack/vm/guest/{nfs.sh,test-nfs} "$job"
-declare -p packages mounts tests not options >"$job/settings"
+declare -p packages mounts tests not hostile options >"$job/settings"
 chmod -R a+rX "$job"
 
 status=0
