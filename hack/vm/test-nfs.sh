@@ -23,6 +23,9 @@ hack/vm/nfscases
 # These read the source code, which the machine does not have; make test-unit runs them.
 not='^(TestImports|TestPackageDocs)$'
 
+# These swap links and directories as fast as they can, for minutes: one mount of each version has them.
+hostile='^(Test|Fuzz)Hostile'
+
 mounts='*' tests='' results=''
 while getopts m:p:r:o: option; do
 	case $option in

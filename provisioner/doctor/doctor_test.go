@@ -149,7 +149,9 @@ func TestFindings(t *testing.T) {
 
 func TestADirectoryThatIsBeingMadeIsNoFinding(t *testing.T) {
 	site := &Site{Source: share.Source{Server: "nas", Path: "/export"}, Dirs: tree{"new"}}
-	site.Lookup = func(volpath.Path) (ledger.Record, bool, error) { return record(ledger.Creating, "pvc-9", "new"), true, nil }
+	site.Lookup = func(volpath.Path) (ledger.Record, bool, error) {
+		return record(ledger.Creating, "pvc-9", "new"), true, nil
+	}
 	if r := Diagnose(Cluster{}, site); len(r.Findings) > 0 {
 		t.Error(r.Findings)
 	}
