@@ -355,3 +355,25 @@ func TestAnAdoptionBelowAVolumeThatAppearsMeanwhileGivesUp(t *testing.T) {
 	refused(t, err, ReasonTaken, false, "one inside the other")
 	w.holds(t, "team", "team/data", "team/data/file", "team = pvc-2 creating")
 }
+
+// noListing is a ledger in which nothing may list the records: a share may have
+// 100,000 of them.
+type noListing struct {
+	records
+
+	t *testing.T
+}
+
+func (n noListing) CheckBelow(path volpath.Path, _ ledger.Record) error {
+	n.t.Errorf("the records were listed for %s", path)
+	return nil
+}
+
+func TestANewVolumeCostsNoListingOfTheRecords(t *testing.T) {
+	w := newWorld(t)
+	w.ledger = noListing{w.ledger, t}
+	for _, pattern := range []string{"${.PVC.name}", "${.PVC.namespace}/deep/er/${.PVC.name}"} {
+		w.provision(t, options("ns/data", "pvc-1", at(pattern)))
+		w.provision(t, options("ns/data", "pvc-1", at(pattern))) // a repeat
+	}
+}

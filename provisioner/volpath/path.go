@@ -11,6 +11,7 @@ package volpath
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -33,7 +34,8 @@ const (
 // are equal. The zero value is not a path.
 type Path struct{ s string }
 
-// Parse checks s and returns it as a Path, unchanged. It refuses the empty and the absolute path, the elements "", "." and "..", control
+// Parse checks s and returns it as a Path, unchanged. It refuses the empty and the absolute path, the elements "", "." and ".." (also with
+// invisible characters in them, which some shares do not see), control
 // characters, text that is not UTF-8, an element over MaxElement or a whole over MaxPath bytes, and, as the first element, the names that
 // claimdir keeps for itself: ".claimdir" and all that begin with "archived-", in any letter case because some shares ignore it.
 func Parse(s string) (Path, error) {
@@ -130,7 +132,7 @@ func checkElement(e string) error {
 	switch {
 	case e == "":
 		return errors.New(`empty element; one "/" between two names is allowed, and none at the end`)
-	case e == "." || e == "..":
+	case slices.Contains([]string{"", ".", ".."}, visible(e)):
 		return fmt.Errorf(`element %q is not allowed; a path is written without "." and ".."`, e)
 	case len(e) > MaxElement:
 		return fmt.Errorf("element %s is %d bytes long; at most %d are allowed", quote(e), len(e), MaxElement)
@@ -146,13 +148,18 @@ func errReserved() error {
 // reserved compares as the most forgiving share would: without letter case, and without the invisible characters that a case-folding
 // ext4 or HFS+ directory skips when it looks up a name.
 func reserved(element string) bool {
-	seen := strings.Map(func(r rune) rune {
+	seen := visible(element)
+	return strings.EqualFold(seen, recordsDir) || reservedPrefix(seen)
+}
+
+// visible is the element without what such a directory skips.
+func visible(element string) string {
+	return strings.Map(func(r rune) rune {
 		if unicode.In(r, unicode.Cf, unicode.Variation_Selector, unicode.Other_Default_Ignorable_Code_Point) {
 			return -1
 		}
 		return r
 	}, element)
-	return strings.EqualFold(seen, recordsDir) || reservedPrefix(seen)
 }
 
 func reservedPrefix(s string) bool {
