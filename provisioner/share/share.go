@@ -64,7 +64,7 @@ func (s *Share) Exists(p volpath.Path) (bool, error) {
 	case !info.IsDir():
 		return false, fmt.Errorf("look at %s: %w", p, ErrNotDirectory)
 	}
-	if err := checkSpelling(parent, p.Base(), info); err != nil {
+	if err := s.checkSpellings(p); err != nil {
 		return false, fmt.Errorf("look at %s: %w", p, err)
 	}
 	return true, nil

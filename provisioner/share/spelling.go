@@ -8,12 +8,39 @@ import (
 	"os"
 	"slices"
 	"strings"
+
+	"claimdir/provisioner/volpath"
 )
 
 // ErrSpelling says that the share has the name in another spelling: it takes
 // upper and lower case, or two ways to write one letter, for the same. The
 // directory may be another volume's.
 var ErrSpelling = errors.New("is on the share in another spelling")
+
+// checkSpellings is checkSpelling for every element of p, which is there.
+func (s *Share) checkSpellings(p volpath.Path) error {
+	dir, err := s.openRoot()
+	if err != nil {
+		return err
+	}
+	elements := p.Elements()
+	for i, element := range elements {
+		found, err := dir.Lstat(element)
+		if err == nil {
+			err = checkSpelling(dir, element, found)
+		}
+		var next *os.Root
+		if err == nil && i < len(elements)-1 {
+			next, err = openChild(dir, element)
+		}
+		closeRoot(dir)
+		if next == nil || err != nil {
+			return err
+		}
+		dir = next
+	}
+	return nil
+}
 
 // checkSpelling refuses name if parent has the entry that was found by it under
 // another one. Nothing is listed unless the share shows that it may take two

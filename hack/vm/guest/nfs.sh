@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# Sourced in the guest. Two file systems, two exports on each, and this machine as the client of its own server; a second
-# client, with a network and a host name of its own, stands for another node.
+# Sourced in the guest. Two file systems, one of which can ignore the case of names, two exports on each, and this machine
+# as the client of its own server; a second client, with a network and a host name of its own, stands for another node.
 
 # The user of the suites on root_squash exports, and the owner of these.
 user=1000
@@ -10,7 +10,7 @@ nfs_server() {
 	local fs squash id=1
 	modprobe -a loop xfs nfsd nfsv3 nfsv4 veth
 	truncate -s 700M /tmp/ext4.img /tmp/xfs.img # on tmpfs: the emulated disk is the slowest part
-	mkfs.ext4 -q -E nodiscard /tmp/ext4.img
+	mkfs.ext4 -q -O casefold -E nodiscard /tmp/ext4.img
 	mkfs.xfs -q -K /tmp/xfs.img
 	: >/etc/exports
 	for fs in ext4 xfs; do
