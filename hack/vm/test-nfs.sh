@@ -23,7 +23,7 @@ hack/vm/nfscases
 # These read the source code, which the machine does not have; make test-unit runs them.
 not='^(TestImports|TestPackageDocs)$'
 
-# These swap links and directories as fast as they can, for minutes: one mount of each version has them.
+# These swap links and directories as fast as they can, for eight minutes: one mount has them.
 hostile='^(Test|Fuzz)Hostile'
 
 mounts='*' tests='' results=''

@@ -45,6 +45,8 @@ func testWholeWay(t *testing.T, n *node.Node) {
 		return nil
 	})
 
+	w.commands(pv)
+
 	w.deletePod("writer")
 	w.wantServer("0", "grep -c %s /proc/mounts || true", mount)
 	w.release("data")
@@ -54,6 +56,25 @@ func testWholeWay(t *testing.T, n *node.Node) {
 		if warnings := append(w.Warnings(w.Name, object), w.Warnings("default", object)...); slices.ContainsFunc(warnings, important) {
 			t.Errorf("%s has warnings: %q", object, warnings)
 		}
+	}
+}
+
+// commands runs those of claimdir in its pod, as the README says.
+func (w *world) commands(pv *v1.PersistentVolume) {
+	w.T.Helper()
+	exec := func(command string) (string, error) {
+		return w.node.Kubectl.Run(w.T.Context(), "", "-n", "claimdir", "exec", "deploy/claimdir", "--", "/claimdir", command)
+	}
+	manifests, err := exec("recover")
+	w.Must(err)
+	for _, want := range []string{"name: " + pv.Name + "\n", "path: " + pv.Spec.NFS.Path + "\n", "server: " + node.Address + "\n", "namespace: " + w.Name + "\n"} {
+		if !strings.Contains(manifests, want) {
+			w.T.Errorf("recover does not print %q:\n%s", want, manifests)
+		}
+	}
+	// Other cases may leave something to find; this one must not.
+	if report, err := exec("doctor"); !strings.Contains(report, "Checked ") || strings.Contains(report, "Not checked") || strings.Contains(report, pv.Name) {
+		w.T.Errorf("doctor: %v\n%s", err, report)
 	}
 }
 
