@@ -66,12 +66,11 @@ func (p *Provisioner) takeOver(pv *v1.PersistentVolume) (bool, error) {
 	return err == nil, err
 }
 
-// recordPeer writes the record of a directory that a peer made.
+// recordPeer writes the record of a directory that a peer made. What else the
+// ledger has below it is for its release to see: here that would be a listing of
+// all records for each of the peer's volumes.
 func (p *Provisioner) recordPeer(pv *v1.PersistentVolume, path volpath.Path) (ledger.Record, error) {
 	record := peerRecord(p.cluster, pv)
-	if err := p.ledger.CheckBelow(path, record); err != nil {
-		return record, storageError(err)
-	}
 	if err := p.checkVolumes(path, pv.Name); err != nil {
 		return record, err
 	}

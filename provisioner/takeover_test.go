@@ -258,3 +258,22 @@ func TestAClaimTakesUpWhatARebuiltClusterLeft(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 }
+
+func TestATakeoverListsNoRecords(t *testing.T) {
+	w := newWorld(t)
+	w.ledger = noListing{w.ledger, t}
+	w.peerVolume(t, "ns/data", "pvc-1", "data")
+	w.Start(t.Context())
+	w.record(t, "data")
+}
+
+// Another cluster kept something inside what the peer made.
+func TestReleaseOfAPeersVolumeSparesARecordBelow(t *testing.T) {
+	w := newWorld(t)
+	must(t, w.Delete(t.Context(), w.provision(t, options("other/kept", "pvc-2", at("data/kept", "onDelete", "retain")))))
+	pv := w.peerVolume(t, "ns/data", "pvc-1", "data")
+	w.Start(t.Context())
+	before := w.snapshot(t)
+	refused(t, w.Delete(t.Context(), pv), ReasonTaken, false, "volume pvc-2")
+	w.untouched(t, before)
+}
