@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 	"text/tabwriter"
+	"unicode"
 )
 
 // WriteJSON writes the report for programs.
@@ -32,17 +33,18 @@ func (r Report) WriteTable(w io.Writer) error {
 		r.Checked.Classes, r.Checked.Volumes, r.Checked.Records, r.Checked.Directories, len(r.Findings))
 	for _, left := range r.NotChecked {
 		if err == nil {
-			_, err = fmt.Fprintln(w, "Not checked:", left)
+			_, err = fmt.Fprintln(w, "Not checked:", cell(left))
 		}
 	}
 	return err
 }
 
-// cell keeps a text in its column: names on the share may hold anything.
+// cell keeps a text in its column, and the terminal in order: names on the
+// share may hold anything.
 func cell(s string) string {
 	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
-			return ' '
+		if !unicode.IsPrint(r) {
+			return '?'
 		}
 		return r
 	}, s)
