@@ -133,7 +133,8 @@ func TestFindings(t *testing.T) {
 		"a volume that was never made":    {records: []ledger.Record{record(ledger.Creating, "pvc-1", "a")}, want: []string{"record a: volume pvc-1 of claim team/data was never completed"}},
 		"a retained directory is missing": {records: []ledger.Record{record(ledger.Retained, "pvc-1", "a")}, want: []string{"record a: it is retained by its record, and the directory is missing"}},
 		"an archive is missing":           {records: []ledger.Record{record(ledger.Archived, "pvc-1", "archived-a")}, want: []string{"record archived-a: it is archived"}},
-		"a damaged record":                {damaged: errors.New("damaged record in a.json"), want: []string{"record .claimdir/volumes: damaged record in a.json"}},
+		"a damaged record":                {damaged: fmt.Errorf("%w in a.json", ledger.ErrDamaged), want: []string{"record .claimdir/volumes: damaged record in a.json → from a copy"}},
+		"a newer record":                  {damaged: errors.New("layout 2"), want: []string{"record .claimdir/volumes: layout 2 → the claimdir that wrote it"}},
 		"a directory that is nobody's":    {volumes: []v1.PersistentVolume{volume("pvc-1", ours, "t/a")}, records: []ledger.Record{record(ledger.Active, "pvc-1", "t/a")}, dirs: tree{"t", "t/a", "t/b", "lost", "t/a/inside"}, want: []string{"directory lost: no PersistentVolume", "directory t/b: no PersistentVolume"}},
 		"a name that no volume can have":  {dirs: tree{"a\nb"}, want: []string{`directory "a\nb": no volume has it`}},
 		"a directory that is shut":        {records: []ledger.Record{foreign, {State: ledger.Active, Path: "shut/a"}}, dirs: tree{"a", "shut"}, want: []string{"directory shut: cannot be looked into: permission denied"}},
@@ -273,7 +274,7 @@ func TestWithoutAShareTheClusterIsChecked(t *testing.T) {
 	if err := errors.Join(r.WriteTable(&table), r.WriteJSON(&object)); err != nil {
 		t.Fatal(err)
 	}
-	if text := table.String(); !strings.HasPrefix(text, "KIND     OBJECT  PROBLEM") || !strings.Contains(text, "1 findings") || !strings.Contains(text, "Not checked: the share") {
+	if text := table.String(); !strings.HasPrefix(text, "KIND     OBJECT  PROBLEM → WHAT TO DO") || !strings.Contains(text, "1 findings") || !strings.Contains(text, "Not checked: the share") {
 		t.Error(text)
 	}
 	var back Report

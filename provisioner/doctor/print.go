@@ -17,14 +17,15 @@ func (r Report) WriteJSON(w io.Writer) error {
 	return encoder.Encode(r)
 }
 
-// WriteTable writes the report for people.
+// WriteTable writes the report for people, the remedy below its problem: side
+// by side they are wider than any terminal.
 func (r Report) WriteTable(w io.Writer) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	if len(r.Findings) > 0 {
-		fmt.Fprintln(table, "KIND\tOBJECT\tPROBLEM\tWHAT TO DO")
+		fmt.Fprintln(table, "KIND\tOBJECT\tPROBLEM → WHAT TO DO")
 	}
 	for _, f := range r.Findings {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", cell(f.Kind), cell(f.Object), cell(f.Problem), cell(f.Remedy))
+		fmt.Fprintf(table, "%s\t%s\t%s\n\t\t→ %s\n", cell(f.Kind), cell(f.Object), cell(f.Problem), cell(f.Remedy))
 	}
 	if err := table.Flush(); err != nil {
 		return err

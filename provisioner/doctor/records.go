@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -22,8 +23,11 @@ const stale = time.Hour
 // directory is gone, and those that cannot be read.
 func (r *Report) records(c Cluster, site *Site) {
 	for _, err := range site.Damaged {
-		r.find(KindRecord, ".claimdir/volumes", err.Error(),
-			"nothing is done on its path until it is mended: put the file back from a copy or, if the directory is not needed either, remove both")
+		remedy := "nothing is done on its path until then: mend what the error names, or run the claimdir that wrote it"
+		if errors.Is(err, ledger.ErrDamaged) {
+			remedy = "nothing is done on its path until it is mended: put the file back from a copy or, if the directory is not needed either, remove both"
+		}
+		r.find(KindRecord, ".claimdir/volumes", err.Error(), remedy)
 	}
 	volumes, at, foreign := c.byName(), c.at(site.Source), 0
 	for _, record := range site.Records {
