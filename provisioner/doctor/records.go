@@ -22,13 +22,7 @@ const stale = time.Hour
 // records finds those that no PersistentVolume answers to, those whose
 // directory is gone, and those that cannot be read.
 func (r *Report) records(c Cluster, site *Site) {
-	for _, err := range site.Damaged {
-		remedy := "nothing is done on its path until then: mend what the error names, or run the claimdir that wrote it"
-		if errors.Is(err, ledger.ErrDamaged) {
-			remedy = "nothing is done on its path until it is mended: put the file back from a copy or, if the directory is not needed either, remove both"
-		}
-		r.find(KindRecord, ".claimdir/volumes", err.Error(), remedy)
-	}
+	r.damaged(site)
 	volumes, at, foreign := c.byName(), c.at(site.Source), 0
 	for _, record := range site.Records {
 		r.Checked.Records++
@@ -51,6 +45,17 @@ func (r *Report) records(c Cluster, site *Site) {
 	}
 	if foreign > 0 {
 		r.NotChecked = append(r.NotChecked, fmt.Sprintf("volumes of other clusters, by %d records: run doctor there; if such a cluster is lost, claimdir recover brings them back", foreign))
+	}
+}
+
+// damaged tells of the records that cannot be read.
+func (r *Report) damaged(site *Site) {
+	for _, err := range site.Damaged {
+		remedy := "nothing is done on its path until then: mend what the error names, or run the claimdir that wrote it"
+		if errors.Is(err, ledger.ErrDamaged) {
+			remedy = "nothing is done on its path until it is mended: put the file back from a copy or, if the directory is not needed either, remove both"
+		}
+		r.find(KindRecord, ".claimdir/volumes", err.Error(), remedy)
 	}
 }
 
