@@ -6,9 +6,6 @@ import (
 	"cmp"
 	"slices"
 
-	v1 "k8s.io/api/core/v1"
-	storagev1 "k8s.io/api/storage/v1"
-
 	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/share"
 	"claimdir/provisioner/volpath"
@@ -21,6 +18,9 @@ const (
 	KindOverlap   = "overlap"
 	KindRecord    = "record"
 	KindDirectory = "directory"
+	// KindAccess is what could not be looked at as a whole; whoever looks reports
+	// it.
+	KindAccess = "access"
 )
 
 // Finding is one thing that is not as it should be.
@@ -47,17 +47,7 @@ type Checked struct {
 	Directories int `json:"directories"`
 }
 
-// Cluster is what is known of a cluster.
-type Cluster struct {
-	// Names are the provisioner names that are served.
-	Names []string
-	// ID is the UID of the namespace kube-system.
-	ID      string
-	Volumes []v1.PersistentVolume // all, also those of others
-	Classes []storagev1.StorageClass
-}
-
-// Site is what is known of a share.
+// Site is what is known of a share. Without Dirs only its Source is.
 type Site struct {
 	Source  share.Source
 	Records []ledger.Record
@@ -85,9 +75,7 @@ func Diagnose(c Cluster, site *Site) Report {
 	r.classes(c)
 	r.overlaps(c, site)
 	if site != nil {
-		volumes := r.volumes(c, site)
-		r.records(c, site)
-		r.directories(site, volumes)
+		r.site(c, *site)
 	}
 	slices.SortStableFunc(r.Findings, func(a, b Finding) int {
 		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Object, b.Object))
@@ -95,12 +83,29 @@ func Diagnose(c Cluster, site *Site) Report {
 	return r
 }
 
-func (r *Report) find(kind, object, problem, remedy string) {
-	r.Findings = append(r.Findings, Finding{kind, object, problem, remedy})
+func (r *Report) site(c Cluster, site Site) {
+	if site.Dirs != nil {
+		site.Dirs = listed{site.Dirs, map[volpath.Path]listing{}}
+	}
+	r.volumes(c, &site)
+	if site.Dirs != nil {
+		r.records(c, &site)
+		r.recordOverlaps(c, &site)
+		r.directories(c, &site)
+	}
 }
 
-// serves reports whether pv is of one of our names.
-func (c Cluster) serves(pv *v1.PersistentVolume) bool {
-	return slices.Contains(c.Names, pv.Annotations["pv.kubernetes.io/provisioned-by"]) ||
-		slices.Contains(c.Names, pv.Annotations["pv.kubernetes.io/migrated-to"])
+// Confirm returns r with those of its findings that an earlier look found too.
+// Volumes come and go meanwhile, and half-way they look like mistakes.
+func (r Report) Confirm(earlier Report) Report {
+	before := make(map[Finding]bool, len(earlier.Findings))
+	for _, f := range earlier.Findings {
+		before[f] = true
+	}
+	r.Findings = slices.DeleteFunc(slices.Clone(r.Findings), func(f Finding) bool { return !before[f] })
+	return r
+}
+
+func (r *Report) find(kind, object, problem, remedy string) {
+	r.Findings = append(r.Findings, Finding{kind, object, problem, remedy})
 }

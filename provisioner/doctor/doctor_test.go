@@ -32,6 +32,9 @@ func (t tree) Exists(p volpath.Path) (bool, error) {
 }
 
 func (t tree) List(p volpath.Path) (entries []share.Entry, err error) {
+	if slices.Contains(t, "STALE") {
+		return nil, errors.New("stale file handle")
+	}
 	if p.String() == "shut" {
 		return nil, errors.New("permission denied")
 	}
@@ -69,8 +72,27 @@ func record(state ledger.State, pv, path string) ledger.Record {
 	return ledger.Record{State: state, PV: pv, Path: path, Cluster: "here", Claim: ledger.Claim{Namespace: "team", Name: "data"}, Created: time.Now().Add(-2 * time.Hour)}
 }
 
+// lookup finds what was listed, as it does where nothing happens meanwhile.
+func lookup(records []ledger.Record) func(volpath.Path) (ledger.Record, bool, error) {
+	return func(p volpath.Path) (ledger.Record, bool, error) {
+		i := slices.IndexFunc(records, func(r ledger.Record) bool { return r.Path == p.String() })
+		if i < 0 {
+			return ledger.Record{}, false, nil
+		}
+		return records[i], true, nil
+	}
+}
+
 func TestFindings(t *testing.T) {
-	released := func(pv *v1.PersistentVolume) { pv.Status.Phase = v1.VolumeReleased }
+	released := func(policy v1.PersistentVolumeReclaimPolicy) func(*v1.PersistentVolume) {
+		return func(pv *v1.PersistentVolume) {
+			pv.Status.Phase, pv.Spec.PersistentVolumeReclaimPolicy = v1.VolumeReleased, policy
+		}
+	}
+	annotated := func(key, value string) func(*v1.PersistentVolume) {
+		return func(pv *v1.PersistentVolume) { pv.Annotations[key] = value }
+	}
+	byHand := func(pv *v1.PersistentVolume) { pv.Annotations = nil }
 	server := func(name string) func(*v1.PersistentVolume) {
 		return func(pv *v1.PersistentVolume) { pv.Spec.NFS.Server = name }
 	}
@@ -79,25 +101,27 @@ func TestFindings(t *testing.T) {
 	class := func(parameters map[string]string) storagev1.StorageClass {
 		return storagev1.StorageClass{ObjectMeta: metav1.ObjectMeta{Name: "nfs"}, Provisioner: ours, Parameters: parameters}
 	}
-	active := []ledger.Record{record(ledger.Active, "pvc-1", "a")}
+	elsewhere := record(ledger.Active, "pvc-9", "a/b")
+	elsewhere.Cluster = "elsewhere"
+	active := slices.Clip([]ledger.Record{record(ledger.Active, "pvc-1", "a")})
 	for name, tt := range map[string]struct {
 		volumes []v1.PersistentVolume
 		records []ledger.Record
 		dirs    tree
 		classes []storagev1.StorageClass
 		damaged error
-		want    []string // "kind object: part of the problem"
+		want    []string // "kind object: part of the problem → part of the remedy"
 	}{
 		"all is well": {
-			volumes: []v1.PersistentVolume{volume("pvc-1", ours, "a"), volume("pvc-2", peers, "team/b"), volume("x", theirs, "z"), volume("whole", theirs, "")},
+			volumes: []v1.PersistentVolume{volume("pvc-1", ours, "a"), volume("pvc-2", peers, "team/b"), volume("x", theirs, "their/z"), volume("whole", theirs, "", byHand)},
 			records: append(active, record(ledger.Active, "pvc-2", "team/b"), record(ledger.Retained, "pvc-3", "kept"), record(ledger.Archived, "pvc-4", "archived-team-data-pvc-4")),
-			dirs:    tree{"a", "team", "team/b", "kept", "archived-team-data-pvc-4", "archived-of-the-peer", "README|file"},
+			dirs:    tree{"a", "team", "team/b", "kept", "archived-team-data-pvc-4", "archived-of-the-peer", "README|file", "their", "their/z", "lost+found"},
 			classes: []storagev1.StorageClass{class(map[string]string{"onDelete": "retain"}), {Provisioner: theirs, Parameters: map[string]string{"bogus": "x"}}},
 		},
 		"a class with mistakes":           {classes: []storagev1.StorageClass{class(map[string]string{"onDelete": "shred", "bogus": "x"})}, want: []string{`class nfs: "shred" is not allowed`}},
 		"a missing directory":             {volumes: []v1.PersistentVolume{volume("pvc-1", ours, "a")}, records: active, want: []string{`volume pvc-1: its directory "a" is missing (claim team/data)`}},
-		"a released volume is going":      {volumes: []v1.PersistentVolume{volume("pvc-1", ours, "a", released)}, records: active},
-		"a directory that does not tell":  {volumes: []v1.PersistentVolume{volume("pvc-1", ours, "broken")}, dirs: tree{"broken"}, want: []string{"volume pvc-1: its directory cannot be looked at: input/output error"}},
+		"a released volume is going":      {volumes: []v1.PersistentVolume{volume("pvc-1", ours, "a", released(v1.PersistentVolumeReclaimDelete))}, records: active},
+		"a directory that does not tell":  {volumes: []v1.PersistentVolume{volume("pvc-1", ours, "broken")}, want: []string{"volume pvc-1: its directory cannot be looked at: input/output error"}},
 		"another server":                  {volumes: []v1.PersistentVolume{volume("pvc-1", ours, "a", server("old-nas"))}, want: []string{`volume pvc-1: spec.nfs.server "old-nas": this claimdir serves "nas"`}},
 		"another path":                    {volumes: []v1.PersistentVolume{volume("pvc-1", ours, "../a")}, want: []string{`volume pvc-1: spec.nfs.path`}},
 		"a peer's volume without record":  {volumes: []v1.PersistentVolume{volume("pvc-1", peers, "a")}, dirs: tree{"a"}, want: []string{"volume pvc-1: directory \"a\" has no record yet"}},
@@ -109,10 +133,39 @@ func TestFindings(t *testing.T) {
 		"a volume that was never made":    {records: []ledger.Record{record(ledger.Creating, "pvc-1", "a")}, want: []string{"record a: volume pvc-1 of claim team/data was never completed"}},
 		"a retained directory is missing": {records: []ledger.Record{record(ledger.Retained, "pvc-1", "a")}, want: []string{"record a: it is retained by its record, and the directory is missing"}},
 		"an archive is missing":           {records: []ledger.Record{record(ledger.Archived, "pvc-1", "archived-a")}, want: []string{"record archived-a: it is archived"}},
-		"a damaged record":                {damaged: errors.New("damaged record in a.json"), want: []string{"record .claimdir/volumes: damaged record in a.json"}},
+		"a damaged record":                {damaged: fmt.Errorf("%w in a.json", ledger.ErrDamaged), want: []string{"record .claimdir/volumes: damaged record in a.json → from a copy"}},
+		"a newer record":                  {damaged: errors.New("layout 2"), want: []string{"record .claimdir/volumes: layout 2 → the claimdir that wrote it"}},
 		"a directory that is nobody's":    {volumes: []v1.PersistentVolume{volume("pvc-1", ours, "t/a")}, records: []ledger.Record{record(ledger.Active, "pvc-1", "t/a")}, dirs: tree{"t", "t/a", "t/b", "lost", "t/a/inside"}, want: []string{"directory lost: no PersistentVolume", "directory t/b: no PersistentVolume"}},
 		"a name that no volume can have":  {dirs: tree{"a\nb"}, want: []string{`directory "a\nb": no volume has it`}},
 		"a directory that is shut":        {records: []ledger.Record{foreign, {State: ledger.Active, Path: "shut/a"}}, dirs: tree{"a", "shut"}, want: []string{"directory shut: cannot be looked into: permission denied"}},
+		"the root that is shut":           {dirs: tree{"STALE"}, want: []string{"directory /: cannot be looked into: stale file handle"}},
+		"a released volume that stays": {volumes: []v1.PersistentVolume{volume("pvc-1", ours, "a", released(v1.PersistentVolumeReclaimRetain))}, records: active,
+			want: []string{`volume pvc-1: its directory "a" is missing (released, claim team/data)`}},
+		"annotations that do not fit": {volumes: []v1.PersistentVolume{volume("pvc-1", ours, "a", annotated("claimdir/on-delete", "shred"))}, records: active, dirs: tree{"a"},
+			want: []string{`volume pvc-1: annotation claimdir/on-delete: "shred" is not allowed → kubectl annotate --overwrite pv pvc-1 claimdir/path=a claimdir/on-delete=archive`}},
+		"no nfs volume at all": {volumes: []v1.PersistentVolume{volume("pvc-1", ours, "a", func(pv *v1.PersistentVolume) { pv.Spec.NFS = nil })},
+			want: []string{"volume pvc-1: spec.nfs is missing"}},
+		"a record of another cluster under our volume": {volumes: []v1.PersistentVolume{volume("pvc-1", ours, "a")}, records: []ledger.Record{foreign}, dirs: tree{"a"},
+			want: []string{`volume pvc-1: directory "a" belongs to cluster elsewhere → claimdir/recovered-from=elsewhere`}},
+		"a recovered volume before claimdir's next start": {volumes: []v1.PersistentVolume{volume("pvc-1", ours, "a", annotated("claimdir/recovered-from", "elsewhere"))},
+			records: []ledger.Record{foreign}, dirs: tree{"a"}},
+		"a volume that lies elsewhere now": {volumes: []v1.PersistentVolume{volume("pvc-1", ours, "b")}, records: append(active, record(ledger.Active, "pvc-1", "b")), dirs: tree{"a", "b"},
+			want: []string{"record a: volume pvc-1 of claim team/data is active by its record, and the PersistentVolume of that name has another directory"}},
+		"a volume that has a PersistentVolume made by hand": {volumes: []v1.PersistentVolume{volume("mine", ours, "a", byHand)}, records: active, dirs: tree{"a"},
+			want: []string{"record a: volume pvc-1 of claim team/data is active by its record, and there is no such PersistentVolume, while mine has this one → leave the directory alone"}},
+		"what others have is not nobody's": {volumes: []v1.PersistentVolume{volume("x", theirs, "t/x/"), volume("y", theirs, "y", byHand)}, dirs: tree{"t", "t/x", "t/x/inside", "y", "t/z"},
+			want: []string{"directory t/z: no PersistentVolume"}},
+		"records one inside the other": {
+			volumes: []v1.PersistentVolume{volume("pvc-1", ours, "a")}, records: append(active, elsewhere), dirs: tree{"a", "a/b"},
+			want: []string{`overlap a/b: path "a/b" of volume pvc-9 (active) lies inside path "a" of volume pvc-1 (active), by their records → .claimdir/volumes/a%2Fb.json`},
+		},
+		"inside one of another provisioner": {
+			volumes: []v1.PersistentVolume{volume("pvc-1", ours, "t/a"), volume("x", theirs, "t"), volume("hand", theirs, "t/a/b", byHand)},
+			records: []ledger.Record{record(ledger.Active, "pvc-1", "t/a")}, dirs: tree{"t", "t/a"},
+			want: []string{"overlap hand: its directory /export/t/a/b lies inside that of pvc-1", "overlap pvc-1: its directory /export/t/a lies inside that of x → provisioner takes this one's data"},
+		},
+		"others among themselves":  {volumes: []v1.PersistentVolume{volume("x", theirs, "t"), volume("y", theirs, "t"), volume("z", theirs, "t/z", byHand)}, dirs: tree{"t", "t/z"}},
+		"a server of another name": {volumes: []v1.PersistentVolume{volume("pvc-1", ours, "a"), volume("x", theirs, "a", server("nas-2"))}, records: active, dirs: tree{"a"}},
 		"doubled": {
 			volumes: []v1.PersistentVolume{volume("pvc-1", ours, "a"), volume("pvc-2", theirs, "a")}, records: active, dirs: tree{"a"},
 			want: []string{"overlap pvc-2: its directory /export/a is the same as that of pvc-1"},
@@ -123,13 +176,13 @@ func TestFindings(t *testing.T) {
 			want: []string{"overlap pvc-2: its directory /export/a/b/c lies inside that of pvc-1", "overlap pvc-4: its directory /export/a/b lies inside that of pvc-1"},
 		},
 		"inside one that was made by hand": {
-			volumes: []v1.PersistentVolume{volume("pvc-1", ours, "t/a"), volume("hand", theirs, "t"), volume("elsewhere", ours, "t", server("other"))},
+			volumes: []v1.PersistentVolume{volume("pvc-1", ours, "t/a"), volume("hand", theirs, "t", byHand), volume("elsewhere", ours, "t", server("other"))},
 			records: []ledger.Record{record(ledger.Active, "pvc-1", "t/a")}, dirs: tree{"t", "t/a"}, want: []string{"volume elsewhere: spec.nfs.server"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			site := &Site{Source: share.Source{Server: "nas", Path: "/export"}, Records: tt.records, Dirs: tt.dirs}
-			site.Lookup = func(volpath.Path) (ledger.Record, bool, error) { return ledger.Record{}, false, nil }
+			site.Lookup = lookup(tt.records)
 			if tt.damaged != nil {
 				site.Damaged = []error{tt.damaged}
 			}
@@ -139,7 +192,8 @@ func TestFindings(t *testing.T) {
 			}
 			for i, f := range r.Findings {
 				object, problem, _ := strings.Cut(tt.want[i], ": ")
-				if f.Kind+" "+f.Object != object || !strings.Contains(f.Problem, problem) || f.Remedy == "" {
+				problem, remedy, _ := strings.Cut(problem, " → ")
+				if f.Kind+" "+f.Object != object || !strings.Contains(f.Problem, problem) || !strings.Contains(f.Remedy, remedy) || f.Remedy == "" {
 					t.Errorf("found %+v, want %q", f, tt.want[i])
 				}
 			}
@@ -147,12 +201,64 @@ func TestFindings(t *testing.T) {
 	}
 }
 
-func TestADirectoryThatIsBeingMadeIsNoFinding(t *testing.T) {
-	site := &Site{Source: share.Source{Server: "nas", Path: "/export"}, Dirs: tree{"new"}}
-	site.Lookup = func(volpath.Path) (ledger.Record, bool, error) {
-		return record(ledger.Creating, "pvc-9", "new"), true, nil
+// What is under way while doctor looks is no finding: its lists grow old.
+func TestWhatIsUnderWay(t *testing.T) {
+	now := time.Now()
+	archiving := record(ledger.Archived, "pvc-1", "archived-a")
+	archiving.Released = &now
+	for name, tt := range map[string]struct {
+		volumes      []v1.PersistentVolume
+		records, now []ledger.Record
+		dirs         tree
+		lookup       error
+	}{
+		"a directory that is being made": {now: []ledger.Record{record(ledger.Creating, "pvc-9", "new")}, dirs: tree{"new"}},
+		"a volume made since": {volumes: []v1.PersistentVolume{volume("pvc-1", ours, "a")},
+			now: []ledger.Record{record(ledger.Active, "pvc-1", "a")}, dirs: tree{"a"}},
+		"a volume released since": {records: []ledger.Record{record(ledger.Active, "pvc-1", "a")}},
+		"a volume retained since": {records: []ledger.Record{record(ledger.Active, "pvc-1", "a")},
+			now: []ledger.Record{record(ledger.Retained, "pvc-1", "a")}, dirs: tree{"a"}},
+		"an archive that is being made":       {records: []ledger.Record{archiving}, now: []ledger.Record{archiving}},
+		"a volume whose record does not tell": {volumes: []v1.PersistentVolume{volume("pvc-1", ours, "a")}, dirs: tree{"a", "b"}, lookup: ledger.ErrDamaged},
+	} {
+		t.Run(name, func(t *testing.T) {
+			site := &Site{Source: share.Source{Server: "nas", Path: "/export"}, Dirs: tt.dirs, Records: tt.records, Lookup: lookup(tt.now)}
+			if tt.lookup != nil {
+				site.Lookup = func(volpath.Path) (ledger.Record, bool, error) { return ledger.Record{}, false, tt.lookup }
+			}
+			if r := Diagnose(Cluster{ID: "here", Names: []string{ours}, Volumes: tt.volumes}, site); len(r.Findings) > 0 {
+				t.Error(r.Findings)
+			}
+		})
 	}
-	if r := Diagnose(Cluster{}, site); len(r.Findings) > 0 {
+}
+
+func TestConfirm(t *testing.T) {
+	stays, passed, later := Finding{Kind: "a"}, Finding{Kind: "b"}, Finding{Kind: "c"}
+	earlier, again := Report{Findings: []Finding{stays, passed}}, Report{Findings: []Finding{later, stays}, Checked: Checked{Volumes: 2}}
+	r := again.Confirm(earlier)
+	if !slices.Equal(r.Findings, []Finding{stays}) || r.Checked.Volumes != 2 || len(again.Findings) != 2 || again.Findings[0] != later {
+		t.Error(r, again)
+	}
+}
+
+func TestOtherClustersAreNotChecked(t *testing.T) {
+	foreign := record(ledger.Active, "pvc-1", "a")
+	foreign.Cluster = "elsewhere"
+	kept := record(ledger.Retained, "pvc-2", "b")
+	kept.Cluster = "elsewhere"
+	r := Diagnose(Cluster{ID: "here"}, &Site{Dirs: tree{"a"}, Records: []ledger.Record{foreign, kept}, Lookup: lookup(nil)})
+	if len(r.NotChecked) != 1 || !strings.Contains(r.NotChecked[0], "by 1 records") || len(r.Findings) != 1 || r.Findings[0].Object != "b" {
+		t.Errorf("%+v", r)
+	}
+}
+
+// TestWithoutAMountTheSourceIsEnough: server and path can be told from a
+// workstation.
+func TestWithoutAMountTheSourceIsEnough(t *testing.T) {
+	c := Cluster{Names: []string{ours}, Volumes: []v1.PersistentVolume{volume("pvc-1", ours, "a"), volume("pvc-2", ours, "b", func(pv *v1.PersistentVolume) { pv.Spec.NFS.Server = "old" })}}
+	r := Diagnose(c, &Site{Source: share.Source{Server: "nas", Path: "/export"}})
+	if len(r.Findings) != 1 || r.Findings[0].Object != "pvc-2" {
 		t.Error(r.Findings)
 	}
 }
@@ -168,7 +274,7 @@ func TestWithoutAShareTheClusterIsChecked(t *testing.T) {
 	if err := errors.Join(r.WriteTable(&table), r.WriteJSON(&object)); err != nil {
 		t.Fatal(err)
 	}
-	if text := table.String(); !strings.HasPrefix(text, "KIND     OBJECT  PROBLEM") || !strings.Contains(text, "1 findings") || !strings.Contains(text, "Not checked: the share") {
+	if text := table.String(); !strings.HasPrefix(text, "KIND     OBJECT  PROBLEM → WHAT TO DO") || !strings.Contains(text, "1 findings") || !strings.Contains(text, "Not checked: the share") {
 		t.Error(text)
 	}
 	var back Report
@@ -177,16 +283,53 @@ func TestWithoutAShareTheClusterIsChecked(t *testing.T) {
 	}
 }
 
+// counted counts the questions that a share is asked.
+type counted struct {
+	tree  map[string][]share.Entry
+	asked *int
+}
+
+func (c counted) Exists(volpath.Path) (bool, error) {
+	*c.asked++
+	return false, nil
+}
+
+func (c counted) List(p volpath.Path) ([]share.Entry, error) {
+	*c.asked++
+	return c.tree[p.String()], nil
+}
+
 func TestManyVolumesTakeNoTime(t *testing.T) {
-	var c Cluster
+	asked := 0
+	c, dirs := Cluster{Names: []string{ours}, ID: "here"}, counted{map[string][]share.Entry{}, &asked}
+	site := &Site{Source: share.Source{Server: "nas", Path: "/export"}, Dirs: dirs, Lookup: lookup(nil)}
 	for i := range 50_000 {
-		c.Volumes = append(c.Volumes, volume(fmt.Sprint("pvc-", i), ours, fmt.Sprintf("team-%d/claim-%d", i%100, i)))
+		team, name := fmt.Sprint("team-", i%100), fmt.Sprint("claim-", i)
+		pv := fmt.Sprint("pvc-", i)
+		if i < 100 {
+			dirs.tree[""] = append(dirs.tree[""], share.Entry{Name: team, Dir: true})
+		}
+		dirs.tree[team] = append(dirs.tree[team], share.Entry{Name: name, Dir: true})
+		c.Volumes = append(c.Volumes, volume(pv, ours, team+"/"+name),
+			volume(fmt.Sprint("hand-", i), theirs, "all", func(v *v1.PersistentVolume) { v.Annotations = nil }))
+		site.Records = append(site.Records, record(ledger.Active, pv, team+"/"+name))
 	}
 	begin := time.Now()
-	if r := Diagnose(c, nil); len(r.Findings) > 0 {
+	if r := Diagnose(c, site); len(r.Findings) > 0 {
 		t.Error(r.Findings)
 	}
 	if took := time.Since(begin); took > 20*time.Second {
 		t.Error(took)
+	}
+	if asked != 101 {
+		t.Errorf("the share was asked %d times for 101 directories", asked)
+	}
+}
+
+func TestTheTableKeepsTheTerminalInOrder(t *testing.T) {
+	r := Report{Findings: []Finding{{KindDirectory, "a\x1b[2J\u009b\nb", "x", "y"}}}
+	var table bytes.Buffer
+	if err := r.WriteTable(&table); err != nil || !strings.Contains(table.String(), "a?[2J??b") {
+		t.Errorf("%v %q", err, table.String())
 	}
 }

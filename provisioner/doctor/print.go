@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 	"text/tabwriter"
+	"unicode"
 )
 
 // WriteJSON writes the report for programs.
@@ -16,14 +17,15 @@ func (r Report) WriteJSON(w io.Writer) error {
 	return encoder.Encode(r)
 }
 
-// WriteTable writes the report for people.
+// WriteTable writes the report for people, the remedy below its problem: side
+// by side they are wider than any terminal.
 func (r Report) WriteTable(w io.Writer) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	if len(r.Findings) > 0 {
-		fmt.Fprintln(table, "KIND\tOBJECT\tPROBLEM\tWHAT TO DO")
+		fmt.Fprintln(table, "KIND\tOBJECT\tPROBLEM → WHAT TO DO")
 	}
 	for _, f := range r.Findings {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", cell(f.Kind), cell(f.Object), cell(f.Problem), cell(f.Remedy))
+		fmt.Fprintf(table, "%s\t%s\t%s\n\t\t→ %s\n", cell(f.Kind), cell(f.Object), cell(f.Problem), cell(f.Remedy))
 	}
 	if err := table.Flush(); err != nil {
 		return err
@@ -32,17 +34,18 @@ func (r Report) WriteTable(w io.Writer) error {
 		r.Checked.Classes, r.Checked.Volumes, r.Checked.Records, r.Checked.Directories, len(r.Findings))
 	for _, left := range r.NotChecked {
 		if err == nil {
-			_, err = fmt.Fprintln(w, "Not checked:", left)
+			_, err = fmt.Fprintln(w, "Not checked:", cell(left))
 		}
 	}
 	return err
 }
 
-// cell keeps a text in its column: names on the share may hold anything.
+// cell keeps a text in its column, and the terminal in order: names on the
+// share may hold anything.
 func cell(s string) string {
 	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
-			return ' '
+		if !unicode.IsPrint(r) {
+			return '?'
 		}
 		return r
 	}, s)

@@ -74,3 +74,9 @@ func FuzzKey(f *testing.F) {
 		}
 	})
 }
+
+func TestFileOfIsWhereTheRecordIs(t *testing.T) {
+	if got := FileOf(pathOf(t, "team/data")); got != ".claimdir/volumes/team%2Fdata.json" {
+		t.Error(got)
+	}
+}

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"io/fs"
 	"iter"
+
+	"claimdir/provisioner/volpath"
 )
 
 // Records returns all records of the share, in the order of their file names.
@@ -28,3 +30,7 @@ func (l *Ledger) Records() iter.Seq2[Record, error] {
 		}
 	}
 }
+
+// FileOf is the file of path's record, from the root of the share, for people
+// who are to look at it.
+func FileOf(path volpath.Path) string { return ".claimdir/" + file(path) }

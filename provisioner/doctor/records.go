@@ -1,0 +1,116 @@
+package doctor
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+
+	"claimdir/provisioner/ledger"
+	"claimdir/provisioner/volpath"
+)
+
+// saving is how long a volume may be without its PersistentVolume, and an
+// archive without its directory, while all is well.
+const saving = time.Minute
+
+// stale is the age from which a record that is still being created was left by
+// something that failed.
+const stale = time.Hour
+
+// records finds those that no PersistentVolume answers to, those whose
+// directory is gone, and those that cannot be read.
+func (r *Report) records(c Cluster, site *Site) {
+	r.damaged(site)
+	volumes, at, foreign := c.byName(), c.at(site.Source), 0
+	for _, record := range site.Records {
+		r.Checked.Records++
+		pv := volumes[record.PV]
+		switch {
+		case record.State == ledger.Retained || record.State == ledger.Archived:
+			r.kept(site, record)
+		case record.Cluster != c.ID:
+			if pv == nil { // else it was recovered here, and volumes looks at it
+				foreign++
+			}
+		case record.State == ledger.Active && time.Since(record.Created) > saving:
+			if other := at[record.Path]; other == nil || other.Name != record.PV && !c.serves(other) { // one of ours is looked at in volumes
+				r.active(site, record, pv, other)
+			}
+		case record.State == ledger.Creating && pv == nil && time.Since(record.Created) > stale:
+			r.find(KindRecord, record.Path, fmt.Sprintf("volume %s of claim %s was never completed", record.PV, claimBy(record)),
+				"a claim of that name takes it up; otherwise remove the directory, if it is empty, and "+fileOf(record))
+		}
+	}
+	if foreign > 0 {
+		r.NotChecked = append(r.NotChecked, fmt.Sprintf("volumes of other clusters, by %d records: run doctor there; if such a cluster is lost, claimdir recover brings them back", foreign))
+	}
+}
+
+// damaged tells of the records that cannot be read.
+func (r *Report) damaged(site *Site) {
+	for _, err := range site.Damaged {
+		remedy := "nothing is done on its path until then: mend what the error names, or run the claimdir that wrote it"
+		if errors.Is(err, ledger.ErrDamaged) {
+			remedy = "nothing is done on its path until it is mended: put the file back from a copy or, if the directory is not needed either, remove both"
+		}
+		r.find(KindRecord, ".claimdir/volumes", err.Error(), remedy)
+	}
+}
+
+// active finds a volume whose PersistentVolume is gone, or is another one now.
+// other is the PersistentVolume of somebody else that has its directory, if any.
+func (r *Report) active(site *Site, record ledger.Record, pv, other *v1.PersistentVolume) {
+	p, err := volpath.ParseRecorded(record.Path)
+	if err != nil {
+		r.find(KindRecord, record.Path, err.Error(), "mend or remove "+fileOf(record))
+		return
+	}
+	// A release ends its record before its PersistentVolume: asked now, the
+	// record is still there only if something is wrong.
+	now, known, err := site.Lookup(p)
+	if err != nil || !known || now.PV != record.PV || now.State != ledger.Active {
+		return
+	}
+	missing := "there is no such PersistentVolume"
+	if pv != nil {
+		missing = "the PersistentVolume of that name has another directory"
+	}
+	remedy := "bring it back with what claimdir recover prints for it; or, if the data is not needed, remove the directory and then " + fileOf(record)
+	if other != nil {
+		missing += fmt.Sprintf(", while %s has this one", other.Name)
+		remedy = fmt.Sprintf("leave the directory alone, and remove %s if %s is to keep it", fileOf(record), other.Name)
+	}
+	r.find(KindRecord, record.Path, fmt.Sprintf("volume %s of claim %s is active by its record, and %s", record.PV, claimBy(record), missing), remedy)
+}
+
+// kept finds the retained directory or archive that somebody removed.
+func (r *Report) kept(site *Site, record ledger.Record) {
+	if record.Released != nil && time.Since(*record.Released) < saving {
+		return // an archive's record comes before its directory
+	}
+	p, err := volpath.ParseRecorded(record.Path)
+	if err != nil {
+		r.find(KindRecord, record.Path, err.Error(), "mend or remove "+fileOf(record))
+		return
+	}
+	present, err := site.Dirs.Exists(p)
+	if err != nil {
+		r.find(KindRecord, record.Path, fmt.Sprintf("its directory cannot be looked at: %v", err), "mend what the error names")
+	} else if !present {
+		r.find(KindRecord, record.Path, fmt.Sprintf("it is %s by its record, and the directory is missing", record.State),
+			"put the data back from a copy, or remove "+fileOf(record))
+	}
+}
+
+func claimBy(record ledger.Record) string { return record.Claim.Namespace + "/" + record.Claim.Name }
+
+// fileOf is the file of a record, for people who are to remove it.
+func fileOf(record ledger.Record) string {
+	p, err := volpath.ParseRecorded(record.Path)
+	if err != nil {
+		return "its file in .claimdir/volumes"
+	}
+	return ledger.FileOf(p)
+}

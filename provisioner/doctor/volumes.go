@@ -1,0 +1,101 @@
+package doctor
+
+import (
+	"fmt"
+	"strings"
+
+	v1 "k8s.io/api/core/v1"
+
+	"claimdir/provisioner"
+	"claimdir/provisioner/ledger"
+	"claimdir/provisioner/volpath"
+)
+
+// volumes compares our PersistentVolumes with the share.
+func (r *Report) volumes(c Cluster, site *Site) {
+	owners := make(map[string]ledger.Record, len(site.Records))
+	for _, record := range site.Records {
+		owners[record.Path] = record
+	}
+	for i := range c.Volumes {
+		pv := &c.Volumes[i]
+		if !c.serves(pv) {
+			continue
+		}
+		p, err := provisioner.PathOf(site.Source, pv)
+		if err != nil {
+			r.find(KindVolume, pv.Name, strings.ReplaceAll(err.Error(), "; nothing was touched", ""), unclear(site, pv))
+			continue
+		}
+		if site.Dirs == nil || !r.volumeDirectory(site, pv, p) {
+			continue
+		}
+		record, known := owners[p.String()]
+		if !known { // it may be younger than our list
+			if record, known, err = site.Lookup(p); err != nil {
+				continue // damaged, which is said for the record
+			}
+		}
+		r.volumeRecord(c, pv, p, record, known)
+	}
+}
+
+// unclear says what to do with a volume whose release will be refused because
+// its PersistentVolume does not say which directory of this share it has.
+func unclear(site *Site, pv *v1.PersistentVolume) string {
+	const byHand = "set its reclaim policy to Retain; once it is released, delete it and its data by hand"
+	nfs := pv.Spec.NFS
+	if nfs == nil {
+		return byHand
+	}
+	dir, here := relative(site.Source.Path, nfs.Path)
+	switch _, err := volpath.Parse(dir); {
+	case nfs.Server != site.Source.Server || !here:
+		return "its release will be refused: let the claimdir of that share serve it; or " + byHand
+	case err != nil || pv.Annotations[provisioner.AnnotationPath] == "":
+		return "its release will be refused: " + byHand
+	}
+	return fmt.Sprintf("its release will be refused until its annotations are right: kubectl annotate --overwrite pv %s %s=%s %s=archive (or delete, or retain)",
+		pv.Name, provisioner.AnnotationPath, dir, provisioner.AnnotationOnDelete)
+}
+
+// volumeDirectory reports whether the directory of a volume is there.
+func (r *Report) volumeDirectory(site *Site, pv *v1.PersistentVolume, p volpath.Path) bool {
+	present, err := site.Dirs.Exists(p)
+	released := pv.Status.Phase == v1.VolumeReleased
+	switch {
+	case err != nil:
+		r.find(KindVolume, pv.Name, fmt.Sprintf("its directory cannot be looked at: %v", err), "mend what the error names; pods that mount it fail meanwhile")
+	case present:
+	case released && pv.Spec.PersistentVolumeReclaimPolicy == v1.PersistentVolumeReclaimDelete: // it is going
+	case released:
+		r.find(KindVolume, pv.Name, fmt.Sprintf("its directory %q is missing (released, %s)", p, claimOf(pv)),
+			"put the data back from a copy; or, if it is not needed: kubectl delete pv "+pv.Name)
+	default:
+		r.find(KindVolume, pv.Name, fmt.Sprintf("its directory %q is missing (%s)", p, claimOf(pv)),
+			"put the data back from a copy; or, if it is not needed, delete the claim: the volume then goes")
+	}
+	return present
+}
+
+// volumeRecord compares a volume whose directory is there with the record of
+// its path.
+func (r *Report) volumeRecord(c Cluster, pv *v1.PersistentVolume, p volpath.Path, record ledger.Record, known bool) {
+	recoveredFrom := pv.Annotations[provisioner.AnnotationRecoveredFrom]
+	switch {
+	case !known && pv.Annotations[provisioner.AnnotationPath] == "":
+		r.find(KindVolume, pv.Name, fmt.Sprintf("directory %q has no record yet: another provisioner made the volume", p),
+			"claimdir writes it at its next start; what it cannot take over its log names")
+	case !known:
+		r.find(KindVolume, pv.Name, fmt.Sprintf("no record says that directory %q is this volume's; its release will be refused", p),
+			fmt.Sprintf("put the file back into .claimdir/volumes from a copy; or let claimdir take it over as another provisioner's, whose class decides on release: "+
+				"kubectl annotate pv %s %s- %s-, and restart claimdir", pv.Name, provisioner.AnnotationPath, provisioner.AnnotationOnDelete))
+	case record.PV != pv.Name:
+		r.find(KindVolume, pv.Name, fmt.Sprintf("directory %q belongs to volume %s by its record; its release will be refused", p, record.PV),
+			"find out whose the data is, set the other's reclaim policy to Retain and delete it")
+	case record.Cluster != c.ID && record.Cluster != recoveredFrom:
+		r.find(KindVolume, pv.Name, fmt.Sprintf("directory %q belongs to cluster %s by its record; its release will be refused", p, record.Cluster),
+			fmt.Sprintf("if that cluster is lost: kubectl annotate --overwrite pv %s %s=%s, and restart claimdir; if not, both use one directory: "+
+				"set the reclaim policy of one to Retain and delete it", pv.Name, provisioner.AnnotationRecoveredFrom, record.Cluster))
+	}
+}
