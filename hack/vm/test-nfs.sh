@@ -65,7 +65,7 @@ chmod -R a+rX "$job"
 
 status=0
 # The machine ends with this script, however that ends.
-setpriv --pdeathsig TERM hack/vm/run.sh -t "${LIMIT:-3000}" -o "$results" "$job" ./test-nfs || status=$?
+setpriv --pdeathsig TERM hack/vm/run.sh -t "${LIMIT:-4200}" -o "$results" "$job" ./test-nfs || status=$?
 touch "$results/table"
 echo
 awk -F '\t' -v status="$status" -v took="$SECONDS" '
