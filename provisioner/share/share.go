@@ -1,6 +1,7 @@
 package share
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -13,7 +14,10 @@ import (
 // Share is one mounted export. It holds no open files and is safe for
 // concurrent use.
 type Share struct {
-	dir string
+	dir   string
+	mark  *mark
+	ctx   context.Context //nolint:containedctx // see During: a view of one operation ends with it
+	began func()
 }
 
 var (
@@ -36,7 +40,7 @@ func Open(dir string) (*Share, error) {
 	if !info.IsDir() {
 		return nil, fmt.Errorf("open share %s: %w", dir, ErrNotDirectory)
 	}
-	return &Share{dir: dir}, nil
+	return &Share{dir: dir, mark: &mark{}}, nil
 }
 
 // Dir is the directory where this process sees the share, for messages.
@@ -119,15 +123,6 @@ func (s *Share) openParent(p volpath.Path) (*os.Root, error) {
 		return nil, err
 	}
 	return descend(root, elements[:len(elements)-1])
-}
-
-// openRoot opens the mount directory anew, as every call does.
-func (s *Share) openRoot() (*os.Root, error) {
-	root, err := os.OpenRoot(s.dir)
-	if err != nil {
-		return nil, unreachable(err)
-	}
-	return root, nil
 }
 
 // unreachable marks an error of the mount directory itself. It hides
