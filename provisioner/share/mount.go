@@ -46,3 +46,10 @@ func parseSource(device string) (Source, error) {
 	}
 	return Source{Server: device[:i], Path: path.Clean(device[i+1:])}, nil
 }
+
+// Mount is a share as this process sees it.
+type Mount struct {
+	Name   string // of the directory below the mount path; empty for the one mounted at the mount path itself
+	Dir    string // where this process sees it
+	Source Source // zero if it is no NFS mount
+}
