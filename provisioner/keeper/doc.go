@@ -27,7 +27,7 @@
 //     meanwhile, is not done.
 //   - What the operation made it takes back, as if the call had failed. If that
 //     call was its last and went well, the result, which nobody waits for, is
-//     taken back too (Undo).
+//     taken back too (see Work).
 //   - Until then its lock keeps the path from a repeat. A repeat that comes after
 //     it finds what any repeat may find.
 //   - It goes to the directory that was open when it began, on the share that was

@@ -21,10 +21,10 @@ type View struct {
 }
 
 // Work is an operation on a share. Once it is given up, the calls of do fail,
-// and those of undo do not: they take back what was made. If it succeeded, it
-// returns how to take that back too, or nil: that is called if nobody waits for
-// the result any more.
-type Work func(ctx context.Context, do, undo View) (takeBack func(), err error)
+// and those of undo do not: they take back what was made. It returns what is
+// still to be done at its end, or nil: late says that it was given up, so that
+// nobody takes its result, and what it made is to be taken back.
+type Work func(ctx context.Context, do, undo View) (end func(late bool), err error)
 
 // errGivenUp is what calls of an operation get that was given up.
 var errGivenUp = errors.New("given up: the share did not answer in time")
@@ -131,21 +131,20 @@ func (o *operation) giveUp() {
 }
 
 func (o *operation) run(ctx context.Context, do, undo View, work Work) {
-	run := func() (func(), error) { return work(ctx, do, undo) }
-	takeBack, err := safely(ctx, run)
+	end, err := safely(ctx, do, undo, work)
 	if share.IsStale(err) && ctx.Err() == nil {
-		takeBack, err = safely(ctx, run)
+		finish(ctx, end, false)
+		end, err = safely(ctx, do, undo, work)
 	}
 	o.timer.Stop()
 	defer o.cancel(nil)
 	if o.state.CompareAndSwap(running, ended) {
+		finish(ctx, end, false)
 		<-o.keeper.slots
 		o.result <- err
 		return
 	}
-	if err == nil && takeBack != nil {
-		_, _ = safely(ctx, func() (func(), error) { takeBack(); return nil, nil }) // a panic is logged
-	}
+	finish(ctx, end, true)
 	klog.FromContext(ctx).Info("An operation that was given up has ended", "operation", o.name, "after", time.Since(*o.began.Load()).Round(time.Millisecond))
 	o.keeper.mu.Lock()
 	o.keeper.stuck--
@@ -159,12 +158,27 @@ type panicError struct{ value any }
 
 func (e *panicError) Error() string { return fmt.Sprint("panic: ", e.value) }
 
-func safely(ctx context.Context, call func() (takeBack func(), err error)) (takeBack func(), err error) {
+func safely(ctx context.Context, do, undo View, work Work) (end func(bool), err error) {
 	defer func() {
 		if value := recover(); value != nil {
-			klog.FromContext(ctx).Error(nil, "Panic in an operation on the share", "panic", value, "stack", string(debug.Stack()))
-			takeBack, err = nil, &panicError{value}
+			logPanic(ctx, value)
+			end, err = nil, &panicError{value}
 		}
 	}()
-	return call()
+	return work(ctx, do, undo)
+}
+
+func finish(ctx context.Context, end func(late bool), late bool) {
+	defer func() {
+		if value := recover(); value != nil {
+			logPanic(ctx, value)
+		}
+	}()
+	if end != nil {
+		end(late)
+	}
+}
+
+func logPanic(ctx context.Context, value any) {
+	klog.FromContext(ctx).Error(nil, "Panic in an operation on the share", "panic", value, "stack", string(debug.Stack()))
 }
