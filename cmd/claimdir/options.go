@@ -17,9 +17,10 @@ type options struct {
 	workers         int
 	drainTimeout    time.Duration
 
-	mountPath string
-	nfsServer string
-	nfsPath   string
+	mountPath    string
+	shareTimeout time.Duration
+	nfsServer    string
+	nfsPath      string
 
 	kubeconfig    string
 	leaderElect   bool
@@ -36,6 +37,7 @@ func newOptions() options {
 		workers:      16,
 		drainTimeout: 25 * time.Second,
 		mountPath:    "/persistentvolumes",
+		shareTimeout: 30 * time.Second,
 		leaderElect:  true,
 		httpAddress:  ":8080",
 		logFormat:    "text",
@@ -68,8 +70,14 @@ func (o *options) validate() (problems []error) {
 	if !path.IsAbs(o.mountPath) {
 		problem("--mount-path %q: must be absolute", o.mountPath)
 	}
-	if o.nfsPath != "" && !path.IsAbs(o.nfsPath) {
-		problem("--nfs-path %q: must be absolute", o.nfsPath)
+	if _, err := parseServers(o.nfsServer); err != nil {
+		problem("--nfs-server: %w", err)
+	}
+	if _, err := parsePaths(o.nfsPath); err != nil {
+		problem("--nfs-path: %w", err)
+	}
+	if o.shareTimeout < time.Second {
+		problem("--share-timeout %s: must be at least 1s", o.shareTimeout)
 	}
 	if o.leaderElect && o.podNamespace == "" {
 		problem("--pod-namespace (POD_NAMESPACE) is required for leader election outside a cluster: the namespace of the Lease")
