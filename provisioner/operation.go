@@ -88,6 +88,9 @@ func storageError(err error) error {
 	case errors.As(err, &trouble):
 		return await(reasonOf(trouble.Kind), trouble)
 	}
+	if advice := share.Advice(err); advice != "" {
+		return postpone(ReasonStorage, "%w: %s; this is tried again by itself", err, advice)
+	}
 	return postpone(ReasonStorage, "%w", err)
 }
 

@@ -133,6 +133,8 @@ func (op operation) makeDirectory(ctx context.Context, path volpath.Path, record
 	if record.State == ledger.Active || record.Adopted {
 		present, err := op.dirs.Exists(path)
 		switch {
+		case err != nil && record.State == ledger.Creating: // nothing is made yet
+			return nil, storageError(errors.Join(err, op.undo.Records.Forget(path)))
 		case err != nil:
 			return nil, storageError(err)
 		case present && record.State == ledger.Active:
@@ -210,4 +212,3 @@ func errExists(path volpath.Path) error {
 	return postpone(ReasonTaken, "path %q exists on the share and no record says whose it is; "+
 		"give the claim another path, or use a class with onExisting: adopt to take it as it is", path)
 }
-

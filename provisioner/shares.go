@@ -91,7 +91,9 @@ func (p *Provisioner) Owns(pv *v1.PersistentVolume) bool {
 }
 
 // ShouldDelete implements the library's DeletionGuard.
-func (p *Provisioner) ShouldDelete(_ context.Context, pv *v1.PersistentVolume) bool { return p.Owns(pv) }
+func (p *Provisioner) ShouldDelete(_ context.Context, pv *v1.PersistentVolume) bool {
+	return p.Owns(pv)
+}
 
 // claimClass also reads the annotation that old claims have in place of the
 // field.

@@ -3,6 +3,8 @@ package keeper
 import (
 	"fmt"
 	"time"
+
+	"claimdir/provisioner/share"
 )
 
 // Kind says why a share cannot be worked on.
@@ -36,7 +38,11 @@ func (t *Trouble) Error() string {
 	case Starting:
 		return fmt.Sprintf("%s is not served yet: %v", t.share, t.err)
 	}
-	return fmt.Sprintf("%s cannot be used since %s: %v; this goes on by itself when it can", t.share, since, t.err)
+	text := fmt.Sprintf("%s cannot be used since %s: %v", t.share, since, t.err)
+	if advice := share.Advice(t.err); advice != "" {
+		text += ": " + advice
+	}
+	return text + "; this goes on by itself when it can"
 }
 
 func (t *Trouble) Unwrap() error { return t.err }

@@ -24,12 +24,12 @@ func (s *Share) List(p volpath.Path) ([]Entry, error) {
 	}
 	dir, err := descend(root, p.Elements())
 	if err != nil {
-		return nil, fmt.Errorf("list %s: %w", p, err)
+		return nil, fmt.Errorf("list %s: %w", p, plain(err))
 	}
 	defer closeRoot(dir)
 	found, err := fs.ReadDir(dir.FS(), ".")
 	if err != nil {
-		return nil, fmt.Errorf("list %s: %w", p, err)
+		return nil, fmt.Errorf("list %s: %w", p, plain(err))
 	}
 	entries := make([]Entry, 0, len(found))
 	for _, e := range found {

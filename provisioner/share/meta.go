@@ -34,7 +34,7 @@ func (s *Share) MakeMeta(dirs ...string) error {
 	}
 	defer closeRoot(root)
 	if err := makePrivate(root, metaDir); err != nil {
-		return fmt.Errorf("create %s: %w", metaDir, err)
+		return fmt.Errorf("create %s: %w", metaDir, plain(err))
 	}
 	meta, err := openChild(root, metaDir)
 	if err != nil {
@@ -43,7 +43,7 @@ func (s *Share) MakeMeta(dirs ...string) error {
 	defer closeRoot(meta)
 	for _, dir := range append([]string{tempDir}, dirs...) {
 		if err := makePrivate(meta, dir); err != nil {
-			return fmt.Errorf("create %s: %w", path.Join(metaDir, dir), err)
+			return fmt.Errorf("create %s: %w", path.Join(metaDir, dir), plain(err))
 		}
 	}
 	return clearTemp(meta)
@@ -61,7 +61,7 @@ func (s *Share) HasMeta() (bool, error) {
 	case errors.Is(err, fs.ErrNotExist):
 		return false, nil
 	case err != nil:
-		return false, fmt.Errorf("look at %s: %w", metaDir, err)
+		return false, fmt.Errorf("look at %s: %w", metaDir, plain(err))
 	case !info.IsDir():
 		return false, fmt.Errorf("look at %s: %w", metaDir, ErrNotDirectory)
 	}
@@ -78,7 +78,7 @@ func makePrivate(root *os.Root, name string) error {
 func clearTemp(meta *os.Root) error {
 	entries, err := fs.ReadDir(meta.FS(), tempDir)
 	if err != nil {
-		return fmt.Errorf("clear temporary files: %w", err)
+		return fmt.Errorf("clear temporary files: %w", plain(err))
 	}
 	for _, entry := range entries {
 		info, err := entry.Info()
@@ -86,7 +86,7 @@ func clearTemp(meta *os.Root) error {
 			continue // gone meanwhile, or another replica is writing it
 		}
 		if err := meta.Remove(path.Join(tempDir, entry.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("clear temporary files: %w", err)
+			return fmt.Errorf("clear temporary files: %w", plain(err))
 		}
 	}
 	return nil
@@ -102,14 +102,14 @@ func (s *Share) ReadMeta(name string) ([]byte, error) {
 	defer closeRoot(meta)
 	info, err := meta.Lstat(name)
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", name, err)
+		return nil, fmt.Errorf("read %s: %w", name, plain(err))
 	}
 	if !info.Mode().IsRegular() || info.Size() > maxMetaFile {
 		return nil, fmt.Errorf("read %s: not a file of at most %d bytes", name, maxMetaFile)
 	}
 	data, err := meta.ReadFile(name)
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", name, err)
+		return nil, fmt.Errorf("read %s: %w", name, plain(err))
 	}
 	return data, nil
 }
@@ -144,7 +144,7 @@ func (s *Share) RemoveMeta(name string) error {
 	}
 	defer closeRoot(meta)
 	if err := meta.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("remove %s: %w", name, err)
+		return fmt.Errorf("remove %s: %w", name, plain(err))
 	}
 	return nil
 }
@@ -158,12 +158,12 @@ func (s *Share) ListMeta(dir string) ([]string, error) {
 	defer closeRoot(meta)
 	opened, err := meta.Open(dir)
 	if err != nil {
-		return nil, fmt.Errorf("list %s: %w", dir, err)
+		return nil, fmt.Errorf("list %s: %w", dir, plain(err))
 	}
 	defer opened.Close()
 	names, err := opened.Readdirnames(-1)
 	if err != nil {
-		return nil, fmt.Errorf("list %s: %w", dir, err)
+		return nil, fmt.Errorf("list %s: %w", dir, plain(err))
 	}
 	slices.Sort(names)
 	return names, nil
@@ -199,7 +199,7 @@ func (s *Share) writeMeta(name string, data []byte, place func(meta *os.Root, te
 	}
 	if err != nil {
 		_ = meta.Remove(temp) // the first error is the one to report
-		return fmt.Errorf("write %s: %w", name, err)
+		return fmt.Errorf("write %s: %w", name, plain(err))
 	}
 	return nil
 }

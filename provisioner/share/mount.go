@@ -34,7 +34,7 @@ type Mount struct {
 func FindMounts(dir string) ([]Mount, error) {
 	table, err := mountinfo.GetMounts(nil)
 	if err != nil {
-		return nil, fmt.Errorf("read the mount table: %w", err)
+		return nil, fmt.Errorf("read the mount table: %w", plain(err))
 	}
 	return findMounts(table, path.Clean(dir))
 }
@@ -125,7 +125,7 @@ func named(dir string, below map[string]*mountinfo.Info) (mounts []Mount, err er
 			mount.Source, err = parseSource(m.Source)
 		}
 		if err != nil {
-			errs = append(errs, fmt.Errorf("mounted at %s: %w", mount.Dir, err))
+			errs = append(errs, fmt.Errorf("mounted at %s: %w", mount.Dir, plain(err)))
 		}
 		mounts = append(mounts, mount)
 	}
