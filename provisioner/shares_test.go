@@ -65,7 +65,7 @@ func newSeveral(t *testing.T) *several {
 func (s *several) restart() {
 	s.all = New(cluster, s.seen, s.fast, s.bulk).Provisioners()
 	for _, p := range s.all {
-		p.Start(context.Background()) //nolint:usetesting // it ends at once
+		p.Start(context.Background())
 	}
 }
 

@@ -158,7 +158,7 @@ func parseServers(value string) (given, error) {
 
 // pathOfShare begins NAME=/PATH in a list. A comma in a path separates only if
 // such a beginning follows.
-var pathOfShare = regexp.MustCompile(`(^|,)[^/,=]*=/`) //nolint:gochecknoglobals // compiled once
+var pathOfShare = regexp.MustCompile(`(^|,)[^/,=]*=/`)
 
 // parsePaths reads PATH, or NAME=PATH for each share, separated by commas.
 func parsePaths(value string) (given, error) {

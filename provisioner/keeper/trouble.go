@@ -37,6 +37,7 @@ func (t *Trouble) Error() string {
 		return fmt.Sprintf("%s is not in its place since %s, nothing was touched: %v", t.share, since, t.err)
 	case Starting:
 		return fmt.Sprintf("%s is not served yet: %v", t.share, t.err)
+	case Failing:
 	}
 	text := fmt.Sprintf("%s cannot be used since %s: %v", t.share, since, t.err)
 	if advice := share.Advice(t.err); advice != "" {

@@ -36,6 +36,7 @@ func Advice(err error) string {
 		return "the server takes shorter names only: use a shorter pathPattern"
 	case syscall.EMFILE, syscall.ENFILE:
 		return "claimdir has too many files open: raise the limit of open files"
+	default:
+		return ""
 	}
-	return ""
 }

@@ -102,7 +102,7 @@ func checkInside(whole Source, dir string, below map[string]*mountinfo.Info) err
 }
 
 // shareName is what a class can name.
-var shareName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`) //nolint:gochecknoglobals // compiled once
+var shareName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
 
 // CheckName refuses a name that no share may have.
 func CheckName(name string) error {
