@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,7 +20,7 @@ type hang struct {
 	n       int // which call
 	after   bool
 	release chan struct{}
-	hit     string // the call
+	hit     atomic.Pointer[string] // the call
 }
 
 // call is the hook of hanging. An operation that was given up comes no further.
@@ -30,7 +31,7 @@ func (h *hang) call(ctx context.Context, method string, do func() error) error {
 	if h.n--; h.n != 0 {
 		return do()
 	}
-	h.hit = method
+	h.hit.Store(&method)
 	if !h.after {
 		<-h.release
 		return do()
@@ -54,8 +55,8 @@ type lateSite struct {
 }
 
 func (s lateSite) Do(ctx context.Context, name string, work Work) error {
+	h := s.w.hang
 	return s.Keeper.Do(ctx, name, func(ctx context.Context, do, undo keeper.View) (func(bool), error) {
-		h := s.w.hang
 		if h == nil {
 			return work(ctx, Files{do.Dirs, do.Records}, Files{undo.Dirs, undo.Records})
 		}
@@ -123,19 +124,19 @@ func (w *lateWorld) hangAt(t *testing.T, n int, after bool, run func() error) bo
 	h := w.hang
 	err := run()
 	w.hang = nil
-	if h.hit == "" {
+	if h.hit.Load() == nil {
 		must(t, err)
 		return false
 	}
 	refused(t, err, ReasonStalled, false, "has not answered since")
 	if refusal, ok := errors.AsType[*Refusal](err); !ok || !refusal.Waits() {
-		t.Errorf("hung in %s: %v does not wait for the share", h.hit, err)
+		t.Errorf("hung in %s: %v does not wait for the share", *h.hit.Load(), err)
 	}
 	refused(t, run(), ReasonBusy, false, "under way") // a repeat before the answer
 	close(h.release)
 	for end := time.Now().Add(20 * time.Second); w.keeper.Stuck() > 0; <-time.After(time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("hung in %s: it does not end", h.hit)
+			t.Fatalf("hung in %s: it does not end", *h.hit.Load())
 		}
 	}
 	return true
