@@ -131,9 +131,11 @@ func (o *operation) giveUp() {
 }
 
 func (o *operation) run(ctx context.Context, do, undo View, work Work) {
+	defer do.Dirs.Release()
 	end, err := safely(ctx, do, undo, work)
 	if share.IsStale(err) && ctx.Err() == nil {
 		finish(ctx, end, false)
+		do.Dirs.Release()
 		end, err = safely(ctx, do, undo, work)
 	}
 	o.timer.Stop()

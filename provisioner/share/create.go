@@ -36,7 +36,7 @@ func (s *Share) Create(p volpath.Path, a Attributes) (created bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	defer closeRoot(parent)
+	defer s.closeRoot(parent)
 
 	created, err = makeDir(parent, p.Base())
 	if err != nil {
@@ -119,7 +119,7 @@ func (s *Share) makeParents(p volpath.Path) (*os.Root, error) {
 	elements := p.Elements()
 	for _, element := range elements[:len(elements)-1] {
 		next, err := makeParent(root, element)
-		closeRoot(root)
+		s.closeRoot(root)
 		if err != nil {
 			return nil, fmt.Errorf("create parents of %s: %w", p, plain(err))
 		}

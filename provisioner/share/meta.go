@@ -32,7 +32,7 @@ func (s *Share) MakeMeta(dirs ...string) error {
 	if err != nil {
 		return err
 	}
-	defer closeRoot(root)
+	defer s.closeRoot(root)
 	if err := makePrivate(root, metaDir); err != nil {
 		return fmt.Errorf("create %s: %w", metaDir, plain(err))
 	}
@@ -40,7 +40,7 @@ func (s *Share) MakeMeta(dirs ...string) error {
 	if err != nil {
 		return err
 	}
-	defer closeRoot(meta)
+	defer s.closeRoot(meta)
 	for _, dir := range append([]string{tempDir}, dirs...) {
 		if err := makePrivate(meta, dir); err != nil {
 			return fmt.Errorf("create %s: %w", path.Join(metaDir, dir), plain(err))
@@ -55,7 +55,7 @@ func (s *Share) HasMeta() (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	defer closeRoot(root)
+	defer s.closeRoot(root)
 	info, err := root.Lstat(metaDir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -99,7 +99,7 @@ func (s *Share) ReadMeta(name string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer closeRoot(meta)
+	defer s.closeRoot(meta)
 	info, err := meta.Lstat(name)
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", name, plain(err))
@@ -142,7 +142,7 @@ func (s *Share) RemoveMeta(name string) error {
 	if err != nil {
 		return err
 	}
-	defer closeRoot(meta)
+	defer s.closeRoot(meta)
 	if err := meta.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove %s: %w", name, plain(err))
 	}
@@ -155,7 +155,7 @@ func (s *Share) ListMeta(dir string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer closeRoot(meta)
+	defer s.closeRoot(meta)
 	opened, err := meta.Open(dir)
 	if err != nil {
 		return nil, fmt.Errorf("list %s: %w", dir, plain(err))
@@ -176,10 +176,16 @@ func (s *Share) openMeta() (*os.Root, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer closeRoot(root)
+	defer s.closeRoot(root)
+	if s.held != nil && s.held.meta != nil {
+		return s.held.meta, nil
+	}
 	meta, err := openChild(root, metaDir)
 	if err != nil {
 		return nil, unreachable(err)
+	}
+	if s.held != nil {
+		s.held.meta = meta
 	}
 	return meta, nil
 }
@@ -191,7 +197,7 @@ func (s *Share) writeMeta(name string, data []byte, place func(meta *os.Root, te
 	if err != nil {
 		return err
 	}
-	defer closeRoot(meta)
+	defer s.closeRoot(meta)
 	temp := path.Join(tempDir, rand.Text())
 	err = writeSynced(meta, temp, data)
 	if err == nil {

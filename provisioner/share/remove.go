@@ -45,7 +45,7 @@ func (s *Share) removeSome(p volpath.Path, slice time.Duration) (done bool, err 
 	if err != nil {
 		return false, err
 	}
-	defer closeRoot(parent)
+	defer s.closeRoot(parent)
 	r := remover{until: time.Now().Add(slice)}
 	err = r.remove(parent, p.Base(), "")
 	switch {

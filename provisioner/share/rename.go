@@ -19,7 +19,7 @@ func (s *Share) Rename(from, to volpath.Path) error {
 	if err != nil {
 		return fmt.Errorf("rename %s: %w", from, plain(err))
 	}
-	defer closeRoot(source)
+	defer s.closeRoot(source)
 	info, err := source.Lstat(from.Base())
 	if err == nil && !info.IsDir() {
 		err = ErrNotDirectory
@@ -31,7 +31,7 @@ func (s *Share) Rename(from, to volpath.Path) error {
 	if err != nil {
 		return fmt.Errorf("rename %s to %s: %w", from, to, plain(err))
 	}
-	defer closeRoot(target)
+	defer s.closeRoot(target)
 	if err := renameat(source, from.Base(), target, to.Base()); err != nil {
 		return fmt.Errorf("rename %s to %s: %w", from, to, plain(err))
 	}

@@ -16,7 +16,7 @@ func (s *Share) Room() (Room, error) {
 	if err != nil {
 		return Room{}, err
 	}
-	defer closeRoot(root)
+	defer s.closeRoot(root)
 	dir, err := root.Open(".")
 	if err != nil {
 		return Room{}, unreachable(err)

@@ -17,6 +17,7 @@ type Share struct {
 	mark  *mark
 	ctx   context.Context //nolint:containedctx // see During: a view of one operation ends with it
 	began func()
+	held  *held // by a view
 }
 
 var (
@@ -57,7 +58,7 @@ func (s *Share) Exists(p volpath.Path) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	defer closeRoot(parent)
+	defer s.closeRoot(parent)
 	info, err := parent.Lstat(p.Base())
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -83,7 +84,7 @@ func (s *Share) RemoveEmpty(p volpath.Path) error {
 	if err != nil {
 		return err
 	}
-	defer closeRoot(parent)
+	defer s.closeRoot(parent)
 	if err := parent.Remove(p.Base()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove empty %s: %w", p, plain(err))
 	}
@@ -97,7 +98,7 @@ func (s *Share) openParent(p volpath.Path) (*os.Root, error) {
 	if err != nil {
 		return nil, err
 	}
-	return descend(root, elements[:len(elements)-1])
+	return s.descend(root, elements[:len(elements)-1])
 }
 
 // unreachable marks an error of the mount directory itself.
@@ -135,10 +136,10 @@ func plain(err error) error {
 // and what was opened must be the very directory that was seen, so a link
 // swapped in between is noticed. (os.Root alone follows links that stay
 // inside.)
-func descend(root *os.Root, elements []string) (*os.Root, error) {
+func (s *Share) descend(root *os.Root, elements []string) (*os.Root, error) {
 	for _, element := range elements {
 		next, err := openChild(root, element)
-		closeRoot(root)
+		s.closeRoot(root)
 		if err != nil {
 			return nil, err
 		}

@@ -17,20 +17,45 @@ import (
 // is missing on it is not gone.
 var ErrNotRecognised = errors.New("this is not the share that was here before")
 
-// During returns the share as one operation sees it: once ctx is done, calls
-// fail with its cause before they touch anything. began, if not nil, is told
-// whenever a call begins.
+// During returns the share as one operation sees it, whose calls come one after
+// the other: once ctx is done, they fail with its cause before they touch
+// anything. began, if not nil, is told whenever one begins. The root of the share
+// is opened once; Release it at the end.
 func (s *Share) During(ctx context.Context, began func()) *Share {
 	view := *s
-	view.ctx, view.began = ctx, began
+	view.ctx, view.began, view.held = ctx, began, &held{}
 	return &view
 }
 
+// held are the directories that a view keeps open from call to call.
+type held struct{ root, meta *os.Root }
+
+// Release closes what a view holds open. The next call opens it anew, so it also
+// lets go of handles that went stale.
+func (s *Share) Release() {
+	if s.held == nil {
+		return
+	}
+	for _, root := range []*os.Root{s.held.meta, s.held.root} {
+		if root != nil {
+			closeRoot(root)
+		}
+	}
+	*s.held = held{}
+}
+
+// closeRoot closes a directory that is not held open.
+func (s *Share) closeRoot(root *os.Root) {
+	if s.held == nil || root != s.held.root && root != s.held.meta {
+		closeRoot(root)
+	}
+}
+
 // Recognise makes the file name below .claimdir, with content data, what the
-// share is known by. From now on each call looks for it first, through the same
-// open directory that it goes on to use: were something else mounted there
-// before, in the middle of or after the call, it would still act on this share
-// or fail with ErrNotRecognised.
+// share is known by. From now on each call, or each view, looks for it first,
+// through the same open directory that it goes on to use: were something else
+// mounted there before, in the middle of or after the call, it would still act on
+// this share or fail with ErrNotRecognised.
 func (s *Share) Recognise(name string, data []byte) {
 	s.mark.mu.Lock()
 	defer s.mark.mu.Unlock()
@@ -50,13 +75,16 @@ type mark struct {
 	seen fs.FileInfo // what the file was when its content was compared last
 }
 
-// openRoot opens the mount directory anew, as every call does.
+// openRoot opens the mount directory anew, unless a view holds it.
 func (s *Share) openRoot() (*os.Root, error) {
 	if s.ctx != nil && s.ctx.Err() != nil {
 		return nil, context.Cause(s.ctx)
 	}
 	if s.began != nil {
 		s.began()
+	}
+	if s.held != nil && s.held.root != nil {
+		return s.held.root, nil
 	}
 	root, err := os.OpenRoot(s.dir)
 	if err != nil {
@@ -65,6 +93,9 @@ func (s *Share) openRoot() (*os.Root, error) {
 	if err := s.mark.check(root); err != nil {
 		closeRoot(root)
 		return nil, err
+	}
+	if s.held != nil {
+		s.held.root = root
 	}
 	return root, nil
 }

@@ -87,6 +87,38 @@ func TestAnythingElseThanTheShareIsRefused(t *testing.T) {
 	}
 }
 
+// An operation that has begun on the share ends there, whatever is mounted over it
+// meanwhile.
+func TestAViewStaysOnItsShare(t *testing.T) {
+	s := recognised(t)
+	view := s.share.During(t.Context(), nil)
+	_, err := view.Exists(pathOf(t, "data"))
+	must(t, err)
+	_, err = view.ReadMeta("share.json")
+	must(t, err)
+	must(t, os.Rename(s.dir, s.dir+".away"))
+	tree(t, s.dir, ".claimdir/volumes/")
+	before := snapshot(t, s.dir)
+	for call, err := range everyCall(view, pathOf(t, "team/data"), pathOf(t, "other")) {
+		if err != nil {
+			t.Errorf("%s: %v", call, err)
+		}
+	}
+	untouched(t, s.dir, before)
+	view.Release()
+	view.Release()
+	if _, err := view.Exists(pathOf(t, "data")); !errors.Is(err, ErrNotRecognised) {
+		t.Error("opened anew it is not the share:", err)
+	}
+	files, err := os.ReadDir("/proc/self/fd")
+	must(t, err)
+	for _, file := range files {
+		if target, err := os.Readlink("/proc/self/fd/" + file.Name()); err == nil && strings.HasPrefix(target, s.dir) {
+			t.Errorf("%s is still open", target)
+		}
+	}
+}
+
 // A share that was copied to other disks has other files, and is the same share.
 func TestACopyOfTheShareIsTheShare(t *testing.T) {
 	s := recognised(t)
