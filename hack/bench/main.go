@@ -36,7 +36,7 @@ func main() {
 	if *delay > 0 {
 		ours = contestant{fmt.Sprint(*delay), delayed(*delay)}
 	}
-	measure := func(bed *testbed.Bed) error { return run(ctx, bed, *claims, *rounds, against, ours) }
+	measure := func(bed *testbed.Bed) error { return contest{*claims, *rounds, against, ours}.run(ctx, bed) }
 	if *hang > 0 {
 		measure = func(bed *testbed.Bed) error { return compareHang(ctx, bed, *claims, *rounds, *hang) }
 	}
@@ -67,23 +67,29 @@ func onBed(ctx context.Context, measure func(*testbed.Bed) error) (err error) {
 	return measure(bed)
 }
 
+// contest is two provisioners with the same work.
+type contest struct {
+	claims, rounds int
+	against, ours  contestant
+}
+
 // run gives each its turns.
-func run(ctx context.Context, bed *testbed.Bed, claims, rounds int, against, ours contestant) error {
+func (c contest) run(ctx context.Context, bed *testbed.Bed) error {
 	fmt.Printf("%5s  %-9s %8s %8s   %s\n", "round", "who", "bound/s", "gone/s", "peak memory")
 	var binds, goes []float64
-	for round := range rounds {
+	for round := range c.rounds {
 		var turns []result
-		for _, c := range []contestant{against, ours} {
-			r, err := turn(ctx, bed, c, claims)
+		for _, who := range []contestant{c.against, c.ours} {
+			r, err := turn(ctx, bed, who, c.claims)
 			if err != nil {
-				return fmt.Errorf("%s: %w", c.name, err)
+				return fmt.Errorf("%s: %w", who.name, err)
 			}
-			fmt.Printf("%5d  %-9s %8.1f %8.1f   %s\n", round+1, c.name, r.bound, r.gone, r.memory)
+			fmt.Printf("%5d  %-9s %8.1f %8.1f   %s\n", round+1, who.name, r.bound, r.gone, r.memory)
 			turns = append(turns, r)
 		}
 		binds, goes = append(binds, turns[1].bound/turns[0].bound), append(goes, turns[1].gone/turns[0].gone)
 	}
-	fmt.Printf("%s/%s, median of %d: bound %.2f, gone %.2f\n", ours.name, against.name, rounds, median(binds), median(goes))
+	fmt.Printf("%s/%s, median of %d: bound %.2f, gone %.2f\n", c.ours.name, c.against.name, c.rounds, median(binds), median(goes))
 	return nil
 }
 
