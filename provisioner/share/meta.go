@@ -8,15 +8,24 @@ import (
 	"os"
 	"path"
 	"slices"
+	"strconv"
 	"time"
 )
 
 // metaDir holds claimdir's own files. volpath reserves the name.
 const metaDir = ".claimdir"
 
-// tempDir, below metaDir, is where files are written before they get their
-// name. What a kill leaves there is removed by the next MakeMeta.
-const tempDir = "tmp"
+// tempPrefix begins the directories below metaDir where files are written before
+// they get their name. What a kill leaves there is removed by the next MakeMeta.
+// There are several because clients and servers change a directory one call at a
+// time: with one, all workers wait for each other there.
+const tempPrefix = "tmp-"
+
+// tempDirs is how many there are.
+const tempDirs = 16
+
+// tempDir is one of them.
+func tempDir(n int) string { return tempPrefix + strconv.FormatInt(int64(n), tempDirs) }
 
 // staleTemp is the age after which a temporary file is nobody's any more; no
 // write takes nearly as long.
@@ -41,12 +50,20 @@ func (s *Share) MakeMeta(dirs ...string) error {
 		return err
 	}
 	defer s.closeRoot(meta)
-	for _, dir := range append([]string{tempDir}, dirs...) {
+	for n := range tempDirs {
+		dirs = append(dirs, tempDir(n))
+	}
+	for _, dir := range dirs {
 		if err := makePrivate(meta, dir); err != nil {
 			return fmt.Errorf("create %s: %w", path.Join(metaDir, dir), plain(err))
 		}
 	}
-	return clearTemp(meta)
+	for n := range tempDirs {
+		if err := clearTemp(meta, tempDir(n)); err != nil {
+			return fmt.Errorf("clear temporary files: %w", err)
+		}
+	}
+	return nil
 }
 
 // HasMeta reports whether the share has a directory .claimdir.
@@ -75,18 +92,18 @@ func makePrivate(root *os.Root, name string) error {
 	return nil
 }
 
-func clearTemp(meta *os.Root) error {
-	entries, err := fs.ReadDir(meta.FS(), tempDir)
+func clearTemp(meta *os.Root, dir string) error {
+	entries, err := fs.ReadDir(meta.FS(), dir)
 	if err != nil {
-		return fmt.Errorf("clear temporary files: %w", plain(err))
+		return plain(err)
 	}
 	for _, entry := range entries {
 		info, err := entry.Info()
 		if err != nil || time.Since(info.ModTime()) < staleTemp {
 			continue // gone meanwhile, or another replica is writing it
 		}
-		if err := meta.Remove(path.Join(tempDir, entry.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("clear temporary files: %w", plain(err))
+		if err := meta.Remove(path.Join(dir, entry.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return plain(err)
 		}
 	}
 	return nil
@@ -198,7 +215,8 @@ func (s *Share) writeMeta(name string, data []byte, place func(meta *os.Root, te
 		return err
 	}
 	defer s.closeRoot(meta)
-	temp := path.Join(tempDir, rand.Text())
+	text := rand.Text()
+	temp := path.Join(tempDir(int(text[0])%tempDirs), text)
 	err = writeSynced(meta, temp, data)
 	if err == nil {
 		err = place(meta, temp)

@@ -55,7 +55,7 @@ func TestAnythingElseThanTheShareIsRefused(t *testing.T) {
 	for name, exchange := range map[string]func(*testing.T, site){
 		"nothing is mounted any more": func(t *testing.T, s site) { must(t, os.Mkdir(s.dir, 0o755)) },
 		"another share is mounted": func(t *testing.T, s site) {
-			tree(t, s.dir, ".claimdir/volumes/", ".claimdir/tmp/", "team/data/file")
+			tree(t, s.dir, ".claimdir/volumes/", ".claimdir/tmp-0/", "team/data/file")
 			must(t, os.WriteFile(s.dir+"/.claimdir/share.json", []byte(`{"id":2}`), 0o600))
 		},
 		"one that lost its identity": func(t *testing.T, s site) { tree(t, s.dir, ".claimdir/volumes/", "team/data/file") },
