@@ -32,10 +32,11 @@ func checkClaim(claim *v1.PersistentVolumeClaim) error {
 
 // ShouldProvision implements the library's Qualifier. It keeps off claims that
 // are being deleted, and those to be filled from an object that is neither a
-// claim nor a snapshot: a volume populator makes their volume. It is asked for
-// every unbound claim of the cluster and says no without an event.
+// claim nor a snapshot: a volume populator makes their volume; and off those of
+// another Provisioner's share. It is asked for every unbound claim of the cluster
+// and says no without an event.
 func (p *Provisioner) ShouldProvision(_ context.Context, claim *v1.PersistentVolumeClaim) bool {
-	return claim.DeletionTimestamp == nil && !foreignPopulator(claim)
+	return claim.DeletionTimestamp == nil && !foreignPopulator(claim) && p.ownsClaim(claim)
 }
 
 func foreignPopulator(claim *v1.PersistentVolumeClaim) bool {

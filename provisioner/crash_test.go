@@ -210,4 +210,4 @@ func TestReleaseThatDidNotReachTheServerLeavesThePathsNewOwnerAlone(t *testing.T
 	}
 }
 
-var _ directories = &faulty{}
+var _ Directories = &faulty{}

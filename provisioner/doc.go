@@ -28,6 +28,13 @@
 // gets a record when claimdir begins to lead (Start) or, at the latest, in step
 // 2, and its class decides on release, as the peer would read it.
 //
+// What touches the share, from step 5 and from step 2 on, is one operation on it,
+// which package keeper lets in or refuses, and gives up if the share does not
+// answer; what it made is then taken back when the answer comes. Each share has a
+// Provisioner of its own, with queues and workers (package control), so that none
+// waits for another's share; a class that allows several shares has one more,
+// which picks: where the volume was begun, or else where there is most room.
+//
 // Every step may run twice: after a crash, a lost lease, an answer of the API
 // server that got lost. What a repeat finds:
 //

@@ -178,7 +178,7 @@ func (w walk) owned(relative string) bool {
 
 // above reports whether an entry of full may come or go.
 func (w walk) above(full string) bool {
-	return slices.Contains([]string{"share", "share/.claimdir", "share/.claimdir/volumes", "share/.claimdir/tmp"}, full) ||
+	return slices.Contains([]string{"share", "share/.claimdir", "share/.claimdir/volumes"}, full) || strings.HasPrefix(full, "share/.claimdir/tmp-") && strings.Count(full, "/") == 2 ||
 		slices.ContainsFunc(w.own, func(own string) bool { return strings.HasPrefix("share/"+own, full+"/") })
 }
 
@@ -221,7 +221,7 @@ func TestTheInventorySeesEveryChangeOutside(t *testing.T) {
 		"a new directory":        func(s *site) error { return os.Mkdir(s.top+"/"+bareCanary+"/x", 0o755) },
 		"a new neighbour":        func(s *site) error { return os.Mkdir(s.dir+"/team/data2", 0o755) },
 		"a neighbour's record":   func(s *site) error { return os.Remove(s.dir + "/.claimdir/volumes/rival%2Fvolumes.json") },
-		"a temporary file":       func(s *site) error { return os.WriteFile(s.dir+"/.claimdir/tmp/x", nil, 0o600) },
+		"a temporary file":       func(s *site) error { return os.WriteFile(s.dir+"/.claimdir/tmp-0/x", nil, 0o600) },
 		"a name":                 func(s *site) error { return os.Rename(s.dir+"/stranger/file", s.dir+"/stranger/fil") },
 		"a time":                 func(s *site) error { return os.Chtimes(s.dir+"/stranger/file", time.Time{}, time.Unix(1, 0)) },
 		"the number of links":    func(s *site) error { return os.Link(s.dir+"/stranger/file", s.dir+"/team/data/hard") },

@@ -70,6 +70,8 @@ func rules() []rule {
 		{"provisioner/ledger", files, nil, "only provisioner/share touches files: one place to prove that no link is followed"},
 		{"provisioner/ledger", nil, kubernetes, "records outlive Kubernetes objects: plain values only"},
 		{"provisioner/ledger", nil, above("class", "control", "trash"), "ledger may import share and volpath"},
+		{"provisioner/keeper", files, nil, "only provisioner/share touches files"},
+		{"provisioner/keeper", nil, append(above("class", "control", "doctor", "recovery", "trash"), "k8s.io/api/...", "k8s.io/client-go/..."), "keeps a share for whoever works on it; keeper may import ledger, share and volpath"},
 		{"provisioner/trash", files, nil, "only provisioner/share touches files"},
 		{"provisioner/trash", nil, above("class", "control"), "trash may import ledger, share and volpath"},
 		{"provisioner/control", files, nil, "only provisioner/share touches files"},
@@ -86,7 +88,7 @@ func rules() []rule {
 
 func TestImports(t *testing.T) {
 	all := packages(t)
-	for _, name := range []string{"provisioner", "provisioner/class", "provisioner/volpath", "provisioner/share", "provisioner/ledger", "provisioner/control", "provisioner/recovery", "provisioner/doctor", "cmd/claimdir"} {
+	for _, name := range []string{"provisioner", "provisioner/class", "provisioner/volpath", "provisioner/share", "provisioner/ledger", "provisioner/keeper", "provisioner/control", "provisioner/recovery", "provisioner/doctor", "cmd/claimdir"} {
 		if !slices.ContainsFunc(all, func(p goPackage) bool { return p.ImportPath == "claimdir/"+name }) {
 			t.Errorf("there is no package %s: mend the table of this test", name)
 		}

@@ -15,6 +15,8 @@ type Objects interface {
 	// Overlapping returns the PersistentVolumes, of any provisioner, that share
 	// files with an exported path: see control.Informers.
 	Overlapping(server, export string) []*v1.PersistentVolume
+	// Synced reports whether all of them are known by now.
+	Synced() bool
 	// Class returns a StorageClass, or false if there is none.
 	Class(name string) (*storagev1.StorageClass, bool)
 }
@@ -22,9 +24,9 @@ type Objects interface {
 // checkVolumes refuses a path on, above or below that of another
 // PersistentVolume. The ledger knows all that claimdir made; this finds those
 // of other programs and people.
-func (p *Provisioner) checkVolumes(path volpath.Path, name string) error {
-	for _, other := range p.objects.Overlapping(p.source.Server, exportOf(p.source, path)) {
-		relative, inside := below(p.source.Path, other.Spec.NFS.Path)
+func (op operation) checkVolumes(path volpath.Path, name string) error {
+	for _, other := range op.objects.Overlapping(op.source.Server, exportOf(op.source, path)) {
+		relative, inside := below(op.source.Path, other.Spec.NFS.Path)
 		if !inside || other.Name == name { // one that spans the whole share is how people look at it, no volume
 			continue
 		}
@@ -36,14 +38,14 @@ func (p *Provisioner) checkVolumes(path volpath.Path, name string) error {
 
 // checkAlone refuses to release a path that holds another volume, or lies in
 // one: whatever happened to the directory would happen to the other too.
-func (p *Provisioner) checkAlone(path volpath.Path, record ledger.Record) error {
-	if err := p.ledger.CheckAbove(path, record); err != nil {
+func (op operation) checkAlone(path volpath.Path, record ledger.Record) error {
+	if err := op.ledger.CheckAbove(path, record); err != nil {
 		return storageError(err)
 	}
-	if err := p.ledger.CheckBelow(path, record); err != nil {
+	if err := op.ledger.CheckBelow(path, record); err != nil {
 		return storageError(err)
 	}
-	if err := p.checkVolumes(path, record.PV); err != nil {
+	if err := op.checkVolumes(path, record.PV); err != nil {
 		return postpone(ReasonTaken, "%w. Move the data apart, or let one of the two go by hand: set its reclaim policy to Retain and delete it", err)
 	}
 	return nil

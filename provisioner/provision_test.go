@@ -257,8 +257,8 @@ func TestAShareThatIsGoneTouchesNothing(t *testing.T) {
 	must(t, os.Rename(w.dir, w.dir+".away"))
 	must(t, os.Mkdir(w.dir, 0o755)) // the empty directory below a mount that is gone
 	for range 2 {
-		refused(t, w.Delete(t.Context(), pv), ReasonStorage, false, "reach the share")
-		refused(t, provisionError(t, w, "ns/new", "pvc-2"), ReasonStorage, false, "reach the share")
+		refused(t, w.Delete(t.Context(), pv), ReasonStorage, false, "the share")
+		refused(t, provisionError(t, w, "ns/new", "pvc-2"), ReasonStorage, false, "the share")
 		if entries, err := os.ReadDir(w.dir); err == nil && len(entries) > 0 {
 			t.Errorf("made on what is not the share: %v", entries)
 		}
@@ -359,7 +359,7 @@ func TestAnAdoptionBelowAVolumeThatAppearsMeanwhileGivesUp(t *testing.T) {
 // noListing is a ledger in which nothing may list the records: a share may have
 // 100,000 of them.
 type noListing struct {
-	records
+	Records
 
 	t *testing.T
 }
@@ -371,7 +371,7 @@ func (n noListing) CheckBelow(path volpath.Path, _ ledger.Record) error {
 
 func TestANewVolumeCostsNoListingOfTheRecords(t *testing.T) {
 	w := newWorld(t)
-	w.ledger = noListing{w.ledger, t}
+	w.use(Files{w.dirs, noListing{w.ledger, t}})
 	for _, pattern := range []string{"${.PVC.name}", "${.PVC.namespace}/deep/er/${.PVC.name}"} {
 		w.provision(t, options("ns/data", "pvc-1", at(pattern)))
 		w.provision(t, options("ns/data", "pvc-1", at(pattern))) // a repeat

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/klog/v2"
@@ -16,51 +15,21 @@ import (
 	"claimdir/provisioner/volpath"
 )
 
-// directories is what this package needs of a share; *share.Share has it, and
-// tests break one method of it.
-type directories interface {
-	Exists(volpath.Path) (bool, error)
-	Create(volpath.Path, share.Attributes) (created bool, err error)
-	Remove(volpath.Path) error
-	RemoveEmpty(volpath.Path) error
-	Rename(from, to volpath.Path) error
-}
-
-// records is what this package needs of a ledger; *ledger.Ledger has it, and the
-// benchmark leaves it out.
-type records interface {
-	Lookup(volpath.Path) (ledger.Record, bool, error)
-	CheckAbove(volpath.Path, ledger.Record) error
-	CheckBelow(volpath.Path, ledger.Record) error
-	Claim(path volpath.Path, r ledger.Record, adopt bool) (ledger.Record, error)
-	Activate(volpath.Path, ledger.Record) error
-	Retain(volpath.Path, ledger.Record) error
-	Archive(volpath.Path, ledger.Record) error
-	Forget(volpath.Path) error
-}
-
-// Provisioner makes and releases the volumes of one share.
+// Provisioner makes and releases volumes for one controller of the library. Each
+// share has one, so that one that hangs holds the workers of no other; where
+// there are several, one more serves what is no single share's: classes that
+// name several shares, and what is to be refused.
 type Provisioner struct {
-	source  share.Source
-	cluster string
-	objects Objects
-	dirs    directories
-	ledger  records
-	classes class.Cache
-	busy    sync.Map // volpath.Path of operations under way
+	*Shares
+
+	site Site // nil for that one
 }
 
 var (
-	_ controller.Provisioner = &Provisioner{}
-	_ controller.Qualifier   = &Provisioner{}
+	_ controller.Provisioner   = &Provisioner{}
+	_ controller.Qualifier     = &Provisioner{}
+	_ controller.DeletionGuard = &Provisioner{}
 )
-
-// New returns the Provisioner of the share dirs with the records l. source is
-// what PersistentVolumes name as its server and exported path; cluster is the
-// UID of the namespace kube-system, and objects what is known of its objects.
-func New(source share.Source, cluster string, objects Objects, dirs directories, l records) *Provisioner {
-	return &Provisioner{source: source, cluster: cluster, objects: objects, dirs: dirs, ledger: l}
-}
 
 // Provision makes the directory of a claim and returns its PersistentVolume.
 // Errors are *Refusal. The state is always Finished: nothing goes on in the
@@ -85,42 +54,44 @@ func (p *Provisioner) provision(ctx context.Context, o controller.ProvisionOptio
 	if err != nil {
 		return nil, refuse(ReasonPath, "%w", err)
 	}
-	pv, err := newPV(p.source, path, o, c)
+	site, err := p.chooseSite(ctx, o, c, path)
 	if err != nil {
 		return nil, err
 	}
-	unlock, err := p.lock(path)
+	pv, err := newPV(site.Source(), path, o, c)
 	if err != nil {
 		return nil, err
 	}
-	defer unlock()
-
-	record, err := p.takePath(path, newRecord(p.cluster, o, c), c.OnExisting)
+	err = p.on(ctx, site, path, "provision "+o.PVName, func(ctx context.Context, op operation) (takeBack func(), err error) {
+		record, err := op.takePath(path, newRecord(p.cluster, o, c), c.OnExisting)
+		if err != nil {
+			return nil, err
+		}
+		return op.makeDirectory(ctx, path, record, c)
+	})
 	if err != nil {
 		return nil, err
 	}
-	if err := p.makeDirectory(ctx, path, record, c); err != nil {
-		return nil, err
-	}
+	p.tried.succeeded(o.PVName)
 	return pv, nil
 }
 
 // takePath makes the path this volume's, or says whose it is.
-func (p *Provisioner) takePath(path volpath.Path, record ledger.Record, existing class.Existing) (ledger.Record, error) {
-	owner, known, err := p.ledger.Lookup(path)
+func (op operation) takePath(path volpath.Path, record ledger.Record, existing class.Existing) (ledger.Record, error) {
+	owner, known, err := op.ledger.Lookup(path)
 	if err != nil {
 		return ledger.Record{}, storageError(err)
 	}
-	if err := p.checkVolumes(path, record.PV); err != nil {
-		return ledger.Record{}, p.knownOwner(path, owner, record, err)
+	if err := op.checkVolumes(path, record.PV); err != nil {
+		return ledger.Record{}, op.knownOwner(path, owner, record, err)
 	}
 	if !known {
 		// Looked at before the record is made: a repeat could not tell a
 		// directory that was there from one that it made itself.
-		present, err := p.dirs.Exists(path)
+		present, err := op.dirs.Exists(path)
 		if err != nil || present {
 			// Inside another volume nothing may be said of what is there.
-			if above := p.ledger.CheckAbove(path, record); above != nil {
+			if above := op.ledger.CheckAbove(path, record); above != nil {
 				return ledger.Record{}, storageError(above)
 			}
 		}
@@ -131,13 +102,13 @@ func (p *Provisioner) takePath(path volpath.Path, record ledger.Record, existing
 			return ledger.Record{}, errExists(path)
 		}
 		if present {
-			if err := p.ledger.CheckBelow(path, record); err != nil {
+			if err := op.ledger.CheckBelow(path, record); err != nil {
 				return ledger.Record{}, storageError(err)
 			}
 			record.Adopted = true
 		}
 	}
-	claimed, err := p.ledger.Claim(path, record, existing == class.Adopt)
+	claimed, err := op.ledger.Claim(path, record, existing == class.Adopt)
 	if taken, ok := errors.AsType[*ledger.TakenError](err); ok && taken.LeftByNamesake(record) {
 		err = fmt.Errorf("%w; if that cluster is lost, a class with onExisting: adopt takes it up", err)
 	}
@@ -146,11 +117,11 @@ func (p *Provisioner) takePath(path volpath.Path, record ledger.Record, existing
 
 // knownOwner prefers what the ledger says of a path that is taken: it knows the
 // claim too.
-func (p *Provisioner) knownOwner(path volpath.Path, owner, asking ledger.Record, err error) error {
+func (op operation) knownOwner(path volpath.Path, owner, asking ledger.Record, err error) error {
 	if owner.State == ledger.Active && owner.PV != asking.PV {
 		return storageError(ledger.Taken(path, owner, asking))
 	}
-	if above := p.ledger.CheckAbove(path, asking); above != nil {
+	if above := op.ledger.CheckAbove(path, asking); above != nil {
 		return storageError(above)
 	}
 	return err
@@ -158,103 +129,86 @@ func (p *Provisioner) knownOwner(path volpath.Path, owner, asking ledger.Record,
 
 // makeDirectory makes the directory of a record that is not complete yet, and
 // takes back what it made if that fails.
-func (p *Provisioner) makeDirectory(ctx context.Context, path volpath.Path, record ledger.Record, c class.Class) error {
+func (op operation) makeDirectory(ctx context.Context, path volpath.Path, record ledger.Record, c class.Class) (takeBack func(), err error) {
 	if record.State == ledger.Active || record.Adopted {
-		present, err := p.dirs.Exists(path)
+		present, err := op.dirs.Exists(path)
 		switch {
+		case err != nil && record.State == ledger.Creating: // nothing is made yet
+			return nil, storageError(errors.Join(err, op.undo.Records.Forget(path)))
 		case err != nil:
-			return storageError(err)
+			return nil, storageError(err)
 		case present && record.State == ledger.Active:
-			return nil
+			return nil, nil
 		case present:
-			return p.adopt(ctx, path, record)
+			return op.adopt(ctx, path, record)
 		}
 	}
-	created, err := p.dirs.Create(path, share.Attributes{Mode: c.Mode, UID: c.UID, GID: c.GID})
+	created, err := op.dirs.Create(path, share.Attributes{Mode: c.Mode, UID: c.UID, GID: c.GID})
 	if err == nil {
 		// A volume above may have been made since takePath looked; then its
 		// directory came first and its record is there now.
-		err = p.ledger.CheckAbove(path, record)
+		err = op.ledger.CheckAbove(path, record)
 	}
 	if err == nil {
-		err = p.ledger.Activate(path, record)
+		err = op.ledger.Activate(path, record)
 	}
 	if errors.Is(err, share.ErrOccupied) && record.State == ledger.Creating { // somebody made it since takePath looked
-		return storageError(errors.Join(errExists(path), p.ledger.Forget(path)))
+		return nil, storageError(errors.Join(errExists(path), op.undo.Records.Forget(path)))
 	}
 	if err != nil {
-		return storageError(errors.Join(err, p.takeBack(path, created, record)))
+		return nil, storageError(errors.Join(err, op.takeBack(path, created, record)))
 	}
 	klog.FromContext(ctx).Info("Created directory", "path", path, "mode", record.Mode)
-	return nil
+	return func() {
+		if err := op.takeBack(path, created, record); err != nil {
+			klog.FromContext(ctx).Error(err, "Cannot take the directory back that was made too late", "path", path)
+		}
+	}, nil
 }
 
 // adopt completes the record of a directory that was there before. Looking
 // for volumes above and below comes after the record is made, as it does for
 // directories that are made: of two volumes one of which lies inside the
 // other, at least one then sees the other.
-func (p *Provisioner) adopt(ctx context.Context, path volpath.Path, record ledger.Record) error {
-	err := p.ledger.CheckAbove(path, record)
+func (op operation) adopt(ctx context.Context, path volpath.Path, record ledger.Record) (takeBack func(), err error) {
+	err = op.ledger.CheckAbove(path, record)
 	if err == nil {
-		err = p.ledger.CheckBelow(path, record)
+		err = op.ledger.CheckBelow(path, record)
 	}
 	if err == nil {
-		err = p.ledger.Activate(path, record)
+		err = op.ledger.Activate(path, record)
 	}
 	if err != nil {
-		return storageError(errors.Join(err, p.ledger.Forget(path)))
+		return nil, storageError(errors.Join(err, op.undo.Records.Forget(path)))
 	}
 	klog.FromContext(ctx).Info("Adopted directory", "path", path)
-	return nil
+	return func() {
+		if err := op.undo.Records.Forget(path); err != nil {
+			klog.FromContext(ctx).Error(err, "Cannot take the record back that was made too late", "path", path)
+		}
+	}, nil
 }
 
-// takeBack undoes takePath and Create after a later step failed. Only an empty
-// directory made by this very call goes; the record goes with it.
-func (p *Provisioner) takeBack(path volpath.Path, created bool, record ledger.Record) error {
+// takeBack undoes takePath and Create after a later step failed, or came too
+// late. Only an empty directory made by this very call goes; the record goes
+// with it.
+func (op operation) takeBack(path volpath.Path, created bool, record ledger.Record) error {
 	if record.State != ledger.Creating {
 		return nil
 	}
 	if created {
-		if err := p.dirs.RemoveEmpty(path); err != nil {
+		if err := op.undo.Dirs.RemoveEmpty(path); err != nil {
 			return fmt.Errorf("take back: %w", err)
 		}
 	}
-	present, err := p.dirs.Exists(path)
+	present, err := op.undo.Dirs.Exists(path)
 	if err != nil || present {
 		return err // the record keeps the path for the next try
 	}
-	return p.ledger.Forget(path)
+	return op.undo.Records.Forget(path)
 }
 
 func errExists(path volpath.Path) error {
 	return postpone(ReasonTaken, "path %q exists on the share and no record says whose it is; "+
 		"give the claim another path, or use a class with onExisting: adopt to take it as it is", path)
-}
-
-// lock keeps two operations of this process off one path; the lease keeps
-// other replicas off. It does not wait: on a share that hangs, waiting would
-// only use up workers.
-func (p *Provisioner) lock(path volpath.Path) (unlock func(), err error) {
-	if _, taken := p.busy.LoadOrStore(path, true); taken {
-		return nil, postpone(ReasonBusy, "another operation on path %q is under way; will be tried again", path)
-	}
-	return func() { p.busy.Delete(path) }, nil
-}
-
-// storageError gives errors of the ledger and the share their reason; they are
-// tried again, for paths become free and shares come back.
-func storageError(err error) error {
-	var taken *ledger.TakenError
-	var already *Refusal
-	switch {
-	case err == nil:
-		return nil
-	case errors.As(err, &already):
-		return err
-	case errors.As(err, &taken):
-		return postpone(ReasonTaken, "%w", err)
-	case errors.Is(err, ledger.ErrDamaged):
-		return postpone(ReasonRecord, "%w", err)
-	}
-	return postpone(ReasonStorage, "%w", err)
 }

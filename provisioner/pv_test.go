@@ -142,12 +142,12 @@ func TestReadPVUnderstandsWhatAnOperatorTyped(t *testing.T) {
 	w := newWorld(t)
 	pv := w.provision(t, options("ns/data", "pvc-1", nil))
 	pv.Annotations["claimdir/on-delete"] = "Retain"
-	if got, err := readPV(w.source, pv); err != nil || got.Policy != class.Retain {
+	if got, err := readPV(w.source(), pv); err != nil || got.Policy != class.Retain {
 		t.Errorf("%+v, %v", got, err)
 	}
 	pv.ObjectMeta = metav1.ObjectMeta{Name: pv.Name, Annotations: pv.Annotations}
 	pv.Annotations["somebody.else/key"] = "x"
-	if _, err := readPV(w.source, pv); err != nil {
+	if _, err := readPV(w.source(), pv); err != nil {
 		t.Error(err)
 	}
 }

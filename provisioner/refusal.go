@@ -11,6 +11,8 @@ const (
 	ReasonVolume  = "volume"  // the PersistentVolume is not one we may act on
 	ReasonRecord  = "record"  // the ledger does not say that the path is this volume's
 	ReasonStorage = "storage" // the share answered with an error
+	ReasonStalled = "stalled" // the share does not answer
+	ReasonShare   = "share"   // what is mounted is not the share
 	ReasonBusy    = "busy"    // another operation on the path is under way
 )
 
@@ -20,6 +22,7 @@ type Refusal struct {
 	err    error
 	reason string
 	final  bool
+	waits  bool
 }
 
 func (r *Refusal) Error() string { return r.err.Error() }
@@ -32,6 +35,10 @@ func (r *Refusal) Reason() string { return r.reason }
 // that there is no use in trying again until then.
 func (r *Refusal) Final() bool { return r.final }
 
+// Waits says that the share has to change first, and that all who wait for it
+// are called when it has: there is no use in trying again until then.
+func (r *Refusal) Waits() bool { return r.waits }
+
 // refuse makes a refusal that stands until somebody changes something.
 func refuse(reason, format string, args ...any) error {
 	return &Refusal{err: fmt.Errorf(format, args...), reason: reason, final: true}
@@ -41,4 +48,9 @@ func refuse(reason, format string, args ...any) error {
 // later.
 func postpone(reason, format string, args ...any) error {
 	return &Refusal{err: fmt.Errorf(format, args...), reason: reason}
+}
+
+// await makes a refusal that the share lifts.
+func await(reason string, err error) error {
+	return &Refusal{err: err, reason: reason, waits: true}
 }

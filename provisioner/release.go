@@ -16,36 +16,36 @@ import (
 // Delete does with a released volume's directory what its PersistentVolume
 // says. It returns nil when the PersistentVolume may go. Errors are *Refusal.
 func (p *Provisioner) Delete(ctx context.Context, pv *v1.PersistentVolume) error {
-	vol, err := readPV(p.source, pv)
+	site, vol, err := p.find(pv)
 	if err != nil {
 		return err
 	}
-	unlock, err := p.lock(vol.Path)
-	if err != nil {
-		return err
-	}
-	defer unlock()
 	ctx = klog.NewContext(ctx, klog.LoggerWithValues(klog.FromContext(ctx), "path", vol.Path))
+	return p.on(ctx, site, vol.Path, "release "+pv.Name, func(ctx context.Context, op operation) (takeBack func(), err error) {
+		return nil, op.release(ctx, pv, vol) // what was begun of a release is what is to be done
+	})
+}
 
-	record, ours, err := p.ownRecord(ctx, pv, vol)
+func (op operation) release(ctx context.Context, pv *v1.PersistentVolume, vol volume) error {
+	record, ours, err := op.ownRecord(ctx, pv, vol)
 	if err != nil || !ours {
 		return err
 	}
-	policy, err := p.policy(vol, record)
+	policy, err := op.policy(vol, record)
 	if err != nil {
 		return err
 	}
 	ctx = klog.NewContext(ctx, klog.LoggerWithValues(klog.FromContext(ctx), "policy", policy))
-	if err := p.checkAlone(vol.Path, record); err != nil {
+	if err := op.checkAlone(vol.Path, record); err != nil {
 		return err
 	}
 	switch policy {
 	case class.Delete:
-		err = p.remove(ctx, vol.Path)
+		err = op.remove(ctx, vol.Path)
 	case class.Archive:
-		err = p.archive(ctx, vol.Path, record)
+		err = op.archive(ctx, vol.Path, record)
 	case class.Retain:
-		err = p.retain(ctx, vol.Path, record)
+		err = op.retain(ctx, vol.Path, record)
 	}
 	return storageError(err)
 }
@@ -53,16 +53,16 @@ func (p *Provisioner) Delete(ctx context.Context, pv *v1.PersistentVolume) error
 // ownRecord returns the record that says that path is pv's. It reports false
 // if nothing of pv's is left on the share, so that pv may go, and refuses what
 // is not clear. A peer's volume gets its record here if it has none yet.
-func (p *Provisioner) ownRecord(ctx context.Context, pv *v1.PersistentVolume, vol volume) (ledger.Record, bool, error) {
+func (op operation) ownRecord(ctx context.Context, pv *v1.PersistentVolume, vol volume) (ledger.Record, bool, error) {
 	logger, path := klog.FromContext(ctx), vol.Path
-	record, known, err := p.ledger.Lookup(path)
+	record, known, err := op.ledger.Lookup(path)
 	if err != nil {
 		return record, false, storageError(err)
 	}
-	if known && p.owns(record, pv) {
-		if record.Cluster != p.cluster {
-			record = p.moved(record, pv)
-			err = p.ledger.Activate(path, record)
+	if known && op.owns(record, pv) {
+		if record.Cluster != op.cluster {
+			record = op.moved(record, pv)
+			err = op.ledger.Activate(path, record)
 		}
 		return record, true, storageError(err)
 	}
@@ -75,16 +75,16 @@ func (p *Provisioner) ownRecord(ctx context.Context, pv *v1.PersistentVolume, vo
 	if known {
 		return record, false, refuse(ReasonRecord, "path %q belongs to volume %s by its record; nothing was touched", path, record.PV)
 	}
-	present, err := p.dirs.Exists(path)
+	present, err := op.dirs.Exists(path)
 	if err != nil {
 		return record, false, storageError(err)
 	}
 	if present && vol.Peer {
-		record, err = p.recordPeer(pv, path)
+		record, err = op.recordPeer(pv, path)
 		return record, err == nil, err
 	}
 	if present {
-		return record, false, p.unrecorded(pv, path)
+		return record, false, op.unrecorded(pv, path)
 	}
 	logger.Info("Directory and record are already gone, the volume is let go")
 	return record, false, nil
@@ -93,11 +93,11 @@ func (p *Provisioner) ownRecord(ctx context.Context, pv *v1.PersistentVolume, vo
 // unrecorded refuses a directory that no record names. It may hold volumes that
 // were made since, or be part of one, so nobody is told to remove it before that
 // is known.
-func (p *Provisioner) unrecorded(pv *v1.PersistentVolume, path volpath.Path) error {
-	asking := ledger.Record{PV: pv.Name, Cluster: p.cluster}
-	err := p.ledger.CheckAbove(path, asking)
+func (op operation) unrecorded(pv *v1.PersistentVolume, path volpath.Path) error {
+	asking := ledger.Record{PV: pv.Name, Cluster: op.cluster}
+	err := op.ledger.CheckAbove(path, asking)
 	if err == nil {
-		err = p.ledger.CheckBelow(path, asking)
+		err = op.ledger.CheckBelow(path, asking)
 	}
 	if err != nil {
 		return storageError(fmt.Errorf("no record on the share says that directory %q is this volume's; nothing was touched: %w", path, err))
@@ -106,12 +106,12 @@ func (p *Provisioner) unrecorded(pv *v1.PersistentVolume, path volpath.Path) err
 		"Remove the directory by hand if it is no longer needed; the PersistentVolume then goes by itself", path)
 }
 
-func (p *Provisioner) remove(ctx context.Context, path volpath.Path) error {
-	present, err := p.dirs.Exists(path)
+func (op operation) remove(ctx context.Context, path volpath.Path) error {
+	present, err := op.dirs.Exists(path)
 	if err != nil {
 		return err
 	}
-	if err := p.dirs.Remove(path); err != nil {
+	if err := op.dirs.Remove(path); err != nil {
 		return err
 	}
 	if present {
@@ -119,20 +119,20 @@ func (p *Provisioner) remove(ctx context.Context, path volpath.Path) error {
 	} else {
 		klog.FromContext(ctx).Info("Directory is already gone, the volume is let go")
 	}
-	return p.ledger.Forget(path)
+	return op.ledger.Forget(path)
 }
 
-func (p *Provisioner) retain(ctx context.Context, path volpath.Path, record ledger.Record) error {
-	present, err := p.dirs.Exists(path)
+func (op operation) retain(ctx context.Context, path volpath.Path, record ledger.Record) error {
+	present, err := op.dirs.Exists(path)
 	if err != nil {
 		return err
 	}
 	if !present {
 		klog.FromContext(ctx).Info("Directory is already gone, the volume is let go")
-		return p.ledger.Forget(path)
+		return op.ledger.Forget(path)
 	}
 	if record.State != ledger.Retained {
-		if err := p.ledger.Retain(path, record); err != nil {
+		if err := op.ledger.Retain(path, record); err != nil {
 			return err
 		}
 		klog.FromContext(ctx).Info("Kept directory")
@@ -143,9 +143,9 @@ func (p *Provisioner) retain(ctx context.Context, path volpath.Path, record ledg
 // archive renames the directory aside. The order keeps a crash harmless: first
 // the record of the archive, then the directory, then the volume's own record,
 // which keeps its path from others until then.
-func (p *Provisioner) archive(ctx context.Context, path volpath.Path, record ledger.Record) error {
+func (op operation) archive(ctx context.Context, path volpath.Path, record ledger.Record) error {
 	logger := klog.FromContext(ctx)
-	present, err := p.dirs.Exists(path)
+	present, err := op.dirs.Exists(path)
 	if err != nil {
 		return err
 	}
@@ -153,26 +153,26 @@ func (p *Provisioner) archive(ctx context.Context, path volpath.Path, record led
 		// An earlier call archived it, or somebody removed it by hand; the
 		// name of an archive that never came to be is given back.
 		logger.Info("Directory is already gone, the volume is let go")
-		return errors.Join(p.forgetEmptyArchive(record), p.ledger.Forget(path))
+		return errors.Join(op.forgetEmptyArchive(record), op.ledger.Forget(path))
 	}
-	archive, err := p.archiveName(record)
+	archive, err := op.archiveName(record)
 	if err != nil {
 		return err
 	}
-	if err := p.dirs.Rename(path, archive); err != nil {
+	if err := op.dirs.Rename(path, archive); err != nil {
 		return err
 	}
 	logger.Info("Archived directory", "archive", archive)
-	return p.ledger.Forget(path)
+	return op.ledger.Forget(path)
 }
 
 // archiveName takes the first name that is free, or this volume's own from a
 // call that was cut off. A name holds the PersistentVolume's, so that another
 // owner means a hand-made or a restored one.
-func (p *Provisioner) archiveName(record ledger.Record) (volpath.Path, error) {
+func (op operation) archiveName(record ledger.Record) (volpath.Path, error) {
 	for n := 1; ; n++ {
 		name := volpath.Archive(record.Claim.Namespace, record.Claim.Name, record.PV, n)
-		present, err := p.dirs.Exists(name)
+		present, err := op.dirs.Exists(name)
 		if err != nil {
 			return volpath.Path{}, err
 		}
@@ -180,7 +180,7 @@ func (p *Provisioner) archiveName(record ledger.Record) (volpath.Path, error) {
 			continue
 		}
 		var taken *ledger.TakenError
-		if err := p.ledger.Archive(name, record); !errors.As(err, &taken) {
+		if err := op.ledger.Archive(name, record); !errors.As(err, &taken) {
 			return name, err
 		}
 	}
@@ -188,15 +188,15 @@ func (p *Provisioner) archiveName(record ledger.Record) (volpath.Path, error) {
 
 // forgetEmptyArchive removes the archive's record if there is no such
 // directory.
-func (p *Provisioner) forgetEmptyArchive(record ledger.Record) error {
+func (op operation) forgetEmptyArchive(record ledger.Record) error {
 	name := volpath.Archive(record.Claim.Namespace, record.Claim.Name, record.PV, 1)
-	archived, known, err := p.ledger.Lookup(name)
+	archived, known, err := op.ledger.Lookup(name)
 	if err != nil || !known || archived.PV != record.PV {
 		return err
 	}
-	present, err := p.dirs.Exists(name)
+	present, err := op.dirs.Exists(name)
 	if err != nil || present {
 		return err
 	}
-	return p.ledger.Forget(name)
+	return op.ledger.Forget(name)
 }

@@ -140,7 +140,7 @@ func TestArchiveGoesPastTheRecordOfAnother(t *testing.T) {
 	pv := w.provision(t, options("ns/data", "pvc-1", at("data")))
 	other := w.record(t, "data")
 	other.Cluster = "cluster-2" // a restored cluster has volumes of the same names
-	first, err := w.archiveName(other)
+	first, err := operation{Shares: w.Shares, dirs: w.dirs, ledger: w.ledger}.archiveName(other)
 	must(t, err)
 	must(t, w.Delete(t.Context(), pv))
 	w.holds(t, "archived-ns-data-pvc-1-2", "archived-ns-data-pvc-1-2 = pvc-1 archived", first.String()+" = pvc-1 archived")

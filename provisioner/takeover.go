@@ -2,6 +2,7 @@ package provisioner
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	v1 "k8s.io/api/core/v1"
@@ -12,24 +13,31 @@ import (
 	"claimdir/provisioner/volpath"
 )
 
-// Start takes over, once, the volumes of the cluster that have no record of
-// this cluster: those that nfs-subdir-external-provisioner or its predecessor
-// made, and those that were recovered from the records of a cluster that is
-// lost. It writes records and touches no directory. What it cannot take over
-// it logs; a release then says why, as an event.
+// Start takes over, once, the volumes on this Provisioner's share that have no
+// record of this cluster: those that nfs-subdir-external-provisioner or its
+// predecessor made, and those that were recovered from the records of a cluster
+// that is lost. It writes records and touches no directory. What it cannot take
+// over it logs; a release then says why, as an event.
 func (p *Provisioner) Start(ctx context.Context) {
+	if p.site == nil {
+		p.tried.forget()
+		return
+	}
 	logger := klog.FromContext(ctx)
 	taken := 0
 	for _, pv := range p.objects.Volumes() {
+		vol, err := readPV(p.site.Source(), pv)
+		if err == nil && (vol.Peer || pv.Annotations[AnnotationRecoveredFrom] != "") {
+			var done bool
+			if done, err = p.takeOver(ctx, pv, vol); done {
+				taken++
+			}
+		}
 		if ctx.Err() != nil {
 			return
 		}
-		done, err := p.takeOver(pv)
-		if err != nil {
+		if err != nil && p.Owns(pv) { // one that is on no share is reported by one Provisioner
 			logger.Error(err, "Cannot take over the volume", "PV", pv.Name)
-		}
-		if done {
-			taken++
 		}
 	}
 	if taken > 0 {
@@ -37,44 +45,60 @@ func (p *Provisioner) Start(ctx context.Context) {
 	}
 }
 
-// takeOver reports whether it wrote a record for pv.
-func (p *Provisioner) takeOver(pv *v1.PersistentVolume) (bool, error) {
-	vol, err := readPV(p.source, pv)
+// takeOver reports whether it wrote a record for pv. A share that does not
+// answer is waited for.
+func (p *Provisioner) takeOver(ctx context.Context, pv *v1.PersistentVolume, vol volume) (done bool, err error) {
+	for {
+		if err := p.site.WaitReady(ctx); err != nil {
+			return false, err
+		}
+		result := false
+		err := p.on(ctx, p.site, vol.Path, "take over "+pv.Name, func(_ context.Context, op operation) (takeBack func(), err error) {
+			result, err = op.takeOver(pv, vol)
+			return nil, err
+		})
+		var refused *Refusal
+		switch {
+		case err == nil:
+			return result, nil
+		case !errors.As(err, &refused):
+			return false, err
+		case refused.Reason() == ReasonBusy:
+			return false, nil // its release has begun, and does the same
+		case !refused.Waits():
+			return false, err
+		}
+	}
+}
+
+func (op operation) takeOver(pv *v1.PersistentVolume, vol volume) (bool, error) {
 	recovered := pv.Annotations[AnnotationRecoveredFrom] != ""
-	if err != nil || !vol.Peer && !recovered {
-		return false, err
-	}
-	unlock, err := p.lock(vol.Path)
-	if err != nil {
-		return false, nil //nolint:nilerr // its release has begun, and does the same
-	}
-	defer unlock()
-	record, known, err := p.ledger.Lookup(vol.Path)
+	record, known, err := op.ledger.Lookup(vol.Path)
 	switch {
 	case err != nil:
 		return false, err
-	case known && recovered && p.owns(record, pv) && record.Cluster != p.cluster:
-		return true, p.ledger.Activate(vol.Path, p.moved(record, pv))
+	case known && recovered && op.owns(record, pv) && record.Cluster != op.cluster:
+		return true, op.ledger.Activate(vol.Path, op.moved(record, pv))
 	case known || !vol.Peer:
 		return false, nil
 	}
-	present, err := p.dirs.Exists(vol.Path)
+	present, err := op.dirs.Exists(vol.Path)
 	if err != nil || !present {
 		return false, err
 	}
-	_, err = p.recordPeer(pv, vol.Path)
+	_, err = op.recordPeer(pv, vol.Path)
 	return err == nil, err
 }
 
 // recordPeer writes the record of a directory that a peer made. What else the
 // ledger has below it is for its release to see: here that would be a listing of
 // all records for each of the peer's volumes.
-func (p *Provisioner) recordPeer(pv *v1.PersistentVolume, path volpath.Path) (ledger.Record, error) {
-	record := peerRecord(p.cluster, pv)
-	if err := p.checkVolumes(path, pv.Name); err != nil {
+func (op operation) recordPeer(pv *v1.PersistentVolume, path volpath.Path) (ledger.Record, error) {
+	record := peerRecord(op.cluster, pv)
+	if err := op.checkVolumes(path, pv.Name); err != nil {
 		return record, err
 	}
-	record, err := p.ledger.Claim(path, record, false)
+	record, err := op.ledger.Claim(path, record, false)
 	return record, storageError(err)
 }
 
@@ -103,13 +127,13 @@ func peerRecord(cluster string, pv *v1.PersistentVolume) ledger.Record {
 // owns reports whether record is pv's: of this cluster, or of the lost one that
 // pv was recovered from. Only an administrator can write that on it. What was
 // archived is nobody's any more.
-func (p *Provisioner) owns(record ledger.Record, pv *v1.PersistentVolume) bool {
-	return record.PV == pv.Name && record.State != ledger.Archived && (record.Cluster == p.cluster || record.Cluster == pv.Annotations[AnnotationRecoveredFrom])
+func (op operation) owns(record ledger.Record, pv *v1.PersistentVolume) bool {
+	return record.PV == pv.Name && record.State != ledger.Archived && (record.Cluster == op.cluster || record.Cluster == pv.Annotations[AnnotationRecoveredFrom])
 }
 
 // moved is the record of a recovered volume as one of this cluster.
-func (p *Provisioner) moved(record ledger.Record, pv *v1.PersistentVolume) ledger.Record {
-	record.Cluster = p.cluster
+func (op operation) moved(record ledger.Record, pv *v1.PersistentVolume) ledger.Record {
+	record.Cluster = op.cluster
 	if ref := pv.Spec.ClaimRef; ref != nil {
 		record.Claim.UID = string(ref.UID)
 	}
@@ -121,14 +145,14 @@ func (p *Provisioner) moved(record ledger.Record, pv *v1.PersistentVolume) ledge
 // or, for a peer's, what its class says as the peer would read it. Without a
 // class nothing is lost: the directory is archived. A volume of ours that lost
 // its annotations has its policy on record.
-func (p *Provisioner) policy(vol volume, record ledger.Record) (class.Policy, error) {
+func (op operation) policy(vol volume, record ledger.Record) (class.Policy, error) {
 	if !vol.Peer {
 		return vol.Policy, nil
 	}
 	if record.Policy != "" {
 		return class.ParsePolicy(record.Policy)
 	}
-	c, found := p.objects.Class(record.Class)
+	c, found := op.objects.Class(record.Class)
 	if !found {
 		return class.Archive, nil
 	}

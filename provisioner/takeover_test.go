@@ -261,7 +261,7 @@ func TestAClaimTakesUpWhatARebuiltClusterLeft(t *testing.T) {
 
 func TestATakeoverListsNoRecords(t *testing.T) {
 	w := newWorld(t)
-	w.ledger = noListing{w.ledger, t}
+	w.use(Files{w.dirs, noListing{w.ledger, t}})
 	w.peerVolume(t, "ns/data", "pvc-1", "data")
 	w.Start(t.Context())
 	w.record(t, "data")

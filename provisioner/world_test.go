@@ -1,6 +1,7 @@
 package provisioner
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -29,9 +30,31 @@ const cluster = "cluster-1"
 type world struct {
 	*Provisioner
 
-	dir  string
-	dirs *faulty
-	seen *seen
+	dir    string
+	dirs   *faulty
+	ledger *ledger.Ledger
+	seen   *seen
+}
+
+// direct is a Site whose operations run as they are called.
+type direct struct {
+	source share.Source
+	files  Files
+}
+
+func (direct) Name() string                    { return "" }
+func (d direct) String() string                { return "the share " + d.source.Server + ":" + d.source.Path }
+func (d direct) Source() share.Source          { return d.source }
+func (direct) ID() string                      { return "share-1" }
+func (direct) Ready() error                    { return nil }
+func (direct) WaitReady(context.Context) error { return nil }
+func (direct) Room() share.Room                { return share.Room{} }
+func (d direct) Do(ctx context.Context, _ string, work Work) error {
+	end, err := work(ctx, d.files, d.files)
+	if end != nil {
+		end(false)
+	}
+	return err
 }
 
 // seen is what the API server's objects are in a test.
@@ -41,6 +64,8 @@ type seen struct {
 }
 
 func (s *seen) Volumes() []*v1.PersistentVolume { return s.volumes }
+
+func (*seen) Synced() bool { return true }
 
 func (s *seen) Overlapping(server, export string) (found []*v1.PersistentVolume) {
 	for _, pv := range s.volumes {
@@ -71,8 +96,15 @@ func (w *world) restart(t *testing.T) {
 	must(t, err)
 	l, err := ledger.Open(s, "share-1")
 	must(t, err)
-	w.dirs = &faulty{Share: s}
-	w.Provisioner = New(share.Source{Server: "nfs.example.com", Path: "/export"}, cluster, w.seen, w.dirs, l)
+	w.dirs, w.ledger = &faulty{Share: s}, l
+	w.use(Files{w.dirs, l})
+}
+
+func (*world) source() share.Source { return share.Source{Server: "nfs.example.com", Path: "/export"} }
+
+// use makes the world's Provisioner work on the files.
+func (w *world) use(files Files) {
+	w.Provisioner = New(cluster, w.seen, direct{w.source(), files}).Provisioners()[0]
 }
 
 // faulty is a real share on which step, if set, runs in place of each call. It
@@ -207,7 +239,7 @@ func (w *world) holds(t *testing.T, want ...string) {
 	if !slices.Equal(got, want) {
 		t.Errorf("the share holds\n\t%s\nwant\n\t%s", strings.Join(got, "\n\t"), strings.Join(want, "\n\t"))
 	}
-	if temp, err := w.dirs.ListMeta("tmp"); err != nil || len(temp) > 0 {
+	if temp, err := filepath.Glob(w.dir + "/.claimdir/tmp*/*"); err != nil || len(temp) > 0 {
 		t.Errorf("temporary files %q (%v)", temp, err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -94,16 +95,10 @@ func confirm(ctx context.Context, o options, client kubernetes.Interface, first 
 
 // examine looks once. What cannot be looked at is a finding, and the rest is
 // looked at all the same; without the volumes there is no rest.
-func examine(ctx context.Context, o options, client kubernetes.Interface) (doctor.Report, error) {
-	var troubles []doctor.Finding
-	site, left, err := readSite(o)
-	if err != nil {
-		troubles = append(troubles, doctor.Finding{Kind: doctor.KindAccess, Object: o.mountPath, Problem: err.Error(),
-			Remedy: "mend what the error names; claimdir itself needs it too"})
-		left = "records and directories, for the share cannot be used"
-	}
+func examine(ctx context.Context, o options, client kubernetes.Interface) (report doctor.Report, err error) {
+	read := readSites(o)
 	cluster := doctor.Cluster{Names: o.names()}
-	if site != nil && site.Dirs != nil {
+	if slices.ContainsFunc(read.sites, func(site *doctor.Site) bool { return site.Dirs != nil }) {
 		if cluster.ID, err = systemUID(ctx, client); err != nil {
 			return doctor.Report{}, err
 		}
@@ -113,53 +108,82 @@ func examine(ctx context.Context, o options, client kubernetes.Interface) (docto
 	}
 	classes, err := client.StorageV1().StorageClasses().List(ctx, metav1.ListOptions{})
 	if err != nil {
-		troubles = append(troubles, doctor.Finding{Kind: doctor.KindAccess, Object: "StorageClasses", Problem: err.Error(),
+		read.troubles = append(read.troubles, doctor.Finding{Kind: doctor.KindAccess, Object: "StorageClasses", Problem: err.Error(),
 			Remedy: "allow listing them, as manifests/base/rbac.yaml does"})
 	} else {
 		cluster.Classes = classes.Items
 	}
-	report := doctor.Diagnose(cluster, site)
-	report.Findings = append(troubles, report.Findings...)
+	report = doctor.Diagnose(cluster, read.sites...)
+	report.Findings = append(read.troubles, report.Findings...)
 	if report.Findings == nil {
 		report.Findings = []doctor.Finding{} // JSON has a list, also an empty one
 	}
-	if left != "" {
-		report.NotChecked = append(report.NotChecked, left)
-	}
+	report.NotChecked = append(report.NotChecked, read.left...)
 	return report, nil
 }
 
-// readSite reads the share before the cluster is asked: a PersistentVolume is
+// sitesRead is what is known of the shares, and what could not be read.
+type sitesRead struct {
+	sites    []*doctor.Site
+	left     []string // what is not checked
+	troubles []doctor.Finding
+}
+
+func (r *sitesRead) trouble(object string, err error) {
+	r.troubles = append(r.troubles, doctor.Finding{Kind: doctor.KindAccess, Object: object, Problem: err.Error(),
+		Remedy: "mend what the error names; claimdir itself needs it too"})
+	r.left = append(r.left, "records and directories, for the share cannot be used")
+}
+
+// readSites reads the shares before the cluster is asked: a PersistentVolume is
 // saved after its record. Without a share it says what is left out, and returns
 // what is known of it.
-func readSite(o options) (site *doctor.Site, left string, err error) {
-	mounted, found, err := share.FindSource(o.mountPath)
+func readSites(o options) (r sitesRead) {
+	mounts, err := share.FindMounts(o.mountPath)
 	if err != nil {
-		return nil, "", err
+		r.trouble(o.mountPath, err)
+		return r
 	}
-	dirs, err := share.Open(o.mountPath)
-	told := o.nfsServer != "" && o.nfsPath != ""
-	if errors.Is(err, os.ErrNotExist) || err == nil && !found && !told {
-		left = fmt.Sprintf("records and directories, for no share is mounted at %s; this checks all: %s", o.mountPath, doctorAll)
-		if told {
-			site = &doctor.Site{}
-			site.Source, err = agree(mounted, found, o)
-			return site, left, err
+	told, toldErr := toldMounts(o)
+	if _, err := os.Stat(o.mountPath); errors.Is(err, os.ErrNotExist) || err == nil && len(mounts) == 0 && len(told) == 0 {
+		left := fmt.Sprintf("records and directories, for no share is mounted at %s; this checks all: %s", o.mountPath, doctorAll)
+		if len(told) == 0 {
+			left += ", or give --nfs-server and --nfs-path to check at least these of each volume"
 		}
-		return nil, left + ", or give --nfs-server and --nfs-path to check at least these of each volume", nil
+		if toldErr != nil {
+			r.trouble(o.mountPath, toldErr)
+		}
+		r.left = append(r.left, left)
+		for _, mount := range told {
+			r.sites = append(r.sites, &doctor.Site{Name: mount.Name, Source: mount.Source})
+		}
+		return r
 	}
-	if err != nil {
-		return nil, "", err
+	if mounts, err = agree(mounts, o); err != nil {
+		r.trouble(o.mountPath, err)
+		return r
 	}
-	source, err := agree(mounted, found, o)
+	for _, mount := range mounts {
+		site, err := readSite(mount)
+		if err != nil {
+			r.trouble(mount.Dir, err)
+		}
+		r.sites = append(r.sites, site)
+	}
+	return r
+}
+
+func readSite(mount share.Mount) (*doctor.Site, error) {
+	unread := &doctor.Site{Name: mount.Name, Source: mount.Source}
+	dirs, err := share.Open(mount.Dir)
 	if err != nil {
-		return nil, "", err
+		return unread, err
 	}
 	records, err := ledger.OpenReadOnly(dirs)
 	if err != nil {
-		return &doctor.Site{Source: source}, "", err
+		return unread, err
 	}
-	site = &doctor.Site{Source: source, Dirs: dirs, Lookup: records.Lookup}
+	site := &doctor.Site{Name: mount.Name, Source: mount.Source, Dirs: dirs, Lookup: records.Lookup}
 	for r, err := range records.Records() {
 		if err != nil {
 			site.Damaged = append(site.Damaged, err)
@@ -167,7 +191,7 @@ func readSite(o options) (site *doctor.Site, left string, err error) {
 			site.Records = append(site.Records, r)
 		}
 	}
-	return site, "", nil
+	return site, nil
 }
 
 func systemUID(ctx context.Context, client kubernetes.Interface) (string, error) {

@@ -70,7 +70,7 @@ func TestExamine(t *testing.T) {
 			if err := os.WriteFile(dir+"/file", nil, 0o600); err != nil {
 				t.Fatal(err)
 			}
-		}, want: []string{"access DIR/file", "class bad"}, says: "is not a directory", wantLeft: true},
+		}, want: []string{"access DIR/file", "class bad", "volume pvc-1"}, says: "is not a directory", wantLeft: true},
 		"no share is mounted": {options: func(o *options) { o.mountPath += "/none"; o.nfsPath = "" },
 			want: []string{"class bad"}, says: "kubectl -n claimdir exec deploy/claimdir -- /claimdir doctor", wantLeft: true},
 		"a directory, and nothing says what it is": {options: func(o *options) { o.nfsServer = "" },

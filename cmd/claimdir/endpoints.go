@@ -14,18 +14,20 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"k8s.io/klog/v2"
-
-	"claimdir/provisioner/control"
 )
 
 // endpoints answers probes and scrapes. No handler touches a file or asks the
 // API server: a share or a server that hangs must not hang the kubelet's probe.
 type endpoints struct {
-	controller atomic.Pointer[control.Controller]
+	checks atomic.Pointer[checks]
 }
 
-// use makes the probes answer for c.
-func (e *endpoints) use(c *control.Controller) { e.controller.Store(c) }
+type checks struct{ healthy, caches, shares func() error }
+
+// use makes the probes answer by these checks, none of which may wait.
+func (e *endpoints) use(healthy, caches, shares func() error) {
+	e.checks.Store(&checks{healthy, caches, shares})
+}
 
 // listen serves on address until stop is called.
 func (e *endpoints) listen(ctx context.Context, address string, registry *prometheus.Registry) (stop func(), err error) {
@@ -49,15 +51,15 @@ func (e *endpoints) listen(ctx context.Context, address string, registry *promet
 }
 
 func (e *endpoints) healthy() error {
-	if c := e.controller.Load(); c != nil {
-		return c.Healthy()
+	if c := e.checks.Load(); c != nil {
+		return c.healthy()
 	}
 	return nil // starting
 }
 
 func (e *endpoints) ready() error {
-	if c := e.controller.Load(); c != nil {
-		return c.Ready()
+	if c := e.checks.Load(); c != nil {
+		return errors.Join(c.caches(), c.shares())
 	}
 	return errors.New("starting")
 }

@@ -55,10 +55,12 @@ func bind(o *options, section func(string) *pflag.FlagSet, with func(flag, varia
 	name, usage = with("drain-timeout", "DRAIN_TIMEOUT", "how long a stop waits for what is under way; keep it below the pod's terminationGracePeriodSeconds")
 	f.DurationVar(&o.drainTimeout, name, o.drainTimeout, usage)
 
-	f = section("Share")
-	text(f, &o.mountPath, "mount-path", "MOUNT_PATH", "the `directory` where the share is mounted")
-	text(f, &o.nfsServer, "nfs-server", "NFS_SERVER", "the `server` that PersistentVolumes name; default: as mounted, and if given it must agree")
-	text(f, &o.nfsPath, "nfs-path", "NFS_PATH", "the exported `path` that PersistentVolumes name; default: as mounted, and if given it must agree")
+	f = section("Shares")
+	text(f, &o.mountPath, "mount-path", "MOUNT_PATH", "the `directory` where the share is mounted; or, for several, each in a directory of its own below this one, which gives it its name")
+	text(f, &o.nfsServer, "nfs-server", "NFS_SERVER", "the `server` that PersistentVolumes name; default: as mounted, and if given it must agree; for several shares NAME=SERVER,NAME=SERVER")
+	text(f, &o.nfsPath, "nfs-path", "NFS_PATH", "the exported `path` that PersistentVolumes name; default: as mounted, and if given it must agree; for several shares NAME=PATH,NAME=PATH")
+	name, usage = with("share-timeout", "SHARE_TIMEOUT", "how long a share may take to answer one call; after that its claims are told, and wait without holding up others")
+	f.DurationVar(&o.shareTimeout, name, o.shareTimeout, usage)
 
 	f = section("Cluster")
 	text(f, &o.kubeconfig, "kubeconfig", "KUBECONFIG", "a kubeconfig `file`; default: the pod's ServiceAccount")

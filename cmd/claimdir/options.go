@@ -17,9 +17,10 @@ type options struct {
 	workers         int
 	drainTimeout    time.Duration
 
-	mountPath string
-	nfsServer string
-	nfsPath   string
+	mountPath    string
+	shareTimeout time.Duration
+	nfsServer    string
+	nfsPath      string
 
 	kubeconfig    string
 	leaderElect   bool
@@ -36,6 +37,7 @@ func newOptions() options {
 		workers:      16,
 		drainTimeout: 25 * time.Second,
 		mountPath:    "/persistentvolumes",
+		shareTimeout: 30 * time.Second,
 		leaderElect:  true,
 		httpAddress:  ":8080",
 		logFormat:    "text",
@@ -58,18 +60,12 @@ func (e *usageError) Error() string {
 // allowed.
 func (o *options) validate() (problems []error) {
 	problem := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
-	problems = o.validateNames()
+	problems = append(o.validateNames(), o.validateShares()...)
 	if o.workers < 1 || o.workers > 1000 {
 		problem("--workers %d: allowed are 1 to 1000", o.workers)
 	}
 	if o.drainTimeout < 0 {
 		problem("--drain-timeout %s: must not be negative", o.drainTimeout)
-	}
-	if !path.IsAbs(o.mountPath) {
-		problem("--mount-path %q: must be absolute", o.mountPath)
-	}
-	if o.nfsPath != "" && !path.IsAbs(o.nfsPath) {
-		problem("--nfs-path %q: must be absolute", o.nfsPath)
 	}
 	if o.leaderElect && o.podNamespace == "" {
 		problem("--pod-namespace (POD_NAMESPACE) is required for leader election outside a cluster: the namespace of the Lease")
@@ -82,6 +78,23 @@ func (o *options) validate() (problems []error) {
 	}
 	if o.verbosity < 0 || o.verbosity > 10 {
 		problem("--verbosity %d: allowed are 0 to 10", o.verbosity)
+	}
+	return problems
+}
+
+func (o *options) validateShares() (problems []error) {
+	problem := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
+	if !path.IsAbs(o.mountPath) {
+		problem("--mount-path %q: must be absolute", o.mountPath)
+	}
+	if _, err := parseServers(o.nfsServer); err != nil {
+		problem("--nfs-server: %w", err)
+	}
+	if _, err := parsePaths(o.nfsPath); err != nil {
+		problem("--nfs-path: %w", err)
+	}
+	if o.shareTimeout < time.Second {
+		problem("--share-timeout %s: must be at least 1s", o.shareTimeout)
 	}
 	return problems
 }

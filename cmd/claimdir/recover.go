@@ -37,20 +37,24 @@ func recoverCommand() command {
 }
 
 func printManifests(_ context.Context, o options, stdout, stderr io.Writer) error {
-	dirs, err := share.Open(o.mountPath)
+	mounts, err := findShares(o)
 	if err != nil {
 		return err
 	}
-	source, err := findSource(o)
-	if err != nil {
-		return err
-	}
-	records, err := ledger.OpenReadOnly(dirs)
-	if err != nil {
-		return err
+	var shares []recovery.Share
+	for _, mount := range mounts {
+		dirs, err := share.Open(mount.Dir)
+		if err != nil {
+			return err
+		}
+		records, err := ledger.OpenReadOnly(dirs)
+		if err != nil {
+			return err
+		}
+		shares = append(shares, recovery.Share{Source: mount.Source, Records: records, Dirs: dirs})
 	}
 	out := bufio.NewWriter(stdout)
-	leftOut, err := recovery.Print(out, records, dirs, source, o.provisionerName)
+	leftOut, err := recovery.Print(out, shares, o.provisionerName)
 	if err = errors.Join(err, out.Flush()); err != nil {
 		return err
 	}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -16,8 +15,7 @@ import (
 
 	"claimdir/provisioner"
 	"claimdir/provisioner/control"
-	"claimdir/provisioner/ledger"
-	"claimdir/provisioner/share"
+	"claimdir/provisioner/keeper"
 )
 
 // run is the program: it returns nil when ctx ended and everything under way
@@ -60,12 +58,11 @@ func serveCommand(ctx context.Context, o options, _, stderr io.Writer) error {
 func serve(ctx context.Context, o options) error {
 	logger := klog.FromContext(ctx)
 	logger.Info("Starting claimdir", "version", version, "provisioner", o.provisionerName)
-	directories, err := share.Open(o.mountPath)
+	mounts, err := findShares(o)
 	if err != nil {
 		return err
 	}
-	source, err := findSource(o)
-	if err != nil {
+	if err := checkDirectories(mounts); err != nil {
 		return err
 	}
 	clients, err := connect(o)
@@ -84,21 +81,27 @@ func serve(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	records, err := ledger.Open(directories, string(uuid.NewUUID()))
-	if err != nil {
-		return fmt.Errorf("%s: %w", o.mountPath, err)
-	}
-	logger.Info("Serving share", "server", source.Server, "path", source.Path, "mount", o.mountPath)
 	informers, err := control.NewInformers(clients.Main, o.names()...)
 	if err != nil {
 		return err
 	}
-	p := provisioner.New(source, cluster, informers, directories, records)
-	c, err := newController(ctx, o, control.Config{Informers: informers, Clients: clients, Provisioner: p, Registry: registry})
+	shares := keep(o, mounts, informers)
+	config := control.Config{Informers: informers, Clients: clients, Registry: registry, Unfinished: shares.stuck}
+	for _, p := range provisioner.New(cluster, informers, shares.sites()...).Provisioners() {
+		config.Provisioners = append(config.Provisioners, p)
+	}
+	c, err := newController(ctx, o, config)
 	if err != nil {
 		return err
 	}
-	endpoints.use(c)
+	if err := registry.Register(keeper.NewCollector(shares.keepers...)); err != nil {
+		return fmt.Errorf("register metrics: %w", err)
+	}
+	endpoints.use(c.Healthy, c.Ready, shares.ready)
+	// The shares are kept until what is under way has ended.
+	keeping, stopKeeping := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopKeeping()
+	shares.run(keeping, c.Retry)
 	if err := c.Run(ctx); err != nil {
 		return err
 	}
@@ -116,42 +119,6 @@ func newController(ctx context.Context, o options, config control.Config) (*cont
 		config.Lease = &control.Lease{Namespace: o.podNamespace, Identity: host + "_" + string(uuid.NewUUID())}
 	}
 	return control.New(ctx, config)
-}
-
-// findSource says what server and path PersistentVolumes are to name: what is
-// mounted, or, where that is no NFS mount, what is given. Both must agree: a
-// volume on another server than the directory was made on would be empty.
-func findSource(o options) (share.Source, error) {
-	mounted, found, err := share.FindSource(o.mountPath)
-	if err != nil {
-		return share.Source{}, err
-	}
-	return agree(mounted, found, o)
-}
-
-func agree(mounted share.Source, found bool, o options) (share.Source, error) {
-	given := share.Source{Server: unbracket(o.nfsServer), Path: cleanExport(o.nfsPath)}
-	if !found {
-		if given.Server == "" || given.Path == "" {
-			return share.Source{}, fmt.Errorf("no NFS share is mounted at %s: mount it there, "+
-				"or, if the directory is exported by other means, set both NFS_SERVER and NFS_PATH", o.mountPath)
-		}
-		return given, nil
-	}
-	mounted.Server = unbracket(mounted.Server)
-	if given.Server != "" && given.Server != mounted.Server {
-		return share.Source{}, fmt.Errorf("NFS_SERVER is %q, but %s has %q mounted: remove NFS_SERVER, or mount the other server", given.Server, o.mountPath, mounted.Server)
-	}
-	if given.Path != "" && given.Path != mounted.Path {
-		return share.Source{}, fmt.Errorf("NFS_PATH is %q, but %s has %q mounted: remove NFS_PATH, or mount the other path", given.Path, o.mountPath, mounted.Path)
-	}
-	return mounted, nil
-}
-
-// unbracket takes an IPv6 address out of its brackets; a PersistentVolume
-// names it without.
-func unbracket(server string) string {
-	return strings.TrimSuffix(strings.TrimPrefix(server, "["), "]")
 }
 
 // clusterID is the UID of the namespace kube-system, which is as old as the

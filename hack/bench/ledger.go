@@ -43,24 +43,42 @@ func (*noLedger) Activate(volpath.Path, ledger.Record) error   { return nil }
 func (*noLedger) Retain(volpath.Path, ledger.Record) error     { return nil }
 func (*noLedger) Archive(volpath.Path, ledger.Record) error    { return nil }
 
+// here is a share in a local directory, whose operations run as they are called.
+type here struct {
+	*share.Share
+	records provisioner.Records
+}
+
+func (here) Name() string                    { return "" }
+func (h here) String() string                { return h.Dir() }
+func (here) ID() string                      { return "bench" }
+func (here) Source() share.Source            { return share.Source{Server: testbed.Server, Path: testbed.Export} }
+func (here) Ready() error                    { return nil }
+func (here) WaitReady(context.Context) error { return nil }
+func (here) Room() share.Room                { return share.Room{} }
+
+func (h here) Do(ctx context.Context, _ string, work provisioner.Work) error {
+	files := provisioner.Files{Dirs: h.Share, Records: h.records}
+	end, err := work(ctx, files, files)
+	if end != nil {
+		end(false)
+	}
+	return err
+}
+
 // runWithLedger and runWithoutLedger run claimdir in this process, so that they
 // differ in the ledger alone.
 func runWithLedger(ctx context.Context, bed *testbed.Bed, name string) (func() string, error) {
-	return runHere(ctx, bed, name, func(source share.Source, known *control.Informers, dirs *share.Share) (controller.Provisioner, error) {
-		records, err := ledger.Open(dirs, string(uuid.NewUUID()))
-		return provisioner.New(source, "bench", known, dirs, records), err
+	return runHere(ctx, bed, name, func(dirs *share.Share) (provisioner.Records, error) {
+		return ledger.Open(dirs, string(uuid.NewUUID()))
 	})
 }
 
 func runWithoutLedger(ctx context.Context, bed *testbed.Bed, name string) (func() string, error) {
-	return runHere(ctx, bed, name, func(source share.Source, known *control.Informers, dirs *share.Share) (controller.Provisioner, error) {
-		return provisioner.New(source, "bench", known, dirs, &noLedger{}), nil
-	})
+	return runHere(ctx, bed, name, func(*share.Share) (provisioner.Records, error) { return &noLedger{}, nil })
 }
 
-func runHere(ctx context.Context, bed *testbed.Bed, name string,
-	build func(share.Source, *control.Informers, *share.Share) (controller.Provisioner, error),
-) (func() string, error) {
+func runHere(ctx context.Context, bed *testbed.Bed, name string, open func(*share.Share) (provisioner.Records, error)) (func() string, error) {
 	dir, err := bed.NewShare()
 	if err != nil {
 		return nil, err
@@ -73,12 +91,13 @@ func runHere(ctx context.Context, bed *testbed.Bed, name string,
 	if err != nil {
 		return nil, err
 	}
-	p, err := build(share.Source{Server: testbed.Server, Path: testbed.Export}, known, dirs)
+	records, err := open(dirs)
 	if err != nil {
 		return nil, err
 	}
+	p := provisioner.New("bench", known, here{dirs, records}).Provisioners()[0]
 	c, err := control.New(ctx, control.Config{
-		Informers: known, Workers: idealWorkers, DrainTimeout: time.Minute, Provisioner: p, Registry: prometheus.NewRegistry(),
+		Informers: known, Workers: idealWorkers, DrainTimeout: time.Minute, Provisioners: []controller.Provisioner{p}, Registry: prometheus.NewRegistry(),
 		Clients: control.Clients{Main: bed.Admin, Events: bed.Admin, Lease: bed.Admin},
 	})
 	if err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -26,16 +27,26 @@ type load struct {
 }
 
 func newLoad(ctx context.Context, bed *testbed.Bed, who string) (*load, error) {
+	return newLoadOn(ctx, bed, "", "", who)
+}
+
+// newLoadOn is a load on one of several shares. Without a provisioner it makes up
+// a name.
+func newLoadOn(ctx context.Context, bed *testbed.Bed, share, provisioner, who string) (*load, error) {
 	namespace, err := bed.Admin.CoreV1().Namespaces().Create(ctx,
 		&v1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: who + "-"}}, metav1.CreateOptions{})
 	if err != nil {
 		return nil, err
 	}
-	l := &load{bed: bed, namespace: namespace.Name, provisioner: "bench.claimdir/" + namespace.Name}
+	l := &load{bed: bed, namespace: namespace.Name, provisioner: cmp.Or(provisioner, "bench.claimdir/"+namespace.Name)}
+	parameters := map[string]string{"onDelete": "delete"}
+	if share != "" {
+		parameters["share"] = share
+	}
 	_, err = bed.Admin.StorageV1().StorageClasses().Create(ctx, &storagev1.StorageClass{
 		ObjectMeta:  metav1.ObjectMeta{Name: l.namespace},
 		Provisioner: l.provisioner,
-		Parameters:  map[string]string{"onDelete": "delete"},
+		Parameters:  parameters,
 	}, metav1.CreateOptions{})
 	return l, err
 }

@@ -1,7 +1,9 @@
 // Command bench measures how many claims a second claimdir binds, beside an
 // ideal provisioner that only creates the PersistentVolume, on one control
 // plane, turn by turn. With -ledger it measures what the records on the share
-// cost. The ratio is the figure: machines differ and are noisy.
+// cost, with -delay what a share costs whose server is that far away, and with
+// -hang what a share that hangs costs another one. The ratio is the figure:
+// machines differ and are noisy.
 package main
 
 import (
@@ -23,13 +25,22 @@ func main() {
 	claims := flag.Int("claims", 500, "claims made at once")
 	rounds := flag.Int("rounds", 3, "how often each provisioner has its turn")
 	ledger := flag.Bool("ledger", false, "measure what the ledger costs, beside claimdir without one")
+	delay := flag.Duration("delay", 0, "how much longer every call to the share takes")
+	hang := flag.Duration("hang", 0, "measure a share beside another one that hangs for so long")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	against, ours := contestant{"ideal", runIdeal}, contestant{"claimdir", runClaimdir}
 	if *ledger {
 		against, ours = contestant{"no ledger", runWithoutLedger}, contestant{"ledger", runWithLedger}
 	}
-	err := run(ctx, *claims, *rounds, against, ours)
+	if *delay > 0 {
+		ours = contestant{fmt.Sprint(*delay), delayed(*delay)}
+	}
+	measure := func(bed *testbed.Bed) error { return contest{*claims, *rounds, against, ours}.run(ctx, bed) }
+	if *hang > 0 {
+		measure = func(bed *testbed.Bed) error { return compareHang(ctx, bed, *claims, *rounds, *hang) }
+	}
+	err := onBed(ctx, measure)
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -43,7 +54,8 @@ type contestant struct {
 	start starter
 }
 
-func run(ctx context.Context, claims, rounds int, against, ours contestant) (err error) {
+// onBed starts a control plane for what is to be measured.
+func onBed(ctx context.Context, measure func(*testbed.Bed) error) (err error) {
 	bed, err := testbed.Start(ctx, testbed.Options{
 		Progress:     os.Stderr,
 		ControlPlane: controlplane.Options{ControllerManagerArgs: []string{"--pvclaimbinder-sync-period=15s"}}, // as users have it
@@ -52,22 +64,32 @@ func run(ctx context.Context, claims, rounds int, against, ours contestant) (err
 		return err
 	}
 	defer func() { err = errors.Join(err, bed.Close()) }()
+	return measure(bed)
+}
 
+// contest is two provisioners with the same work.
+type contest struct {
+	claims, rounds int
+	against, ours  contestant
+}
+
+// run gives each its turns.
+func (c contest) run(ctx context.Context, bed *testbed.Bed) error {
 	fmt.Printf("%5s  %-9s %8s %8s   %s\n", "round", "who", "bound/s", "gone/s", "peak memory")
 	var binds, goes []float64
-	for round := range rounds {
+	for round := range c.rounds {
 		var turns []result
-		for _, c := range []contestant{against, ours} {
-			r, err := turn(ctx, bed, c, claims)
+		for _, who := range []contestant{c.against, c.ours} {
+			r, err := turn(ctx, bed, who, c.claims)
 			if err != nil {
-				return fmt.Errorf("%s: %w", c.name, err)
+				return fmt.Errorf("%s: %w", who.name, err)
 			}
-			fmt.Printf("%5d  %-9s %8.1f %8.1f   %s\n", round+1, c.name, r.bound, r.gone, r.memory)
+			fmt.Printf("%5d  %-9s %8.1f %8.1f   %s\n", round+1, who.name, r.bound, r.gone, r.memory)
 			turns = append(turns, r)
 		}
 		binds, goes = append(binds, turns[1].bound/turns[0].bound), append(goes, turns[1].gone/turns[0].gone)
 	}
-	fmt.Printf("%s/%s, median of %d: bound %.2f, gone %.2f\n", ours.name, against.name, rounds, median(binds), median(goes))
+	fmt.Printf("%s/%s, median of %d: bound %.2f, gone %.2f\n", c.ours.name, c.against.name, c.rounds, median(binds), median(goes))
 	return nil
 }
 

@@ -18,7 +18,12 @@ func runClaimdir(ctx context.Context, bed *testbed.Bed, name string) (func() str
 	if err != nil {
 		return nil, err
 	}
-	p, err := bed.Claimdir(testbed.Config{Share: share, Provisioner: name})
+	return startClaimdir(ctx, bed, testbed.Config{Share: share, Provisioner: name})
+}
+
+// startClaimdir runs the program; stop tells its peak memory.
+func startClaimdir(ctx context.Context, bed *testbed.Bed, config testbed.Config) (stop func() (memory string), err error) {
+	p, err := bed.Claimdir(config)
 	if err != nil {
 		return nil, err
 	}

@@ -99,7 +99,7 @@ func testMetrics(t *testing.T, bed *testbed.Bed) {
 		fmt.Sprintf(`controller_persistentvolumeclaim_provision_total{class=%q,source=""} 2`, w.Name),
 		`controller_persistentvolumeclaim_provision_failed_total`,
 		`controller_persistentvolumeclaim_provision_duration_seconds_count`,
-		fmt.Sprintf(`controller_persistentvolume_delete_total{class=%q} 1`, w.Name),
+		fmt.Sprintf(`controller_persistentvolume_delete_total{class=%q} `, w.Name),
 		`controller_persistentvolume_delete_duration_seconds_count`,
 		`process_resident_memory_bytes`,
 	} {

@@ -47,6 +47,8 @@ type Class struct {
 	// UID and GID own directories we make; nil leaves the owner as the server set it. They are pointers so that a Class that was never
 	// parsed does not mean root.
 	UID, GID *uint32
+	// Shares names the shares that volumes may lie on; empty means the only one. Whether they are there is for the caller to see.
+	Shares []string
 }
 
 // Parse checks the parameters of a StorageClass and returns the Class they describe. Keys are compared exactly, an empty value means the
@@ -61,6 +63,7 @@ func Parse(params map[string]string) (Class, error) {
 		Mode:       note(&p, mode, params),
 		UID:        note(&p, owner("uid"), params),
 		GID:        note(&p, owner("gid"), params),
+		Shares:     note(&p, shares, params),
 	}
 	p = append(p, unknown(params)...)
 	if len(p) > 0 {

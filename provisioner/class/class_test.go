@@ -1,6 +1,7 @@
 package class
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -48,6 +49,14 @@ func TestParseReadsEveryParameter(t *testing.T) {
 	}
 }
 
+func TestSharesAreNames(t *testing.T) {
+	for given, want := range map[string][]string{"": nil, "fast": {"fast"}, "fast,bulk": {"fast", "bulk"}, "fast , bulk-2.x": {"fast", "bulk-2.x"}} {
+		if c, err := Parse(map[string]string{"share": given}); err != nil || !slices.Equal(c.Shares, want) {
+			t.Errorf("%q: %q, %v", given, c.Shares, err)
+		}
+	}
+}
+
 func TestSubDirIsTheOtherSpelling(t *testing.T) {
 	c, err := Parse(map[string]string{"pathPattern": "", "subDir": "${pvc.metadata.namespace}/${pvc.metadata.name}"})
 	if err != nil {
@@ -86,7 +95,9 @@ func TestParseRefusesAndSaysWhatIsAllowed(t *testing.T) {
 		"an unknown key":             {"onDelte", "x", `unknown parameter "onDelte"; allowed are "pathPattern", "subDir", "onDelete"`},
 		"a key in other letter case": {"ondelete", "delete", `unknown parameter "ondelete"`},
 		"an unknown key, empty":      {"server", "", `unknown parameter "server"`},
-		"several shares":             {"share", "a", `unknown parameter "share"`},
+		"a share by path":            {"share", "/export", `parameter "share": "/export" is no name of a share; allowed are names such as "fast"`},
+		"a share without a name":     {"share", "fast,", `parameter "share": "" is no name of a share`},
+		"a share named twice":        {"share", "fast,bulk, fast", `parameter "share": "fast" is named twice`},
 		"a bad pattern":              {"pathPattern", "${.PVC.nmae}", `parameter "pathPattern": pattern "${.PVC.nmae}": unknown variable "${.PVC.nmae}"; allowed are`},
 		"a bad subDir":               {"subDir", "${.PVC.name}", `parameter "subDir": pattern "${.PVC.name}": unknown variable`},
 		"a pattern that gets out":    {"pathPattern", "a/../b", `element ".." is not allowed`},
@@ -123,10 +134,10 @@ func TestTwoSpellingsOfThePatternAreRefused(t *testing.T) {
 
 func TestAllProblemsAreNamedAtOnceAndInOrder(t *testing.T) {
 	params := map[string]string{
-		"zone": "a", "Mode": "0777", "gid": "g", "uid": "u", "mode": "m", "onExisting": "e", "archiveOnDelete": "b", "onDelete": "d",
+		"zone": "a", "Mode": "0777", "gid": "g", "uid": "u", "share": "/s", "mode": "m", "onExisting": "e", "archiveOnDelete": "b", "onDelete": "d",
 		"pathPattern": "${x}", "example.com/zone": "b",
 	}
-	want := []string{`"pathPattern": `, `"onDelete": `, `"archiveOnDelete": `, `"onExisting": `, `"mode": `, `"uid": `, `"gid": `, `"Mode"; `, `"zone"; `}
+	want := []string{`"pathPattern": `, `"onDelete": `, `"archiveOnDelete": `, `"onExisting": `, `"mode": `, `"uid": `, `"gid": `, `"share": `, `"Mode"; `, `"zone"; `}
 	for range 20 { // maps come in any order
 		_, err := Parse(params)
 		if err == nil {

@@ -35,6 +35,8 @@ func Parameters() []Parameter {
 			"Setgid (`\"2770\"`) and sticky (`\"1777\"`) are allowed, setuid is not."},
 		{"uid", "", "User id that owns the directories claimdir makes. Without it the owner is whoever the server says we are."},
 		{"gid", "", "Group id of the directories claimdir makes. Without it the group is what the server sets."},
+		{"share", "", "Which share, where several are mounted: the name of its directory below `/persistentvolumes`. Several names, separated by commas, " +
+			"mean the one with the most room among those that answer."},
 	}
 }
 

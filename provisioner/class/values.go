@@ -3,6 +3,7 @@ package class
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -95,6 +96,30 @@ func owner(name string) func(map[string]string) (*uint32, error) {
 		n := uint32(id)
 		return &n, nil
 	}
+}
+
+// shares reads the names of one share or several, separated by commas.
+func shares(params map[string]string) (names []string, err error) {
+	if params["share"] == "" {
+		return nil, nil
+	}
+	for name := range strings.SplitSeq(params["share"], ",") {
+		name = strings.TrimSpace(name)
+		switch {
+		case name == "" || strings.ContainsFunc(name, notInName):
+			return nil, wrap("share", fmt.Errorf(`%q is no name of a share; allowed are names such as "fast", several separated by commas`, name))
+		case slices.Contains(names, name):
+			return nil, wrap("share", fmt.Errorf("%q is named twice", name))
+		}
+		names = append(names, name)
+	}
+	return names, nil
+}
+
+// notInName reports whether no share has that character in its name.
+func notInName(r rune) bool {
+	isLetter := 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z'
+	return !isLetter && (r < '0' || r > '9') && !strings.ContainsRune("-._", r)
 }
 
 func wrap(name string, err error) error {

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	corelisters "k8s.io/client-go/listers/core/v1"
 	"k8s.io/client-go/tools/cache"
+	"sigs.k8s.io/sig-storage-lib-external-provisioner/v10/controller"
 	"sigs.k8s.io/sig-storage-lib-external-provisioner/v10/util"
 )
 
@@ -66,15 +68,56 @@ func identity(m metav1.ObjectMeta) metav1.ObjectMeta {
 // takes no Add. And it marks the key of a deleted PersistentVolume as done
 // although no worker has it (fixed in v12): a deletion is passed on as an
 // update, which finds nothing and forgets the key.
+//
+// It shows one of several Provisioners only what that owns, and keeps the
+// library's handler, so that volumes can be queued again.
 type volumeInformer struct {
 	cache.SharedInformer
 	released *releasedVolumes
+	owns     func(*v1.PersistentVolume) bool
+	handler  cache.ResourceEventHandler
 }
 
-func (i volumeInformer) GetStore() cache.Store { return readOnlyStore{i.SharedInformer.GetStore()} }
+func newVolumeInformer(informer cache.SharedInformer, released *releasedVolumes, p controller.Provisioner) *volumeInformer {
+	i := &volumeInformer{SharedInformer: informer, released: released, owns: func(*v1.PersistentVolume) bool { return true }}
+	if o, ok := p.(owner); ok {
+		i.owns = o.Owns
+	}
+	return i
+}
 
-func (i volumeInformer) AddEventHandlerWithResyncPeriod(h cache.ResourceEventHandler, resync time.Duration) (cache.ResourceEventHandlerRegistration, error) {
-	return i.SharedInformer.AddEventHandlerWithResyncPeriod(deleteAsUpdate{h, i.released}, resync)
+func (i *volumeInformer) GetStore() cache.Store { return readOnlyStore{i.SharedInformer.GetStore()} }
+
+func (i *volumeInformer) AddEventHandlerWithResyncPeriod(h cache.ResourceEventHandler, resync time.Duration) (cache.ResourceEventHandlerRegistration, error) {
+	i.handler = h
+	return i.SharedInformer.AddEventHandlerWithResyncPeriod(ownVolumes{deleteAsUpdate{h, i.released}, i.owns}, resync)
+}
+
+// requeue queues the released volumes of ours.
+func (i *volumeInformer) requeue() {
+	for _, object := range i.SharedInformer.GetStore().List() {
+		if pv, ok := object.(*v1.PersistentVolume); ok && pv.Status.Phase == v1.VolumeReleased && i.owns(pv) {
+			i.handler.OnUpdate(pv, pv)
+		}
+	}
+}
+
+// ownVolumes passes on what is owned.
+type ownVolumes struct {
+	deleteAsUpdate
+	owns func(*v1.PersistentVolume) bool
+}
+
+func (h ownVolumes) OnAdd(object any, initial bool) {
+	if pv, ok := object.(*v1.PersistentVolume); !ok || h.owns(pv) {
+		h.deleteAsUpdate.OnAdd(object, initial)
+	}
+}
+
+func (h ownVolumes) OnUpdate(before, after any) {
+	if pv, ok := after.(*v1.PersistentVolume); !ok || h.owns(pv) {
+		h.deleteAsUpdate.OnUpdate(before, after)
+	}
 }
 
 type readOnlyStore struct{ cache.Store }
@@ -103,12 +146,22 @@ func (i *claimInformer) AddEventHandlerWithResyncPeriod(h cache.ResourceEventHan
 	return i.SharedIndexInformer.AddEventHandlerWithResyncPeriod(h, resync)
 }
 
+// AddIndexers leaves out an index that is there: each controller of the library
+// brings the same one and ends the process if it is refused.
+func (i *claimInformer) AddIndexers(indexers cache.Indexers) error {
+	missing := maps.Clone(indexers)
+	for name := range i.GetIndexer().GetIndexers() {
+		delete(missing, name)
+	}
+	return i.SharedIndexInformer.AddIndexers(missing)
+}
+
 // classHandler queues the claims of a class when it appears. A class that is
 // deleted and made anew while the watch is down arrives as an update.
 func (i *claimInformer) classHandler(provisioners []string) cache.ResourceEventHandler {
 	appeared := func(object any) {
 		if class, ok := object.(*storagev1.StorageClass); ok && slices.Contains(provisioners, class.Provisioner) {
-			i.requeue(class.Name)
+			i.requeue(func(name string) bool { return name == class.Name })
 		}
 	}
 	return cache.ResourceEventHandlerFuncs{
@@ -123,11 +176,11 @@ func (i *claimInformer) classHandler(provisioners []string) cache.ResourceEventH
 	}
 }
 
-// requeue queues the unbound claims of a class.
-func (i *claimInformer) requeue(class string) {
+// requeue queues the unbound claims of some classes.
+func (i *claimInformer) requeue(of func(class string) bool) {
 	for _, object := range i.GetStore().List() {
 		claim, ok := object.(*v1.PersistentVolumeClaim)
-		if ok && claim.Spec.VolumeName == "" && util.GetPersistentVolumeClaimClass(claim) == class {
+		if ok && claim.Spec.VolumeName == "" && of(util.GetPersistentVolumeClaimClass(claim)) {
 			i.handler.OnUpdate(claim, claim)
 		}
 	}

@@ -37,19 +37,32 @@ type Clients struct {
 	Main, Events, Lease kubernetes.Interface
 }
 
-// Config is what a Controller needs. All fields but Lease are required.
+// Config is what a Controller needs. All fields but Lease and Unfinished are
+// required.
 type Config struct {
 	// Informers know which provisioner names are served, too.
 	Informers *Informers
-	// Workers is how many claims, and how many volumes, are worked on at once.
+	// Workers is how many claims, and how many volumes, each Provisioner works on at
+	// once.
 	Workers int
 	// DrainTimeout is how long a stop waits for what is under way.
 	DrainTimeout time.Duration
 	// Lease elects one of several replicas; nil runs without election.
-	Lease       *Lease
-	Clients     Clients
-	Provisioner controller.Provisioner
-	Registry    prometheus.Registerer
+	Lease   *Lease
+	Clients Clients
+	// Provisioners get a queue and workers each, so that one that hangs holds up
+	// no other. For every claim exactly one says ShouldProvision; for every volume
+	// exactly one that has a method Owns says so, or the only one has none.
+	Provisioners []controller.Provisioner
+	// Unfinished counts calls of a Provisioner that has returned and goes on in the
+	// background all the same: the lease is not given back while there are any.
+	Unfinished func() int
+	Registry   prometheus.Registerer
+}
+
+// owner is a Provisioner that is one of several.
+type owner interface {
+	Owns(pv *v1.PersistentVolume) bool
 }
 
 // Controller runs the library once; it cannot be started again.
@@ -58,7 +71,8 @@ type Controller struct {
 	gate        *gate
 	metrics     *metrics
 	synced      []cache.InformerSynced
-	library     *controller.ProvisionController
+	lanes       []*lane
+	retry       chan struct{} // holds one wish to try everything again
 	broadcaster record.EventBroadcaster
 	watchdog    *leaderelection.HealthzAdaptor
 	released    *releasedVolumes
@@ -69,6 +83,7 @@ func New(ctx context.Context, config Config) (*Controller, error) {
 	c := &Controller{
 		config: config,
 		gate:   newGate(),
+		retry:  make(chan struct{}, 1),
 		// Not ended by ctx: what goes wrong during the drain is an event too.
 		broadcaster: record.NewBroadcaster(record.WithContext(context.WithoutCancel(ctx))),
 		watchdog:    leaderelection.NewLeaderHealthzAdaptor(watchdogGrace),
@@ -78,23 +93,43 @@ func New(ctx context.Context, config Config) (*Controller, error) {
 		return nil, err
 	}
 	names, factory := config.Informers.names, config.Informers.factory
-	recorder := c.broadcaster.NewRecorder(scheme.Scheme, v1.EventSource{Component: names[0]})
-
-	claims := &claimInformer{SharedIndexInformer: factory.Core().V1().PersistentVolumeClaims().Informer()}
+	claims, classes := factory.Core().V1().PersistentVolumeClaims().Informer(), factory.Storage().V1().StorageClasses()
 	c.released = newReleasedVolumes(config.Informers.volumes.GetStore())
-	volumes := volumeInformer{config.Informers.volumes, c.released}
-	classes := factory.Storage().V1().StorageClasses()
-
-	guard := &guard{
-		next:     config.Provisioner,
+	c.synced = []cache.InformerSynced{claims.HasSynced, config.Informers.volumes.HasSynced, classes.Informer().HasSynced}
+	recorder := c.broadcaster.NewRecorder(scheme.Scheme, v1.EventSource{Component: names[0]})
+	common := guard{
 		gate:     c.gate,
 		known:    knownClass(classes.Lister(), names),
 		released: c.released,
 		recorder: recorder,
 		metrics:  c.metrics,
 	}
-	client := newLibraryClient(config.Clients.Main, config.Clients.Events, &saveWatch{c.gate, recorder, c.metrics})
-	c.library = controller.NewProvisionController(klog.FromContext(ctx), client, names[0], guard,
+	for _, p := range config.Provisioners {
+		l := &lane{claims: &claimInformer{SharedIndexInformer: claims}, volumes: newVolumeInformer(config.Informers.volumes, c.released, p)}
+		g := common
+		g.next = p
+		l.library = c.newLibrary(ctx, l, &g)
+		registration, err := classes.Informer().AddEventHandler(l.claims.classHandler(names))
+		if err != nil {
+			return nil, fmt.Errorf("watch classes: %w", err)
+		}
+		c.synced = append(c.synced, registration.HasSynced)
+		c.lanes = append(c.lanes, l)
+	}
+	return c, nil
+}
+
+// lane is a Provisioner's part of the library: its queues and its workers.
+type lane struct {
+	claims  *claimInformer
+	volumes *volumeInformer
+	library *controller.ProvisionController
+}
+
+func (c *Controller) newLibrary(ctx context.Context, l *lane, g *guard) *controller.ProvisionController {
+	names := c.config.Informers.names
+	client := newLibraryClient(c.config.Clients.Main, c.config.Clients.Events, &saveWatch{c.gate, g.recorder, c.metrics})
+	return controller.NewProvisionController(klog.FromContext(ctx), client, names[0], g,
 		controller.AdditionalProvisionerNames(names[1:]),
 		controller.LeaderElection(false),
 		controller.FailedProvisionThreshold(0),
@@ -102,20 +137,45 @@ func New(ctx context.Context, config Config) (*Controller, error) {
 		controller.RateLimiter(retryLimiter()),
 		controller.CreateProvisionedPVLimiter(retryLimiter()),
 		controller.AddFinalizer(true),
-		controller.Threadiness(config.Workers),
+		controller.Threadiness(c.config.Workers),
 		controller.ResyncPeriod(resync),
-		controller.ClaimsInformer(claims),
-		controller.VolumesInformer(volumes),
-		controller.ClassesInformer(classes.Informer()),
+		controller.ClaimsInformer(l.claims),
+		controller.VolumesInformer(l.volumes),
+		controller.ClassesInformer(c.config.Informers.factory.Storage().V1().StorageClasses().Informer()),
 		controller.NodesLister(anyNode{}),
 		controller.MetricsInstance(c.metrics.library),
 	)
-	registration, err := classes.Informer().AddEventHandler(claims.classHandler(names))
-	if err != nil {
-		return nil, fmt.Errorf("watch classes: %w", err)
+}
+
+// Retry tries everything again that waits for a share. It does not wait.
+func (c *Controller) Retry() {
+	select {
+	case c.retry <- struct{}{}:
+	default: // somebody wished it already
 	}
-	c.synced = []cache.InformerSynced{claims.HasSynced, volumes.HasSynced, classes.Informer().HasSynced, registration.HasSynced}
-	return c, nil
+}
+
+// retryPause is how long wishes are gathered: many operations end together.
+const retryPause = 100 * time.Millisecond
+
+// retryAll queues what is not done as often as it is wished, until ctx ends.
+func (c *Controller) retryAll(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-c.retry:
+		}
+		for _, l := range c.lanes {
+			l.claims.requeue(func(string) bool { return true })
+			l.volumes.requeue()
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(retryPause):
+		}
+	}
 }
 
 // knownClass reports whether a claim's class exists and names a provisioner

@@ -32,6 +32,8 @@ type refusal interface {
 	error
 	Reason() string
 	Final() bool
+	// Waits says that Controller.Retry is called when it is worth trying again.
+	Waits() bool
 }
 
 // guard stands between the library and the Provisioner.
@@ -63,7 +65,13 @@ func (g *guard) ShouldProvision(ctx context.Context, claim *v1.PersistentVolumeC
 }
 
 // ShouldDelete says no to everything after a stop.
-func (g *guard) ShouldDelete(context.Context, *v1.PersistentVolume) bool { return g.gate.open() }
+func (g *guard) ShouldDelete(ctx context.Context, pv *v1.PersistentVolume) bool {
+	if !g.gate.open() {
+		return false
+	}
+	other, ok := g.next.(controller.DeletionGuard)
+	return !ok || other.ShouldDelete(ctx, pv)
+}
 
 // SupportsBlock claims that it does, so that Block claims are refused by the
 // Provisioner with the rest of what it cannot do, and counted.
@@ -110,11 +118,11 @@ func (g *guard) Delete(ctx context.Context, pv *v1.PersistentVolume) error {
 	return nil
 }
 
-// failed counts a failure. One that trying again cannot mend becomes an event
-// here and is ignored by the library, which comes back at every resync, when
-// the object changes and when its class is made anew; everything else goes to
-// the library, which makes the event and tries again, later and later. What
-// the Provisioner itself wants ignored is no failure.
+// failed counts a failure. One that trying again cannot mend, or not before
+// Retry, becomes an event here and is ignored by the library, which comes back
+// at every resync, when the object changes and when its class is made anew;
+// everything else goes to the library, which makes the event and tries again,
+// later and later. What the Provisioner itself wants ignored is no failure.
 func (g *guard) failed(op string, object runtime.Object, class, eventReason string, err error) error {
 	if ignored, ok := errors.AsType[*controller.IgnoredError](err); ok {
 		return ignored // found by type assertion: never wrap it
@@ -128,7 +136,7 @@ func (g *guard) failed(op string, object runtime.Object, class, eventReason stri
 		reason = reasonPanic
 	}
 	g.metrics.failures.WithLabelValues(op, class, reason).Inc()
-	if refused == nil || !refused.Final() {
+	if refused == nil || !refused.Final() && !refused.Waits() {
 		return err
 	}
 	g.recorder.Event(object, v1.EventTypeWarning, eventReason, err.Error())

@@ -34,6 +34,9 @@ func NewInformers(client kubernetes.Interface, names ...string) (*Informers, err
 	return i, nil
 }
 
+// Synced reports whether the volumes are all known by now.
+func (i *Informers) Synced() bool { return i.volumes.HasSynced() }
+
 // Volumes returns the PersistentVolumes of the controller's provisioner names.
 func (i *Informers) Volumes() []*v1.PersistentVolume {
 	var ours []*v1.PersistentVolume

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	v1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/sig-storage-lib-external-provisioner/v10/controller"
 )
 
 func at(name, server, path, provisioner string) *v1.PersistentVolume {
@@ -88,7 +89,7 @@ func (s *starting) Start(ctx context.Context) {
 func TestStartSeesFilledCachesAndEndsWithTheController(t *testing.T) {
 	w := newWorld(t, at("a", "nas", "/a", provisionerName), at("b", "nas", "/b", peerName))
 	s := &starting{puppet: w.provisioner, volumes: w.config.Informers.Volumes, ended: make(chan struct{})}
-	w.config.Provisioner = s
+	w.config.Provisioners = []controller.Provisioner{s}
 	w.start()
 	w.eventually("it saw both volumes", func() bool { return s.saw.Load() == 2 })
 	if err := w.stop(); err != nil {

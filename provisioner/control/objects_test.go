@@ -64,6 +64,7 @@ type final string
 func (f final) Error() string { return string(f) }
 func (final) Reason() string  { return "claim" }
 func (final) Final() bool     { return true }
+func (final) Waits() bool     { return false }
 
 // depths are the depths of all work queues, in the order of their making.
 var depths = &depthMetrics{gauges: map[string][]*depth{}}

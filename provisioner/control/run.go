@@ -79,10 +79,13 @@ func (c *Controller) lead(ctx, background context.Context, lost <-chan struct{})
 	defer c.metrics.leader.Set(0)
 	running, stopLibrary := context.WithCancel(background)
 	defer stopLibrary()
-	if s, ok := c.config.Provisioner.(starter); ok {
-		go s.Start(running)
+	for i, l := range c.lanes {
+		if s, ok := c.config.Provisioners[i].(starter); ok {
+			go s.Start(running)
+		}
+		go l.library.Run(running)
 	}
-	go c.library.Run(running)
+	go c.retryAll(running)
 
 	select {
 	case <-lost:
@@ -105,6 +108,11 @@ func (c *Controller) lead(ctx, background context.Context, lost <-chan struct{})
 	}()
 	if err := c.gate.wait(drain); err != nil {
 		return fmt.Errorf("stop: %w", err)
+	}
+	if c.config.Unfinished != nil {
+		if n := c.config.Unfinished(); n > 0 {
+			return fmt.Errorf("stop: %d operations wait for a share that does not answer", n)
+		}
 	}
 	return nil
 }

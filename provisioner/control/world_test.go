@@ -21,6 +21,7 @@ import (
 	"k8s.io/client-go/util/workqueue"
 	"k8s.io/klog/v2"
 	"k8s.io/klog/v2/ktesting"
+	"sigs.k8s.io/sig-storage-lib-external-provisioner/v10/controller"
 )
 
 const (
@@ -76,8 +77,8 @@ func newWorld(t *testing.T, objects ...runtime.Object) *world {
 	})
 	w.config = Config{
 		Informers: newInformers(t, w.main), Workers: 4, DrainTimeout: patience,
-		Clients:     Clients{Main: w.main, Events: w.events, Lease: w.lease},
-		Provisioner: w.provisioner, Registry: w.registry,
+		Clients:      Clients{Main: w.main, Events: w.events, Lease: w.lease},
+		Provisioners: []controller.Provisioner{w.provisioner}, Registry: w.registry,
 	}
 	return w
 }

@@ -58,17 +58,38 @@ func (c Cluster) at(source share.Source) map[string]*v1.PersistentVolume {
 }
 
 // classes finds those of ours with mistakes in them: their claims wait.
-func (r *Report) classes(c Cluster) {
+func (r *Report) classes(c Cluster, sites []*Site) {
 	for _, sc := range c.Classes {
 		if !slices.Contains(c.Names, sc.Provisioner) {
 			continue
 		}
 		r.Checked.Classes++
-		if _, err := class.Parse(sc.Parameters); err != nil {
+		parsed, err := class.Parse(sc.Parameters)
+		if err == nil {
+			err = checkShares(parsed, sites)
+		}
+		if err != nil {
 			r.find(KindClass, sc.Name, strings.ReplaceAll(err.Error(), "\n", "; "),
 				"delete the class and make it anew without the mistake; volumes keep their own policy")
 		}
 	}
+}
+
+// checkShares refuses a class whose shares are not among those that are known.
+func checkShares(c class.Class, sites []*Site) error {
+	var names []string
+	for _, site := range sites {
+		names = append(names, site.Name)
+	}
+	if len(sites) > 1 && len(c.Shares) == 0 {
+		return fmt.Errorf("parameter \"share\" is missing, and there are several: %s", strings.Join(names, ", "))
+	}
+	for _, name := range c.Shares {
+		if len(sites) > 0 && !slices.Contains(names, name) {
+			return fmt.Errorf("parameter \"share\": there is no share %q", name)
+		}
+	}
+	return nil
 }
 
 // claimOf names the claim of a volume, for people.

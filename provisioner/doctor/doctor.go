@@ -49,6 +49,7 @@ type Checked struct {
 
 // Site is what is known of a share. Without Dirs only its Source is.
 type Site struct {
+	Name    string // as classes call it
 	Source  share.Source
 	Records []ledger.Record
 	Damaged []error // of the records that cannot be read
@@ -63,20 +64,21 @@ type Directories interface {
 	List(path volpath.Path) ([]share.Entry, error)
 }
 
-// Diagnose compares the cluster with the share at site, or looks at the cluster
-// alone where site is nil. Findings are sorted by kind and object.
-func Diagnose(c Cluster, site *Site) Report {
+// Diagnose compares the cluster with its shares, or looks at the cluster alone
+// where there are none. Findings are sorted by kind and object.
+func Diagnose(c Cluster, sites ...*Site) Report {
 	r := Report{Findings: []Finding{}}
 	for i := range c.Volumes {
 		if c.serves(&c.Volumes[i]) {
 			r.Checked.Volumes++
 		}
 	}
-	r.classes(c)
-	r.overlaps(c, site)
-	if site != nil {
+	r.classes(c, sites)
+	r.overlaps(c, sites)
+	for _, site := range sites {
 		r.site(c, *site)
 	}
+	r.elsewhere(c, sites)
 	slices.SortStableFunc(r.Findings, func(a, b Finding) int {
 		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Object, b.Object))
 	})

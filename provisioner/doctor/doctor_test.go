@@ -265,7 +265,7 @@ func TestWithoutAMountTheSourceIsEnough(t *testing.T) {
 
 func TestWithoutAShareTheClusterIsChecked(t *testing.T) {
 	c := Cluster{Names: []string{ours}, Volumes: []v1.PersistentVolume{volume("pvc-1", ours, "a"), volume("pvc-2", ours, "a/b"), volume("pvc-3", ours, "gone")}}
-	r := Diagnose(c, nil)
+	r := Diagnose(c)
 	if len(r.Findings) != 1 || r.Findings[0].Kind != KindOverlap {
 		t.Error(r.Findings)
 	}

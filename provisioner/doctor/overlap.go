@@ -71,8 +71,8 @@ func overlapping(all []place) (pairs []pair) {
 
 // overlaps finds volumes in one directory, or one inside the other's, where
 // releasing one would hit the other and one of them is ours.
-func (r *Report) overlaps(c Cluster, site *Site) {
-	for _, p := range overlapping(places(c, site)) {
+func (r *Report) overlaps(c Cluster, sites []*Site) {
+	for _, p := range overlapping(places(c, sites)) {
 		remedy := "neither is released while both exist: move the data apart, or set one's reclaim policy to Retain and delete that PersistentVolume"
 		if p.outer.rank == rankTheirs {
 			remedy = "the other's provisioner takes this one's data with it on release: move the data apart, or set the other's reclaim policy to Retain"
@@ -83,11 +83,11 @@ func (r *Report) overlaps(c Cluster, site *Site) {
 
 // places returns all volumes on NFS. A volume of the whole share is left out:
 // people look at it through that.
-func places(c Cluster, site *Site) (all []place) {
+func places(c Cluster, sites []*Site) (all []place) {
 	for i := range c.Volumes {
 		pv := &c.Volumes[i]
 		nfs := pv.Spec.NFS
-		if nfs == nil || site != nil && nfs.Server == site.Source.Server && !inside(site.Source.Path, nfs.Path) {
+		if nfs == nil || !siteOf(sites, pv).holds(pv) && slices.ContainsFunc(sites, func(site *Site) bool { return site.Source.Server == nfs.Server }) {
 			continue
 		}
 		rank := rankByHand

@@ -19,7 +19,7 @@ func (r *Report) volumes(c Cluster, site *Site) {
 	}
 	for i := range c.Volumes {
 		pv := &c.Volumes[i]
-		if !c.serves(pv) {
+		if !c.serves(pv) || !site.holds(pv) {
 			continue
 		}
 		p, err := provisioner.PathOf(site.Source, pv)
@@ -57,6 +57,42 @@ func unclear(site *Site, pv *v1.PersistentVolume) string {
 	}
 	return fmt.Sprintf("its release will be refused until its annotations are right: kubectl annotate --overwrite pv %s %s=%s %s=archive (or delete, or retain)",
 		pv.Name, provisioner.AnnotationPath, dir, provisioner.AnnotationOnDelete)
+}
+
+// holds reports whether a PersistentVolume lies on the share.
+func (s *Site) holds(pv *v1.PersistentVolume) bool {
+	nfs := pv.Spec.NFS
+	return s != nil && nfs != nil && nfs.Server == s.Source.Server && inside(s.Source.Path, nfs.Path)
+}
+
+// siteOf returns the share that a PersistentVolume lies on, or nil.
+func siteOf(sites []*Site, pv *v1.PersistentVolume) *Site {
+	for _, site := range sites {
+		if site.holds(pv) {
+			return site
+		}
+	}
+	return nil
+}
+
+// elsewhere finds our PersistentVolumes that lie on none of the shares.
+func (r *Report) elsewhere(c Cluster, sites []*Site) {
+	var exports []string
+	for _, site := range sites {
+		exports = append(exports, fmt.Sprintf("%s:%s", site.Source.Server, site.Source.Path))
+	}
+	for i := range c.Volumes {
+		pv := &c.Volumes[i]
+		if len(sites) == 0 || !c.serves(pv) || siteOf(sites, pv) != nil {
+			continue
+		}
+		if _, err := provisioner.PathOf(sites[0].Source, pv); len(sites) == 1 || pv.Spec.NFS == nil {
+			r.find(KindVolume, pv.Name, strings.ReplaceAll(err.Error(), "; nothing was touched", ""), unclear(sites[0], pv))
+			continue
+		}
+		r.find(KindVolume, pv.Name, fmt.Sprintf("%s:%s is on none of the shares that this claimdir serves (%s)", pv.Spec.NFS.Server, pv.Spec.NFS.Path, strings.Join(exports, ", ")),
+			unclear(sites[0], pv))
+	}
 }
 
 // volumeDirectory reports whether the directory of a volume is there.

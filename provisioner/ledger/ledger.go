@@ -20,6 +20,7 @@ const (
 // for concurrent use, also with ledgers of other processes.
 type Ledger struct {
 	share *share.Share
+	id    string
 }
 
 // Identity tells a share from every other one.
@@ -43,30 +44,49 @@ func Open(s *share.Share, id string) (*Ledger, error) {
 	if err := s.CreateMeta(identityFile, append(data, '\n')); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, fmt.Errorf("prepare the share: %w", err)
 	}
-	l := &Ledger{share: s}
-	if _, err := l.Identity(); err != nil {
+	return recognise(s)
+}
+
+// recognise returns the ledger of a share that is prepared, by which the share
+// is known from now on: see share.Recognise.
+func recognise(s *share.Share) (*Ledger, error) {
+	identity, data, err := readIdentity(s)
+	if err != nil {
 		return nil, err
 	}
-	return l, nil
+	s.Recognise(identityFile, data)
+	return &Ledger{share: s, id: identity.ID}, nil
 }
+
+// On returns the ledger as s sees it, a view of the same share.
+func (l *Ledger) On(s *share.Share) *Ledger { return &Ledger{share: s, id: l.id} }
+
+// ID tells the share from every other one.
+func (l *Ledger) ID() string { return l.id }
 
 // Identity reads the share's identity.
 func (l *Ledger) Identity() (Identity, error) {
-	data, err := l.share.ReadMeta(identityFile)
+	identity, _, err := readIdentity(l.share)
+	return identity, err
+}
+
+// readIdentity also returns the file as it is.
+func readIdentity(s *share.Share) (Identity, []byte, error) {
+	data, err := s.ReadMeta(identityFile)
 	if err != nil {
-		return Identity{}, fmt.Errorf("identity of the share: %w", err)
+		return Identity{}, nil, fmt.Errorf("identity of the share: %w", err)
 	}
 	var identity Identity
 	if err := json.Unmarshal(data, &identity); err != nil {
-		return Identity{}, fmt.Errorf("identity of the share: %w: %s: %w", ErrDamaged, identityFile, err)
+		return Identity{}, nil, fmt.Errorf("identity of the share: %w: %s: %w", ErrDamaged, identityFile, err)
 	}
 	if identity.Layout > Layout {
-		return Identity{}, fmt.Errorf("the share has layout %d and this claimdir knows %d: run a newer one", identity.Layout, Layout)
+		return Identity{}, nil, fmt.Errorf("the share has layout %d and this claimdir knows %d: run a newer one", identity.Layout, Layout)
 	}
 	if identity.Layout < 1 || identity.ID == "" {
-		return Identity{}, fmt.Errorf("identity of the share: %w: %s has layout %d, id %q", ErrDamaged, identityFile, identity.Layout, identity.ID)
+		return Identity{}, nil, fmt.Errorf("identity of the share: %w: %s has layout %d, id %q", ErrDamaged, identityFile, identity.Layout, identity.ID)
 	}
-	return identity, nil
+	return identity, data, nil
 }
 
 // Lookup returns the record of path, and false if there is none. Any error

@@ -316,6 +316,11 @@ func TestOpenReadOnlyWritesNothing(t *testing.T) {
 	}
 	must(t, os.Chmod(dir+"/.claimdir", 0o700))
 	must(t, os.WriteFile(dir+"/.claimdir/share.json", []byte(`{"layout":99,"id":"x"}`), 0o600))
+	if _, err := OpenReadOnly(s); !errors.Is(err, share.ErrNotRecognised) {
+		t.Error(err)
+	}
+	s, err = share.Open(dir)
+	must(t, err)
 	if _, err := OpenReadOnly(s); err == nil || !strings.Contains(err.Error(), "layout 99") {
 		t.Error(err)
 	}

@@ -22,8 +22,8 @@ func OpenReadOnly(s *share.Share) (*Ledger, error) {
 	if !present {
 		return nil, fmt.Errorf("%s: %w", s.Dir(), ErrNoRecords)
 	}
-	l := &Ledger{share: s}
-	if _, err := l.Identity(); errors.Is(err, fs.ErrNotExist) {
+	l, err := recognise(s)
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s: %w", s.Dir(), ErrNoRecords)
 	} else if err != nil {
 		return nil, fmt.Errorf("%s: %w", s.Dir(), err)

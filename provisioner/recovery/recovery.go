@@ -7,6 +7,7 @@ import (
 	"io"
 	"iter"
 	"slices"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/api/resource"
 
@@ -25,25 +26,41 @@ type Directories interface {
 	Exists(path volpath.Path) (bool, error)
 }
 
+// Share is what is read of one share.
+type Share struct {
+	Source  share.Source // what the PersistentVolumes are to name
+	Records Records
+	Dirs    Directories
+}
+
+// volume is a record and the share that it is on.
+type volume struct {
+	ledger.Record
+	source share.Source
+}
+
 // Print writes the manifests of every Active and Retained record to w: the
 // namespaces that they need, PersistentVolumes and claims, ready for kubectl
 // apply. It returns a line for each record that it had to leave out, which
-// says why and what to do. source is what the PersistentVolumes are to name,
-// provisionerName who is to serve them.
-func Print(w io.Writer, records Records, dirs Directories, source share.Source, provisionerName string) (leftOut []error, err error) {
-	found, leftOut := collect(records, dirs)
-	if _, err := fmt.Fprintf(w, "# %d volumes of %s:%s, from the records on the share.\n"+
-		"# The cluster they come from must be gone, or must not run claimdir any more.\n", len(found), source.Server, source.Path); err != nil {
+// says why and what to do. provisionerName is who is to serve them.
+func Print(w io.Writer, shares []Share, provisionerName string) (leftOut []error, err error) {
+	found, leftOut := collect(shares)
+	var exports []string
+	for _, s := range shares {
+		exports = append(exports, s.Source.Server+":"+s.Source.Path)
+	}
+	if _, err := fmt.Fprintf(w, "# %d volumes of %s, from the records on the share.\n"+
+		"# The cluster they come from must be gone, or must not run claimdir any more.\n", len(found), strings.Join(exports, ", ")); err != nil {
 		return leftOut, err
 	}
 	namespace := ""
 	for _, r := range found {
 		size, err := resource.ParseQuantity(r.Size)
 		if err != nil {
-			leftOut = append(leftOut, leave(r, "its size %q is no quantity: %w; mend the record", r.Size, err))
+			leftOut = append(leftOut, leave(r.Record, "its size %q is no quantity: %w; mend the record", r.Size, err))
 			continue
 		}
-		objects := []any{volumeOf(r, size, source, provisionerName), claimOf(r, size)}
+		objects := []any{volumeOf(r.Record, size, r.source, provisionerName), claimOf(r.Record, size)}
 		if r.Claim.Namespace != namespace && !builtin(r.Claim.Namespace) {
 			objects = slices.Insert(objects, 0, any(namespaceOf(r.Claim.Namespace)))
 		}
@@ -62,35 +79,37 @@ func Print(w io.Writer, records Records, dirs Directories, source share.Source, 
 }
 
 // collect returns the records to print, sorted by claim, and those left out.
-func collect(records Records, dirs Directories) (found []ledger.Record, leftOut []error) {
-	for r, err := range records.Records() {
-		switch {
-		case err != nil:
-			leftOut = append(leftOut, err)
-			continue
-		case r.State != ledger.Active && r.State != ledger.Retained:
-			continue
+func collect(shares []Share) (found []volume, leftOut []error) {
+	for _, s := range shares {
+		for r, err := range s.Records.Records() {
+			switch {
+			case err != nil:
+				leftOut = append(leftOut, err)
+				continue
+			case r.State != ledger.Active && r.State != ledger.Retained:
+				continue
+			}
+			if err := checkDirectory(r, s.Dirs); err != nil {
+				leftOut = append(leftOut, err)
+				continue
+			}
+			found = append(found, volume{r, s.Source})
 		}
-		if err := checkDirectory(r, dirs); err != nil {
-			leftOut = append(leftOut, err)
-			continue
-		}
-		found = append(found, r)
 	}
 	// Of the records of one claim, the active one comes first, then the latest.
-	slices.SortFunc(found, func(a, b ledger.Record) int {
+	slices.SortFunc(found, func(a, b volume) int {
 		return cmp.Or(cmp.Compare(a.Claim.Namespace, b.Claim.Namespace), cmp.Compare(a.Claim.Name, b.Claim.Name),
 			cmp.Compare(a.State, b.State), b.Created.Compare(a.Created), cmp.Compare(a.Path, b.Path))
 	})
-	claims, volumes := map[string]ledger.Record{}, map[string]ledger.Record{}
-	found = slices.DeleteFunc(found, func(r ledger.Record) bool {
+	claims, volumes := map[string]volume{}, map[string]volume{}
+	found = slices.DeleteFunc(found, func(r volume) bool {
 		claim := r.Claim.Namespace + "/" + r.Claim.Name
 		other, taken := claims[claim]
 		if !taken {
 			other, taken = volumes[r.PV]
 		}
 		if taken {
-			leftOut = append(leftOut, leave(r, "claim and volume are to have one directory each, and %q is printed; "+
+			leftOut = append(leftOut, leave(r.Record, "claim and volume are to have one directory each, and %q is printed; "+
 				"bring this one back with a PersistentVolume written by hand, or remove it", other.Path))
 			return true
 		}

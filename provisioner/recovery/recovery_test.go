@@ -66,7 +66,7 @@ func TestManifestsAreTheGoldenFile(t *testing.T) {
 		record("team-a/half", "pvc-6", "half", state(ledger.Creating)),
 	}}
 	var out bytes.Buffer
-	leftOut, err := Print(&out, s, s, share.Source{Server: "nas", Path: "/export"}, "example.com/nfs")
+	leftOut, err := Print(&out, []Share{{share.Source{Server: "nas", Path: "/export"}, s, s}}, "example.com/nfs")
 	if err != nil || len(leftOut) > 0 {
 		t.Fatal(leftOut, err)
 	}
@@ -116,7 +116,7 @@ func TestWhatIsLeftOutIsSaid(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var out bytes.Buffer
-			leftOut, err := Print(&out, tt.share, tt.share, share.Source{Server: "nas", Path: "/"}, "example.com/nfs")
+			leftOut, err := Print(&out, []Share{{share.Source{Server: "nas", Path: "/"}, tt.share, tt.share}}, "example.com/nfs")
 			if err != nil || len(leftOut) != 1 || !strings.Contains(leftOut[0].Error(), tt.want) {
 				t.Errorf("left out %v, %v; want %q", leftOut, err, tt.want)
 			}
@@ -152,7 +152,7 @@ func TestALargeShareIsPrintedInSeconds(t *testing.T) {
 	}
 	var out bytes.Buffer
 	begin := time.Now()
-	leftOut, err := Print(&out, l, dirs, share.Source{Server: "nas", Path: "/export"}, "example.com/nfs")
+	leftOut, err := Print(&out, []Share{{share.Source{Server: "nas", Path: "/export"}, l, dirs}}, "example.com/nfs")
 	took := time.Since(begin)
 	if n := strings.Count(out.String(), "kind: PersistentVolume\n"); err != nil || len(leftOut) > 0 || n != volumes {
 		t.Fatal(n, leftOut, err)

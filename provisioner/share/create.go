@@ -36,17 +36,17 @@ func (s *Share) Create(p volpath.Path, a Attributes) (created bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	defer closeRoot(parent)
+	defer s.closeRoot(parent)
 
 	created, err = makeDir(parent, p.Base())
 	if err != nil {
-		return false, fmt.Errorf("create %s: %w", p, err)
+		return false, fmt.Errorf("create %s: %w", p, plain(err))
 	}
 	if err := finish(parent, p.Base(), a); err != nil {
 		if created {
 			err = errors.Join(err, parent.Remove(p.Base()))
 		}
-		return false, fmt.Errorf("create %s: %w", p, err)
+		return false, fmt.Errorf("create %s: %w", p, plain(err))
 	}
 	return created, nil
 }
@@ -67,7 +67,7 @@ func finish(parent *os.Root, name string, a Attributes) error {
 	case err == nil:
 		return ErrOccupied
 	case !errors.Is(err, io.EOF): // not known to be empty
-		return fmt.Errorf("look into it: %w", err)
+		return fmt.Errorf("look into it: %w", plain(err))
 	}
 	return setAttributes(dir, a)
 }
@@ -85,12 +85,12 @@ func setAttributes(dir *os.File, a Attributes) error {
 	}
 	if mode != fileMode(a.Mode) {
 		if err := dir.Chmod(fileMode(a.Mode)); err != nil {
-			return fmt.Errorf("set mode %04o: %w", a.Mode, err)
+			return fmt.Errorf("set mode %04o: %w", a.Mode, plain(err))
 		}
 	}
 	if a.UID != nil || a.GID != nil {
 		if err := dir.Chown(id(a.UID), id(a.GID)); err != nil {
-			return fmt.Errorf("set owner %s:%s: %w", idText(a.UID), idText(a.GID), err)
+			return fmt.Errorf("set owner %s:%s, for which the server must let us give directories away: %w", idText(a.UID), idText(a.GID), plain(err))
 		}
 	}
 	// A server may drop bits without an error: setgid for a group that the
@@ -105,7 +105,7 @@ func setAttributes(dir *os.File, a Attributes) error {
 func modeBits(dir *os.File) (fs.FileMode, error) {
 	info, err := dir.Stat()
 	if err != nil {
-		return 0, fmt.Errorf("look at the mode: %w", err)
+		return 0, fmt.Errorf("look at the mode: %w", plain(err))
 	}
 	return info.Mode() & (fs.ModePerm | fs.ModeSetuid | fs.ModeSetgid | fs.ModeSticky), nil
 }
@@ -119,9 +119,9 @@ func (s *Share) makeParents(p volpath.Path) (*os.Root, error) {
 	elements := p.Elements()
 	for _, element := range elements[:len(elements)-1] {
 		next, err := makeParent(root, element)
-		closeRoot(root)
+		s.closeRoot(root)
 		if err != nil {
-			return nil, fmt.Errorf("create parents of %s: %w", p, err)
+			return nil, fmt.Errorf("create parents of %s: %w", p, plain(err))
 		}
 		root = next
 	}
@@ -143,7 +143,7 @@ func makeParent(root *os.Root, name string) (*os.Root, error) {
 	}
 	if err != nil {
 		closeRoot(child)
-		return nil, fmt.Errorf("set mode of %s: %w", name, err)
+		return nil, fmt.Errorf("set mode of %s: %w", name, plain(err))
 	}
 	return child, nil
 }

@@ -4,9 +4,10 @@
 //
 // Three rules hold for every call:
 //
-//   - Nothing outside the share is reached. Each call opens the mount
-//     directory anew as an os.Root, which is the boundary; opening it anew
-//     also lets a stale handle heal by itself.
+//   - Nothing outside the share is reached. Each call, or each operation of
+//     several (During), opens the mount directory anew as an os.Root, which is
+//     the boundary, and makes sure that it is the share that was recognised;
+//     opening it anew also lets a stale handle heal by itself.
 //   - No symbolic link is followed, not even one that stays inside the share:
 //     it could be a tenant's, pointing at another tenant's volume. Directories
 //     are opened one element at a time and compared with what was there

@@ -22,14 +22,14 @@ func (s *Share) List(p volpath.Path) ([]Entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	dir, err := descend(root, p.Elements())
+	dir, err := s.descend(root, p.Elements())
 	if err != nil {
-		return nil, fmt.Errorf("list %s: %w", p, err)
+		return nil, fmt.Errorf("list %s: %w", p, plain(err))
 	}
-	defer closeRoot(dir)
+	defer s.closeRoot(dir)
 	found, err := fs.ReadDir(dir.FS(), ".")
 	if err != nil {
-		return nil, fmt.Errorf("list %s: %w", p, err)
+		return nil, fmt.Errorf("list %s: %w", p, plain(err))
 	}
 	entries := make([]Entry, 0, len(found))
 	for _, e := range found {

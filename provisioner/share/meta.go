@@ -8,15 +8,24 @@ import (
 	"os"
 	"path"
 	"slices"
+	"strconv"
 	"time"
 )
 
 // metaDir holds claimdir's own files. volpath reserves the name.
 const metaDir = ".claimdir"
 
-// tempDir, below metaDir, is where files are written before they get their
-// name. What a kill leaves there is removed by the next MakeMeta.
-const tempDir = "tmp"
+// tempPrefix begins the directories below metaDir where files are written before
+// they get their name. What a kill leaves there is removed by the next MakeMeta.
+// There are several because clients and servers change a directory one call at a
+// time: with one, all workers wait for each other there.
+const tempPrefix = "tmp-"
+
+// tempDirs is how many there are.
+const tempDirs = 16
+
+// tempDir is one of them.
+func tempDir(n int) string { return tempPrefix + strconv.FormatInt(int64(n), tempDirs) }
 
 // staleTemp is the age after which a temporary file is nobody's any more; no
 // write takes nearly as long.
@@ -32,21 +41,29 @@ func (s *Share) MakeMeta(dirs ...string) error {
 	if err != nil {
 		return err
 	}
-	defer closeRoot(root)
+	defer s.closeRoot(root)
 	if err := makePrivate(root, metaDir); err != nil {
-		return fmt.Errorf("create %s: %w", metaDir, err)
+		return fmt.Errorf("create %s: %w", metaDir, plain(err))
 	}
 	meta, err := openChild(root, metaDir)
 	if err != nil {
 		return err
 	}
-	defer closeRoot(meta)
-	for _, dir := range append([]string{tempDir}, dirs...) {
+	defer s.closeRoot(meta)
+	for n := range tempDirs {
+		dirs = append(dirs, tempDir(n))
+	}
+	for _, dir := range dirs {
 		if err := makePrivate(meta, dir); err != nil {
-			return fmt.Errorf("create %s: %w", path.Join(metaDir, dir), err)
+			return fmt.Errorf("create %s: %w", path.Join(metaDir, dir), plain(err))
 		}
 	}
-	return clearTemp(meta)
+	for n := range tempDirs {
+		if err := clearTemp(meta, tempDir(n)); err != nil {
+			return fmt.Errorf("clear temporary files: %w", err)
+		}
+	}
+	return nil
 }
 
 // HasMeta reports whether the share has a directory .claimdir.
@@ -55,13 +72,13 @@ func (s *Share) HasMeta() (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	defer closeRoot(root)
+	defer s.closeRoot(root)
 	info, err := root.Lstat(metaDir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return false, nil
 	case err != nil:
-		return false, fmt.Errorf("look at %s: %w", metaDir, err)
+		return false, fmt.Errorf("look at %s: %w", metaDir, plain(err))
 	case !info.IsDir():
 		return false, fmt.Errorf("look at %s: %w", metaDir, ErrNotDirectory)
 	}
@@ -75,18 +92,18 @@ func makePrivate(root *os.Root, name string) error {
 	return nil
 }
 
-func clearTemp(meta *os.Root) error {
-	entries, err := fs.ReadDir(meta.FS(), tempDir)
+func clearTemp(meta *os.Root, dir string) error {
+	entries, err := fs.ReadDir(meta.FS(), dir)
 	if err != nil {
-		return fmt.Errorf("clear temporary files: %w", err)
+		return plain(err)
 	}
 	for _, entry := range entries {
 		info, err := entry.Info()
 		if err != nil || time.Since(info.ModTime()) < staleTemp {
 			continue // gone meanwhile, or another replica is writing it
 		}
-		if err := meta.Remove(path.Join(tempDir, entry.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("clear temporary files: %w", err)
+		if err := meta.Remove(path.Join(dir, entry.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return plain(err)
 		}
 	}
 	return nil
@@ -99,17 +116,17 @@ func (s *Share) ReadMeta(name string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer closeRoot(meta)
+	defer s.closeRoot(meta)
 	info, err := meta.Lstat(name)
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", name, err)
+		return nil, fmt.Errorf("read %s: %w", name, plain(err))
 	}
 	if !info.Mode().IsRegular() || info.Size() > maxMetaFile {
 		return nil, fmt.Errorf("read %s: not a file of at most %d bytes", name, maxMetaFile)
 	}
 	data, err := meta.ReadFile(name)
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", name, err)
+		return nil, fmt.Errorf("read %s: %w", name, plain(err))
 	}
 	return data, nil
 }
@@ -142,9 +159,9 @@ func (s *Share) RemoveMeta(name string) error {
 	if err != nil {
 		return err
 	}
-	defer closeRoot(meta)
+	defer s.closeRoot(meta)
 	if err := meta.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("remove %s: %w", name, err)
+		return fmt.Errorf("remove %s: %w", name, plain(err))
 	}
 	return nil
 }
@@ -155,15 +172,15 @@ func (s *Share) ListMeta(dir string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer closeRoot(meta)
+	defer s.closeRoot(meta)
 	opened, err := meta.Open(dir)
 	if err != nil {
-		return nil, fmt.Errorf("list %s: %w", dir, err)
+		return nil, fmt.Errorf("list %s: %w", dir, plain(err))
 	}
 	defer opened.Close()
 	names, err := opened.Readdirnames(-1)
 	if err != nil {
-		return nil, fmt.Errorf("list %s: %w", dir, err)
+		return nil, fmt.Errorf("list %s: %w", dir, plain(err))
 	}
 	slices.Sort(names)
 	return names, nil
@@ -176,10 +193,16 @@ func (s *Share) openMeta() (*os.Root, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer closeRoot(root)
+	defer s.closeRoot(root)
+	if s.held != nil && s.held.meta != nil {
+		return s.held.meta, nil
+	}
 	meta, err := openChild(root, metaDir)
 	if err != nil {
 		return nil, unreachable(err)
+	}
+	if s.held != nil {
+		s.held.meta = meta
 	}
 	return meta, nil
 }
@@ -191,15 +214,16 @@ func (s *Share) writeMeta(name string, data []byte, place func(meta *os.Root, te
 	if err != nil {
 		return err
 	}
-	defer closeRoot(meta)
-	temp := path.Join(tempDir, rand.Text())
+	defer s.closeRoot(meta)
+	text := rand.Text()
+	temp := path.Join(tempDir(int(text[0])%tempDirs), text)
 	err = writeSynced(meta, temp, data)
 	if err == nil {
 		err = place(meta, temp)
 	}
 	if err != nil {
 		_ = meta.Remove(temp) // the first error is the one to report
-		return fmt.Errorf("write %s: %w", name, err)
+		return fmt.Errorf("write %s: %w", name, plain(err))
 	}
 	return nil
 }

@@ -1,8 +1,12 @@
 package share
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"path"
+	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/moby/sys/mountinfo"
@@ -10,32 +14,146 @@ import (
 
 // Source says what is mounted at a directory, as a PersistentVolume names it.
 type Source struct {
-	// Server is a host name or address; an IPv6 address stands in brackets.
+	// Server is a host name or address; an IPv6 address stands without brackets.
 	Server string
 	// Path is the exported path, absolute and without a trailing slash.
 	Path string
 }
 
-// FindSource looks in this process's mount table for an NFS mount at dir. It
-// reports false if there is none.
-func FindSource(dir string) (Source, bool, error) {
-	dir = path.Clean(dir)
-	mounts, err := mountinfo.GetMounts(func(m *mountinfo.Info) (skip, stop bool) {
-		return m.Mountpoint != dir, false
-	})
-	if err != nil {
-		return Source{}, false, fmt.Errorf("read the mount table: %w", err)
-	}
-	if len(mounts) == 0 {
-		return Source{}, false, nil
-	}
-	mount := mounts[len(mounts)-1] // of several, the last lies on top
-	if mount.FSType != "nfs" && mount.FSType != "nfs4" {
-		return Source{}, false, nil
-	}
-	source, err := parseSource(mount.Source)
-	return source, err == nil, err
+// Mount is a share as this process sees it.
+type Mount struct {
+	Name   string // of the directory below the mount path; empty for the one at the mount path itself
+	Dir    string // where this process sees it
+	Source Source // zero if it is no NFS mount
 }
+
+// FindMounts looks for shares in this process's mount table: dir itself, if that
+// is an NFS mount, or else each mount directly below dir, named by its
+// directory and sorted by name. Below an NFS mount, NFSv4 mounts the exports
+// inside of it by itself; these are no shares of their own.
+func FindMounts(dir string) ([]Mount, error) {
+	table, err := mountinfo.GetMounts(nil)
+	if err != nil {
+		return nil, fmt.Errorf("read the mount table: %w", plain(err))
+	}
+	return findMounts(table, path.Clean(dir))
+}
+
+func findMounts(table []*mountinfo.Info, dir string) ([]Mount, error) {
+	self := onTop(table, dir)
+	below := map[string]*mountinfo.Info{}
+	for _, m := range table {
+		parent, name := path.Split(m.Mountpoint)
+		if path.Clean(parent) != dir || m.Mountpoint == dir || below[name] != nil {
+			continue
+		}
+		// The lowest of several on one directory shows where that directory lies:
+		// under a mount that came over dir later, it is out of sight.
+		if self == nil || bottom(table, m).Parent == self.ID {
+			below[name] = onTop(table, m.Mountpoint)
+		}
+	}
+	if self == nil || !isNFS(self) {
+		return named(dir, below)
+	}
+	whole, err := parseSource(self.Source)
+	if err != nil {
+		return nil, err
+	}
+	return []Mount{{Dir: dir, Source: whole}}, checkInside(whole, dir, below)
+}
+
+// onTop returns the mount that is seen at a directory: the one that no other
+// lies on.
+func onTop(table []*mountinfo.Info, dir string) (top *mountinfo.Info) {
+	for _, m := range table {
+		covers := func(other *mountinfo.Info) bool { return other.Mountpoint == dir && other.Parent == m.ID && other != m }
+		if m.Mountpoint == dir && !slices.ContainsFunc(table, covers) {
+			top = m
+		}
+	}
+	return top
+}
+
+// bottom returns the first of the mounts that lie on each other at m.
+func bottom(table []*mountinfo.Info, m *mountinfo.Info) *mountinfo.Info {
+	for {
+		i := slices.IndexFunc(table, func(other *mountinfo.Info) bool {
+			return other.ID == m.Parent && other.Mountpoint == m.Mountpoint && other != m
+		})
+		if i < 0 {
+			return m
+		}
+		m = table[i]
+	}
+}
+
+// checkInside refuses mounts below an NFS mount that are not its own.
+func checkInside(whole Source, dir string, below map[string]*mountinfo.Info) error {
+	var errs []error
+	for name, m := range below {
+		inner, err := parseSource(m.Source)
+		if !isNFS(m) || err != nil || inner.Server != whole.Server || !Inside(whole.Path, inner.Path) {
+			errs = append(errs, fmt.Errorf("%s is a share (%s:%s), and %s (%s) is mounted inside of it: mount each share in a directory of its own below %s",
+				dir, whole.Server, whole.Path, path.Join(dir, name), m.Source, dir))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// shareName is what a class can name.
+var shareName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
+
+// CheckName refuses a name that no share may have.
+func CheckName(name string) error {
+	if !shareName.MatchString(name) {
+		return fmt.Errorf("%q cannot be the name of a share: allowed are up to 63 letters, digits, '.', '_' and '-', the first one a letter or digit", name)
+	}
+	return nil
+}
+
+// named are the mounts below a directory that is no share itself.
+func named(dir string, below map[string]*mountinfo.Info) (mounts []Mount, err error) {
+	var errs []error
+	for name, m := range below {
+		if strings.HasPrefix(name, ".") { // hidden, as kubelet's own are
+			continue
+		}
+		mount := Mount{Name: name, Dir: path.Join(dir, name)}
+		err := CheckName(name)
+		if err == nil && isNFS(m) {
+			mount.Source, err = parseSource(m.Source)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("mounted at %s: %w", mount.Dir, plain(err)))
+		}
+		mounts = append(mounts, mount)
+	}
+	slices.SortFunc(mounts, func(a, b Mount) int { return cmp.Compare(a.Name, b.Name) })
+	return mounts, errors.Join(errs...)
+}
+
+// CheckApart refuses shares that are the same or one inside the other: their
+// records would not know of each other's volumes.
+func CheckApart(mounts []Mount) error {
+	var errs []error
+	for i, a := range mounts {
+		for _, b := range mounts[:i] {
+			if a.Source.Server == b.Source.Server && (a.Source.Path == b.Source.Path || Inside(a.Source.Path, b.Source.Path) || Inside(b.Source.Path, a.Source.Path)) {
+				errs = append(errs, fmt.Errorf("shares %q (%s:%s) and %q (%s:%s) are the same or one inside the other: mount only one of them",
+					b.Name, b.Source.Server, b.Source.Path, a.Name, a.Source.Server, a.Source.Path))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Inside reports whether the exported path inner lies strictly below outer.
+func Inside(outer, inner string) bool {
+	return inner != outer && strings.HasPrefix(inner, strings.TrimSuffix(outer, "/")+"/")
+}
+
+func isNFS(m *mountinfo.Info) bool { return m.FSType == "nfs" || m.FSType == "nfs4" }
 
 // parseSource splits the device of an NFS mount, server:/export. (The kernel
 // shows the whole way to the mounted directory there, also for a bind mount.)
@@ -44,5 +162,11 @@ func parseSource(device string) (Source, error) {
 	if i <= 0 {
 		return Source{}, fmt.Errorf("mount source %q: want SERVER:/EXPORT", device)
 	}
-	return Source{Server: device[:i], Path: path.Clean(device[i+1:])}, nil
+	return Source{Server: Unbracket(device[:i]), Path: path.Clean("/" + strings.TrimLeft(device[i+1:], "/"))}, nil
+}
+
+// Unbracket takes an IPv6 address out of its brackets; a PersistentVolume names
+// it without.
+func Unbracket(server string) string {
+	return strings.TrimSuffix(strings.TrimPrefix(server, "["), "]")
 }

@@ -2,8 +2,10 @@ package share
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -16,6 +18,8 @@ func removeCases() map[string]func(*testing.T, site) {
 		"remove takes unreadable trees or says so":     removeUnreadable,
 		"remove of an absent path is no error":         removeAbsent,
 		"remove takes what others made sticky":         removeSticky,
+		"remove goes on where a slice ended":           removeSlices,
+		"remove takes what is made meanwhile":          removeMeanwhile,
 		"remove empty leaves a directory with content": removeEmpty,
 	}
 }
@@ -62,6 +66,78 @@ func removeSticky(t *testing.T, s site) {
 	must(t, s.share.Remove(pathOf(t, "data")))
 	absent(t, s.dir+"/data")
 	untouched(t, s.outside, outside)
+}
+
+// A slice ends after the entry at hand; the next one goes on with what is left.
+func removeSlices(t *testing.T, s site) {
+	for i := range removeBatch + 20 {
+		tree(t, s.dir, fmt.Sprintf("data/many/%d", i))
+	}
+	tree(t, s.dir, "data/a/b/c/file", "data/d/")
+	tree(t, s.dir, "near/file")
+	view := 0
+	counted := s.share.During(t.Context(), func() { view++ })
+	for {
+		left := entries(t, s.dir)
+		done, err := counted.removeSome(pathOf(t, "data"), 0)
+		must(t, err)
+		if done {
+			break
+		}
+		if now := entries(t, s.dir); now >= left || left-now > 3 {
+			t.Fatalf("a slice without time removed %d entries", left-now)
+		}
+		if view == 8 { // enough of that
+			must(t, counted.Remove(pathOf(t, "data")))
+		}
+	}
+	if view < 9 {
+		t.Errorf("only %d calls began", view)
+	}
+	absent(t, s.dir+"/data")
+	if _, err := os.Stat(s.dir + "/near/file"); err != nil {
+		t.Error(err)
+	}
+}
+
+// entries counts what is below dir.
+func entries(t *testing.T, dir string) (n int) {
+	t.Helper()
+	must(t, filepath.WalkDir(dir, func(_ string, _ fs.DirEntry, err error) error { n++; return err }))
+	return n
+}
+
+func removeMeanwhile(t *testing.T, s site) {
+	tree(t, s.dir, "data/a/b/file")
+	stop, stopped := make(chan struct{}), make(chan int)
+	go func() {
+		made := 0
+		defer func() { stopped <- made }()
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			if os.WriteFile(fmt.Sprintf("%s/data/a/b/new-%d", s.dir, made), nil, 0o600) == nil {
+				made++
+			} else if made >= 50 {
+				return // the directory is gone, or takes no more
+			}
+		}
+	}()
+	var err error
+	for range 1000 { // as the library does
+		if err = s.share.Remove(pathOf(t, "data")); err == nil {
+			break
+		}
+	}
+	close(stop)
+	made := <-stopped
+	must(t, err)
+	must(t, s.share.Remove(pathOf(t, "data")))
+	absent(t, s.dir+"/data")
+	t.Logf("%d files were made meanwhile", made)
 }
 
 // Only root may remove what is in a directory that may not be read; anybody

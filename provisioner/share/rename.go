@@ -17,23 +17,23 @@ import (
 func (s *Share) Rename(from, to volpath.Path) error {
 	source, err := s.openParent(from)
 	if err != nil {
-		return fmt.Errorf("rename %s: %w", from, err)
+		return fmt.Errorf("rename %s: %w", from, plain(err))
 	}
-	defer closeRoot(source)
+	defer s.closeRoot(source)
 	info, err := source.Lstat(from.Base())
 	if err == nil && !info.IsDir() {
 		err = ErrNotDirectory
 	}
 	if err != nil {
-		return fmt.Errorf("rename %s: %w", from, err)
+		return fmt.Errorf("rename %s: %w", from, plain(err))
 	}
 	target, err := s.openParent(to)
 	if err != nil {
-		return fmt.Errorf("rename %s to %s: %w", from, to, err)
+		return fmt.Errorf("rename %s to %s: %w", from, to, plain(err))
 	}
-	defer closeRoot(target)
+	defer s.closeRoot(target)
 	if err := renameat(source, from.Base(), target, to.Base()); err != nil {
-		return fmt.Errorf("rename %s to %s: %w", from, to, err)
+		return fmt.Errorf("rename %s to %s: %w", from, to, plain(err))
 	}
 	return nil
 }

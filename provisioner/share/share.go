@@ -1,11 +1,11 @@
 package share
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
-	"syscall"
 
 	"claimdir/provisioner/volpath"
 )
@@ -13,7 +13,11 @@ import (
 // Share is one mounted export. It holds no open files and is safe for
 // concurrent use.
 type Share struct {
-	dir string
+	dir   string
+	mark  *mark
+	ctx   context.Context //nolint:containedctx // see During: a view of one operation ends with it
+	began func()
+	held  *held // by a view
 }
 
 var (
@@ -31,12 +35,12 @@ var (
 func Open(dir string) (*Share, error) {
 	info, err := os.Stat(dir)
 	if err != nil {
-		return nil, fmt.Errorf("open share: %w", err)
+		return nil, fmt.Errorf("open share %s: %w", dir, plain(err))
 	}
 	if !info.IsDir() {
 		return nil, fmt.Errorf("open share %s: %w", dir, ErrNotDirectory)
 	}
-	return &Share{dir: dir}, nil
+	return &Share{dir: dir, mark: &mark{}}, nil
 }
 
 // Dir is the directory where this process sees the share, for messages.
@@ -54,44 +58,20 @@ func (s *Share) Exists(p volpath.Path) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	defer closeRoot(parent)
+	defer s.closeRoot(parent)
 	info, err := parent.Lstat(p.Base())
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return false, nil
 	case err != nil:
-		return false, fmt.Errorf("look at %s: %w", p, err)
+		return false, fmt.Errorf("look at %s: %w", p, plain(err))
 	case !info.IsDir():
 		return false, fmt.Errorf("look at %s: %w", p, ErrNotDirectory)
 	}
 	if err := s.checkSpellings(p); err != nil {
-		return false, fmt.Errorf("look at %s: %w", p, err)
+		return false, fmt.Errorf("look at %s: %w", p, plain(err))
 	}
 	return true, nil
-}
-
-// Remove removes p and everything in it; links inside are removed, not
-// followed. A path that is absent, also in the middle, is no error. A removal
-// that was cut off is continued by the next one.
-func (s *Share) Remove(p volpath.Path) error {
-	parent, err := s.openParent(p)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	defer closeRoot(parent)
-	err = parent.RemoveAll(p.Base())
-	if errors.Is(err, syscall.EPERM) {
-		// Whatever unstick could not do, the second try reports.
-		_ = unstick(parent, p.Base())
-		err = parent.RemoveAll(p.Base())
-	}
-	if err != nil {
-		return fmt.Errorf("remove %s: %w", p, err)
-	}
-	return nil
 }
 
 // RemoveEmpty removes p if it is an empty directory and fails otherwise. An
@@ -104,9 +84,9 @@ func (s *Share) RemoveEmpty(p volpath.Path) error {
 	if err != nil {
 		return err
 	}
-	defer closeRoot(parent)
+	defer s.closeRoot(parent)
 	if err := parent.Remove(p.Base()); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("remove empty %s: %w", p, err)
+		return fmt.Errorf("remove empty %s: %w", p, plain(err))
 	}
 	return nil
 }
@@ -118,22 +98,37 @@ func (s *Share) openParent(p volpath.Path) (*os.Root, error) {
 	if err != nil {
 		return nil, err
 	}
-	return descend(root, elements[:len(elements)-1])
+	return s.descend(root, elements[:len(elements)-1])
 }
 
-// openRoot opens the mount directory anew, as every call does.
-func (s *Share) openRoot() (*os.Root, error) {
-	root, err := os.OpenRoot(s.dir)
-	if err != nil {
-		return nil, unreachable(err)
+// unreachable marks an error of the mount directory itself.
+func unreachable(err error) error { return &reachError{plain(err)} }
+
+// reachError is an error of the share as a whole. It is any errno but the one of
+// what is absent: a share that is gone must never look like a volume that is.
+type reachError struct{ err error }
+
+func (e *reachError) Error() string { return "reach the share: " + e.err.Error() }
+
+func (e *reachError) Unwrap() error {
+	if errors.Is(e.err, fs.ErrNotExist) {
+		return nil
 	}
-	return root, nil
+	return e.err
 }
 
-// unreachable marks an error of the mount directory itself. It hides
-// fs.ErrNotExist: a share that is gone must never look like a volume that is.
-func unreachable(err error) error {
-	return fmt.Errorf("reach the share: %v", err) //nolint:errorlint // see the comment: must not match fs.ErrNotExist
+// plain takes the names of system calls off an error: who wraps it says which
+// step it was, and of what path.
+func plain(err error) error {
+	switch e := err.(type) { //nolint:errorlint // the outermost is meant
+	case *fs.PathError:
+		return plain(e.Err)
+	case *os.LinkError:
+		return plain(e.Err)
+	case *os.SyscallError:
+		return plain(e.Err)
+	}
+	return err
 }
 
 // descend opens the directory at elements below root and closes root. An
@@ -141,10 +136,10 @@ func unreachable(err error) error {
 // and what was opened must be the very directory that was seen, so a link
 // swapped in between is noticed. (os.Root alone follows links that stay
 // inside.)
-func descend(root *os.Root, elements []string) (*os.Root, error) {
+func (s *Share) descend(root *os.Root, elements []string) (*os.Root, error) {
 	for _, element := range elements {
 		next, err := openChild(root, element)
-		closeRoot(root)
+		s.closeRoot(root)
 		if err != nil {
 			return nil, err
 		}
@@ -157,7 +152,7 @@ func descend(root *os.Root, elements []string) (*os.Root, error) {
 func openChild(parent *os.Root, name string) (*os.Root, error) {
 	seen, err := parent.Lstat(name)
 	if err != nil {
-		return nil, fmt.Errorf("look at %s: %w", name, err)
+		return nil, fmt.Errorf("look at %s: %w", name, plain(err))
 	}
 	if !seen.IsDir() {
 		return nil, fmt.Errorf("open %s: %w", name, ErrNotDirectory)
@@ -167,7 +162,7 @@ func openChild(parent *os.Root, name string) (*os.Root, error) {
 	// writes to it: never.
 	child, err := parent.OpenRoot(name + "/.")
 	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", name, err)
+		return nil, fmt.Errorf("open %s: %w", name, plain(err))
 	}
 	opened, err := child.Stat(".")
 	if err == nil && !os.SameFile(seen, opened) {
@@ -175,7 +170,7 @@ func openChild(parent *os.Root, name string) (*os.Root, error) {
 	}
 	if err != nil {
 		closeRoot(child)
-		return nil, fmt.Errorf("open %s: %w", name, err)
+		return nil, fmt.Errorf("open %s: %w", name, plain(err))
 	}
 	return child, nil
 }

@@ -33,7 +33,7 @@ func (s *Share) checkSpellings(p volpath.Path) error {
 		if err == nil && i < len(elements)-1 {
 			next, err = openChild(dir, element)
 		}
-		closeRoot(dir)
+		s.closeRoot(dir)
 		if next == nil || err != nil {
 			return err
 		}

@@ -1,0 +1,129 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"slices"
+
+	"k8s.io/apimachinery/pkg/util/uuid"
+
+	"claimdir/provisioner"
+	"claimdir/provisioner/keeper"
+	"claimdir/provisioner/share"
+	"claimdir/provisioner/volpath"
+)
+
+// kept are the shares that are served, each with its keeper.
+type kept struct {
+	keepers []*keeper.Keeper
+	retry   func() // set by run
+}
+
+// keep makes a keeper for each share. No share is touched before run.
+func keep(o options, mounts []share.Mount, objects provisioner.Objects) *kept {
+	k := &kept{}
+	for _, mount := range mounts {
+		k.keepers = append(k.keepers, keeper.New(keeper.Config{
+			Mount:   mount,
+			Mounted: stillMounted(o, mount),
+			Known:   func() ([]volpath.Path, bool) { return provisioner.PathsOn(objects, mount.Source) },
+			NewID:   string(uuid.NewUUID()),
+			Timeout: o.shareTimeout,
+			Slots:   slots(o.workers, len(mounts)),
+			Changed: func() { k.retry() },
+		}))
+	}
+	return k
+}
+
+// slots is how many operations may be under way on one share: as many as the
+// workers for its claims and its volumes, and, beside others, those that serve
+// classes with several shares.
+func slots(workers, shares int) int {
+	if shares > 1 {
+		return 3 * workers
+	}
+	return 2 * workers
+}
+
+// stillMounted compares the mount table with what it was at start. A share that
+// is no NFS mount is not in it as one.
+func stillMounted(o options, mount share.Mount) func() error {
+	mounts, err := share.FindMounts(o.mountPath)
+	find := func(mounts []share.Mount) (share.Source, bool) {
+		for _, m := range mounts {
+			if m.Dir == mount.Dir && m.Source != (share.Source{}) {
+				return m.Source, true
+			}
+		}
+		return share.Source{}, false
+	}
+	if _, isNFS := find(mounts); err != nil || !isNFS {
+		return nil
+	}
+	return func() error {
+		mounts, err := share.FindMounts(o.mountPath)
+		if err != nil {
+			return err
+		}
+		now, found := find(mounts)
+		if !found {
+			return fmt.Errorf("no NFS share is mounted at %s any more", mount.Dir)
+		}
+		if now != mount.Source {
+			return fmt.Errorf("%s has %s:%s mounted now", mount.Dir, now.Server, now.Path)
+		}
+		return nil
+	}
+}
+
+// run looks after the shares until ctx ends, and calls retry when something
+// changed that claims or volumes wait for.
+func (k *kept) run(ctx context.Context, retry func()) {
+	k.retry = retry
+	for _, one := range k.keepers {
+		go one.Run(ctx)
+	}
+}
+
+func (k *kept) sites() []provisioner.Site {
+	var sites []provisioner.Site
+	for _, one := range k.keepers {
+		sites = append(sites, provisioner.Kept(one))
+	}
+	return sites
+}
+
+// ready names every share that cannot be worked on.
+func (k *kept) ready() error {
+	var errs []error
+	for _, one := range k.keepers {
+		errs = append(errs, one.Ready())
+	}
+	return errors.Join(errs...)
+}
+
+func (k *kept) stuck() (n int) {
+	for _, one := range k.keepers {
+		n += one.Stuck()
+	}
+	return n
+}
+
+// checkDirectories refuses, at start, shares whose directory is not there. It
+// looks from the directory above: one that hangs must not hang the start.
+func checkDirectories(mounts []share.Mount) error {
+	for _, mount := range mounts {
+		entries, err := os.ReadDir(path.Dir(mount.Dir))
+		if err == nil && mount.Dir != "/" && !slices.ContainsFunc(entries, func(e os.DirEntry) bool { return e.Name() == path.Base(mount.Dir) }) {
+			err = os.ErrNotExist
+		}
+		if err != nil {
+			return fmt.Errorf("share %s: %w", mount.Dir, err)
+		}
+	}
+	return nil
+}

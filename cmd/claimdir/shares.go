@@ -1,0 +1,200 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+
+	"claimdir/provisioner/share"
+)
+
+// findShares says which shares are to be served, and what server and path their
+// PersistentVolumes are to name: what is mounted or, where that is no NFS mount,
+// what is given. Both must agree: a volume on another server than the directory
+// was made on would be empty.
+func findShares(o options) ([]share.Mount, error) {
+	mounts, err := share.FindMounts(o.mountPath)
+	if err != nil {
+		return nil, err
+	}
+	return agree(mounts, o)
+}
+
+// given is NFS_SERVER or NFS_PATH: one value for all shares, or one for each.
+type given struct {
+	variable string
+	all      string
+	each     map[string]string
+}
+
+// of returns the value for a share, empty if there is none.
+func (g given) of(name string) string { return cmp.Or(g.each[name], g.all) }
+
+func agree(mounts []share.Mount, o options) ([]share.Mount, error) {
+	server, path, err := readGiven(o)
+	if err != nil {
+		return nil, err
+	}
+	mounts, err = addDirectories(mounts, o.mountPath, server, path)
+	if err != nil {
+		return nil, err
+	}
+	if len(mounts) == 0 {
+		mounts = []share.Mount{{Dir: o.mountPath}}
+	}
+	var errs []error
+	if len(mounts) > 1 && path.all != "" {
+		return nil, fmt.Errorf("NFS_PATH is %q, but several shares are mounted below %s: give one for each, such as %s", path.all, o.mountPath, example(mounts))
+	}
+	for i := range mounts {
+		if mounts[i].Source, err = agreeOne(mounts[i], server, path); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	return mounts, share.CheckApart(mounts)
+}
+
+// toldMounts are the shares of which server and path are given, whatever is
+// mounted here.
+func toldMounts(o options) (mounts []share.Mount, err error) {
+	server, path, err := readGiven(o)
+	if err != nil {
+		return nil, err
+	}
+	names := slices.Sorted(maps.Keys(path.each))
+	if path.all != "" {
+		names = append(names, "")
+	}
+	for _, name := range names {
+		if s := server.of(name); s != "" {
+			mounts = append(mounts, share.Mount{Name: name, Source: share.Source{Server: share.Unbracket(s), Path: cleanExport(path.of(name))}})
+		}
+	}
+	return mounts, nil
+}
+
+// agreeOne brings what is mounted and what is given together for one share.
+func agreeOne(mount share.Mount, server, path given) (share.Source, error) {
+	told := share.Source{Server: share.Unbracket(server.of(mount.Name)), Path: cleanExport(path.of(mount.Name))}
+	mounted := mount.Source
+	switch {
+	case mounted != (share.Source{}):
+	case told.Server == "" || told.Path == "":
+		return share.Source{}, fmt.Errorf("no NFS share is mounted at %s: mount it there, "+
+			"or, if the directory is exported by other means, set both NFS_SERVER and NFS_PATH", mount.Dir)
+	default:
+		return told, nil
+	}
+	if told.Server != "" && told.Server != mounted.Server {
+		return share.Source{}, fmt.Errorf("NFS_SERVER is %q, but %s has %q mounted: remove NFS_SERVER, or mount the other server", told.Server, mount.Dir, mounted.Server)
+	}
+	if told.Path != "" && told.Path != mounted.Path {
+		return share.Source{}, fmt.Errorf("NFS_PATH is %q, but %s has %q mounted: remove NFS_PATH, or mount the other path", told.Path, mount.Dir, mounted.Path)
+	}
+	return mounted, nil
+}
+
+// addDirectories adds the shares that are named, and are directories that
+// nothing is mounted at.
+func addDirectories(mounts []share.Mount, mountPath string, server, exported given) ([]share.Mount, error) {
+	var errs []error
+	names := slices.Sorted(maps.Keys(exported.each))
+	names = append(names, slices.Sorted(maps.Keys(server.each))...)
+	for _, name := range names {
+		if slices.ContainsFunc(mounts, func(m share.Mount) bool { return m.Name == name }) {
+			continue
+		}
+		if len(mounts) == 1 && mounts[0].Name == "" {
+			return nil, fmt.Errorf("NFS_SERVER or NFS_PATH names the share %q, but the share at %s itself is the only one and has no name: give the value alone", name, mountPath)
+		}
+		dir := path.Join(mountPath, name)
+		info, err := os.Stat(dir)
+		switch {
+		case err != nil:
+			errs = append(errs, fmt.Errorf("NFS_SERVER or NFS_PATH names the share %q: %w; mount it there, or remove the name", name, err))
+			continue
+		case !info.IsDir():
+			errs = append(errs, fmt.Errorf("NFS_SERVER or NFS_PATH names the share %q: %s is no directory", name, dir))
+			continue
+		}
+		mounts = append(mounts, share.Mount{Name: name, Dir: dir})
+	}
+	slices.SortFunc(mounts, func(a, b share.Mount) int { return cmp.Compare(a.Name, b.Name) })
+	return mounts, errors.Join(errs...)
+}
+
+// example shows how a path for each share is given.
+func example(mounts []share.Mount) string {
+	pairs := make([]string, len(mounts))
+	for i, m := range mounts {
+		pairs[i] = m.Name + "=" + cmp.Or(m.Source.Path, "/export/"+m.Name)
+	}
+	return strings.Join(pairs, ",")
+}
+
+func readGiven(o options) (server, exported given, err error) {
+	server, serverErr := parseServers(o.nfsServer)
+	exported, pathErr := parsePaths(o.nfsPath)
+	return server, exported, errors.Join(serverErr, pathErr)
+}
+
+// parseServers reads SERVER, or NAME=SERVER for each share, separated by
+// commas.
+func parseServers(value string) (given, error) {
+	if !strings.Contains(value, "=") {
+		return given{variable: "NFS_SERVER", all: value}, nil
+	}
+	return parsePairs("NFS_SERVER", strings.Split(value, ","))
+}
+
+// pathOfShare begins NAME=/PATH in a list. A comma in a path separates only if
+// such a beginning follows.
+var pathOfShare = regexp.MustCompile(`(^|,)[^/,=]*=/`)
+
+// parsePaths reads PATH, or NAME=PATH for each share, separated by commas.
+func parsePaths(value string) (given, error) {
+	if value == "" || strings.HasPrefix(value, "/") {
+		return given{variable: "NFS_PATH", all: value}, nil
+	}
+	var pairs []string
+	begins := pathOfShare.FindAllStringIndex(value, -1)
+	if len(begins) == 0 || begins[0][0] != 0 {
+		return given{}, fmt.Errorf("NFS_PATH %q: allowed are an absolute path, or NAME=/PATH for each share, separated by commas", value)
+	}
+	for i, at := range begins {
+		end := len(value)
+		if i+1 < len(begins) {
+			end = begins[i+1][0]
+		}
+		pairs = append(pairs, strings.TrimPrefix(value[at[0]:end], ","))
+	}
+	return parsePairs("NFS_PATH", pairs)
+}
+
+func parsePairs(variable string, pairs []string) (given, error) {
+	g := given{variable: variable, each: map[string]string{}}
+	var errs []error
+	for _, pair := range pairs {
+		name, value, found := strings.Cut(pair, "=")
+		switch err := share.CheckName(name); {
+		case !found || value == "":
+			errs = append(errs, fmt.Errorf("%s: %q: allowed is NAME=VALUE for each share, separated by commas", variable, pair))
+		case err != nil:
+			errs = append(errs, fmt.Errorf("%s: %w", variable, err))
+		case g.each[name] != "":
+			errs = append(errs, fmt.Errorf("%s: share %q is given twice", variable, name))
+		default:
+			g.each[name] = value
+		}
+	}
+	return g, errors.Join(errs...)
+}

@@ -1,0 +1,390 @@
+package keeper
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"claimdir/provisioner/share"
+	"claimdir/provisioner/volpath"
+)
+
+const (
+	timeout  = 100 * time.Millisecond
+	patience = 20 * time.Second
+	slots    = 3
+)
+
+// world is a kept share in a local directory, whose looks and operations hang
+// on demand.
+type world struct {
+	*Keeper
+
+	t       *testing.T
+	dir     string
+	every   time.Duration
+	changes atomic.Int32
+	mu      sync.Mutex
+	mounted func() error
+	paths   []volpath.Path
+	untold  bool
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{t: t, dir: t.TempDir() + "/share", every: 10 * time.Millisecond, mounted: func() error { return nil }}
+	must(t, os.Mkdir(w.dir, 0o755))
+	return w
+}
+
+func (w *world) start() *world {
+	w.t.Helper()
+	w.Keeper = New(Config{
+		Mount:   share.Mount{Name: "fast", Dir: w.dir, Source: share.Source{Server: "nas", Path: "/export"}},
+		Mounted: func() error { w.mu.Lock(); mounted := w.mounted; w.mu.Unlock(); return mounted() },
+		Known:   func() ([]volpath.Path, bool) { w.mu.Lock(); defer w.mu.Unlock(); return w.paths, !w.untold },
+		NewID:   "share-1", Timeout: timeout, Slots: slots, Changed: func() { w.changes.Add(1) },
+	})
+	w.Keeper.every = w.every
+	ctx, cancel := context.WithCancel(w.t.Context())
+	ended := make(chan struct{})
+	go func() { w.Run(ctx); close(ended) }()
+	w.t.Cleanup(func() { cancel(); <-ended })
+	return w
+}
+
+// ready starts the keeper of a share that is in order.
+func (w *world) ready() *world {
+	w.t.Helper()
+	w.start()
+	w.eventually("the share is ready", func() bool { return w.Ready() == nil })
+	return w
+}
+
+// hang lets looks hang until release.
+func (w *world) hang() (release func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	wait := make(chan struct{})
+	w.mounted = func() error { <-wait; return nil }
+	return sync.OnceFunc(func() {
+		w.mu.Lock()
+		w.mounted = func() error { return nil }
+		w.mu.Unlock()
+		close(wait)
+	})
+}
+
+func (w *world) trouble(kind Kind, words ...string) {
+	w.t.Helper()
+	w.eventually(fmt.Sprintf("the share is %s, %q", kind, words), func() bool { return isTrouble(w.Ready(), kind, words...) })
+}
+
+func isTrouble(err error, kind Kind, words ...string) bool {
+	trouble, ok := errors.AsType[*Trouble](err)
+	if !ok || trouble.Kind != kind {
+		return false
+	}
+	for _, word := range words {
+		if !strings.Contains(err.Error(), word) {
+			return false
+		}
+	}
+	return true
+}
+
+func (w *world) eventually(what string, condition func() bool) {
+	w.t.Helper()
+	for end := time.Now().Add(patience); !condition(); {
+		if time.Now().After(end) {
+			w.t.Fatalf("not in time: %s; the share says %v", what, w.Ready())
+		}
+		<-time.After(2 * time.Millisecond)
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func pathOf(t *testing.T, s string) volpath.Path {
+	t.Helper()
+	p, err := volpath.Parse(s)
+	must(t, err)
+	return p
+}
+
+func TestAnOperationWorksOnTheShare(t *testing.T) {
+	w := newWorld(t).ready()
+	want, endedLate := errors.New("as it says"), true
+	err := w.Do(t.Context(), "test", func(_ context.Context, do, _ View) (func(bool), error) {
+		_, err := do.Dirs.Create(pathOf(t, "data"), share.Attributes{Mode: 0o755})
+		must(t, err)
+		return func(late bool) { endedLate = late }, want
+	})
+	if !errors.Is(err, want) || endedLate {
+		t.Error(err, endedLate)
+	}
+	if _, err := os.Stat(w.dir + "/data"); err != nil {
+		t.Error(err)
+	}
+	if w.ID() != "share-1" || w.Room().Size == 0 {
+		t.Error(w.ID(), w.Room())
+	}
+}
+
+// One call that hangs: the caller is told in time, and what comes late is taken
+// back, but not gone on with.
+func TestAnOperationThatGetsNoAnswerIsGivenUp(t *testing.T) {
+	for name, late := range map[string]struct {
+		result error
+	}{"and succeeds late": {nil}, "and fails late": {syscall.EIO}} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t).ready()
+			var undone atomic.Int32
+			release, ended := make(chan struct{}), make(chan struct{})
+			began := time.Now()
+			err := w.Do(t.Context(), "test", func(ctx context.Context, do, undo View) (func(bool), error) {
+				defer close(ended)
+				_, err := do.Dirs.Create(pathOf(t, "made"), share.Attributes{Mode: 0o755})
+				must(t, err)
+				<-release // a call that hangs
+				if _, err := do.Dirs.Exists(pathOf(t, "made")); !errors.Is(err, errGivenUp) || ctx.Err() == nil {
+					t.Errorf("the next call: %v", err)
+				}
+				if _, err := do.Records.Identity(); !errors.Is(err, errGivenUp) {
+					t.Errorf("the next call of the ledger: %v", err)
+				}
+				if _, err := undo.Dirs.Exists(pathOf(t, "made")); err != nil {
+					t.Errorf("a call to take back: %v", err)
+				}
+				return func(late bool) {
+					if late {
+						undone.Add(1)
+					}
+					must(t, undo.Dirs.Remove(pathOf(t, "made")))
+				}, late.result
+			})
+			if !isTrouble(err, Stalled, `share "fast" (nas:/export) has not answered since `) {
+				t.Error(err)
+			}
+			if waited := time.Since(began); waited < timeout || waited > patience/2 {
+				t.Errorf("given up after %s", waited)
+			}
+			if w.Stuck() != 1 || w.Ready() != nil {
+				t.Errorf("%d stuck, %v", w.Stuck(), w.Ready())
+			}
+			before := w.changes.Load()
+			close(release)
+			<-ended
+			w.eventually("it has ended and is told", func() bool { return w.Stuck() == 0 && w.changes.Load() > before })
+			if undone.Load() != 1 {
+				t.Errorf("ended late %d times", undone.Load())
+			}
+		})
+	}
+}
+
+// An operation of many calls may take as long as it needs.
+func TestAnOperationWhoseCallsAreAnsweredIsNotGivenUp(t *testing.T) {
+	w := newWorld(t).ready()
+	err := w.Do(t.Context(), "test", func(_ context.Context, do, _ View) (func(bool), error) {
+		for range 8 {
+			<-time.After(timeout / 3)
+			if _, err := do.Dirs.Exists(pathOf(t, "data")); err != nil {
+				return nil, err
+			}
+		}
+		return nil, nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// However many come and however long it lasts, no more than the slots and one
+// look hang; then all goes on.
+func TestAShareThatHangs(t *testing.T) {
+	w := newWorld(t).ready()
+	release, hanging := w.hang(), make(chan struct{})
+	goroutines := runtime.NumGoroutine()
+	var callers sync.WaitGroup
+	for range 50 {
+		callers.Go(func() {
+			err := w.Do(t.Context(), "test", func(context.Context, View, View) (func(bool), error) { <-hanging; return nil, nil })
+			if !isTrouble(err, Stalled) {
+				t.Error(err)
+			}
+		})
+	}
+	callers.Wait()
+	w.trouble(Stalled, "has not answered since")
+	for range 100 {
+		began := time.Now()
+		if err := w.Do(t.Context(), "test", func(context.Context, View, View) (func(bool), error) { t.Error("begun"); return nil, nil }); !isTrouble(err, Stalled) {
+			t.Error(err)
+		}
+		if waited := time.Since(began); waited > timeout/2 {
+			t.Errorf("told after %s", waited)
+		}
+	}
+	if n := runtime.NumGoroutine(); n > goroutines+slots+2 {
+		t.Errorf("%d goroutines, %d before", n, goroutines)
+	}
+	if w.Stuck() > slots {
+		t.Errorf("%d operations hang", w.Stuck())
+	}
+	waited := make(chan error)
+	go func() { waited <- w.WaitReady(t.Context()) }()
+	release()
+	close(hanging)
+	if err := <-waited; err != nil {
+		t.Error(err)
+	}
+	w.eventually("all places are free", func() bool { return w.Stuck() == 0 && len(w.slots) == 0 })
+	must(t, w.Do(t.Context(), "test", func(context.Context, View, View) (func(bool), error) { return nil, nil }))
+}
+
+// The look is answered, but no operation is.
+func TestAShareWhereAllOperationsHangIsStalled(t *testing.T) {
+	w := newWorld(t).ready()
+	hanging := make(chan struct{})
+	for range slots {
+		_ = w.Do(t.Context(), "test", func(context.Context, View, View) (func(bool), error) { <-hanging; return nil, nil })
+	}
+	w.trouble(Stalled)
+	close(hanging)
+	w.eventually("ready again", func() bool { return w.Ready() == nil })
+}
+
+func TestStaleHandlesAreOpenedAnew(t *testing.T) {
+	w := newWorld(t).ready()
+	for name, c := range map[string]struct {
+		stale, runs int
+		err         error
+	}{"once": {1, 2, nil}, "for good": {9, 2, syscall.ESTALE}} {
+		t.Run(name, func(t *testing.T) {
+			runs := 0
+			err := w.Do(t.Context(), "test", func(context.Context, View, View) (func(bool), error) {
+				if runs++; runs <= c.stale {
+					return nil, fmt.Errorf("look: %w", syscall.ESTALE)
+				}
+				return nil, nil
+			})
+			if runs != c.runs || !errors.Is(err, c.err) {
+				t.Errorf("%d runs, %v", runs, err)
+			}
+		})
+	}
+}
+
+func TestAPanicIsTheCallers(t *testing.T) {
+	w := newWorld(t).ready()
+	defer func() {
+		if value := recover(); value != "tripped" {
+			t.Errorf("recovered %v", value)
+		}
+		if len(w.slots) != 0 {
+			t.Error("its slot is lost")
+		}
+	}()
+	_ = w.Do(t.Context(), "test", func(context.Context, View, View) (func(bool), error) { panic("tripped") })
+}
+
+// Whatever is there in place of the share, nothing is done on it until the share
+// is back.
+func TestAShareThatIsExchanged(t *testing.T) {
+	for name, exchange := range map[string]func(*testing.T, *world){
+		"unmounted": func(t *testing.T, w *world) { must(t, os.Mkdir(w.dir, 0o755)) },
+		"another": func(t *testing.T, w *world) {
+			must(t, os.MkdirAll(w.dir+"/.claimdir", 0o755))
+			must(t, os.WriteFile(w.dir+"/.claimdir/share.json", []byte(`{"layout":1,"id":"share-2"}`), 0o600))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.every = time.Hour // the operation finds it, not the look
+			w.ready()
+			must(t, os.Rename(w.dir, w.dir+".away"))
+			exchange(t, w)
+			err := w.Do(t.Context(), "test", func(_ context.Context, do, _ View) (func(bool), error) {
+				present, err := do.Dirs.Exists(pathOf(t, "data"))
+				if present || err == nil || errors.Is(err, fs.ErrNotExist) {
+					t.Error(present, err)
+				}
+				return nil, err
+			})
+			if !isTrouble(err, WrongPlace, "is not in its place since", "nothing was touched", "restart claimdir") {
+				t.Error(err)
+			}
+			err = w.Do(t.Context(), "test", func(context.Context, View, View) (func(bool), error) { t.Error("begun"); return nil, nil })
+			if !isTrouble(err, WrongPlace) {
+				t.Error(err)
+			}
+			must(t, os.RemoveAll(w.dir))
+			must(t, os.Rename(w.dir+".away", w.dir))
+			w.lookOnce(t.Context())
+			if err := w.Ready(); err != nil {
+				t.Error("the share is back:", err)
+			}
+		})
+	}
+}
+
+func TestAMountThatIsGoneIsTold(t *testing.T) {
+	w := newWorld(t).ready()
+	w.mu.Lock()
+	w.mounted = func() error { return errors.New("nothing is mounted there") }
+	w.mu.Unlock()
+	w.trouble(WrongPlace, "nothing is mounted there")
+}
+
+func TestFirstUseIsToldFromALostMount(t *testing.T) {
+	w := newWorld(t)
+	w.paths, w.untold = []volpath.Path{pathOf(t, "team/a"), pathOf(t, "team/b")}, true
+	w.start()
+	w.trouble(Starting, "not known yet")
+	w.mu.Lock()
+	w.untold = false
+	w.mu.Unlock()
+	w.trouble(WrongPlace, "2 volumes", `"team/a"`, "neither .claimdir/share.json")
+	if entries, err := os.ReadDir(w.dir); err != nil || len(entries) > 0 {
+		t.Errorf("made there: %v, %v", entries, err)
+	}
+	must(t, os.MkdirAll(w.dir+"/team/b", 0o755))
+	w.eventually("one of the volumes is there", func() bool { return w.Ready() == nil })
+}
+
+func TestUsedSharesAreServedWithoutTheirVolumes(t *testing.T) {
+	newWorld(t).ready() // a first use: the cluster has no volumes
+	w := newWorld(t)
+	w.paths = []volpath.Path{pathOf(t, "team/a")}
+	must(t, os.MkdirAll(w.dir+"/.claimdir", 0o755))
+	must(t, os.WriteFile(w.dir+"/.claimdir/share.json", []byte(`{"layout":1,"id":"share-2"}`), 0o600))
+	w.ready()
+	if w.ID() != "share-2" {
+		t.Error(w.ID())
+	}
+}
+
+func TestAShareThatCannotBeUsedSaysWhy(t *testing.T) {
+	w := newWorld(t)
+	must(t, os.MkdirAll(w.dir+"/.claimdir", 0o755))
+	must(t, os.WriteFile(w.dir+"/.claimdir/share.json", []byte(`{"layout":99,"id":"x"}`), 0o600))
+	w.start()
+	w.trouble(Failing, "layout 99", "run a newer one")
+	must(t, os.RemoveAll(w.dir+"/.claimdir"))
+	w.eventually("it can be used", func() bool { return w.Ready() == nil })
+}

@@ -1,0 +1,186 @@
+package keeper
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+
+	"k8s.io/klog/v2"
+
+	"claimdir/provisioner/ledger"
+	"claimdir/provisioner/share"
+)
+
+// View is the share as one operation sees it.
+type View struct {
+	Dirs    *share.Share
+	Records *ledger.Ledger
+}
+
+// Work is an operation on a share. Once it is given up, the calls of do fail,
+// and those of undo do not: they take back what was made. It returns what is
+// still to be done at its end, or nil: late says that it was given up, so that
+// nobody takes its result, and what it made is to be taken back.
+type Work func(ctx context.Context, do, undo View) (end func(late bool), err error)
+
+// errGivenUp is what calls of an operation get that was given up.
+var errGivenUp = errors.New("given up: the share did not answer in time")
+
+// Do runs the operation and returns its error, or a *Trouble: at once if the
+// share cannot be worked on, and as soon as a call gets no answer in time. The
+// operation then ends when that call does. One whose handles went stale is run a
+// second time.
+func (k *Keeper) Do(ctx context.Context, name string, work Work) error {
+	if err := k.enter(ctx); err != nil {
+		return err
+	}
+	k.mu.Lock()
+	whole := View{k.share, k.ledger}
+	k.mu.Unlock()
+	op := &operation{keeper: k, name: name, result: make(chan error, 1), left: make(chan struct{})}
+	// What is under way when the process is asked to stop is finished.
+	giveUp, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	op.cancel = cancel
+	op.began.Store(new(time.Now()))
+	op.timer = time.AfterFunc(k.config.Timeout, op.giveUp)
+	seen := whole.Dirs.During(giveUp, op.calls)
+	do := View{seen, whole.Records.On(seen)}
+	go op.run(giveUp, do, whole, work)
+
+	select {
+	case err := <-op.result:
+		return k.judge(ctx, err)
+	case <-op.left:
+		return k.newTrouble(Stalled, *op.began.Load(), errGivenUp)
+	}
+}
+
+// enter takes a slot, or says why there is none.
+func (k *Keeper) enter(ctx context.Context) error {
+	for {
+		k.mu.Lock()
+		trouble, changed := k.trouble, k.changed
+		k.mu.Unlock()
+		if trouble != nil {
+			return trouble
+		}
+		select {
+		case k.slots <- struct{}{}:
+			return nil
+		case <-changed:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// judge makes a share that an operation found to be another one a trouble of the
+// share.
+func (k *Keeper) judge(ctx context.Context, err error) error {
+	if panicked, ok := errors.AsType[*panicError](err); ok {
+		panic(panicked.value) // where the caller's recover sees it
+	}
+	if !errors.Is(err, share.ErrNotRecognised) {
+		return err
+	}
+	t := k.wrongPlace(err)
+	k.set(ctx, t)
+	return t
+}
+
+// States of an operation: whoever leaves running first decides whether the
+// result counts.
+const (
+	running int32 = iota
+	ended
+	givenUp
+)
+
+// operation is one call of Do.
+type operation struct {
+	keeper *Keeper
+	name   string
+	state  atomic.Int32
+	began  atomic.Pointer[time.Time] // of the call under way
+	timer  *time.Timer
+	cancel context.CancelCauseFunc
+	result chan error
+	left   chan struct{} // closed when nobody waits any more
+}
+
+// calls is told of each call as it begins.
+func (o *operation) calls() {
+	if o.state.Load() == running {
+		o.began.Store(new(time.Now()))
+		o.timer.Reset(o.keeper.config.Timeout)
+	}
+}
+
+func (o *operation) giveUp() {
+	if !o.state.CompareAndSwap(running, givenUp) {
+		return
+	}
+	o.keeper.mu.Lock()
+	o.keeper.stuck++
+	o.keeper.mu.Unlock()
+	o.cancel(errGivenUp)
+	close(o.left)
+}
+
+func (o *operation) run(ctx context.Context, do, undo View, work Work) {
+	defer do.Dirs.Release()
+	end, err := safely(ctx, do, undo, work)
+	if share.IsStale(err) && ctx.Err() == nil {
+		finish(ctx, end, false)
+		do.Dirs.Release()
+		end, err = safely(ctx, do, undo, work)
+	}
+	o.timer.Stop()
+	defer o.cancel(nil)
+	if o.state.CompareAndSwap(running, ended) {
+		finish(ctx, end, false)
+		<-o.keeper.slots
+		o.result <- err
+		return
+	}
+	finish(ctx, end, true)
+	klog.FromContext(ctx).Info("An operation that was given up has ended", "operation", o.name, "after", time.Since(*o.began.Load()).Round(time.Millisecond))
+	o.keeper.mu.Lock()
+	o.keeper.stuck--
+	o.keeper.mu.Unlock()
+	<-o.keeper.slots
+	o.keeper.config.Changed()
+}
+
+// panicError carries a panic over to the goroutine that waits.
+type panicError struct{ value any }
+
+func (e *panicError) Error() string { return fmt.Sprint("panic: ", e.value) }
+
+func safely(ctx context.Context, do, undo View, work Work) (end func(bool), err error) {
+	defer func() {
+		if value := recover(); value != nil {
+			logPanic(ctx, value)
+			end, err = nil, &panicError{value}
+		}
+	}()
+	return work(ctx, do, undo)
+}
+
+func finish(ctx context.Context, end func(late bool), late bool) {
+	defer func() {
+		if value := recover(); value != nil {
+			logPanic(ctx, value)
+		}
+	}()
+	if end != nil {
+		end(late)
+	}
+}
+
+func logPanic(ctx context.Context, value any) {
+	klog.FromContext(ctx).Error(nil, "Panic in an operation on the share", "panic", value, "stack", string(debug.Stack()))
+}

@@ -1,0 +1,106 @@
+package provisioner
+
+import (
+	"context"
+	"errors"
+
+	"claimdir/provisioner/keeper"
+	"claimdir/provisioner/ledger"
+	"claimdir/provisioner/share"
+	"claimdir/provisioner/volpath"
+)
+
+// operation is what is done for one volume on one share. Its methods are the
+// steps that touch the share.
+type operation struct {
+	*Shares
+
+	source share.Source
+	dirs   Directories
+	ledger Records
+	// undo works on when the share did not answer in time and the operation was
+	// given up; dirs and ledger then only say so.
+	undo Files
+}
+
+// work is an operation; what it returns takes back what it made.
+type work func(ctx context.Context, op operation) (takeBack func(), err error)
+
+// on runs work on a path of a share, alone. If the share does not answer, it
+// returns before the work has ended: the path stays locked until then, and what
+// was made is taken back.
+func (s *Shares) on(ctx context.Context, site Site, path volpath.Path, name string, work work) error {
+	err := site.Do(ctx, name, func(ctx context.Context, do, undo Files) (func(late bool), error) {
+		unlock, err := s.lock(site, path)
+		if err != nil {
+			return nil, err
+		}
+		returned := false
+		defer func() {
+			if !returned { // a panic
+				unlock()
+			}
+		}()
+		takeBack, err := work(ctx, operation{s, site.Source(), do.Dirs, do.Records, undo})
+		returned = true
+		return func(late bool) {
+			defer unlock()
+			if late && err == nil && takeBack != nil {
+				takeBack()
+			}
+		}, err
+	})
+	return storageError(err)
+}
+
+// lockKey is a path on a share, however that is mounted.
+type lockKey struct {
+	share string
+	path  volpath.Path
+}
+
+// lock keeps two operations of this process off one path; the lease keeps
+// other replicas off. It does not wait: on a share that hangs, waiting would
+// only use up workers.
+func (s *Shares) lock(site Site, path volpath.Path) (unlock func(), err error) {
+	key := lockKey{site.ID(), path}
+	if _, taken := s.busy.LoadOrStore(key, true); taken {
+		return nil, postpone(ReasonBusy, "another operation on path %q is under way; will be tried again", path)
+	}
+	return func() { s.busy.Delete(key) }, nil
+}
+
+// storageError gives errors of the ledger and the share their reason; they are
+// tried again, for paths become free and shares come back.
+func storageError(err error) error {
+	var taken *ledger.TakenError
+	var already *Refusal
+	var trouble *keeper.Trouble
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &already):
+		return err
+	case errors.As(err, &taken):
+		return postpone(ReasonTaken, "%w", err)
+	case errors.Is(err, ledger.ErrDamaged):
+		return postpone(ReasonRecord, "%w", err)
+	case errors.As(err, &trouble):
+		return await(reasonOf(trouble.Kind), trouble)
+	}
+	if advice := share.Advice(err); advice != "" {
+		return postpone(ReasonStorage, "%w: %s; this is tried again by itself", err, advice)
+	}
+	return postpone(ReasonStorage, "%w", err)
+}
+
+func reasonOf(kind keeper.Kind) string {
+	switch kind {
+	case keeper.Stalled:
+		return ReasonStalled
+	case keeper.WrongPlace:
+		return ReasonShare
+	default:
+		return ReasonStorage
+	}
+}
