@@ -103,6 +103,14 @@ check_manifests() {
 	return "$status"
 }
 
+# A test that is skipped where something is missing is not missed by anybody: it fails there and says what is missing.
+check_skips() {
+	if go_files | xargs grep -nE '\.Skip(f|Now)?\('; then
+		echo "no test may be skipped"
+		return 1
+	fi
+}
+
 check_shellcheck() {
 	need shellcheck shellcheck
 	shell_scripts | xargs shellcheck --external-sources
@@ -153,6 +161,7 @@ step imports "mend by hand (DESIGN section 4), then: hack/verify.sh imports" nam
 step help "$update" named_test ./cmd/claimdir TestHelp
 step manifests "mend by hand in manifests/, then: hack/verify.sh manifests" check_manifests
 step readme "$update" readme_table
+step skips "let the test fail, and say what is missing" check_skips
 step shellcheck "mend by hand, then: hack/verify.sh shellcheck" check_shellcheck
 step image "mend by hand in Dockerfile or hack/image.sh, then: hack/verify.sh image" check_image
 step govulncheck "raise the module it names: go get MODULE@VERSION && make update" check_vulnerabilities
