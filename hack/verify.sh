@@ -103,6 +103,14 @@ check_manifests() {
 	return "$status"
 }
 
+# A test that is skipped where something is missing is not missed by anybody: it fails there and says what is missing.
+check_skips() {
+	if go_files | xargs grep -nE '\.Skip(f|Now)?\('; then
+		echo "no test may be skipped"
+		return 1
+	fi
+}
+
 check_shellcheck() {
 	need shellcheck shellcheck
 	shell_scripts | xargs shellcheck --external-sources
@@ -137,7 +145,7 @@ check_build() { # architecture
 	CGO_ENABLED=0 GOOS=linux GOARCH=$1 GOARM=7 go build -trimpath -o /dev/null ./cmd/claimdir
 }
 
-names="tools format tidy vet lint logcheck imports help manifests readme shellcheck image govulncheck"
+names="tools format tidy vet lint logcheck imports help manifests readme skips shellcheck image govulncheck"
 for arch in $platforms; do names="$names build-$arch"; done
 # shellcheck disable=SC2086 # a list of words
 known $names
@@ -153,6 +161,7 @@ step imports "mend by hand (DESIGN section 4), then: hack/verify.sh imports" nam
 step help "$update" named_test ./cmd/claimdir TestHelp
 step manifests "mend by hand in manifests/, then: hack/verify.sh manifests" check_manifests
 step readme "$update" readme_table
+step skips "let the test fail, and say what is missing" check_skips
 step shellcheck "mend by hand, then: hack/verify.sh shellcheck" check_shellcheck
 step image "mend by hand in Dockerfile or hack/image.sh, then: hack/verify.sh image" check_image
 step govulncheck "raise the module it names: go get MODULE@VERSION && make update" check_vulnerabilities

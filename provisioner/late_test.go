@@ -99,13 +99,14 @@ func (l *lateRecords) Forget(p volpath.Path) error {
 	return l.step("Forget", func() error { return l.Ledger.Forget(p) })
 }
 
-const shareTimeout = 400 * time.Millisecond
+// shareTimeout is much longer than a call takes.
+func shareTimeout() time.Duration { return time.Duration(times(400, 1000)) * time.Millisecond }
 
 func newLateWorld(t *testing.T) *lateWorld {
 	t.Helper()
 	w := &lateWorld{world: newWorld(t)}
 	w.keeper = keeper.New(keeper.Config{
-		Mount: share.Mount{Dir: w.dir, Source: w.source()}, NewID: "share-1", Timeout: shareTimeout, Slots: 4, Changed: func() {},
+		Mount: share.Mount{Dir: w.dir, Source: w.source()}, NewID: "share-1", Timeout: shareTimeout(), Slots: 4, Changed: func() {},
 		Known: func() ([]volpath.Path, bool) { return nil, true },
 	})
 	ctx, cancel := context.WithCancel(t.Context())
@@ -143,13 +144,14 @@ func (w *lateWorld) hangAt(t *testing.T, n int, after bool, run func() error) bo
 }
 
 // everyHang runs a story for each call of an operation, hanging before and after
-// it is carried out.
+// it is carried out; on a slow share for some of them.
 func everyHang(t *testing.T, atLeast int, story func(t *testing.T, n int, after bool) bool) {
 	t.Helper()
-	for _, after := range []bool{false, true} {
-		n := 1
+	step := times(1, 3)
+	for first, after := range []bool{false, true} {
+		n := 1 + first%step
 		for story(t, n, after) {
-			n++
+			n += step
 		}
 		if n <= atLeast {
 			t.Errorf("only %d calls", n-1)

@@ -367,6 +367,34 @@ func TestFirstUseIsToldFromALostMount(t *testing.T) {
 	w.eventually("one of the volumes is there", func() bool { return w.Ready() == nil })
 }
 
+// What comes while the share starts waits for its first look, if that does not
+// take too long.
+func TestOperationsWaitForTheFirstLook(t *testing.T) {
+	for name, late := range map[string]bool{"in time": false, "too late": true} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.untold = true
+			w.start()
+			began := make(chan struct{})
+			go func() {
+				defer close(began)
+				if late {
+					return
+				}
+				<-time.After(timeout / 4)
+				w.mu.Lock()
+				defer w.mu.Unlock()
+				w.untold = false
+			}()
+			err := w.Do(t.Context(), "test", func(context.Context, View, View) (func(bool), error) { return nil, nil })
+			if late && !isTrouble(err, Starting) || !late && err != nil {
+				t.Error(err)
+			}
+			<-began
+		})
+	}
+}
+
 func TestUsedSharesAreServedWithoutTheirVolumes(t *testing.T) {
 	newWorld(t).ready() // a first use: the cluster has no volumes
 	w := newWorld(t)

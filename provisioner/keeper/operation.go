@@ -58,19 +58,31 @@ func (k *Keeper) Do(ctx context.Context, name string, work Work) error {
 	}
 }
 
-// enter takes a slot, or says why there is none.
+// enter takes a slot, or says why there is none. It waits for the first look, so
+// that nobody is told of a share that merely starts.
 func (k *Keeper) enter(ctx context.Context) error {
+	late := time.NewTimer(k.config.Timeout)
+	defer late.Stop()
 	for {
 		k.mu.Lock()
 		trouble, changed := k.trouble, k.changed
 		k.mu.Unlock()
+		slots := k.slots
 		if trouble != nil {
-			return trouble
+			if trouble.Kind != Starting {
+				return trouble
+			}
+			slots = nil
 		}
 		select {
-		case k.slots <- struct{}{}:
+		case slots <- struct{}{}:
 			return nil
 		case <-changed:
+		case <-late.C:
+			if trouble != nil {
+				return trouble
+			}
+			late.Reset(k.config.Timeout) // a slot will become free, or the next look says that none does
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}

@@ -127,6 +127,25 @@ func TestWhatIsLeftOutIsSaid(t *testing.T) {
 	}
 }
 
+// A claim that has a directory on two shares gets the one that was in use.
+func TestSeveralSharesArePrintedAsOne(t *testing.T) {
+	fast := share1{records: []ledger.Record{record("a/c", "pvc-1", "old", state(ledger.Retained)), record("a/d", "pvc-2", "d")}}
+	bulk := share1{records: []ledger.Record{record("a/c", "pvc-3", "kept")}}
+	var out bytes.Buffer
+	leftOut, err := Print(&out, []Share{{share.Source{Server: "ssd", Path: "/fast"}, fast, fast}, {share.Source{Server: "nas", Path: "/bulk"}, bulk, bulk}}, "example.com/nfs")
+	if err != nil || len(leftOut) != 1 || !strings.Contains(leftOut[0].Error(), `"old"`) {
+		t.Errorf("left out %v, %v", leftOut, err)
+	}
+	for _, line := range []string{"# 2 volumes of ssd:/fast, nas:/bulk, from", "path: /fast/d\n    server: ssd\n", "path: /bulk/kept\n    server: nas\n"} {
+		if !strings.Contains(out.String(), line) {
+			t.Errorf("%q is missing in\n%s", line, &out)
+		}
+	}
+	if n := strings.Count(out.String(), "kind: Namespace\n"); n != 1 {
+		t.Errorf("%d namespaces", n)
+	}
+}
+
 // The figure is in the test's log: go test -v -run Large.
 func TestALargeShareIsPrintedInSeconds(t *testing.T) {
 	const volumes = 10_000

@@ -1,0 +1,58 @@
+package doctor
+
+import (
+	"slices"
+	"testing"
+
+	v1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"claimdir/provisioner/ledger"
+	"claimdir/provisioner/share"
+)
+
+// With several shares each volume is looked for on its own.
+func TestSeveralShares(t *testing.T) {
+	on := func(path string) func(*v1.PersistentVolume) {
+		return func(pv *v1.PersistentVolume) { pv.Spec.NFS.Path = path }
+	}
+	site := func(name string, dirs tree, records ...ledger.Record) *Site {
+		return &Site{Name: name, Source: share.Source{Server: "nas", Path: "/" + name}, Dirs: dirs, Records: records, Lookup: lookup(records)}
+	}
+	class := func(name, share string) storagev1.StorageClass {
+		c := storagev1.StorageClass{ObjectMeta: metav1.ObjectMeta{Name: name}, Provisioner: ours, Parameters: map[string]string{}}
+		if share != "" {
+			c.Parameters["share"] = share
+		}
+		return c
+	}
+	c := Cluster{ID: "here", Names: []string{ours},
+		Volumes: []v1.PersistentVolume{
+			volume("pvc-fast", ours, "a", on("/fast/a")),
+			volume("pvc-bulk", ours, "a", on("/bulk/a")), // the same path, and another directory
+			volume("pvc-gone", ours, "b", on("/bulk/b")),
+			volume("pvc-lost", ours, "c", on("/old/c")),
+			volume("byhand", "", "x", on("/"), func(pv *v1.PersistentVolume) { pv.Annotations = nil }),
+		},
+		Classes: []storagev1.StorageClass{class("good", "fast,bulk"), class("none", ""), class("typo", "fats")},
+	}
+	r := Diagnose(c, site("fast", tree{"a"}, record(ledger.Active, "pvc-fast", "a")), site("bulk", tree{"a", "stray"}, record(ledger.Active, "pvc-bulk", "a")))
+	var got []string
+	for _, f := range r.Findings {
+		got = append(got, f.Kind+" "+f.Object+": "+f.Problem)
+	}
+	want := []string{
+		`class none: parameter "share" is missing, and there are several: fast, bulk`,
+		`class typo: parameter "share": there is no share "fats"`,
+		`directory stray: no PersistentVolume and no record names it`,
+		`volume pvc-gone: its directory "b" is missing (claim team/data)`,
+		`volume pvc-lost: nas:/old/c is on none of the shares that this claimdir serves (nas:/fast, nas:/bulk)`,
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("found\n%q\nwant\n%q", got, want)
+	}
+	if r.Checked.Volumes != 4 || r.Checked.Records != 2 {
+		t.Errorf("%+v", r.Checked)
+	}
+}
