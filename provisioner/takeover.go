@@ -36,7 +36,7 @@ func (p *Provisioner) Start(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		if err != nil && p.Owns(pv) { // one that is on no share is reported by one Provisioner
+		if err != nil && p.Owns(pv) { // the others say it of theirs
 			logger.Error(err, "Cannot take over the volume", "PV", pv.Name)
 		}
 	}
