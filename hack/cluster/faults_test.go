@@ -218,6 +218,12 @@ func testLostMount(t *testing.T, bed *testbed.Bed) {
 	w.Event(w.Name, "other", `share "slow" .* not in its place since`)
 	w.readyz(`share "slow"`, "not in its place")
 	w.wantEntries("slow")
+	if n := w.metric(fmt.Sprintf(`claimdir_refusals_total{class="%s-slow",operation="provision",reason="share"}`, w.Name)); n < 1 {
+		t.Errorf("%v refusals", n)
+	}
+	if seconds := w.metric("claimdir_share_trouble_seconds" + strings.Replace(slowLabels, `,share`, `,reason="wrong-place",share`, 1)); seconds <= 0 {
+		t.Errorf("in trouble for %v s", seconds)
+	}
 
 	// It does not start on an empty directory either: the cluster has a volume.
 	w.process.Stop()
