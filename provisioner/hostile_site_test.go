@@ -41,6 +41,9 @@ func newSite(t *testing.T) *site {
 	must(t, os.RemoveAll(s.top+"/.claimdir"))
 	must(t, os.Mkdir(s.dir, 0o755))
 	s.restart(t)
+	for _, digit := range "0123456789abcdef" { // made when needed: no inventory is to miss them
+		must(t, os.MkdirAll(s.dir+"/.claimdir/tmp-"+string(digit), 0o700))
+	}
 	s.provision(t, options("rival/confidential", "pvc-rival", at("rival/volumes")))
 	s.tree(t, "rival/volumes/file", "rival/volumes/tree/file", "rival/volumes/empty/", "stranger/volumes/file", "stranger/file")
 	for _, dir := range []string{"/" + fullCanary, ""} { // "" is where ".." leads to

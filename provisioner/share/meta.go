@@ -9,6 +9,7 @@ import (
 	"path"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -17,8 +18,9 @@ const metaDir = ".claimdir"
 
 // tempPrefix begins the directories below metaDir where files are written before
 // they get their name. What a kill leaves there is removed by the next MakeMeta.
-// There are several because clients and servers change a directory one call at a
-// time: with one, all workers wait for each other there.
+// There are several, each made when it is needed first, because clients and
+// servers change a directory one call at a time: with one, all workers would wait
+// for each other there.
 const tempPrefix = "tmp-"
 
 // tempDirs is how many there are.
@@ -50,16 +52,20 @@ func (s *Share) MakeMeta(dirs ...string) error {
 		return err
 	}
 	defer s.closeRoot(meta)
-	for n := range tempDirs {
-		dirs = append(dirs, tempDir(n))
-	}
 	for _, dir := range dirs {
 		if err := makePrivate(meta, dir); err != nil {
 			return fmt.Errorf("create %s: %w", path.Join(metaDir, dir), plain(err))
 		}
 	}
-	for n := range tempDirs {
-		if err := clearTemp(meta, tempDir(n)); err != nil {
+	entries, err := fs.ReadDir(meta.FS(), ".")
+	if err != nil {
+		return fmt.Errorf("look into %s: %w", metaDir, plain(err))
+	}
+	for _, entry := range entries {
+		if !strings.HasPrefix(entry.Name(), tempPrefix) || !entry.IsDir() {
+			continue
+		}
+		if err := clearTemp(meta, entry.Name()); err != nil {
 			return fmt.Errorf("clear temporary files: %w", err)
 		}
 	}
@@ -216,8 +222,14 @@ func (s *Share) writeMeta(name string, data []byte, place func(meta *os.Root, te
 	}
 	defer s.closeRoot(meta)
 	text := rand.Text()
-	temp := path.Join(tempDir(int(text[0])%tempDirs), text)
+	dir := tempDir(int(text[0]) % tempDirs)
+	temp := path.Join(dir, text)
 	err = writeSynced(meta, temp, data)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err = makePrivate(meta, dir); err == nil {
+			err = writeSynced(meta, temp, data)
+		}
+	}
 	if err == nil {
 		err = place(meta, temp)
 	}
