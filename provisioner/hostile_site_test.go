@@ -213,7 +213,7 @@ func (before inventory) same(t *testing.T, after inventory) {
 
 // The inventory is what all other tests of this kind rest on: it must see each
 // change that a call could make.
-func TestTheInventorySeesEveryChangeOutside(t *testing.T) {
+func TestHostileInventorySeesEveryChangeOutside(t *testing.T) {
 	for name, change := range map[string]func(s *site) error{
 		"nothing":                func(*site) error { return nil },
 		"a volume's own content": func(s *site) error { return os.WriteFile(s.dir+"/team/data/file", nil, 0o600) },
