@@ -21,7 +21,7 @@ test: test-unit test-cluster-api ## run all tests that need no virtual machine
 
 .PHONY: test-unit
 test-unit: ## run the tests that need no cluster
-	go test $(RACE) -shuffle=on ./...
+	go test $(RACE) -shuffle=on -timeout 20m ./...
 
 .PHONY: test-cluster-api
 test-cluster-api: control-plane ## run claimdir against a real API server and controller manager

@@ -9,8 +9,10 @@
 //	4  newPV             → PersistentVolume                 share path and policy written on it; refused before anything is made
 //	5  takePath          → ledger.Record                    one owner a path, whoever made its volume; an existing directory only if
 //	                                                        the class adopts
-//	6  share.Create      → directory                        parents, then the leaf; mode, uid, gid on what we made
+//	6  makeParents       parents that are missing           each on record as ours before it is made, and which it is after
+//	   share.Create      → directory                        the leaf; mode, uid, gid on what we made
 //	   or adopt          the directory that was there       its mode and owner are left alone
+//	   or bringBack      the archive that the claim asks for  renamed to the path; its record goes after step 7
 //	7  ledger.Activate   the record says: complete          after a look for volumes above and, in adopt, below
 //	   library           claimRef, finalizer, save, retried for ever → claim Bound
 //
@@ -19,10 +21,15 @@
 //	1  readPV            PV → path, policy                  other server or export, hand-made, unparsable: refused, nothing touched
 //	2  ownRecord         is the path this PV's?             absent: let go; another's or unknown: refused, nothing touched
 //	   checkAlone        no volume on, above or below       refused, nothing touched
-//	3  delete            share.Remove, ledger.Forget
+//	3  delete            share.Discard, ledger.Discard: into the trash, which package trash empties
+//	                     or, what cannot be moved: share.Remove, ledger.Forget
 //	   archive           ledger.Archive, share.Rename aside, ledger.Forget
 //	   retain            ledger.Retain
+//	4  pruneParents      empty parents that are ours        nearest first; what is left the next start finds
 //	   library           delete the PV object, drop the finalizer
+//
+// An archive whose time is over goes into the trash (Expirer), unless a claim asked
+// for it before: whoever renames it first has it.
 //
 // A volume of nfs-subdir-external-provisioner has neither record nor policy: it
 // gets a record when claimdir begins to lead (Start) or, at the latest, in step
@@ -40,12 +47,18 @@
 //
 //	step               second run finds                          result
 //	5  takePath        the record of this PV                     goes on with it
-//	6  share.Create    the leaf, empty                           attributes set again, as in the first run
+//	6  makeParents     a parent, unfinished                      finished, if it is on record
+//	   share.Create    the leaf, empty                           attributes set again, as in the first run
 //	                   the leaf, record Active                   left alone
+//	   bringBack       the leaf, and the archive gone            goes on with it
 //	3  delete          no record, no directory                   let go
 //	                   half a tree                               goes on removing
 //	   archive         directory gone, archive of this PV there  forgets the record
 //	   retain          record Retained                           done
+//	4  pruneParents    no parent, or an empty one of ours        its record forgotten, or removed now
+//
+// Where there is no repeat, because the claim or the PersistentVolume went
+// meanwhile, package sweep finds what was left: see RemoveOrphan.
 //
 // The policy that one of our PVs carries decides on release, never the class,
 // which may be gone or changed by then.

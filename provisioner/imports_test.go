@@ -73,13 +73,19 @@ func rules() []rule {
 		{"provisioner/keeper", files, nil, "only provisioner/share touches files"},
 		{"provisioner/keeper", nil, append(above("class", "control", "doctor", "recovery", "trash"), "k8s.io/api/...", "k8s.io/client-go/..."), "keeps a share for whoever works on it; keeper may import ledger, share and volpath"},
 		{"provisioner/trash", files, nil, "only provisioner/share touches files"},
-		{"provisioner/trash", nil, above("class", "control"), "trash may import ledger, share and volpath"},
+		{"provisioner/trash", nil, above("class", "control"), "trash may import keeper, ledger, share and volpath"},
 		{"provisioner/control", files, nil, "only provisioner/share touches files"},
 		{"provisioner/control", nil, above("class", "ledger", "share", "trash"), "keeps the library honest for any Provisioner; cmd brings them together"},
 		{"provisioner/recovery", append(files, "k8s.io/client-go/..."), nil, "only provisioner/share touches files, and there is no cluster to ask"},
 		{"provisioner/recovery", nil, []string{"claimdir/provisioner/control/...", "claimdir/provisioner/doctor/...", "claimdir/provisioner/trash/..."}, "needs no cluster: it is for when there is none"},
+		{"provisioner/archives", append(files, "k8s.io/client-go/..."), nil, "only provisioner/share touches files, and there is no cluster to ask"},
+		{"provisioner/archives", nil, []string{"claimdir/provisioner/control/...", "claimdir/provisioner/doctor/...", "claimdir/provisioner/recovery/...", "claimdir/provisioner/trash/..."}, "stands beside the controller, and only puts things where its trash is emptied"},
+		{"provisioner/output", append(files, "k8s.io/client-go/..."), nil, "writes to what it is given"},
+		{"provisioner/output", nil, above("archives", "class", "control", "doctor", "keeper", "recovery", "trash"), "output may import ledger, share and volpath"},
 		{"provisioner/doctor", append(files, "k8s.io/client-go/..."), nil, "only provisioner/share touches files, and cmd asks the cluster"},
-		{"provisioner/doctor", nil, []string{"claimdir/provisioner/control/...", "claimdir/provisioner/recovery/...", "claimdir/provisioner/trash/..."}, "is given what it compares; cmd asks the cluster"},
+		{"provisioner/doctor", nil, []string{"claimdir/provisioner/control/...", "claimdir/provisioner/recovery/...", "claimdir/provisioner/sweep/...", "claimdir/provisioner/trash/..."}, "is given what it compares; cmd asks the cluster"},
+		{"provisioner/sweep", files, nil, "only provisioner/share touches files"},
+		{"provisioner/sweep", nil, []string{"claimdir/cmd/...", "claimdir/provisioner/control/...", "claimdir/provisioner/recovery/...", "claimdir/provisioner/trash/..."}, "sweep may import doctor, keeper, provisioner and what they do; cmd brings it and control together"},
 		{"provisioner", files, nil, "only provisioner/share touches files"},
 		{"provisioner", nil, []string{"claimdir/cmd/...", "claimdir/provisioner/control/..."}, "imports run one way; cmd brings them together"},
 		{"provisioner", []string{"k8s.io/client-go/..."}, nil, "needs no API client: the PersistentVolume carries its policy"},
@@ -88,7 +94,7 @@ func rules() []rule {
 
 func TestImports(t *testing.T) {
 	all := packages(t)
-	for _, name := range []string{"provisioner", "provisioner/class", "provisioner/volpath", "provisioner/share", "provisioner/ledger", "provisioner/keeper", "provisioner/control", "provisioner/recovery", "provisioner/doctor", "cmd/claimdir"} {
+	for _, name := range []string{"provisioner", "provisioner/class", "provisioner/volpath", "provisioner/share", "provisioner/ledger", "provisioner/keeper", "provisioner/trash", "provisioner/control", "provisioner/recovery", "provisioner/archives", "provisioner/output", "provisioner/doctor", "provisioner/sweep", "cmd/claimdir"} {
 		if !slices.ContainsFunc(all, func(p goPackage) bool { return p.ImportPath == "claimdir/"+name }) {
 			t.Errorf("there is no package %s: mend the table of this test", name)
 		}

@@ -3,6 +3,7 @@ package provisioner
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -95,8 +96,29 @@ func (l *lateRecords) Archive(p volpath.Path, r ledger.Record) error {
 	return l.step("Archive", func() error { return l.Ledger.Archive(p, r) })
 }
 
+func (l *lateRecords) Discard(p volpath.Path, name string) error {
+	return l.step("Discard", func() error { return l.Ledger.Discard(p, name) })
+}
+
 func (l *lateRecords) Forget(p volpath.Path) error {
 	return l.step("Forget", func() error { return l.Ledger.Forget(p) })
+}
+
+func (l *lateRecords) Parent(p volpath.Path) (r ledger.Parent, found bool, err error) {
+	err = l.step("Parent", func() error { r, found, err = l.Ledger.Parent(p); return err })
+	return r, found, err
+}
+
+func (l *lateRecords) BeginParent(p volpath.Path) error {
+	return l.step("BeginParent", func() error { return l.Ledger.BeginParent(p) })
+}
+
+func (l *lateRecords) MadeParent(p volpath.Path, id share.FileID) error {
+	return l.step("MadeParent", func() error { return l.Ledger.MadeParent(p, id) })
+}
+
+func (l *lateRecords) ForgetParent(p volpath.Path) error {
+	return l.step("ForgetParent", func() error { return l.Ledger.ForgetParent(p) })
 }
 
 // shareTimeout is much longer than a call takes.
@@ -256,4 +278,31 @@ func (*lateWorld) after(policy string) []string {
 	return map[string][]string{
 		"delete": nil, "archive": {archive, archive + "/file", archive + " = pvc-1 archived"}, "retain": {"data", "data/file", "data = pvc-1 retained"},
 	}[policy]
+}
+
+// A restore that is given up gives the archive back, unless it was complete: the
+// repeat finds that.
+func TestARestoreThatIsAnsweredTooLateLosesNothing(t *testing.T) {
+	archive := []string{"archived-ns-data-pvc-1", "archived-ns-data-pvc-1/file-of-pvc-1", "archived-ns-data-pvc-1 = pvc-1 archived"}
+	volume := []string{"data", "data/file-of-pvc-1", "data = pvc-2 active"}
+	everyHang(t, 6, func(t *testing.T, n int, after bool) bool {
+		w := newLateWorld(t)
+		w.archived(t, "ns/data", "pvc-1")
+		restore := func() error {
+			_, _, err := w.Provision(t.Context(), asks(options("ns/data", "pvc-2", at("data")), RestoreLatest))
+			return err
+		}
+		if !w.hangAt(t, n, after, restore) {
+			return false
+		}
+		if records := w.records(t); slices.Contains(records, "data = pvc-2 active") {
+			w.has(t, "data/file-of-pvc-1")
+		} else {
+			w.holds(t, archive...)
+		}
+		must(t, restore())
+		must(t, restore())
+		w.holds(t, volume...)
+		return !t.Failed()
+	})
 }

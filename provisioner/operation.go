@@ -21,6 +21,9 @@ type operation struct {
 	// undo works on when the share did not answer in time and the operation was
 	// given up; dirs and ledger then only say so.
 	undo Files
+
+	site    string          // its ID
+	givenUp <-chan struct{} // closed when the operation is; nil if it cannot be
 }
 
 // work is an operation; what it returns takes back what it made.
@@ -41,7 +44,7 @@ func (s *Shares) on(ctx context.Context, site Site, path volpath.Path, name stri
 				unlock()
 			}
 		}()
-		takeBack, err := work(ctx, operation{s, site.Source(), do.Dirs, do.Records, undo})
+		takeBack, err := work(ctx, operation{s, site.Source(), do.Dirs, do.Records, undo, site.ID(), ctx.Done()})
 		returned = true
 		return func(late bool) {
 			defer unlock()

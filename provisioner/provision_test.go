@@ -60,13 +60,14 @@ func TestMistakesOfTheClassAndTheClaimTouchNothing(t *testing.T) {
 		"a way out":               {at("a/${.PVC.annotations.path}/b"), ReasonPath, `".."`},
 		"an absolute path":        {at("${.PVC.annotations.abs}/x"), ReasonPath, "absolute"},
 		"the records":             {at("${.PVC.annotations.records}"), ReasonPath, "reserved name"},
+		"a path too deep":         {at("${.PVC.annotations.deep}"), ReasonPath, "65 elements; at most 64 are allowed"},
 		"an export path too long": {at("${.PVC.annotations.long}"), ReasonPath, "exported path of"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
 			before := w.snapshot(t)
 			o := options("ns/data", "pvc-1", tt.class)
-			o.PVC.Annotations = params("path", "../..", "abs", "/etc", "records", ".claimdir/volumes", "long", strings.Repeat("e/", volpath.MaxPath/2)+"e")
+			o.PVC.Annotations = params("path", "../..", "abs", "/etc", "records", ".claimdir/volumes", "deep", strings.Repeat("e/", volpath.MaxLevels)+"e", "long", strings.Repeat(strings.Repeat("e", 63)+"/", 63)+strings.Repeat("e", 63))
 			_, _, err := w.Provision(t.Context(), o)
 			refused(t, err, tt.reason, true, tt.says)
 			w.untouched(t, before)
@@ -217,7 +218,7 @@ func TestAVolumeAboveThatAppearsMeanwhileIsRefused(t *testing.T) {
 	other.dir = w.dir
 	other.restart(t)
 	w.dirs.step = func(method string, do func() error, _ func()) error {
-		if method == "Create" {
+		if method == "FinishedParents" {
 			other.provision(t, options("ns/outer", "pvc-2", at("team")))
 		}
 		return do()

@@ -63,7 +63,11 @@ func (p *Provisioner) provision(ctx context.Context, o controller.ProvisionOptio
 		return nil, err
 	}
 	err = p.on(ctx, site, path, "provision "+o.PVName, func(ctx context.Context, op operation) (takeBack func(), err error) {
-		record, err := op.takePath(path, newRecord(p.cluster, o, c), c.OnExisting)
+		record := newRecord(p.cluster, o, c)
+		if archive, asked := o.PVC.Annotations[AnnotationRestore]; asked {
+			return op.restore(ctx, path, record, wish{archive, c.OnExisting == class.Adopt})
+		}
+		record, err = op.takePath(path, record, c.OnExisting)
 		if err != nil {
 			return nil, err
 		}
@@ -78,12 +82,9 @@ func (p *Provisioner) provision(ctx context.Context, o controller.ProvisionOptio
 
 // takePath makes the path this volume's, or says whose it is.
 func (op operation) takePath(path volpath.Path, record ledger.Record, existing class.Existing) (ledger.Record, error) {
-	owner, known, err := op.ledger.Lookup(path)
+	known, err := op.lookAtPath(path, record)
 	if err != nil {
-		return ledger.Record{}, storageError(err)
-	}
-	if err := op.checkVolumes(path, record.PV); err != nil {
-		return ledger.Record{}, op.knownOwner(path, owner, record, err)
+		return ledger.Record{}, err
 	}
 	if !known {
 		// Looked at before the record is made: a repeat could not tell a
@@ -115,6 +116,23 @@ func (op operation) takePath(path volpath.Path, record ledger.Record, existing c
 	return claimed, storageError(err)
 }
 
+// lookAtPath reports whether the path has a record, also this volume's own, and
+// refuses one that another PersistentVolume is in the way of. What an earlier claim
+// of the name began to restore it gives back.
+func (op operation) lookAtPath(path volpath.Path, record ledger.Record) (known bool, err error) {
+	owner, known, err := op.ledger.Lookup(path)
+	if err != nil {
+		return false, storageError(err)
+	}
+	if err := op.checkVolumes(path, record.PV); err != nil {
+		return false, op.knownOwner(path, owner, record, err)
+	}
+	if known && op.abandonedRestore(owner, record) {
+		return false, storageError(op.giveBack(path, owner))
+	}
+	return known, nil
+}
+
 // knownOwner prefers what the ledger says of a path that is taken: it knows the
 // claim too.
 func (op operation) knownOwner(path volpath.Path, owner, asking ledger.Record, err error) error {
@@ -130,20 +148,23 @@ func (op operation) knownOwner(path volpath.Path, owner, asking ledger.Record, e
 // makeDirectory makes the directory of a record that is not complete yet, and
 // takes back what it made if that fails.
 func (op operation) makeDirectory(ctx context.Context, path volpath.Path, record ledger.Record, c class.Class) (takeBack func(), err error) {
-	if record.State == ledger.Active || record.Adopted {
-		present, err := op.dirs.Exists(path)
-		switch {
-		case err != nil && record.State == ledger.Creating: // nothing is made yet
-			return nil, storageError(errors.Join(err, op.undo.Records.Forget(path)))
-		case err != nil:
-			return nil, storageError(err)
-		case present && record.State == ledger.Active:
-			return nil, nil
-		case present:
-			return op.adopt(ctx, path, record)
-		}
+	if record.RestoredFrom != "" { // begun when the claim asked for it, which it may not do any more
+		return nil, op.bringBack(ctx, path, record)
 	}
-	created, err := op.dirs.Create(path, share.Attributes{Mode: c.Mode, UID: c.UID, GID: c.GID})
+	present, err := op.presentAlready(path, record)
+	switch {
+	case err != nil:
+		return nil, storageError(err)
+	case present && record.State == ledger.Active:
+		return nil, nil
+	case present:
+		return op.adopt(ctx, path, record)
+	}
+	created := false
+	err = op.withParents(path, func() (err error) {
+		created, err = op.dirs.Create(path, share.Attributes{Mode: c.Mode, UID: c.UID, GID: c.GID})
+		return err
+	})
 	if err == nil {
 		// A volume above may have been made since takePath looked; then its
 		// directory came first and its record is there now.
@@ -164,6 +185,26 @@ func (op operation) makeDirectory(ctx context.Context, path volpath.Path, record
 			klog.FromContext(ctx).Error(err, "Cannot take the directory back that was made too late", "path", path)
 		}
 	}, nil
+}
+
+// presentAlready reports whether the directory is there that the record says to be
+// there: a complete volume's, or one to be adopted.
+func (op operation) presentAlready(path volpath.Path, record ledger.Record) (bool, error) {
+	if record.State == ledger.Active {
+		return op.dirs.Exists(path)
+	}
+	if !record.Adopted {
+		return false, nil
+	}
+	present := false
+	err := op.disownParent(path)
+	if err == nil {
+		present, err = op.dirs.Exists(path)
+	}
+	if err != nil { // nothing is made yet
+		err = errors.Join(err, op.undo.Records.Forget(path))
+	}
+	return present, err
 }
 
 // adopt completes the record of a directory that was there before. Looking
@@ -191,7 +232,7 @@ func (op operation) adopt(ctx context.Context, path volpath.Path, record ledger.
 
 // takeBack undoes takePath and Create after a later step failed, or came too
 // late. Only an empty directory made by this very call goes; the record goes
-// with it.
+// with it, and then what parents have become empty.
 func (op operation) takeBack(path volpath.Path, created bool, record ledger.Record) error {
 	if record.State != ledger.Creating {
 		return nil
@@ -205,7 +246,10 @@ func (op operation) takeBack(path volpath.Path, created bool, record ledger.Reco
 	if err != nil || present {
 		return err // the record keeps the path for the next try
 	}
-	return op.undo.Records.Forget(path)
+	if err := op.undo.Records.Forget(path); err != nil {
+		return err
+	}
+	return op.undoing().pruneParents(path)
 }
 
 func errExists(path volpath.Path) error {

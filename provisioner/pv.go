@@ -3,6 +3,7 @@ package provisioner
 import (
 	"path"
 	"strings"
+	"time"
 
 	v1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
@@ -20,6 +21,12 @@ const (
 	AnnotationPath = "claimdir/path"
 	// AnnotationOnDelete is the policy; an operator may change it.
 	AnnotationOnDelete = "claimdir/on-delete"
+	// AnnotationArchiveRetention is how long the archive is kept that the volume
+	// becomes, such as 720h; without it, for ever. An operator may change it.
+	AnnotationArchiveRetention = "claimdir/archive-retention"
+	// AnnotationRestore is what a claim says to get an archive back: the name of the
+	// PersistentVolume that was archived, or RestoreLatest.
+	AnnotationRestore = "claimdir/restore"
 	// AnnotationRecoveredFrom is the id of the lost cluster whose record the volume
 	// was recovered from.
 	AnnotationRecoveredFrom = "claimdir/recovered-from"
@@ -33,7 +40,9 @@ const maxExport = 4095
 type volume struct {
 	Path   volpath.Path
 	Policy class.Policy // empty for a peer's
-	Peer   bool         // made by nfs-subdir-external-provisioner or its predecessor
+	// Retention is how long the archive is kept that it may become; 0 is for ever.
+	Retention time.Duration
+	Peer      bool // made by nfs-subdir-external-provisioner or its predecessor
 }
 
 // newPV is the PersistentVolume of a directory; readPV is its inverse. The
@@ -43,13 +52,17 @@ func newPV(source share.Source, p volpath.Path, o controller.ProvisionOptions, c
 	if len(export) > maxExport {
 		return nil, refuse(ReasonPath, "exported path of %d bytes: allowed are %d", len(export), maxExport)
 	}
+	annotations := map[string]string{
+		AnnotationPath:     p.String(),
+		AnnotationOnDelete: string(c.OnDelete),
+	}
+	if c.ArchiveRetention > 0 {
+		annotations[AnnotationArchiveRetention] = class.FormatRetention(c.ArchiveRetention)
+	}
 	return &v1.PersistentVolume{
 		ObjectMeta: metav1.ObjectMeta{
-			Name: o.PVName,
-			Annotations: map[string]string{
-				AnnotationPath:     p.String(),
-				AnnotationOnDelete: string(c.OnDelete),
-			},
+			Name:        o.PVName,
+			Annotations: annotations,
 		},
 		Spec: v1.PersistentVolumeSpec{
 			PersistentVolumeReclaimPolicy: reclaimPolicy(o.StorageClass),
@@ -92,9 +105,13 @@ func readPV(source share.Source, pv *v1.PersistentVolume) (volume, error) {
 		return volume{}, refuse(ReasonVolume, "spec.nfs.path %q is not below the export %q that this claimdir serves; nothing was touched",
 			nfs.Path, source.Path)
 	}
+	retention, err := class.ParseRetention(pv.Annotations[AnnotationArchiveRetention])
+	if err != nil {
+		return volume{}, refuse(ReasonVolume, "annotation %s: %w; nothing was touched", AnnotationArchiveRetention, err)
+	}
 	annotated, ours := pv.Annotations[AnnotationPath]
 	if !ours {
-		return readPeerPV(pv, relative)
+		return readPeerPV(pv, relative, retention)
 	}
 	p, err := volpath.Parse(relative)
 	if err != nil {
@@ -107,13 +124,13 @@ func readPV(source share.Source, pv *v1.PersistentVolume) (volume, error) {
 	if err != nil {
 		return volume{}, refuse(ReasonVolume, "annotation %s: %w; nothing was touched", AnnotationOnDelete, err)
 	}
-	return volume{Path: p, Policy: policy}, nil
+	return volume{Path: p, Policy: policy, Retention: retention}, nil
 }
 
 // readPeerPV reads what the peers write: a path and no annotation of its own.
 // Their namespaces and patterns know no reserved names, so a directory of
 // theirs may be called as our archives are.
-func readPeerPV(pv *v1.PersistentVolume, relative string) (volume, error) {
+func readPeerPV(pv *v1.PersistentVolume, relative string, retention time.Duration) (volume, error) {
 	if pv.Spec.ClaimRef == nil {
 		return volume{}, refuse(ReasonVolume, "annotation %s and spec.claimRef are missing: no provisioner made this volume; nothing was touched. "+
 			"Remove the directory and the PersistentVolume by hand if they are no longer needed", AnnotationPath)
@@ -122,7 +139,7 @@ func readPeerPV(pv *v1.PersistentVolume, relative string) (volume, error) {
 	if err != nil {
 		return volume{}, refuse(ReasonVolume, "spec.nfs.path %q: %w; nothing was touched", pv.Spec.NFS.Path, err)
 	}
-	return volume{Path: p, Peer: true}, nil
+	return volume{Path: p, Retention: retention, Peer: true}, nil
 }
 
 // below returns full relative to base, element by element: "/a/bc" is not

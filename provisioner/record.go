@@ -15,19 +15,20 @@ import (
 func newRecord(cluster string, o controller.ProvisionOptions, c class.Class) ledger.Record {
 	size := o.PVC.Spec.Resources.Requests[v1.ResourceStorage]
 	return ledger.Record{
-		State:         ledger.Creating,
-		PV:            o.PVName,
-		Claim:         ledger.Claim{Namespace: o.PVC.Namespace, Name: o.PVC.Name, UID: string(o.PVC.UID)},
-		Cluster:       cluster,
-		Class:         o.StorageClass.Name,
-		Policy:        string(c.OnDelete),
-		ReclaimPolicy: string(reclaimPolicy(o.StorageClass)),
-		Size:          size.String(),
-		AccessModes:   modeNames(o.PVC.Spec.AccessModes),
-		MountOptions:  o.StorageClass.MountOptions,
-		Mode:          "0" + strconv.FormatUint(uint64(c.Mode), 8),
-		UID:           c.UID,
-		GID:           c.GID,
+		State:            ledger.Creating,
+		PV:               o.PVName,
+		Claim:            ledger.Claim{Namespace: o.PVC.Namespace, Name: o.PVC.Name, UID: string(o.PVC.UID)},
+		Cluster:          cluster,
+		Class:            o.StorageClass.Name,
+		Policy:           string(c.OnDelete),
+		ArchiveRetention: class.FormatRetention(c.ArchiveRetention),
+		ReclaimPolicy:    string(reclaimPolicy(o.StorageClass)),
+		Size:             size.String(),
+		AccessModes:      modeNames(o.PVC.Spec.AccessModes),
+		MountOptions:     o.StorageClass.MountOptions,
+		Mode:             "0" + strconv.FormatUint(uint64(c.Mode), 8),
+		UID:              c.UID,
+		GID:              c.GID,
 	}
 }
 

@@ -13,6 +13,7 @@ const (
 	ReasonStorage = "storage" // the share answered with an error
 	ReasonStalled = "stalled" // the share does not answer
 	ReasonShare   = "share"   // what is mounted is not the share
+	ReasonArchive = "archive" // the archive that the claim asks for is not there, or not to be had
 	ReasonBusy    = "busy"    // another operation on the path is under way
 )
 

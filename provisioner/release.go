@@ -10,6 +10,7 @@ import (
 
 	"claimdir/provisioner/class"
 	"claimdir/provisioner/ledger"
+	"claimdir/provisioner/share"
 	"claimdir/provisioner/volpath"
 )
 
@@ -28,8 +29,12 @@ func (p *Provisioner) Delete(ctx context.Context, pv *v1.PersistentVolume) error
 
 func (op operation) release(ctx context.Context, pv *v1.PersistentVolume, vol volume) error {
 	record, ours, err := op.ownRecord(ctx, pv, vol)
-	if err != nil || !ours {
+	if err != nil {
 		return err
+	}
+	if !ours { // an earlier call may have ended before it removed the parents
+		op.tidyParents(ctx, vol.Path)
+		return nil
 	}
 	policy, err := op.policy(vol, record)
 	if err != nil {
@@ -41,13 +46,18 @@ func (op operation) release(ctx context.Context, pv *v1.PersistentVolume, vol vo
 	}
 	switch policy {
 	case class.Delete:
-		err = op.remove(ctx, vol.Path)
+		err = op.discard(ctx, vol.Path, record)
 	case class.Archive:
-		err = op.archive(ctx, vol.Path, record)
+		record.ArchiveRetention = class.FormatRetention(vol.Retention)
+		_, err = op.archive(ctx, vol.Path, record)
 	case class.Retain:
 		err = op.retain(ctx, vol.Path, record)
 	}
-	return storageError(err)
+	if err != nil {
+		return storageError(err)
+	}
+	op.tidyParents(ctx, vol.Path)
+	return nil
 }
 
 // ownRecord returns the record that says that path is pv's. It reports false
@@ -106,20 +116,32 @@ func (op operation) unrecorded(pv *v1.PersistentVolume, path volpath.Path) error
 		"Remove the directory by hand if it is no longer needed; the PersistentVolume then goes by itself", path)
 }
 
-func (op operation) remove(ctx context.Context, path volpath.Path) error {
+// discard moves the directory and then its record into the trash: the path is
+// free, and what empties the trash finds both.
+func (op operation) discard(ctx context.Context, path volpath.Path, record ledger.Record) error {
+	logger := klog.FromContext(ctx)
 	present, err := op.dirs.Exists(path)
 	if err != nil {
 		return err
 	}
-	if err := op.dirs.Remove(path); err != nil {
+	if !present {
+		logger.Info("Directory is already gone, the volume is let go")
+		return op.ledger.Forget(path)
+	}
+	name, err := op.dirs.Discard(path, record.PV)
+	if share.CannotMove(err) {
+		logger.Info("The directory cannot be moved into the trash, removing it where it is", "because", err.Error())
+		if err := op.dirs.Remove(path); err != nil {
+			return err
+		}
+		logger.Info("Removed directory")
+		return op.ledger.Forget(path)
+	}
+	if err != nil {
 		return err
 	}
-	if present {
-		klog.FromContext(ctx).Info("Removed directory")
-	} else {
-		klog.FromContext(ctx).Info("Directory is already gone, the volume is let go")
-	}
-	return op.ledger.Forget(path)
+	logger.Info("Moved directory into the trash", "trash", name)
+	return op.ledger.Discard(path, name)
 }
 
 func (op operation) retain(ctx context.Context, path volpath.Path, record ledger.Record) error {
@@ -143,27 +165,26 @@ func (op operation) retain(ctx context.Context, path volpath.Path, record ledger
 // archive renames the directory aside. The order keeps a crash harmless: first
 // the record of the archive, then the directory, then the volume's own record,
 // which keeps its path from others until then.
-func (op operation) archive(ctx context.Context, path volpath.Path, record ledger.Record) error {
+func (op operation) archive(ctx context.Context, path volpath.Path, record ledger.Record) (archive volpath.Path, err error) {
 	logger := klog.FromContext(ctx)
 	present, err := op.dirs.Exists(path)
 	if err != nil {
-		return err
+		return archive, err
 	}
 	if !present {
 		// An earlier call archived it, or somebody removed it by hand; the
 		// name of an archive that never came to be is given back.
 		logger.Info("Directory is already gone, the volume is let go")
-		return errors.Join(op.forgetEmptyArchive(record), op.ledger.Forget(path))
+		return archive, errors.Join(op.forgetEmptyArchive(record), op.ledger.Forget(path))
 	}
-	archive, err := op.archiveName(record)
-	if err != nil {
-		return err
+	if archive, err = op.archiveName(record); err != nil {
+		return archive, err
 	}
 	if err := op.dirs.Rename(path, archive); err != nil {
-		return err
+		return archive, err
 	}
 	logger.Info("Archived directory", "archive", archive)
-	return op.ledger.Forget(path)
+	return archive, op.ledger.Forget(path)
 }
 
 // archiveName takes the first name that is free, or this volume's own from a
@@ -186,17 +207,25 @@ func (op operation) archiveName(record ledger.Record) (volpath.Path, error) {
 	}
 }
 
-// forgetEmptyArchive removes the archive's record if there is no such
-// directory.
+// forgetEmptyArchive removes the record of the archive that an earlier call was
+// about to make, if there is no such directory. It passes over the names that
+// archiveName does, and ends with the first that was free or this volume's.
 func (op operation) forgetEmptyArchive(record ledger.Record) error {
-	name := volpath.Archive(record.Claim.Namespace, record.Claim.Name, record.PV, 1)
-	archived, known, err := op.ledger.Lookup(name)
-	if err != nil || !known || archived.PV != record.PV {
-		return err
+	for n := 1; ; n++ {
+		name := volpath.Archive(record.Claim.Namespace, record.Claim.Name, record.PV, n)
+		present, err := op.dirs.Exists(name)
+		if err != nil {
+			return err
+		}
+		if present {
+			continue
+		}
+		archived, known, err := op.ledger.Lookup(name)
+		if err != nil || !known {
+			return err
+		}
+		if archived.PV == record.PV && archived.Cluster == record.Cluster {
+			return op.ledger.Forget(name)
+		}
 	}
-	present, err := op.dirs.Exists(name)
-	if err != nil || present {
-		return err
-	}
-	return op.ledger.Forget(name)
 }

@@ -3,7 +3,9 @@ package provisioner
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -103,7 +105,7 @@ func TestArchiveSaysWhenAndWhose(t *testing.T) {
 		r.Released.Before(made.Created) || !r.Created.Equal(made.Created) || r.Size != "1Gi" {
 		t.Errorf("%+v", r)
 	}
-	w.holds(t, "team", "archived-ns-data-pvc-1", "archived-ns-data-pvc-1/file", "archived-ns-data-pvc-1 = pvc-1 archived")
+	w.holds(t, "archived-ns-data-pvc-1", "archived-ns-data-pvc-1/file", "archived-ns-data-pvc-1 = pvc-1 archived")
 }
 
 func TestArchiveReplacesNothing(t *testing.T) {
@@ -167,7 +169,7 @@ func TestOneOperationAtATimeOnAPath(t *testing.T) {
 	pv := w.provision(t, options("ns/data", "pvc-1", at("data", "onDelete", "delete")))
 	beside := 0
 	w.dirs.step = func(method string, do func() error, _ func()) error {
-		if method == "Remove" {
+		if method == "Discard" {
 			beside++
 			refused(t, w.Delete(t.Context(), pv), ReasonBusy, false, `"data"`)
 			refused(t, provisionError(t, w, "ns/data", "pvc-2"), ReasonBusy, false, "will be tried again")
@@ -176,7 +178,7 @@ func TestOneOperationAtATimeOnAPath(t *testing.T) {
 	}
 	must(t, w.Delete(t.Context(), pv))
 	if beside != 1 {
-		t.Errorf("removed %d times", beside)
+		t.Errorf("discarded %d times", beside)
 	}
 	w.dirs.step = nil
 	must(t, provisionError(t, w, "ns/data", "pvc-2")) // the path is free again
@@ -197,4 +199,57 @@ func TestAnArchiveThatNeverCameToBeIsForgotten(t *testing.T) {
 	must(t, os.Remove(w.dir+"/data")) // by hand
 	must(t, w.Delete(t.Context(), pv))
 	w.holds(t)
+}
+
+func TestDeleteMovesDirectoryAndRecordIntoTheTrash(t *testing.T) {
+	w := newWorld(t)
+	pv := w.provision(t, options("ns/data", "pvc-1", at("team/data", "onDelete", "delete")))
+	w.tree(t, "team/data/file")
+	must(t, w.Delete(t.Context(), pv))
+	must(t, w.Delete(t.Context(), pv)) // a repeat
+	w.holds(t)
+	if got, want := w.trash(t), []string{"pvc-1-1", "pvc-1-1 = pvc-1"}; !slices.Equal(got, want) {
+		t.Errorf("in the trash: %q, want %q", got, want)
+	}
+	if r, _ := w.ledger.Discarded("pvc-1-1"); r.Class != "nfs" || r.Path != "team/data" {
+		t.Errorf("%+v", r)
+	}
+	_, err := os.Stat(w.dir + "/.claimdir/trash/pvc-1-1/file")
+	must(t, err)
+	w.provision(t, options("ns/data", "pvc-2", at("team/data"))) // the path is free
+}
+
+// What is mounted from another file system cannot be moved.
+func TestDeleteOfWhatCannotBeMovedRemovesItInPlace(t *testing.T) {
+	for _, number := range []syscall.Errno{syscall.EXDEV, syscall.EBUSY, syscall.EACCES, syscall.EPERM} {
+		w := newWorld(t)
+		pv := w.provision(t, options("ns/data", "pvc-1", at("team/data", "onDelete", "delete")))
+		w.tree(t, "team/data/file", "team/data/sub/file")
+		w.dirs.step = func(method string, do func() error, _ func()) error {
+			if method == "Discard" {
+				return fmt.Errorf("move: %w", number)
+			}
+			return do()
+		}
+		must(t, w.Delete(t.Context(), pv))
+		w.holds(t)
+		if got := w.trash(t); len(got) > 0 {
+			t.Errorf("in the trash: %q", got)
+		}
+	}
+}
+
+func TestDeleteThatTheShareRefusesTouchesNothing(t *testing.T) {
+	w := newWorld(t)
+	pv := w.provision(t, options("ns/data", "pvc-1", at("data", "onDelete", "delete")))
+	w.tree(t, "data/file")
+	before := w.snapshot(t)
+	w.dirs.step = func(method string, do func() error, _ func()) error {
+		if method == "Discard" {
+			return syscall.EROFS
+		}
+		return do()
+	}
+	refused(t, w.Delete(t.Context(), pv), ReasonStorage, false, "read-only")
+	w.untouched(t, before)
 }

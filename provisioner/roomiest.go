@@ -12,17 +12,14 @@ import (
 	"claimdir/provisioner/volpath"
 )
 
-// roomiest returns, of several shares, the one where the claim's volume was
-// begun or left, or else the one with the most room among those that answer. A
-// share that does not answer is waited for only if the volume may have been
-// begun there: it would be begun a second time elsewhere, and the first one
-// would be left over.
-func (s *Shares) roomiest(ctx context.Context, o controller.ProvisionOptions, candidates []Site, path volpath.Path) (Site, error) {
-	var best Site
-	var trouble error
+// begunSite returns, of several shares, the one where the claim's volume was begun
+// or left, or nil. A share that does not answer is waited for if the volume may
+// have been begun there: it would be begun a second time elsewhere, and the first
+// one would be left over.
+func (s *Shares) begunSite(ctx context.Context, o controller.ProvisionOptions, candidates []Site, path volpath.Path) (Site, error) {
 	for _, site := range candidates {
 		if err := site.Ready(); err != nil {
-			if trouble = err; s.tried.perhaps(o.PVC, o.PVName, site) {
+			if s.tried.perhaps(o.PVC, o.PVName, site) {
 				return nil, storageError(err)
 			}
 			continue
@@ -34,7 +31,18 @@ func (s *Shares) roomiest(ctx context.Context, o controller.ProvisionOptions, ca
 		if here {
 			return site, nil
 		}
-		if best == nil || site.Room().Free > best.Room().Free {
+	}
+	return nil, nil
+}
+
+// roomiest returns the share with the most room among those that answer.
+func (s *Shares) roomiest(o controller.ProvisionOptions, candidates []Site) (Site, error) {
+	var best Site
+	var trouble error
+	for _, site := range candidates {
+		if err := site.Ready(); err != nil {
+			trouble = err
+		} else if best == nil || site.Room().Free > best.Room().Free {
 			best = site
 		}
 	}

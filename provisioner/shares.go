@@ -22,6 +22,7 @@ type Shares struct {
 	sites   []Site
 	classes class.Cache
 	busy    sync.Map // lockKey of operations under way
+	parents sync.Map // ID of a share → chan struct{}: see lockParents
 	tried   tried
 }
 
@@ -166,5 +167,12 @@ func (s *Shares) chooseSite(ctx context.Context, o controller.ProvisionOptions, 
 	if len(candidates) == 1 {
 		return candidates[0], nil
 	}
-	return s.roomiest(ctx, o, candidates, path)
+	begun, err := s.begunSite(ctx, o, candidates, path)
+	if begun != nil || err != nil {
+		return begun, err
+	}
+	if archive, asked := o.PVC.Annotations[AnnotationRestore]; asked {
+		return s.archived(ctx, o, candidates, newRecord(s.cluster, o, c), wish{archive, c.OnExisting == class.Adopt})
+	}
+	return s.roomiest(o, candidates)
 }

@@ -2,6 +2,7 @@ package provisioner
 
 import (
 	"context"
+	"iter"
 	"strings"
 
 	"claimdir/provisioner/keeper"
@@ -44,22 +45,36 @@ type Files struct {
 type Directories interface {
 	Exists(path volpath.Path) (bool, error)
 	Create(path volpath.Path, a share.Attributes) (created bool, err error)
+	Discard(path volpath.Path, volume string) (name string, err error)
 	Remove(path volpath.Path) error
 	RemoveEmpty(path volpath.Path) error
 	Rename(from, to volpath.Path) error
+	FinishedParents(path volpath.Path) (n int, err error)
+	LookParent(path volpath.Path) (share.Parent, error)
+	MakeParent(path volpath.Path) (share.FileID, error)
+	FinishParent(path volpath.Path) error
+	RemoveParent(path volpath.Path, id share.FileID) error
 }
 
 // Records is what this package needs of a ledger; *ledger.Ledger has it, and the
 // benchmark leaves it out.
 type Records interface {
 	Lookup(path volpath.Path) (ledger.Record, bool, error)
+	Archives(skip func(file string) bool) iter.Seq2[ledger.Record, error]
 	CheckAbove(path volpath.Path, r ledger.Record) error
 	CheckBelow(path volpath.Path, r ledger.Record) error
 	Claim(path volpath.Path, r ledger.Record, adopt bool) (ledger.Record, error)
 	Activate(path volpath.Path, r ledger.Record) error
 	Retain(path volpath.Path, r ledger.Record) error
 	Archive(path volpath.Path, r ledger.Record) error
+	Discard(path volpath.Path, name string) error
 	Forget(path volpath.Path) error
+	Parent(path volpath.Path) (ledger.Parent, bool, error)
+	Parents() iter.Seq2[volpath.Path, error]
+	BeginParent(path volpath.Path) error
+	MadeParent(path volpath.Path, directory share.FileID) error
+	ForgetParent(path volpath.Path) error
+	ForgetIf(path volpath.Path, r ledger.Record) (forgotten bool, err error)
 }
 
 // Kept is the Site of a share that a Keeper keeps.

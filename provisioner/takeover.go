@@ -16,8 +16,9 @@ import (
 // Start takes over, once, the volumes on this Provisioner's share that have no
 // record of this cluster: those that nfs-subdir-external-provisioner or its
 // predecessor made, and those that were recovered from the records of a cluster
-// that is lost. It writes records and touches no directory. What it cannot take
-// over it logs; a release then says why, as an event.
+// that is lost. For that it writes records and touches no directory. What it
+// cannot take over it logs; a release then says why, as an event. Then it removes
+// the empty parents that a release or a provision has left which was cut off.
 func (p *Provisioner) Start(ctx context.Context) {
 	if p.site == nil {
 		p.tried.forget()
@@ -43,30 +44,39 @@ func (p *Provisioner) Start(ctx context.Context) {
 	if taken > 0 {
 		logger.Info("Took over volumes that others made: wrote their records", "volumes", taken)
 	}
+	p.tidyAllParents(ctx)
 }
 
-// takeOver reports whether it wrote a record for pv. A share that does not
-// answer is waited for.
+// takeOver reports whether it wrote a record for pv.
 func (p *Provisioner) takeOver(ctx context.Context, pv *v1.PersistentVolume, vol volume) (done bool, err error) {
+	return onceReady(ctx, p, vol.Path, "take over "+pv.Name, func(_ context.Context, op operation) (bool, error) {
+		return op.takeOver(pv, vol)
+	})
+}
+
+// onceReady is on for what no queue repeats: a share that does not answer is
+// waited for. Where another operation on the path is under way, nothing is done:
+// that one does the same.
+func onceReady[T any](ctx context.Context, p *Provisioner, path volpath.Path, name string, work func(context.Context, operation) (T, error)) (T, error) {
+	var none T
 	for {
 		if err := p.site.WaitReady(ctx); err != nil {
-			return false, err
+			return none, err
 		}
-		result := false
-		err := p.on(ctx, p.site, vol.Path, "take over "+pv.Name, func(_ context.Context, op operation) (takeBack func(), err error) {
-			result, err = op.takeOver(pv, vol)
+		var result T // of this try: one that was given up may still be under way
+		err := p.on(ctx, p.site, path, name, func(ctx context.Context, op operation) (takeBack func(), err error) {
+			result, err = work(ctx, op)
 			return nil, err
 		})
-		var refused *Refusal
-		switch {
-		case err == nil:
+		if err == nil {
 			return result, nil
-		case !errors.As(err, &refused):
-			return false, err
-		case refused.Reason() == ReasonBusy:
-			return false, nil // its release has begun, and does the same
-		case !refused.Waits():
-			return false, err
+		}
+		refused, ok := errors.AsType[*Refusal](err)
+		switch {
+		case ok && refused.Reason() == ReasonBusy:
+			return none, nil
+		case !ok || !refused.Waits():
+			return none, err
 		}
 	}
 }

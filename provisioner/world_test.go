@@ -130,12 +130,17 @@ func (f *faulty) Exists(p volpath.Path) (found bool, err error) {
 
 func (f *faulty) Create(p volpath.Path, a share.Attributes) (created bool, err error) {
 	err = f.run("Create", func() error { created, err = f.Share.Create(p, a); return err },
-		func() { _ = os.MkdirAll(f.Dir()+"/"+p.String(), 0o700) })
+		func() { _ = os.Mkdir(f.Dir()+"/"+p.String(), 0o700) })
 	return created && err == nil, err
 }
 
 func (f *faulty) Remove(p volpath.Path) error {
 	return f.run("Remove", func() error { return f.Share.Remove(p) }, func() { _ = os.Remove(f.Dir() + "/" + p.String() + "/file") })
+}
+
+func (f *faulty) Discard(p volpath.Path, volume string) (name string, err error) {
+	err = f.run("Discard", func() error { name, err = f.Share.Discard(p, volume); return err }, nil)
+	return name, err
 }
 
 func (f *faulty) RemoveEmpty(p volpath.Path) error {
@@ -144,6 +149,29 @@ func (f *faulty) RemoveEmpty(p volpath.Path) error {
 
 func (f *faulty) Rename(from, to volpath.Path) error {
 	return f.run("Rename", func() error { return f.Share.Rename(from, to) }, nil)
+}
+
+func (f *faulty) FinishedParents(p volpath.Path) (n int, err error) {
+	err = f.run("FinishedParents", func() error { n, err = f.Share.FinishedParents(p); return err }, nil)
+	return n, err
+}
+
+func (f *faulty) LookParent(p volpath.Path) (found share.Parent, err error) {
+	err = f.run("LookParent", func() error { found, err = f.Share.LookParent(p); return err }, nil)
+	return found, err
+}
+
+func (f *faulty) MakeParent(p volpath.Path) (id share.FileID, err error) {
+	err = f.run("MakeParent", func() error { id, err = f.Share.MakeParent(p); return err }, nil)
+	return id, err
+}
+
+func (f *faulty) FinishParent(p volpath.Path) error {
+	return f.run("FinishParent", func() error { return f.Share.FinishParent(p) }, nil)
+}
+
+func (f *faulty) RemoveParent(p volpath.Path, id share.FileID) error {
+	return f.run("RemoveParent", func() error { return f.Share.RemoveParent(p, id) }, nil)
 }
 
 // params are StorageClass parameters, as key, value, key, value.
@@ -259,6 +287,32 @@ func (w *world) records(t *testing.T) []string {
 	return records
 }
 
+// trash lists what is in the trash: directories, and "name = volume" for records.
+func (w *world) trash(t *testing.T) (found []string) {
+	t.Helper()
+	directories, recorded, err := w.dirs.Trash()
+	must(t, err)
+	for _, name := range recorded {
+		r, _ := w.ledger.Discarded(name)
+		found = append(found, name+" = "+r.PV)
+	}
+	return append(directories, found...)
+}
+
+// emptyTrash removes what is in the trash, as package trash does.
+func (w *world) emptyTrash(t *testing.T) {
+	t.Helper()
+	directories, recorded, err := w.dirs.Trash()
+	must(t, err)
+	for _, name := range directories {
+		_, err := w.dirs.EmptyTrash(t.Context(), name, share.NewRemover(4, 0))
+		must(t, err)
+	}
+	for _, name := range recorded {
+		must(t, w.ledger.ForgetDiscarded(name))
+	}
+}
+
 // record is the record of path, which must be there.
 func (w *world) record(t *testing.T, path string) ledger.Record {
 	t.Helper()
@@ -309,6 +363,7 @@ func (w *world) snapshot(t *testing.T) string {
 
 func (w *world) untouched(t *testing.T, before string) {
 	t.Helper()
+	w.emptyTrash(t)
 	if after := w.snapshot(t); after != before {
 		t.Errorf("touched:\nbefore\n%safter\n%s", before, after)
 	}

@@ -4,25 +4,24 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"slices"
 	"time"
 
-	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
-	"k8s.io/client-go/tools/pager"
 
 	"claimdir/provisioner/doctor"
-	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/share"
+	"claimdir/provisioner/sweep"
 )
 
 const doctorHead = `claimdir doctor compares the cluster with the share and names what does not fit together,
 with what to do about it. It changes nothing, and may run beside the controller.
+
+With --fix it then asks, for each finding that it can mend, whether it shall, and looks again.
+It removes no file of anybody: what is left of a volume that is gone becomes an archive.
 
 In the pod it checks everything:
 
@@ -42,7 +41,7 @@ func doctorCommand() command {
 	return command{
 		name: "doctor", summary: "compare the cluster with the share, and say what is wrong",
 		head: doctorHead, tail: doctorTail,
-		flags: []string{"provisioner-name", "additional-provisioner-names", "mount-path", "nfs-server", "nfs-path", "kubeconfig", "output"},
+		flags: []string{"provisioner-name", "additional-provisioner-names", "mount-path", "nfs-server", "nfs-path", "kubeconfig", "output", "fix", "yes"},
 		run:   diagnose,
 	}
 }
@@ -53,7 +52,7 @@ const doctorAll = "kubectl -n claimdir exec deploy/claimdir -- /claimdir doctor"
 // settle is how long what is under way may look like a mistake.
 const settle = 2 * time.Second
 
-func diagnose(ctx context.Context, o options, stdout, _ io.Writer) error {
+func diagnose(ctx context.Context, o options, std streams) error {
 	if o.kubeconfig == "" && os.Getenv("KUBERNETES_SERVICE_HOST") == "" {
 		o.kubeconfig = clientcmd.RecommendedHomeFile // as kubectl does
 	}
@@ -61,24 +60,48 @@ func diagnose(ctx context.Context, o options, stdout, _ io.Writer) error {
 	if err != nil {
 		return err
 	}
-	report, err := examine(ctx, o, clients.Main)
-	if err == nil && len(report.Findings) > 0 {
-		report, err = confirm(ctx, o, clients.Main, report)
-	}
+	return diagnoseWith(ctx, o, clients.Main, std)
+}
+
+// diagnoseWith reports and, if it is to, mends and reports what is left; in JSON,
+// which is one object, only that.
+func diagnoseWith(ctx context.Context, o options, client kubernetes.Interface, std streams) error {
+	report, err := examineTwice(ctx, o, client)
 	if err != nil {
 		return err
+	}
+	if o.fix && slices.ContainsFunc(report.Findings, func(f doctor.Finding) bool { return f.Fix != "" }) {
+		if o.output == "table" {
+			if err := report.WriteTable(std.out); err != nil {
+				return err
+			}
+		}
+		if err := fixAll(ctx, o, client, report.Findings, std); err != nil {
+			return err
+		}
+		if report, err = examineTwice(ctx, o, client); err != nil {
+			return err
+		}
 	}
 	write := report.WriteTable
 	if o.output == "json" {
 		write = report.WriteJSON
 	}
-	if err := write(stdout); err != nil {
+	if err := write(std.out); err != nil {
 		return err
 	}
 	if n := len(report.Findings); n > 0 {
 		return fmt.Errorf("doctor found %d things that are not as they should be", n)
 	}
 	return nil
+}
+
+func examineTwice(ctx context.Context, o options, client kubernetes.Interface) (doctor.Report, error) {
+	report, err := examine(ctx, o, client)
+	if err == nil && len(report.Findings) > 0 {
+		report, err = confirm(ctx, o, client, report)
+	}
+	return report, err
 }
 
 // confirm looks a second time: the controller goes on meanwhile, and a volume
@@ -103,7 +126,7 @@ func examine(ctx context.Context, o options, client kubernetes.Interface) (repor
 			return doctor.Report{}, err
 		}
 	}
-	if cluster.Volumes, err = listVolumes(ctx, client); err != nil {
+	if cluster.Volumes, err = (sweep.Live{Client: client}).Volumes(ctx); err != nil {
 		return doctor.Report{}, fmt.Errorf("list volumes: %w", err)
 	}
 	classes, err := client.StorageV1().StorageClasses().List(ctx, metav1.ListOptions{})
@@ -175,11 +198,7 @@ func readSites(o options) (r sitesRead) {
 
 func readSite(mount share.Mount) (*doctor.Site, error) {
 	unread := &doctor.Site{Name: mount.Name, Source: mount.Source}
-	dirs, err := share.Open(mount.Dir)
-	if err != nil {
-		return unread, err
-	}
-	records, err := ledger.OpenReadOnly(dirs)
+	dirs, records, err := openShare(mount)
 	if err != nil {
 		return unread, err
 	}
@@ -200,19 +219,4 @@ func systemUID(ctx context.Context, client kubernetes.Interface) (string, error)
 		return "", fmt.Errorf("identify the cluster: %w", err)
 	}
 	return string(system.UID), nil
-}
-
-// listVolumes reads them in pages of 500.
-func listVolumes(ctx context.Context, client kubernetes.Interface) (volumes []v1.PersistentVolume, err error) {
-	pages := pager.New(func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-		return client.CoreV1().PersistentVolumes().List(ctx, o)
-	})
-	err = pages.EachListItem(ctx, metav1.ListOptions{}, func(object runtime.Object) error {
-		if pv, ok := object.(*v1.PersistentVolume); ok {
-			pv.ManagedFields = nil
-			volumes = append(volumes, *pv)
-		}
-		return nil
-	})
-	return volumes, err
 }

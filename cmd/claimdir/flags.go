@@ -61,6 +61,11 @@ func bind(o *options, section func(string) *pflag.FlagSet, with func(flag, varia
 	text(f, &o.nfsPath, "nfs-path", "NFS_PATH", "the exported `path` that PersistentVolumes name; default: as mounted, and if given it must agree; for several shares NAME=PATH,NAME=PATH")
 	name, usage = with("share-timeout", "SHARE_TIMEOUT", "how long a share may take to answer one call; after that its claims are told, and wait without holding up others")
 	f.DurationVar(&o.shareTimeout, name, o.shareTimeout, usage)
+	number(f, &o.trashRate, "trash-rate", "", "TRASH_RATE", "how many calls a second a share gets to remove what was released; 0 is as fast as it goes")
+	name, usage = with("sweep-interval", "SWEEP_INTERVAL", "how often to look for records and directories that nothing accounts for; the first time is soon after start")
+	f.DurationVar(&o.sweepInterval, name, o.sweepInterval, usage)
+	name, usage = with("orphan-grace", "ORPHAN_GRACE", "how old the record of a volume must be, whose claim and PersistentVolume are gone, before it is removed with its directory, if that is empty")
+	f.DurationVar(&o.orphanGrace, name, o.orphanGrace, usage)
 
 	f = section("Cluster")
 	text(f, &o.kubeconfig, "kubeconfig", "KUBECONFIG", "a kubeconfig `file`; default: the pod's ServiceAccount")
@@ -76,6 +81,12 @@ func bind(o *options, section func(string) *pflag.FlagSet, with func(flag, varia
 	f = section("Output")
 	name, usage = with("output", "OUTPUT", "table or json")
 	f.StringVarP(&o.output, name, "o", o.output, usage)
+
+	bindArchive(&o.archive, section("Archives"))
+
+	f = section("Acting")
+	f.BoolVar(&o.fix, "fix", o.fix, "mend what can be mended, and ask before each")
+	f.BoolVar(&o.yes, "yes", o.yes, "do not ask: the answer is yes")
 
 	f = section("Other")
 	f.BoolVarP(&o.help, "help", "h", false, "print this and stop")
@@ -102,7 +113,7 @@ func parse(o *options, c command, args []string, lookup func(string) (string, bo
 			_ = f.Value.Set(value) // lenient: a problem is collected
 		}
 	})
-	return problems
+	return append(problems, c.read(o, flags.Args())...)
 }
 
 // parseArgs goes on after an unknown flag, without it.
@@ -126,9 +137,6 @@ func parseArgs(flags *pflag.FlagSet, args []string) (problems []error) {
 			break
 		}
 		args = slices.Delete(slices.Clone(args), i, i+1)
-	}
-	for _, argument := range flags.Args() {
-		problems = append(problems, fmt.Errorf("argument %q: it takes flags only", argument))
 	}
 	return problems
 }

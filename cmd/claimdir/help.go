@@ -30,12 +30,12 @@ func helpText(c command) string {
 	groups, _ := define(&o)
 	var b strings.Builder
 	b.WriteString(c.head)
-	if c.name == "" {
-		for _, other := range commands()[1:] {
-			fmt.Fprintf(&b, "  %-9s %s\n", other.name, other.summary)
-		}
+	for _, below := range c.commands {
+		fmt.Fprintf(&b, "  %-9s %s\n", below.name[strings.LastIndexByte(below.name, ' ')+1:], below.summary)
 	}
-	b.WriteString(helpFlags)
+	if c.name == "" || len(c.flags) > 0 {
+		b.WriteString(helpFlags)
+	}
 	for _, g := range groups {
 		if flags := c.only(g.flags); flags.HasFlags() {
 			fmt.Fprintf(&b, "\n%s:\n%s", g.title, flags.FlagUsagesWrapped(100))

@@ -13,6 +13,8 @@ import (
 	"claimdir/provisioner"
 	"claimdir/provisioner/keeper"
 	"claimdir/provisioner/share"
+	"claimdir/provisioner/sweep"
+	"claimdir/provisioner/trash"
 	"claimdir/provisioner/volpath"
 )
 
@@ -41,12 +43,14 @@ func keep(o options, mounts []share.Mount, objects provisioner.Objects) *kept {
 
 // slots is how many operations may be under way on one share: as many as the
 // workers for its claims and its volumes, and, beside others, those that serve
-// classes with several shares.
+// classes with several shares; those that look into the trash and empty it; one that
+// looks for archives that end; and the one that looks for what was left behind.
 func slots(workers, shares int) int {
+	beside := trash.AtOnce + 2 + sweep.AtOnce
 	if shares > 1 {
-		return 3 * workers
+		return 3*workers + beside
 	}
-	return 2 * workers
+	return 2*workers + beside
 }
 
 // stillMounted compares the mount table with what it was at start. A share that

@@ -11,6 +11,8 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // version is stamped by the build: -ldflags "-X main.version=v1.2.3".
@@ -29,7 +31,9 @@ func main() {
 	syscall.Umask(0o022)
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	context.AfterFunc(ctx, cancel) // a second signal ends the process at once
-	os.Exit(exitCode(run(ctx, os.Args[1:], os.LookupEnv, os.Stdout, os.Stderr), os.Stderr))
+	_, notTerminal := unix.IoctlGetTermios(int(os.Stdin.Fd()), unix.TCGETS)
+	std := streams{in: os.Stdin, out: os.Stdout, err: os.Stderr, terminal: notTerminal == nil}
+	os.Exit(exitCode(run(ctx, os.Args[1:], os.LookupEnv, std), os.Stderr))
 }
 
 func exitCode(err error, stderr *os.File) int {

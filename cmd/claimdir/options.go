@@ -17,10 +17,13 @@ type options struct {
 	workers         int
 	drainTimeout    time.Duration
 
-	mountPath    string
-	shareTimeout time.Duration
-	nfsServer    string
-	nfsPath      string
+	mountPath     string
+	shareTimeout  time.Duration
+	trashRate     int // calls a second
+	sweepInterval time.Duration
+	orphanGrace   time.Duration
+	nfsServer     string
+	nfsPath       string
 
 	kubeconfig    string
 	leaderElect   bool
@@ -29,20 +32,25 @@ type options struct {
 	logFormat     string
 	verbosity     int
 	output        string // of a command
+	archive       archiveOptions
+	fix, yes      bool
 	help, version bool
 }
 
 func newOptions() options {
 	return options{
-		workers:      16,
-		drainTimeout: 25 * time.Second,
-		mountPath:    "/persistentvolumes",
-		shareTimeout: 30 * time.Second,
-		leaderElect:  true,
-		httpAddress:  ":8080",
-		logFormat:    "text",
-		verbosity:    0,
-		output:       "table",
+		workers:       16,
+		drainTimeout:  25 * time.Second,
+		mountPath:     "/persistentvolumes",
+		shareTimeout:  30 * time.Second,
+		trashRate:     2000,
+		sweepInterval: time.Hour,
+		orphanGrace:   time.Hour,
+		leaderElect:   true,
+		httpAddress:   ":8080",
+		logFormat:     "text",
+		verbosity:     0,
+		output:        "table",
 	}
 }
 
@@ -57,10 +65,15 @@ func (e *usageError) Error() string {
 }
 
 // validate returns every problem, each naming the flag, the value and what is
-// allowed.
-func (o *options) validate() (problems []error) {
+// allowed. What the command has no flag for is not looked at where it may be
+// missing.
+func (o *options) validate(c command) (problems []error) {
 	problem := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
-	problems = append(o.validateNames(), o.validateShares()...)
+	if c.accepts("provisioner-name") {
+		problems = o.validateNames()
+	}
+	problems = append(problems, o.validateShares()...)
+	problems = append(problems, o.validateActing(c)...)
 	if o.workers < 1 || o.workers > 1000 {
 		problem("--workers %d: allowed are 1 to 1000", o.workers)
 	}
@@ -82,6 +95,14 @@ func (o *options) validate() (problems []error) {
 	return problems
 }
 
+// validateActing refuses an answer to questions that are not asked.
+func (o *options) validateActing(c command) (problems []error) {
+	if o.yes && !o.fix && c.accepts("fix") {
+		problems = append(problems, errors.New("--yes: there are questions with --fix only"))
+	}
+	return problems
+}
+
 func (o *options) validateShares() (problems []error) {
 	problem := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
 	if !path.IsAbs(o.mountPath) {
@@ -95,6 +116,15 @@ func (o *options) validateShares() (problems []error) {
 	}
 	if o.shareTimeout < time.Second {
 		problem("--share-timeout %s: must be at least 1s", o.shareTimeout)
+	}
+	if o.trashRate < 0 {
+		problem("--trash-rate %d: must not be negative; 0 is as fast as it goes", o.trashRate)
+	}
+	if o.sweepInterval < time.Second {
+		problem("--sweep-interval %s: must be at least 1s", o.sweepInterval)
+	}
+	if o.orphanGrace < 0 {
+		problem("--orphan-grace %s: must not be negative", o.orphanGrace)
 	}
 	return problems
 }

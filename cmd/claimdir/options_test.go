@@ -18,9 +18,14 @@ func TestHelpIsTheGoldenFile(t *testing.T) {
 		"testdata/help.txt":         {"--help", "--workers=none"},
 		"testdata/help-recover.txt": {"recover", "--help"},
 		"testdata/help-doctor.txt":  {"doctor", "--help"},
+
+		"testdata/help-archive.txt":         {"archive", "--help"},
+		"testdata/help-archive-list.txt":    {"archive", "list", "--help"},
+		"testdata/help-archive-restore.txt": {"archive", "restore", "--help"},
+		"testdata/help-archive-purge.txt":   {"archive", "purge", "--help"},
 	} {
 		var out bytes.Buffer
-		if err := run(t.Context(), args, noEnv, &out, io.Discard); err != nil {
+		if err := run(t.Context(), args, noEnv, streams{out: &out, err: io.Discard}); err != nil {
 			t.Fatal(err)
 		}
 		isGolden(t, golden, out.String())
@@ -45,10 +50,12 @@ func isGolden(t *testing.T, golden, out string) {
 
 func TestVersion(t *testing.T) {
 	var out bytes.Buffer
-	if err := run(t.Context(), []string{"--version"}, noEnv, &out, io.Discard); err != nil || out.String() != "claimdir devel\n" {
+	if err := run(t.Context(), []string{"--version"}, noEnv, streams{out: &out, err: io.Discard}); err != nil || out.String() != "claimdir devel\n" {
 		t.Errorf("got %q, %v", out.String(), err)
 	}
 }
+
+var silent = streams{out: io.Discard, err: io.Discard}
 
 func noEnv(string) (string, bool) { return "", false }
 
@@ -88,7 +95,7 @@ func TestParse(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			got, want := newOptions(), newOptions()
 			tc.want(&want)
-			if problems := parse(&got, commands()[0], tc.args, tc.env); len(problems) > 0 || !reflect.DeepEqual(got, want) {
+			if problems := parse(&got, program(), tc.args, tc.env); len(problems) > 0 || !reflect.DeepEqual(got, want) {
 				t.Errorf("got %+v %v\nwant %+v", got, problems, want)
 			}
 		})
@@ -97,7 +104,7 @@ func TestParse(t *testing.T) {
 
 func TestAllProblemsAreReportedAtOnce(t *testing.T) {
 	args := []string{"--workers=many", "--bogus=1", "--bogus2", "-z", "--mount-path", "relative", "stray", "--nfs-path=x", "--log-format=xml", "-v=11", "--drain-timeout=-1s"}
-	err := run(t.Context(), args, env("PROVISIONER_NAME=a b", "ADDITIONAL_PROVISIONER_NAMES=x/y,/", "ENABLE_LEADER_ELECTION=perhaps"), io.Discard, io.Discard)
+	err := run(t.Context(), args, env("PROVISIONER_NAME=a b", "ADDITIONAL_PROVISIONER_NAMES=x/y,/", "ENABLE_LEADER_ELECTION=perhaps"), silent)
 	if _, usage := errors.AsType[*usageError](err); !usage {
 		t.Fatalf("got %v, want a usage error", err)
 	}
@@ -129,7 +136,7 @@ func TestACommandTakesOnlyItsOwnFlags(t *testing.T) {
 		env  func(string) (string, bool)
 		want string
 	}{
-		"a command that there is not":       {[]string{"frobnicate"}, noEnv, `there is no command "frobnicate"; commands are: doctor, recover`},
+		"a command that there is not":       {[]string{"frobnicate"}, noEnv, `there is no command "frobnicate"; commands are: archive, doctor, recover`},
 		"a flag of another command":         {[]string{"recover", "--workers=3"}, env("PROVISIONER_NAME=a/b"), "unknown flag: --workers"},
 		"a second command":                  {[]string{"recover", "recover"}, env("PROVISIONER_NAME=a/b"), `argument "recover"`},
 		"an output that there is not":       {[]string{"doctor", "-o", "yaml"}, env("PROVISIONER_NAME=a/b"), `--output "yaml": allowed are table and json`},
@@ -137,7 +144,7 @@ func TestACommandTakesOnlyItsOwnFlags(t *testing.T) {
 		"others' variables are not its own": {[]string{"recover"}, env("PROVISIONER_NAME=", "WORKERS=none"), "is required: the name"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			err := run(t.Context(), tc.args, tc.env, io.Discard, io.Discard)
+			err := run(t.Context(), tc.args, tc.env, silent)
 			if _, usage := errors.AsType[*usageError](err); !usage || !strings.Contains(err.Error(), tc.want) || strings.Contains(err.Error(), "WORKERS") {
 				t.Errorf("got %v", err)
 			}

@@ -5,11 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 
-	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/recovery"
-	"claimdir/provisioner/share"
 )
 
 const recoverHead = `claimdir recover prints the PersistentVolumes and claims of every volume on the share,
@@ -36,30 +33,26 @@ func recoverCommand() command {
 	}
 }
 
-func printManifests(_ context.Context, o options, stdout, stderr io.Writer) error {
+func printManifests(_ context.Context, o options, std streams) error {
 	mounts, err := findShares(o)
 	if err != nil {
 		return err
 	}
 	var shares []recovery.Share
 	for _, mount := range mounts {
-		dirs, err := share.Open(mount.Dir)
-		if err != nil {
-			return err
-		}
-		records, err := ledger.OpenReadOnly(dirs)
+		dirs, records, err := openShare(mount)
 		if err != nil {
 			return err
 		}
 		shares = append(shares, recovery.Share{Source: mount.Source, Records: records, Dirs: dirs})
 	}
-	out := bufio.NewWriter(stdout)
+	out := bufio.NewWriter(std.out)
 	leftOut, err := recovery.Print(out, shares, o.provisionerName)
 	if err = errors.Join(err, out.Flush()); err != nil {
 		return err
 	}
 	for _, reason := range leftOut {
-		fmt.Fprintln(stderr, "claimdir:", reason)
+		fmt.Fprintln(std.err, "claimdir:", reason)
 	}
 	if len(leftOut) > 0 {
 		return fmt.Errorf("%d records were left out; the rest is printed", len(leftOut))

@@ -16,11 +16,12 @@ import (
 	"claimdir/provisioner"
 	"claimdir/provisioner/control"
 	"claimdir/provisioner/keeper"
+	"claimdir/provisioner/sweep"
 )
 
 // run is the program: it returns nil when ctx ended and everything under way
 // is done.
-func run(ctx context.Context, args []string, lookup func(string) (string, bool), stdout, stderr io.Writer) error {
+func run(ctx context.Context, args []string, lookup func(string) (string, bool), std streams) error {
 	c, args, err := choose(args)
 	if err != nil {
 		return err
@@ -30,24 +31,24 @@ func run(ctx context.Context, args []string, lookup func(string) (string, bool),
 	problems := parse(&o, c, args, lookup)
 	switch {
 	case o.help:
-		_, err := io.WriteString(stdout, helpText(c))
+		_, err := io.WriteString(std.out, helpText(c))
 		return err
 	case o.version:
-		_, err := fmt.Fprintln(stdout, "claimdir", version)
+		_, err := fmt.Fprintln(std.out, "claimdir", version)
 		return err
 	}
 	if o.podNamespace == "" {
 		o.podNamespace = ownNamespace()
 	}
-	if problems = append(problems, o.validate()...); len(problems) > 0 {
+	if problems = append(problems, o.validate(c)...); len(problems) > 0 {
 		return &usageError{problems}
 	}
-	return c.run(ctx, o, stdout, stderr)
+	return c.run(ctx, o, std)
 }
 
 // serveCommand is the controller.
-func serveCommand(ctx context.Context, o options, _, stderr io.Writer) error {
-	if err := setUpLogging(o, stderr); err != nil {
+func serveCommand(ctx context.Context, o options, std streams) error {
+	if err := setUpLogging(o, std.err); err != nil {
 		return err
 	}
 	defer flushLogs()
@@ -87,15 +88,21 @@ func serve(ctx context.Context, o options) error {
 	}
 	shares := keep(o, mounts, informers)
 	config := control.Config{Informers: informers, Clients: clients, Registry: registry, Unfinished: shares.stuck}
-	for _, p := range provisioner.New(cluster, informers, shares.sites()...).Provisioners() {
+	volumes := provisioner.New(cluster, informers, shares.sites()...)
+	for _, p := range volumes.Provisioners() {
 		config.Provisioners = append(config.Provisioners, p)
 	}
-	c, err := newController(ctx, o, config)
-	if err != nil {
+	var c *control.Controller
+	beside := besides(o, shares.keepers, sweep.Config{Shares: volumes, Client: clients.Main, Cluster: cluster},
+		func(class, reason, message string) { c.WarnOfClass(class, reason, message) })
+	config.Background = beside.run
+	if c, err = newController(ctx, o, config); err != nil {
 		return err
 	}
-	if err := registry.Register(keeper.NewCollector(shares.keepers...)); err != nil {
-		return fmt.Errorf("register metrics: %w", err)
+	for _, collector := range append(beside.metrics, keeper.NewCollector(shares.keepers...)) {
+		if err := registry.Register(collector); err != nil {
+			return fmt.Errorf("register metrics: %w", err)
+		}
 	}
 	endpoints.use(c.Healthy, c.Ready, shares.ready)
 	// The shares are kept until what is under way has ended.

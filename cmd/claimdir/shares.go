@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/share"
 )
 
@@ -24,6 +25,17 @@ func findShares(o options) ([]share.Mount, error) {
 		return nil, err
 	}
 	return agree(mounts, o)
+}
+
+// openShare opens a share that claimdir has used before. It prepares nothing: a
+// command must not make a share of what happens to be mounted.
+func openShare(mount share.Mount) (*share.Share, *ledger.Ledger, error) {
+	dirs, err := share.Open(mount.Dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	records, err := ledger.OpenReadOnly(dirs)
+	return dirs, records, err
 }
 
 // given is NFS_SERVER or NFS_PATH: one value for all shares, or one for each.

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"iter"
+	"maps"
 	"sync"
 	"time"
 
@@ -37,11 +39,26 @@ func (n *noLedger) Forget(p volpath.Path) error {
 	return nil
 }
 
+func (*noLedger) Archives(func(string) bool) iter.Seq2[ledger.Record, error] {
+	return func(func(ledger.Record, error) bool) {}
+}
+
+func (n *noLedger) ForgetIf(p volpath.Path, _ ledger.Record) (bool, error) { return true, n.Forget(p) }
+
 func (*noLedger) CheckAbove(volpath.Path, ledger.Record) error { return nil }
 func (*noLedger) CheckBelow(volpath.Path, ledger.Record) error { return nil }
 func (*noLedger) Activate(volpath.Path, ledger.Record) error   { return nil }
 func (*noLedger) Retain(volpath.Path, ledger.Record) error     { return nil }
 func (*noLedger) Archive(volpath.Path, ledger.Record) error    { return nil }
+func (*noLedger) Discard(volpath.Path, string) error           { return nil }
+
+func (*noLedger) Parent(volpath.Path) (ledger.Parent, bool, error) {
+	return ledger.Parent{}, false, nil
+}
+func (*noLedger) Parents() iter.Seq2[volpath.Path, error]     { return maps.All(map[volpath.Path]error{}) }
+func (*noLedger) BeginParent(volpath.Path) error              { return nil }
+func (*noLedger) MadeParent(volpath.Path, share.FileID) error { return nil }
+func (*noLedger) ForgetParent(volpath.Path) error             { return nil }
 
 // here is a share in a local directory, whose operations run as they are called.
 type here struct {

@@ -1,8 +1,9 @@
 // Command bench measures how many claims a second claimdir binds, beside an
 // ideal provisioner that only creates the PersistentVolume, on one control
 // plane, turn by turn. With -ledger it measures what the records on the share
-// cost, with -delay what a share costs whose server is that far away, and with
-// -hang what a share that hangs costs another one. The ratio is the figure:
+// cost, with -delay what a share costs whose server is that far away, with
+// -hang what a share that hangs costs another one, with -files what full volumes
+// cost that are released, and with -trash how fast they are removed. The ratio is the figure:
 // machines differ and are noisy.
 package main
 
@@ -27,20 +28,37 @@ func main() {
 	ledger := flag.Bool("ledger", false, "measure what the ledger costs, beside claimdir without one")
 	delay := flag.Duration("delay", 0, "how much longer every call to the share takes")
 	hang := flag.Duration("hang", 0, "measure a share beside another one that hangs for so long")
+	var files shape
+	flag.TextVar(&files, "files", shape{}, "measure releases of volumes with DIRECTORIESxFILES in each, beside empty ones")
+	tree, empty := trashFlags()
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	against, ours := contestant{"ideal", runIdeal}, contestant{"claimdir", runClaimdir}
+	against, ours := contestant{name: "ideal", start: runIdeal}, contestant{name: "claimdir", start: runClaimdir}
 	if *ledger {
-		against, ours = contestant{"no ledger", runWithoutLedger}, contestant{"ledger", runWithLedger}
+		against, ours = contestant{name: "no ledger", start: runWithoutLedger}, contestant{name: "ledger", start: runWithLedger}
 	}
 	if *delay > 0 {
-		ours = contestant{fmt.Sprint(*delay), delayed(*delay)}
+		ours = contestant{name: fmt.Sprint(*delay), start: delayed(*delay)}
+	}
+	if files != (shape{}) {
+		against, ours = fullAndEmpty(files, *delay)
 	}
 	measure := func(bed *testbed.Bed) error { return contest{*claims, *rounds, against, ours}.run(ctx, bed) }
 	if *hang > 0 {
 		measure = func(bed *testbed.Bed) error { return compareHang(ctx, bed, *claims, *rounds, *hang) }
 	}
-	err := onBed(ctx, measure)
+	var err error
+	switch {
+	case *empty != "":
+		err = emptyHere(ctx, *empty)
+	case *tree != "":
+		var s shape
+		if err = s.UnmarshalText([]byte(*tree)); err == nil {
+			err = compareRemoval(ctx, s, *delay, *rounds)
+		}
+	default:
+		err = onBed(ctx, measure)
+	}
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -52,6 +70,7 @@ func main() {
 type contestant struct {
 	name  string
 	start starter
+	fill  func() error // what comes between Bound and released, if anything
 }
 
 // onBed starts a control plane for what is to be measured.
@@ -120,6 +139,11 @@ func turn(ctx context.Context, bed *testbed.Bed, who contestant, claims int) (r 
 		return r, err
 	}
 	r.bound = float64(claims) / time.Since(begin).Seconds()
+	if who.fill != nil {
+		if err := who.fill(); err != nil {
+			return r, err
+		}
+	}
 	begin = time.Now()
 	if err := load.release(ctx); err != nil {
 		return r, err

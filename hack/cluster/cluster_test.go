@@ -44,7 +44,11 @@ var cases = []struct {
 	{"a claim is bound to a directory of its own", testBind},
 	{"the volume carries what the class and the claim say", testVolumeFields},
 	{"delete removes the directory", testDelete},
+	{"delete of many files, killed, is completed", testDeleteKilled},
+	{"what cannot be removed is told of and tried again", testTrashFails},
 	{"archive renames the directory aside", testArchive},
+	{"a claim gets its archive back, and only one of two does", testRestore},
+	{"an archive ends when its time is over", testRetention},
 	{"retain keeps the directory, and the same claim gets it back", testRetain},
 	{"the policy on the volume decides, not the class", testPolicyOnVolume},
 	{"a volume deleted before its claim still has its policy honoured", testVolumeFirst},
@@ -81,6 +85,7 @@ var cases = []struct {
 	{"answers that are lost", testLostAnswers},
 	{"a mount that is lost, or exchanged", testLostMount},
 	{"doctor finds what does not fit together, and nothing else", testDoctor},
+	{"what nobody comes back for is swept, and doctor --fix mends the rest", testSweep},
 	{"peer: its volumes are taken over and go as its classes say", testPeerVolumes},
 }
 

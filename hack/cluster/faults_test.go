@@ -80,7 +80,7 @@ func testHang(t *testing.T, bed *testbed.Bed) {
 	if w.metric("claimdir_leader") != 1 || w.metric("claimdir_share_ready"+slowLabels) != 0 {
 		t.Error("leader", w.metric("claimdir_leader"), "ready", w.metric("claimdir_share_ready"+slowLabels))
 	}
-	if stuck := w.metric("claimdir_share_stuck_operations" + slowLabels); stuck < 1 || stuck > 48 {
+	if stuck := w.metric("claimdir_share_stuck_operations" + slowLabels); stuck < 1 || stuck > 53 {
 		t.Errorf("%v operations are stuck", stuck)
 	}
 	release()
@@ -95,6 +95,40 @@ func testHang(t *testing.T, bed *testbed.Bed) {
 	if entries := w.entries("slow"); len(entries) != 2*n {
 		t.Errorf("%d directories on the share, want %d", len(entries), 2*n)
 	}
+}
+
+// What cannot be removed from the trash is told of on its class, and removed
+// when it can be. Its PersistentVolume does not wait for it.
+func testTrashFails(t *testing.T, bed *testbed.Bed) {
+	w := newSharesWorld(t, bed)
+	w.claimOf("slow", "data")
+	pv := w.wantOn("slow", "data")
+	dir := w.backing + "/" + pv.Annotations["claimdir/path"]
+	w.Must(os.WriteFile(dir+"/stays", nil, 0o600))
+	w.Must(os.WriteFile(dir+"/goes", nil, 0o600))
+	mend := w.slow.Fail(syscall.EACCES, faultfs.Unlink.Of("stays"))
+	t.Cleanup(mend)
+	w.DeleteClaim("data")
+	w.VolumeGone(pv.Name)
+	trash := w.backing + "/.claimdir/trash/" + pv.Name + "-1"
+	w.Event("default", w.Name+"-slow", "released volume "+pv.Name+` \(claim `+w.Name+`/data, .* cannot be removed: .*trash/`+pv.Name+`-1: stays: permission denied.*tried again in`)
+	w.Eventually("the metric shows it", func() error {
+		if n := w.metric(`claimdir_trash_failing_volumes{reason="permission",share="slow"}`); n != 1 {
+			return fmt.Errorf("it is %v", n)
+		}
+		return nil
+	})
+	if names, err := os.ReadDir(trash); err != nil || len(names) != 1 {
+		t.Errorf("in the trash is left %v, %v", names, err)
+	}
+	mend()
+	w.Eventually("the trash is empty", func() error {
+		names, err := os.ReadDir(w.backing + "/.claimdir/trash")
+		if err != nil || len(names) > 0 {
+			return fmt.Errorf("it has %v, %w", names, err)
+		}
+		return nil
+	})
 }
 
 // A claim that goes while its share hangs leaves nothing behind when the share
@@ -145,7 +179,7 @@ func testErrnos(t *testing.T, bed *testbed.Bed) {
 	}
 	w.claimOf("slow", "going")
 	pv := w.wantOn("slow", "going")
-	undo := w.slow.Fail(syscall.EACCES, faultfs.Rmdir)
+	undo := w.slow.Fail(syscall.EACCES, faultfs.Rename, faultfs.Rmdir) // it can be neither moved nor removed
 	w.DeleteClaim("going")
 	w.Event("default", pv.Name, "VolumeFailedDelete: .*permission denied")
 	undo()

@@ -128,8 +128,8 @@ func testMany(t *testing.T, bed *testbed.Bed) {
 	}
 	w.Must(bed.Admin.CoreV1().PersistentVolumeClaims(w.Name).DeleteCollection(t.Context(), metav1.DeleteOptions{}, metav1.ListOptions{}))
 	w.Eventually("all directories and records are gone", func() error {
-		if left, records := w.entries(w.Name), w.records(); len(left)+len(records) > 0 {
-			return fmt.Errorf("%d directories, %d records", len(left), len(records))
+		if left, records, parents := w.entries("."), w.records(), w.entries(".claimdir/parents"); len(left)+len(records)+len(parents) > 0 {
+			return fmt.Errorf("%q, %d records, and of parents %q", left, len(records), parents)
 		}
 		return nil
 	})

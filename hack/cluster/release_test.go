@@ -33,7 +33,46 @@ func testDelete(t *testing.T, bed *testbed.Bed) {
 	w.DeleteClaim("data")
 	w.VolumeGone(pv.Name)
 	w.wantEntries(w.Name, "neighbour")
-	w.logged("Removed directory", w.Name+"/data")
+	w.logged("Moved directory into the trash", w.Name+"/data")
+	w.trashEmptied(".claimdir/trash/" + pv.Name + "-1")
+}
+
+// trashEmptied waits until what was in the trash is gone, and its record.
+func (w *world) trashEmptied(name string) {
+	w.T.Helper()
+	for _, name := range []string{name, name + ".json"} {
+		w.Eventually(name+" is gone", func() error {
+			if _, err := os.Lstat(filepath.Join(w.share, name)); !os.IsNotExist(err) {
+				return fmt.Errorf("it is there (%w)", err)
+			}
+			return nil
+		})
+	}
+}
+
+// A volume of many files goes as fast as an empty one; a kill while the trash is
+// emptied leaves nothing behind.
+func testDeleteKilled(t *testing.T, bed *testbed.Bed) {
+	w := newWorld(t, bed, "TRASH_RATE=200")
+	pv := w.filled("onDelete", "delete")
+	for d := range 50 {
+		w.Must(os.Mkdir(filepath.Join(w.share, w.Name, "data", fmt.Sprint(d)), 0o755))
+		for f := range 100 {
+			w.put(fmt.Sprintf("%s/data/%d/%d", w.Name, d, f), "")
+		}
+	}
+	w.DeleteClaim("data")
+	w.VolumeGone(pv.Name)
+	trash := filepath.Join(w.share, ".claimdir/trash", pv.Name+"-1")
+	if _, err := os.Stat(trash); err != nil {
+		t.Errorf("25 seconds' worth of files were gone at once: %v", err)
+	}
+	w.process.Kill()
+	if _, err := os.Stat(trash); err != nil {
+		t.Error(err)
+	}
+	w.process = w.start("TRASH_RATE=0")
+	w.trashEmptied(".claimdir/trash/" + pv.Name + "-1")
 }
 
 func testArchive(t *testing.T, bed *testbed.Bed) {

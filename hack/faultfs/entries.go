@@ -134,6 +134,23 @@ func giveNode(dir, fd int, caller *fuse.Caller, mode uint32) error {
 	return unix.Chmod(itself(fd), mode)
 }
 
+// dropPrivileges takes setuid and setgid from a file, as a write does unless it
+// is root's; here each is.
+func dropPrivileges(fd int) error {
+	var stat unix.Stat_t
+	if err := unix.Fstat(fd, &stat); err != nil {
+		return err
+	}
+	drop := stat.Mode & unix.S_ISUID
+	if stat.Mode&unix.S_IXGRP != 0 { // without it, setgid means something else
+		drop |= stat.Mode & unix.S_ISGID
+	}
+	if drop == 0 {
+		return nil
+	}
+	return unix.Fchmod(fd, stat.Mode&0o7777&^drop)
+}
+
 // itself leads to what fd is open on, for calls that take no O_PATH descriptor.
 func itself(fd int) string { return fmt.Sprintf("/proc/self/fd/%d", fd) }
 

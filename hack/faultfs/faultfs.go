@@ -71,8 +71,9 @@ func mount(backing, mountpoint string) (*FS, error) {
 	// keep the mount alive with; so it is told of a mount that is there.
 	loop, err := fuse.NewServer(served, fmt.Sprintf("/dev/fd/%d", device), &fuse.MountOptions{
 		// Calls the kernel makes in the background must not wait for those that hang.
-		MaxBackground:      math.MaxUint16,
-		MaxWrite:           1 << 20,
+		MaxBackground: math.MaxUint16,
+		// A buffer of this size is made for many a call, however small.
+		MaxWrite:           32 << 10,
 		DisableReadDirPlus: true,
 		DisableXAttrs:      true,
 		Logger:             log.New(io.Discard, "", 0), // it tells of every call that is not there

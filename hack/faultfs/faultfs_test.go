@@ -28,7 +28,9 @@ type site struct {
 func newSite(t *testing.T) site {
 	t.Helper()
 	s := site{backing: t.TempDir(), dir: t.TempDir()}
-	must(t, os.Chmod(s.backing, 0o755))
+	for _, dir := range []string{s.backing, filepath.Dir(s.dir)} { // others must get there
+		must(t, os.Chmod(dir, 0o755))
+	}
 	var err error
 	s.FS, err = Mount(s.backing, s.dir)
 	must(t, err)

@@ -213,6 +213,9 @@ func (s *server) Write(_ <-chan struct{}, in *fuse.WriteIn, data []byte) (writte
 	status = s.onOpen(&in.InHeader, in.Fh, Write, func(o *open) error {
 		n, err := unix.Pwrite(o.fd, data, int64(in.Offset))
 		written = uint32(max(n, 0))
+		if err == nil && in.WriteFlags&fuse.WRITE_KILL_SUIDGID != 0 {
+			err = dropPrivileges(o.fd)
+		}
 		return err
 	})
 	return written, status

@@ -17,7 +17,7 @@ import (
 // TestSuites holds this file system to what claimdir's own tests ask of a share,
 // and claimdir to one where every call is a call.
 func TestSuites(t *testing.T) {
-	for _, pkg := range []string{"share", "ledger", ""} {
+	for _, pkg := range []string{"share", "ledger", "trash", ""} {
 		t.Run("provisioner/"+pkg, func(t *testing.T) { suite(t, "provisioner/"+pkg) })
 	}
 }

@@ -17,6 +17,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 packages="
 provisioner/share
 provisioner/ledger
+provisioner/trash
 provisioner
 hack/vm/nfscases
 "
@@ -26,6 +27,9 @@ not='^(TestImports|TestPackageDocs|TestA.*AnsweredTooLate.*|TestALateRepeat.*)$'
 
 # These swap links and directories as fast as they can, for eight minutes: one mount has them.
 hostile='^(Test|Fuzz)Hostile'
+
+# These kill an operation at each of its steps; the steps do not depend on the server, and two mounts have them.
+crashes='CutOff|^TestAKillAnywhere'
 
 mounts='*' tests='' results=''
 while getopts m:p:r:o: option; do
@@ -61,7 +65,7 @@ if [ -z "$options" ]; then
 	exit 1
 fi
 cp hack/vm/guest/{nfs.sh,test-nfs} "$job"
-declare -p packages mounts tests not hostile options >"$job/settings"
+declare -p packages mounts tests not hostile crashes options >"$job/settings"
 chmod -R a+rX "$job"
 
 status=0

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"claimdir/provisioner/volpath"
 )
@@ -38,9 +39,11 @@ const DefaultMode uint32 = 0o777
 
 // Class is what a StorageClass asks for, checked. Only Parse makes one.
 type Class struct {
-	Pattern    volpath.Pattern // where volumes lie
-	OnDelete   Policy
-	OnExisting Existing
+	Pattern  volpath.Pattern // where volumes lie
+	OnDelete Policy
+	// ArchiveRetention is how long an archive is kept; 0 means for ever.
+	ArchiveRetention time.Duration
+	OnExisting       Existing
 	// Mode holds the permission bits of directories we make as chmod(1) writes them, setgid (02000) and sticky (01000) included. These
 	// are not the bits of Go's fs.FileMode, which keeps setgid and sticky elsewhere.
 	Mode uint32
@@ -65,6 +68,7 @@ func Parse(params map[string]string) (Class, error) {
 		GID:        note(&p, owner("gid"), params),
 		Shares:     note(&p, shares, params),
 	}
+	c.ArchiveRetention = note(&p, c.archiveRetention, params)
 	p = append(p, unknown(params)...)
 	if len(p) > 0 {
 		return Class{}, errors.Join(p...)

@@ -20,7 +20,7 @@ func Parameters() []Parameter {
 		{"pathPattern", volpath.DefaultPattern, "Path of the volume's directory on the share. " +
 			"Variables are `${.PVC.namespace}`, `${.PVC.name}`, `${.PVC.uid}`, `${.PVC.labels.KEY}`, `${.PVC.annotations.KEY}` and `${.PV.name}`; " +
 			"`${VARIABLE:-text}` gives a fallback for one that is missing or empty, and the text may hold variables again. " +
-			"A label or annotation may bring several elements (`a/b`). Paths that are absolute, hold `.` or `..`, are too long, " +
+			"A label or annotation may bring several elements (`a/b`). Paths that are absolute, hold `.` or `..`, are too long or have more than 64 elements, " +
 			"or begin with `.claimdir` or `archived-` are refused. If the last element comes out empty, the default name takes its place."},
 		{"subDir", "", "The same in the spelling of csi-driver-nfs, with `${pvc.metadata.namespace}`, `${pvc.metadata.name}` and " +
 			"`${pv.metadata.name}`. Give `pathPattern` or `subDir`, not both."},
@@ -29,6 +29,8 @@ func Parameters() []Parameter {
 			"Any letter case. The answer is fixed when the volume is made; a class that is replaced later does not change it."},
 		{"archiveOnDelete", "", "The older spelling: `\"true\"` is `onDelete: archive`, `\"false\"` is `onDelete: delete`. " +
 			"Where both are given, `onDelete` wins."},
+		{"archiveRetention", "", "How long an archive is kept, such as `720h` (30 days); then it goes into the trash. Without it archives stay for ever. " +
+			"Fixed when the volume is made, as `onDelete` is."},
 		{"onExisting", string(Refuse), "What happens when the directory exists already and no record says whose it is: `refuse` makes the claim " +
 			"wait, with an event, `adopt` takes the directory as it is, mode and owner untouched."},
 		{"mode", fmt.Sprintf("%04o", DefaultMode), "Mode of the directories claimdir makes, octal digits in quotes. " +

@@ -37,8 +37,8 @@ type Clients struct {
 	Main, Events, Lease kubernetes.Interface
 }
 
-// Config is what a Controller needs. All fields but Lease and Unfinished are
-// required.
+// Config is what a Controller needs. All fields but Lease, Unfinished and
+// Background are required.
 type Config struct {
 	// Informers know which provisioner names are served, too.
 	Informers *Informers
@@ -57,6 +57,9 @@ type Config struct {
 	// Unfinished counts calls of a Provisioner that has returned and goes on in the
 	// background all the same: the lease is not given back while there are any.
 	Unfinished func() int
+	// Background is run while this replica leads, and has ended before the lease is
+	// given back.
+	Background []func(ctx context.Context)
 	Registry   prometheus.Registerer
 }
 
@@ -74,6 +77,7 @@ type Controller struct {
 	lanes       []*lane
 	retry       chan struct{} // holds one wish to try everything again
 	broadcaster record.EventBroadcaster
+	recorder    record.EventRecorder
 	watchdog    *leaderelection.HealthzAdaptor
 	released    *releasedVolumes
 }
@@ -96,12 +100,12 @@ func New(ctx context.Context, config Config) (*Controller, error) {
 	claims, classes := factory.Core().V1().PersistentVolumeClaims().Informer(), factory.Storage().V1().StorageClasses()
 	c.released = newReleasedVolumes(config.Informers.volumes.GetStore())
 	c.synced = []cache.InformerSynced{claims.HasSynced, config.Informers.volumes.HasSynced, classes.Informer().HasSynced}
-	recorder := c.broadcaster.NewRecorder(scheme.Scheme, v1.EventSource{Component: names[0]})
+	c.recorder = c.broadcaster.NewRecorder(scheme.Scheme, v1.EventSource{Component: names[0]})
 	common := guard{
 		gate:     c.gate,
 		known:    knownClass(classes.Lister(), names),
 		released: c.released,
-		recorder: recorder,
+		recorder: c.recorder,
 		metrics:  c.metrics,
 	}
 	for _, p := range config.Provisioners {
@@ -206,6 +210,14 @@ func (c *Controller) Ready() error {
 // renew its lease for so long that it should be gone.
 func (c *Controller) Healthy() error {
 	return c.watchdog.Check(nil)
+}
+
+// WarnOfClass makes an event on a StorageClass, for what goes wrong when neither
+// claim nor volume is there any more. A class that is gone has none.
+func (c *Controller) WarnOfClass(name, reason, message string) {
+	if class, found := c.config.Informers.Class(name); found {
+		c.recorder.Event(class, v1.EventTypeWarning, reason, message)
+	}
 }
 
 func (c *Controller) startEvents() (stop func()) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"k8s.io/client-go/tools/cache"
@@ -86,6 +87,7 @@ func (c *Controller) lead(ctx, background context.Context, lost <-chan struct{})
 		go l.library.Run(running)
 	}
 	go c.retryAll(running)
+	backgroundEnded := c.startBackground(ctx)
 
 	select {
 	case <-lost:
@@ -109,10 +111,30 @@ func (c *Controller) lead(ctx, background context.Context, lost <-chan struct{})
 	if err := c.gate.wait(drain); err != nil {
 		return fmt.Errorf("stop: %w", err)
 	}
+	select {
+	case <-backgroundEnded:
+	case <-drain.Done():
+		return fmt.Errorf("stop: %w", context.Cause(drain))
+	}
 	if c.config.Unfinished != nil {
 		if n := c.config.Unfinished(); n > 0 {
 			return fmt.Errorf("stop: %d operations wait for a share that does not answer", n)
 		}
 	}
 	return nil
+}
+
+// startBackground runs what is to be run while leading until ctx ends, and closes
+// ended when all of it has ended.
+func (c *Controller) startBackground(ctx context.Context) (ended <-chan struct{}) {
+	var all sync.WaitGroup
+	for _, run := range c.config.Background {
+		all.Go(func() { run(ctx) })
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		all.Wait()
+	}()
+	return done
 }

@@ -10,6 +10,7 @@ import (
 
 	"claimdir/provisioner/class"
 	"claimdir/provisioner/share"
+	"claimdir/provisioner/volpath"
 )
 
 // Annotations by which the library tells its PersistentVolumes.
@@ -55,6 +56,18 @@ func (c Cluster) at(source share.Source) map[string]*v1.PersistentVolume {
 		}
 	}
 	return volumes
+}
+
+// Uses returns the name of a PersistentVolume, whoever made it, whose directory on
+// the share is p or lies inside it; or of one of ours that it lies inside of. It
+// is empty if there is none. Through others above it people look at many volumes.
+func (c Cluster) Uses(source share.Source, p volpath.Path) (name string) {
+	for path, pv := range c.at(source) {
+		if path == p.String() || inside(p.String(), path) || c.serves(pv) && inside(path, p.String()) {
+			return pv.Name
+		}
+	}
+	return ""
 }
 
 // classes finds those of ours with mistakes in them: their claims wait.

@@ -61,7 +61,7 @@ func (r *Report) look(site *Site, dir volpath.Path, volumes, above map[string]bo
 // notOurs are directories at the root of a share that are in order: archives,
 // also a peer's, and what file systems and NFS servers keep there themselves.
 func notOurs(name string) bool {
-	return strings.HasPrefix(name, "archived-") ||
+	return volpath.NamedAsArchive(name) ||
 		slices.Contains([]string{"lost+found", ".snapshot", ".snapshots", "~snapshot", ".zfs", "@eaDir", "#recycle", "#snapshot"}, name)
 }
 

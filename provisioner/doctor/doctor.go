@@ -1,5 +1,6 @@
 // Package doctor compares a cluster with its share and names what does not fit
-// together, and what to do about it. It looks and changes nothing.
+// together, and what to do about it. Diagnose looks and changes nothing; a Fixer
+// mends some of what it found, one finding at a time.
 package doctor
 
 import (
@@ -29,6 +30,11 @@ type Finding struct {
 	Object  string `json:"object"`  // the name of a class or PersistentVolume, or a path on the share
 	Problem string `json:"problem"` // for people
 	Remedy  string `json:"remedy"`  // what to do, for people
+	// Fix is what a Fixer does about it, for people; empty if that is nothing.
+	Fix string `json:"fix,omitempty"`
+
+	share, pv string // what Fix is about, beside Object
+	mend      mend
 }
 
 // Report is what doctor has to say.
@@ -109,5 +115,5 @@ func (r Report) Confirm(earlier Report) Report {
 }
 
 func (r *Report) find(kind, object, problem, remedy string) {
-	r.Findings = append(r.Findings, Finding{kind, object, problem, remedy})
+	r.Findings = append(r.Findings, Finding{Kind: kind, Object: object, Problem: problem, Remedy: remedy})
 }

@@ -327,7 +327,7 @@ func TestManyVolumesTakeNoTime(t *testing.T) {
 }
 
 func TestTheTableKeepsTheTerminalInOrder(t *testing.T) {
-	r := Report{Findings: []Finding{{KindDirectory, "a\x1b[2J\u009b\nb", "x", "y"}}}
+	r := Report{Findings: []Finding{{Kind: KindDirectory, Object: "a\x1b[2J\u009b\nb", Problem: "x", Remedy: "y"}}}
 	var table bytes.Buffer
 	if err := r.WriteTable(&table); err != nil || !strings.Contains(table.String(), "a?[2J??b") {
 		t.Errorf("%v %q", err, table.String())

@@ -1,21 +1,15 @@
 package doctor
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
-	"strings"
 	"text/tabwriter"
-	"unicode"
+
+	"claimdir/provisioner/output"
 )
 
 // WriteJSON writes the report for programs.
-func (r Report) WriteJSON(w io.Writer) error {
-	encoder := json.NewEncoder(w)
-	encoder.SetIndent("", "  ")
-	encoder.SetEscapeHTML(false)
-	return encoder.Encode(r)
-}
+func (r Report) WriteJSON(w io.Writer) error { return output.JSON(w, r) }
 
 // WriteTable writes the report for people, the remedy below its problem: side
 // by side they are wider than any terminal.
@@ -25,7 +19,10 @@ func (r Report) WriteTable(w io.Writer) error {
 		fmt.Fprintln(table, "KIND\tOBJECT\tPROBLEM → WHAT TO DO")
 	}
 	for _, f := range r.Findings {
-		fmt.Fprintf(table, "%s\t%s\t%s\n\t\t→ %s\n", cell(f.Kind), cell(f.Object), cell(f.Problem), cell(f.Remedy))
+		fmt.Fprintf(table, "%s\t%s\t%s\n\t\t→ %s\n", output.Cell(f.Kind), output.Cell(f.Object), output.Cell(f.Problem), output.Cell(f.Remedy))
+		if f.Fix != "" {
+			fmt.Fprintf(table, "\t\t→ or let doctor --fix do it: %s\n", output.Cell(f.Fix))
+		}
 	}
 	if err := table.Flush(); err != nil {
 		return err
@@ -34,19 +31,8 @@ func (r Report) WriteTable(w io.Writer) error {
 		r.Checked.Classes, r.Checked.Volumes, r.Checked.Records, r.Checked.Directories, len(r.Findings))
 	for _, left := range r.NotChecked {
 		if err == nil {
-			_, err = fmt.Fprintln(w, "Not checked:", cell(left))
+			_, err = fmt.Fprintln(w, "Not checked:", output.Cell(left))
 		}
 	}
 	return err
-}
-
-// cell keeps a text in its column, and the terminal in order: names on the
-// share may hold anything.
-func cell(s string) string {
-	return strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return '?'
-		}
-		return r
-	}, s)
 }

@@ -29,7 +29,7 @@ func (r *Report) records(c Cluster, site *Site) {
 		pv := volumes[record.PV]
 		switch {
 		case record.State == ledger.Retained || record.State == ledger.Archived:
-			r.kept(site, record)
+			r.kept(c, site, record)
 		case record.Cluster != c.ID:
 			if pv == nil { // else it was recovered here, and volumes looks at it
 				foreign++
@@ -38,9 +38,8 @@ func (r *Report) records(c Cluster, site *Site) {
 			if other := at[record.Path]; other == nil || other.Name != record.PV && !c.serves(other) { // one of ours is looked at in volumes
 				r.active(site, record, pv, other)
 			}
-		case record.State == ledger.Creating && pv == nil && time.Since(record.Created) > stale:
-			r.find(KindRecord, record.Path, fmt.Sprintf("volume %s of claim %s was never completed", record.PV, claimBy(record)),
-				"a claim of that name takes it up; otherwise remove the directory, if it is empty, and "+fileOf(record))
+		case record.State == ledger.Creating && time.Since(record.Created) > stale:
+			r.creating(site, record, pv, at[record.Path])
 		}
 	}
 	if foreign > 0 {
@@ -57,6 +56,23 @@ func (r *Report) damaged(site *Site) {
 		}
 		r.find(KindRecord, ".claimdir/volumes", err.Error(), remedy)
 	}
+}
+
+// creating finds a volume that was never completed, or that was begun here and then
+// made elsewhere, because its claim or class was another one by then.
+// other is the PersistentVolume that has its directory, if any.
+func (r *Report) creating(site *Site, record ledger.Record, pv, other *v1.PersistentVolume) {
+	if other != nil && other.Name == record.PV {
+		return
+	}
+	if pv != nil {
+		r.find(KindRecord, record.Path, fmt.Sprintf("volume %s of claim %s was begun here, and the PersistentVolume of that name has another directory", record.PV, claimBy(record)),
+			"remove the directory, if it is empty, and "+fileOf(record))
+		return
+	}
+	r.find(KindRecord, record.Path, fmt.Sprintf("volume %s of claim %s was never completed", record.PV, claimBy(record)),
+		"a claim of that name takes it up; otherwise remove the directory, if it is empty, and "+fileOf(record))
+	r.fixable(other == nil, site, record, mendOrphan)
 }
 
 // active finds a volume whose PersistentVolume is gone, or is another one now.
@@ -83,10 +99,11 @@ func (r *Report) active(site *Site, record ledger.Record, pv, other *v1.Persiste
 		remedy = fmt.Sprintf("leave the directory alone, and remove %s if %s is to keep it", fileOf(record), other.Name)
 	}
 	r.find(KindRecord, record.Path, fmt.Sprintf("volume %s of claim %s is active by its record, and %s", record.PV, claimBy(record), missing), remedy)
+	r.fixable(pv == nil && other == nil, site, record, mendOrphan)
 }
 
 // kept finds the retained directory or archive that somebody removed.
-func (r *Report) kept(site *Site, record ledger.Record) {
+func (r *Report) kept(c Cluster, site *Site, record ledger.Record) {
 	if record.Released != nil && time.Since(*record.Released) < saving {
 		return // an archive's record comes before its directory
 	}
@@ -101,6 +118,7 @@ func (r *Report) kept(site *Site, record ledger.Record) {
 	} else if !present {
 		r.find(KindRecord, record.Path, fmt.Sprintf("it is %s by its record, and the directory is missing", record.State),
 			"put the data back from a copy, or remove "+fileOf(record))
+		r.fixable(record.Cluster == c.ID, site, record, mendMissing)
 	}
 }
 

@@ -34,7 +34,7 @@ type Identity struct {
 // makes .claimdir and writes the identity id, unless the share has one. A share
 // of a newer layout is an error.
 func Open(s *share.Share, id string) (*Ledger, error) {
-	if err := s.MakeMeta(volumesDir); err != nil {
+	if err := s.MakeMeta(volumesDir, parentsDir, share.TrashDir); err != nil {
 		return nil, fmt.Errorf("prepare the share: %w", err)
 	}
 	data, err := json.Marshal(Identity{Layout: Layout, ID: id, Created: now()})
@@ -178,6 +178,10 @@ func (l *Ledger) Retain(path volpath.Path, r Record) error {
 func (l *Ledger) Archive(archive volpath.Path, r Record) error {
 	a := r
 	a.State, a.Origin, a.Path, a.Released = Archived, r.Path, archive.String(), new(now())
+	a.RestoredFrom = ""
+	if kept, err := time.ParseDuration(r.ArchiveRetention); err == nil {
+		a.Until = new(a.Released.Add(kept))
+	}
 	data, err := encode(a)
 	if err != nil {
 		return err
@@ -199,6 +203,20 @@ func (l *Ledger) Forget(path volpath.Path) error {
 		return fmt.Errorf("forget %s: %w", path, err)
 	}
 	return nil
+}
+
+// ForgetIf is Forget for whoever has no lock on the path: it removes the record
+// only if it is still r's volume's, in r's state, and reports false if another one
+// stands there now.
+func (l *Ledger) ForgetIf(path volpath.Path, r Record) (forgotten bool, err error) {
+	forgotten, err = l.share.RemoveMetaIf(file(path), func(data []byte) bool {
+		now, err := decode(data, path)
+		return err == nil && now.sameVolume(r) && now.State == r.State
+	})
+	if err != nil {
+		return forgotten, fmt.Errorf("forget %s: %w", path, err)
+	}
+	return forgotten, nil
 }
 
 func (l *Ledger) replace(path volpath.Path, r Record) error {

@@ -325,3 +325,33 @@ func TestOpenReadOnlyWritesNothing(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestForgetIf(t *testing.T) {
+	l, dir := open(t)
+	p, r := pathOf(t, "team/data"), of("ns/data", "pvc-1")
+	forget := func(r Record, want bool) {
+		t.Helper()
+		if forgotten, err := l.ForgetIf(p, r); forgotten != want || err != nil {
+			t.Errorf("%v, %v, want %v", forgotten, err, want)
+		}
+	}
+	forget(r, true) // there is none
+	r, err := l.Claim(p, r, false)
+	must(t, err)
+	must(t, l.Activate(p, r))
+	forget(r, false) // it was Creating when r was read
+	other := r
+	other.State, other.PV = Active, "pvc-2"
+	forget(other, false)
+	must(t, os.WriteFile(dir+"/.claimdir/"+file(p), []byte("{"), 0o600))
+	forget(r, false)
+	if content(t, dir, p) != "{" {
+		t.Error("a damaged record was touched")
+	}
+	must(t, l.Activate(p, r))
+	r.State = Active
+	forget(r, true)
+	if _, found, err := l.Lookup(p); found || err != nil {
+		t.Error(found, err)
+	}
+}

@@ -51,6 +51,9 @@ type Record struct {
 	// Policy is what becomes of the directory on release. It is empty for a volume
 	// of a peer, whose class decides then.
 	Policy string `json:"policy,omitempty"`
+	// ArchiveRetention is how long the archive is kept that the volume may become, as
+	// time.ParseDuration reads it; empty means for ever.
+	ArchiveRetention string `json:"archiveRetention,omitempty"`
 	// ReclaimPolicy is that of the PersistentVolume.
 	ReclaimPolicy string `json:"reclaimPolicy"`
 	// Adopted: the directory was there before the volume; its mode and owner
@@ -63,9 +66,14 @@ type Record struct {
 	UID          *uint32  `json:"uid,omitempty"`
 	GID          *uint32  `json:"gid,omitempty"`
 	// Origin is the path that an archive had as a volume.
-	Origin   string     `json:"origin,omitempty"`
-	Created  time.Time  `json:"created"`
-	Released *time.Time `json:"released,omitempty"`
+	Origin string `json:"origin,omitempty"`
+	// RestoredFrom is the path of the archive that the directory is, or is to be,
+	// made from.
+	RestoredFrom string     `json:"restoredFrom,omitempty"`
+	Created      time.Time  `json:"created"`
+	Released     *time.Time `json:"released,omitempty"`
+	// Until is when an archive ends; nil means never.
+	Until *time.Time `json:"until,omitempty"`
 }
 
 // ErrDamaged marks a record that cannot be understood. Nothing may be done on

@@ -31,6 +31,33 @@ func (l *Ledger) Records() iter.Seq2[Record, error] {
 	}
 }
 
+// Archives returns the records of archives, as Records does. It lists the names of
+// all records, but reads only those that may be of archives and that skip, if not
+// nil, does not know: it is given the record's file as FileOf returns it.
+func (l *Ledger) Archives(skip func(file string) bool) iter.Seq2[Record, error] {
+	return func(yield func(Record, error) bool) {
+		names, err := l.share.ListMeta(volumesDir)
+		if err != nil {
+			yield(Record{}, err)
+			return
+		}
+		for _, name := range names {
+			if !volpath.NamedAsArchive(name) || skip != nil && skip(fileNamed(name)) {
+				continue
+			}
+			r, err := l.read(name)
+			if errors.Is(err, fs.ErrNotExist) || err == nil && r.State != Archived {
+				continue
+			}
+			if !yield(r, err) {
+				return
+			}
+		}
+	}
+}
+
 // FileOf is the file of path's record, from the root of the share, for people
 // who are to look at it.
-func FileOf(path volpath.Path) string { return ".claimdir/" + file(path) }
+func FileOf(path volpath.Path) string { return fileNamed(key(path) + recordSuffix) }
+
+func fileNamed(name string) string { return ".claimdir/" + volumesDir + "/" + name }

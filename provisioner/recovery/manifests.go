@@ -5,18 +5,16 @@
 package recovery
 
 import (
-	"encoding/json"
-	"fmt"
 	"path"
 	"slices"
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/yaml"
 
 	"claimdir/provisioner"
 	"claimdir/provisioner/ledger"
+	"claimdir/provisioner/output"
 	"claimdir/provisioner/share"
 )
 
@@ -34,6 +32,9 @@ func volumeOf(r ledger.Record, size resource.Quantity, source share.Source, prov
 		annotations[provisioner.AnnotationPath] = r.Path
 		annotations[provisioner.AnnotationOnDelete] = r.Policy
 	}
+	if r.ArchiveRetention != "" {
+		annotations[provisioner.AnnotationArchiveRetention] = r.ArchiveRetention
+	}
 	reclaim := v1.PersistentVolumeReclaimPolicy(r.ReclaimPolicy)
 	if reclaim == "" {
 		reclaim = v1.PersistentVolumeReclaimRetain // loses nothing
@@ -42,7 +43,7 @@ func volumeOf(r ledger.Record, size resource.Quantity, source share.Source, prov
 		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "PersistentVolume"},
 		ObjectMeta: metav1.ObjectMeta{Name: r.PV, Annotations: annotations},
 		Spec: v1.PersistentVolumeSpec{
-			AccessModes: modes(r),
+			AccessModes: output.ModesOf(r),
 			Capacity:    v1.ResourceList{v1.ResourceStorage: size},
 			ClaimRef: &v1.ObjectReference{
 				APIVersion: "v1", Kind: "PersistentVolumeClaim", Namespace: r.Claim.Namespace, Name: r.Claim.Name,
@@ -59,16 +60,9 @@ func volumeOf(r ledger.Record, size resource.Quantity, source share.Source, prov
 
 // claimOf is the claim of a record, bound to its PersistentVolume by name.
 func claimOf(r ledger.Record, size resource.Quantity) *v1.PersistentVolumeClaim {
-	return &v1.PersistentVolumeClaim{
-		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "PersistentVolumeClaim"},
-		ObjectMeta: metav1.ObjectMeta{Namespace: r.Claim.Namespace, Name: r.Claim.Name},
-		Spec: v1.PersistentVolumeClaimSpec{
-			AccessModes:      modes(r),
-			Resources:        v1.VolumeResourceRequirements{Requests: v1.ResourceList{v1.ResourceStorage: size}},
-			StorageClassName: &r.Class,
-			VolumeName:       r.PV,
-		},
-	}
+	claim := output.ClaimOf(r, size)
+	claim.Spec.VolumeName = r.PV
+	return claim
 }
 
 func namespaceOf(name string) *v1.Namespace {
@@ -78,33 +72,4 @@ func namespaceOf(name string) *v1.Namespace {
 // builtin reports whether every cluster has the namespace.
 func builtin(namespace string) bool {
 	return slices.Contains([]string{v1.NamespaceDefault, metav1.NamespaceSystem, metav1.NamespacePublic, v1.NamespaceNodeLease}, namespace)
-}
-
-func modes(r ledger.Record) (modes []v1.PersistentVolumeAccessMode) {
-	for _, mode := range r.AccessModes {
-		modes = append(modes, v1.PersistentVolumeAccessMode(mode))
-	}
-	return modes
-}
-
-// manifest writes an object as people do: without the status, which the
-// cluster fills in.
-func manifest(object any) ([]byte, error) {
-	data, err := json.Marshal(object)
-	if err != nil {
-		return nil, fmt.Errorf("write manifest: %w", err)
-	}
-	var fields map[string]any
-	if err := json.Unmarshal(data, &fields); err != nil {
-		return nil, fmt.Errorf("write manifest: %w", err)
-	}
-	delete(fields, "status")
-	if spec, ok := fields["spec"].(map[string]any); ok && len(spec) == 0 {
-		delete(fields, "spec")
-	}
-	text, err := yaml.Marshal(fields)
-	if err != nil {
-		return nil, fmt.Errorf("write manifest: %w", err)
-	}
-	return append([]byte("---\n"), text...), nil
 }

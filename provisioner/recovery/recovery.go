@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 
 	"claimdir/provisioner/ledger"
+	"claimdir/provisioner/output"
 	"claimdir/provisioner/share"
 	"claimdir/provisioner/volpath"
 )
@@ -66,7 +67,7 @@ func Print(w io.Writer, shares []Share, provisionerName string) (leftOut []error
 		}
 		namespace = r.Claim.Namespace
 		for _, object := range objects {
-			text, err := manifest(object)
+			text, err := output.Manifest(object)
 			if err != nil {
 				return leftOut, err
 			}

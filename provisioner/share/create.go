@@ -10,10 +10,6 @@ import (
 	"claimdir/provisioner/volpath"
 )
 
-// parentMode is the mode of directories that are made only because a path has
-// several elements: anyone may pass through, only we may add to them.
-const parentMode = 0o755
-
 // Attributes are those of a volume's directory.
 type Attributes struct {
 	// Mode holds the permission bits as chmod(1) writes them: rwx for three,
@@ -23,8 +19,8 @@ type Attributes struct {
 	UID, GID *uint32
 }
 
-// Create makes the directory p with attributes a, and its missing parents with
-// mode 0755. It reports whether it made p in this call. Attributes are applied
+// Create makes the directory p with attributes a below parents that are there: a
+// missing one is fs.ErrNotExist. It reports whether it made p in this call. Attributes are applied
 // to p alone, and only if it was made here or is still empty: an empty
 // directory is what a create that was cut off leaves. A directory with
 // something in it is fs.ErrExist and stays as it is.
@@ -32,7 +28,7 @@ type Attributes struct {
 // The caller must own the path (a record in the ledger) before calling. If an
 // attribute cannot be set, a directory made here is taken back.
 func (s *Share) Create(p volpath.Path, a Attributes) (created bool, err error) {
-	parent, err := s.makeParents(p)
+	parent, err := s.openSpelled(p)
 	if err != nil {
 		return false, err
 	}
@@ -110,42 +106,30 @@ func modeBits(dir *os.File) (fs.FileMode, error) {
 	return info.Mode() & (fs.ModePerm | fs.ModeSetuid | fs.ModeSetgid | fs.ModeSticky), nil
 }
 
-// makeParents opens the directory that holds p and makes what is missing.
-func (s *Share) makeParents(p volpath.Path) (*os.Root, error) {
-	root, err := s.openRoot()
+// openSpelled opens the directory that holds p, whose elements are those very
+// names.
+func (s *Share) openSpelled(p volpath.Path) (*os.Root, error) {
+	dir, err := s.openRoot()
 	if err != nil {
 		return nil, err
 	}
 	elements := p.Elements()
 	for _, element := range elements[:len(elements)-1] {
-		next, err := makeParent(root, element)
-		s.closeRoot(root)
-		if err != nil {
-			return nil, fmt.Errorf("create parents of %s: %w", p, plain(err))
+		found, err := dir.Lstat(element)
+		if err == nil {
+			err = checkSpelling(dir, element, found)
 		}
-		root = next
+		var next *os.Root
+		if err == nil {
+			next, err = openChild(dir, element)
+		}
+		s.closeRoot(dir)
+		if err != nil {
+			return nil, fmt.Errorf("open the parents of %s: %w", p, plain(err))
+		}
+		dir = next
 	}
-	return root, nil
-}
-
-func makeParent(root *os.Root, name string) (*os.Root, error) {
-	created, err := makeDir(root, name)
-	if err != nil {
-		return nil, err
-	}
-	child, err := openChild(root, name)
-	if err != nil || !created {
-		return child, err
-	}
-	dir, err := child.Open(".")
-	if err == nil {
-		err = errors.Join(dir.Chmod(parentMode), dir.Close())
-	}
-	if err != nil {
-		closeRoot(child)
-		return nil, fmt.Errorf("set mode of %s: %w", name, plain(err))
-	}
-	return child, nil
+	return dir, nil
 }
 
 // makeDir makes one directory and reports whether it did; one that exists, and

@@ -1,37 +1,16 @@
 package share
 
 import (
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path"
 	"slices"
-	"strconv"
-	"strings"
-	"time"
 )
 
 // metaDir holds claimdir's own files. volpath reserves the name.
 const metaDir = ".claimdir"
-
-// tempPrefix begins the directories below metaDir where files are written before
-// they get their name. What a kill leaves there is removed by the next MakeMeta.
-// There are several, each made when it is needed first, because clients and
-// servers change a directory one call at a time: with one, all workers would wait
-// for each other there.
-const tempPrefix = "tmp-"
-
-// tempDirs is how many there are.
-const tempDirs = 16
-
-// tempDir is one of them.
-func tempDir(n int) string { return tempPrefix + strconv.FormatInt(int64(n), tempDirs) }
-
-// staleTemp is the age after which a temporary file is nobody's any more; no
-// write takes nearly as long.
-const staleTemp = time.Hour
 
 // maxMetaFile bounds what ReadMeta reads; a record is about a kilobyte.
 const maxMetaFile = 1 << 20
@@ -57,19 +36,7 @@ func (s *Share) MakeMeta(dirs ...string) error {
 			return fmt.Errorf("create %s: %w", path.Join(metaDir, dir), plain(err))
 		}
 	}
-	entries, err := fs.ReadDir(meta.FS(), ".")
-	if err != nil {
-		return fmt.Errorf("look into %s: %w", metaDir, plain(err))
-	}
-	for _, entry := range entries {
-		if !strings.HasPrefix(entry.Name(), tempPrefix) || !entry.IsDir() {
-			continue
-		}
-		if err := clearTemp(meta, entry.Name()); err != nil {
-			return fmt.Errorf("clear temporary files: %w", err)
-		}
-	}
-	return nil
+	return clearTemps(meta)
 }
 
 // HasMeta reports whether the share has a directory .claimdir.
@@ -94,23 +61,6 @@ func (s *Share) HasMeta() (bool, error) {
 func makePrivate(root *os.Root, name string) error {
 	if err := root.Mkdir(name, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
-	}
-	return nil
-}
-
-func clearTemp(meta *os.Root, dir string) error {
-	entries, err := fs.ReadDir(meta.FS(), dir)
-	if err != nil {
-		return plain(err)
-	}
-	for _, entry := range entries {
-		info, err := entry.Info()
-		if err != nil || time.Since(info.ModTime()) < staleTemp {
-			continue // gone meanwhile, or another replica is writing it
-		}
-		if err := meta.Remove(path.Join(dir, entry.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return plain(err)
-		}
 	}
 	return nil
 }
@@ -172,6 +122,20 @@ func (s *Share) RemoveMeta(name string) error {
 	return nil
 }
 
+// RenameMeta gives the file from below .claimdir the name to, and replaces one
+// that has it. An absent from is fs.ErrNotExist.
+func (s *Share) RenameMeta(from, to string) error {
+	meta, err := s.openMeta()
+	if err != nil {
+		return err
+	}
+	defer s.closeRoot(meta)
+	if err := meta.Rename(from, to); err != nil {
+		return fmt.Errorf("rename %s to %s: %w", from, to, plain(err))
+	}
+	return nil
+}
+
 // ListMeta returns the names in the directory dir below .claimdir, sorted.
 func (s *Share) ListMeta(dir string) ([]string, error) {
 	meta, err := s.openMeta()
@@ -221,9 +185,7 @@ func (s *Share) writeMeta(name string, data []byte, place func(meta *os.Root, te
 		return err
 	}
 	defer s.closeRoot(meta)
-	text := rand.Text()
-	dir := tempDir(int(text[0]) % tempDirs)
-	temp := path.Join(dir, text)
+	dir, temp := newTemp()
 	err = writeSynced(meta, temp, data)
 	if errors.Is(err, fs.ErrNotExist) {
 		if err = makePrivate(meta, dir); err == nil {

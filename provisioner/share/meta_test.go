@@ -166,9 +166,45 @@ func metaLife(t *testing.T, s site) {
 	must(t, s.share.RemoveMeta(name)) // a repeat
 	_, err = s.share.ReadMeta(name)
 	mustBe(t, err, fs.ErrNotExist)
+	metaRemoveIf(t, s, name)
 	mustBe(t, s.share.CreateMeta("nodir/x.json", nil), fs.ErrNotExist)
 	mustBe(t, s.share.ReplaceMeta("nodir/x.json", nil), fs.ErrNotExist)
 	noTemp(t, s)
+}
+
+func metaRemoveIf(t *testing.T, s site, name string) {
+	t.Helper()
+	if removed, err := s.share.RemoveMetaIf(name, nil); !removed || err != nil {
+		t.Errorf("an absent file: %v, %v", removed, err)
+	}
+	must(t, s.share.CreateMeta(name, []byte("another")))
+	newer := false
+	is := func(data []byte) bool {
+		_, err := s.share.ReadMeta(name)
+		mustBe(t, err, fs.ErrNotExist) // it is moved aside
+		if newer {
+			must(t, s.share.CreateMeta(name, []byte("newer")))
+		}
+		return string(data) == "newer"
+	}
+	for _, want := range []string{"another", "newer"} {
+		removed, err := s.share.RemoveMetaIf(name, is)
+		if data, readErr := s.share.ReadMeta(name); removed || err != nil || readErr != nil || string(data) != want {
+			t.Errorf("another file: %v, %v; then %q, %v, want %q", removed, err, data, readErr, want)
+		}
+		newer = true
+	}
+	newer = false
+	removed, err := s.share.RemoveMetaIf(name, is)
+	_, readErr := s.share.ReadMeta(name)
+	if !removed || err != nil || !errors.Is(readErr, fs.ErrNotExist) {
+		t.Errorf("the file: %v, %v; then %v", removed, err, readErr)
+	}
+	must(t, os.Mkdir(s.dir+"/.claimdir/"+name, 0o700))
+	if removed, err := s.share.RemoveMetaIf(name, is); removed || err == nil {
+		t.Errorf("a directory: %v, %v", removed, err)
+	}
+	must(t, os.Remove(s.dir+"/.claimdir/"+name))
 }
 
 // noTemp fails the test if temporary files are left.

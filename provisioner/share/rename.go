@@ -15,9 +15,18 @@ import (
 // existing to is fs.ErrExist, an absent from is fs.ErrNotExist. The parent of
 // to must exist.
 func (s *Share) Rename(from, to volpath.Path) error {
+	err := s.move(from, func() (*os.Root, error) { return s.openParent(to) }, to.Base())
+	if err != nil {
+		return fmt.Errorf("rename %s to %s: %w", from, to, plain(err))
+	}
+	return nil
+}
+
+// move renames the directory from to name in the one that open opens.
+func (s *Share) move(from volpath.Path, open func() (*os.Root, error), name string) error {
 	source, err := s.openParent(from)
 	if err != nil {
-		return fmt.Errorf("rename %s: %w", from, plain(err))
+		return err
 	}
 	defer s.closeRoot(source)
 	info, err := source.Lstat(from.Base())
@@ -25,17 +34,14 @@ func (s *Share) Rename(from, to volpath.Path) error {
 		err = ErrNotDirectory
 	}
 	if err != nil {
-		return fmt.Errorf("rename %s: %w", from, plain(err))
+		return err
 	}
-	target, err := s.openParent(to)
+	target, err := open()
 	if err != nil {
-		return fmt.Errorf("rename %s to %s: %w", from, to, plain(err))
+		return err
 	}
 	defer s.closeRoot(target)
-	if err := renameat(source, from.Base(), target, to.Base()); err != nil {
-		return fmt.Errorf("rename %s to %s: %w", from, to, plain(err))
-	}
-	return nil
+	return renameat(source, from.Base(), target, name)
 }
 
 // renameat renames between two open directories, so that nothing swapped in

@@ -17,7 +17,7 @@ import (
 // puts it on a mounted export; make test-nfs does that, for all suites.
 func TestShare(t *testing.T) {
 	cases := map[string]func(*testing.T, site){}
-	for _, part := range []map[string]func(*testing.T, site){createCases(), linkCases(), removeCases(), renameCases(), metaCases(), goneCases()} {
+	for _, part := range []map[string]func(*testing.T, site){createCases(), parentCases(), linkCases(), removeCases(), trashCases(), renameCases(), metaCases(), goneCases()} {
 		maps.Copy(cases, part)
 	}
 	for name, test := range cases {
@@ -137,4 +137,13 @@ func mustBe(t *testing.T, err error, want any) {
 	if !matches(err, want) {
 		t.Errorf("error %v, want %v", err, want)
 	}
+}
+
+// times is how often something is repeated, or how many there are of it: fewer
+// with CLAIMDIR_TEST_BRIEF set, for a slow share.
+func times(fast, slow int) int {
+	if os.Getenv("CLAIMDIR_TEST_BRIEF") != "" {
+		return slow
+	}
+	return fast
 }

@@ -26,6 +26,14 @@ func everyCall(s *Share, p, other volpath.Path) map[string]error {
 	note("RemoveMeta", s.RemoveMeta("volumes/x.json"))
 	_, err = s.HasMeta()
 	note("HasMeta", err)
+	parent := p.Ancestors()[0]
+	_, err = s.MakeParent(parent)
+	note("MakeParent", err)
+	note("FinishParent", s.FinishParent(parent))
+	_, err = s.FinishedParents(p)
+	note("FinishedParents", err)
+	found, err := s.LookParent(parent)
+	note("LookParent", err)
 	_, err = s.Create(p, Attributes{Mode: 0o755})
 	note("Create", err)
 	_, err = s.Exists(p)
@@ -35,6 +43,7 @@ func everyCall(s *Share, p, other volpath.Path) map[string]error {
 	note("Rename", s.Rename(p, other))
 	note("RemoveEmpty", s.RemoveEmpty(other))
 	note("Remove", s.Remove(p))
+	note("RemoveParent", s.RemoveParent(parent, found.ID))
 	_, err = s.Room()
 	note("Room", err)
 	return said

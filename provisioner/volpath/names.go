@@ -37,6 +37,10 @@ func Archive(namespace, claim, pv string, n int) Path {
 	return Path{Shorten(name, MaxElement-len(suffix)) + suffix}
 }
 
+// NamedAsArchive reports whether a directory at the root of a share has a name of the kind that archives have. Other provisioners give it
+// to theirs too.
+func NamedAsArchive(name string) bool { return strings.HasPrefix(name, archivePrefix) }
+
 // Shorten returns s if it has at most limit bytes. Otherwise it keeps as many whole characters of s as fit and appends "-" and 16 hex
 // digits of the SHA-256 of all of s, so that two long texts with the same beginning stay apart. Below 17 bytes only digits are left.
 func Shorten(s string, limit int) string {
@@ -70,4 +74,13 @@ func plain(s string) string {
 		}
 		return r
 	}, s)
+}
+
+// maxTrash leaves room for what is put behind the name: a number, a suffix.
+const maxTrash = 200
+
+// Trash returns the n-th name of a volume's directory in the trash, `<pv>-<n>`. It
+// never ends in ".json", as records there do.
+func Trash(pv string, n int) string {
+	return fmt.Sprintf("%s-%d", Shorten(plain(pv), maxTrash), n)
 }

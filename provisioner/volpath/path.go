@@ -22,6 +22,9 @@ const (
 	MaxElement = 255
 	// MaxPath is how many bytes a whole path may have: PATH_MAX of Linux without its closing NUL.
 	MaxPath = 4095
+	// MaxLevels is how many elements the path of a new volume may have. Each costs several calls to the share when it is made and when it
+	// is removed, and a tenant who may name the path could keep a worker busy for minutes.
+	MaxLevels = 64
 )
 
 const (

@@ -80,6 +80,9 @@ func (p Pattern) Expand(v Vars) (Path, error) {
 	if err != nil {
 		return Path{}, fmt.Errorf("pattern %s gives %w", quote(p.text), err)
 	}
+	if n := len(checked.Elements()); n > MaxLevels {
+		return Path{}, fmt.Errorf("pattern %s gives path %s: %d elements; at most %d are allowed", quote(p.text), quote(path), n, MaxLevels)
+	}
 	return checked, nil
 }
 

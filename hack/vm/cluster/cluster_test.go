@@ -53,7 +53,7 @@ func (c testCase) run(t *testing.T, n *node.Node) {
 
 func groups() []group {
 	return []group{
-		{"root", node.Installation{Export: "/srv/ext4/root", Tag: oldTag}, podCases(), disturbances()},
+		{"root", node.Installation{Export: rootExport, Tag: oldTag}, podCases(), disturbances()},
 		{"nonroot, its own export", node.Installation{Export: "/srv/ext4/owned", Tag: oldTag, Nonroot: true}, nonrootCases(), nil},
 		{"nonroot, root_squash", node.Installation{Export: "/srv/ext4/squashed", Tag: oldTag, Nonroot: true}, nonrootCases(), nil},
 	}

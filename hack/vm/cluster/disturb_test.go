@@ -112,8 +112,8 @@ func testRolled(t *testing.T, n *node.Node) {
 		}
 	}
 	w.releaseAll("data", claims)
-	w.wantServer(strconv.Itoa(claims), "ls -d /srv/ext4/root/archived-%s-data-* | wc -l", w.Name)
-	w.wantServer("", "ls -d /srv/ext4/root/%s-data-* 2>/dev/null || true", w.Name)
+	w.wantServer(strconv.Itoa(claims), "ls -d %s/archived-%s-data-* | wc -l", rootExport, w.Name)
+	w.wantServer("", "ls -d %s/%s-data-* 2>/dev/null || true", rootExport, w.Name)
 	if log := w.kubectl("", "logs", "-n", "claimdir", "deployment/claimdir"); !strings.Contains(log, `version="`+newTag+`"`) {
 		t.Errorf("%s does not run; the log: %s", newTag, log)
 	}
@@ -154,8 +154,8 @@ func testLeaderKilled(t *testing.T, n *node.Node) {
 	if now := w.leaseHolder(); now == holder {
 		t.Errorf("%s holds the lease that it held when it was killed", now)
 	}
-	w.wantServer("5", "ls -d /srv/ext4/root/archived-%s-during-* | wc -l", w.Name)
-	w.wantServer("2", "ls -d /srv/ext4/root/%s-* | wc -l", w.Name)
+	w.wantServer("5", "ls -d %s/archived-%s-during-* | wc -l", rootExport, w.Name)
+	w.wantServer("2", "ls -d %s/%s-* | wc -l", rootExport, w.Name)
 	w.kubectl("", "scale", "deployment", "claimdir", "-n", "claimdir", "--replicas=1")
 	w.kubectl("", "rollout", "status", "deployment", "claimdir", "-n", "claimdir", "--timeout=3m")
 }

@@ -27,12 +27,12 @@ func testWholeWay(t *testing.T, n *node.Node) {
 	w.eventOn("data", `^Provisioning: .*"`+w.Name+`/data"`)
 	pv := w.Bound("data")
 	w.eventOn("data", `^ProvisioningSucceeded: `)
-	path := fmt.Sprintf("/srv/ext4/root/%s-data-%s", w.Name, pv.Name)
+	path := fmt.Sprintf("%s/%s-data-%s", rootExport, w.Name, pv.Name)
 	if nfs := pv.Spec.NFS; nfs == nil || nfs.Server != node.Address || nfs.Path != path || nfs.ReadOnly {
 		t.Fatalf("the volume's source is %+v, want %s on %s", nfs, path, node.Address)
 	}
 	w.wantServer("777 0 0", "stat -c '%%a %%u %%g' %s", path)
-	w.wantServer("1", "ls /srv/ext4/root/.claimdir/volumes | grep -c %s", pv.Name)
+	w.wantServer("1", "ls %s/.claimdir/volumes | grep -c %s", rootExport, pv.Name)
 
 	pod := w.phase("writer", v1.PodRunning)
 	w.eventOn("writer", `^Scheduled: .* to node$`)

@@ -18,6 +18,9 @@ import (
 	"claimdir/hack/vm/node"
 )
 
+// rootExport is the export, on the node's own server, that takes us for root.
+const rootExport = "/srv/ext4/root"
+
 // patience is how long a step may take: kubelet's own retries come after half a
 // minute and more, and everything is emulated.
 const patience = 4 * time.Minute

@@ -37,12 +37,21 @@ func TestWhatSomebodyElseRemovedIsMadeAnew(t *testing.T) {
 	e := export(t, "no_root_squash")
 	here := open(t, e.mount())
 	p := pathOf(t, "team/data")
+	create := func() (created bool, err error) {
+		for range 20 { // as provision does
+			makeParent(t, here, "team")
+			if created, err = here.Create(p, share.Attributes{Mode: 0o777}); !errors.Is(err, fs.ErrNotExist) {
+				break
+			}
+		}
+		return created, err
+	}
 	for range 3 {
-		_, err := here.Create(p, share.Attributes{Mode: 0o777})
+		_, err := create()
 		must(t, err)
 		must(t, os.RemoveAll(e.onServer("team")))
 	}
-	created, err := here.Create(p, share.Attributes{Mode: 0o777})
+	created, err := create()
 	if err != nil || !created {
 		t.Errorf("created %v, %v", created, err)
 	}
@@ -99,4 +108,15 @@ func TestExclusiveCreate(t *testing.T) {
 			t.Fatalf("round %d: %v", round, errs)
 		}
 	}
+}
+
+// makeParent makes the directory, unless it is there.
+func makeParent(t *testing.T, s *share.Share, name string) {
+	t.Helper()
+	_, err := s.MakeParent(pathOf(t, name))
+	if errors.Is(err, fs.ErrExist) {
+		return
+	}
+	must(t, err)
+	must(t, s.FinishParent(pathOf(t, name)))
 }

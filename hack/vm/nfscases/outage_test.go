@@ -25,6 +25,7 @@ func TestAServerThatStopsAndComesBack(t *testing.T) {
 		"record": func() error { return s.CreateMeta("one.json", []byte("{}")) },
 	}
 	must(t, s.MakeMeta("volumes"))
+	makeParent(t, s, "team")
 	e.shell("rpc.nfsd 0")
 	type answer struct {
 		name string

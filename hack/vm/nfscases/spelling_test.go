@@ -25,6 +25,9 @@ func TestAShareThatIgnoresSpelling(t *testing.T) {
 		"caf\u00e9":     {"cafe\u0301", "CAF\u00c9", "cafe\u0301/inside"},
 		"Team/Database": {"team/Database", "Team/database", "Team/database/inside"},
 	} {
+		if parent, _, below := strings.Cut(first, "/"); below {
+			makeParent(t, s, parent)
+		}
 		_, err := s.Create(pathOf(t, first), share.Attributes{Mode: 0o770})
 		must(t, err)
 		if present, err := s.Exists(pathOf(t, first)); err != nil || !present {

@@ -1,0 +1,159 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"claimdir/provisioner"
+	"claimdir/provisioner/archives"
+	"claimdir/provisioner/output"
+)
+
+const archivePurgeHead = `claimdir archive purge moves archives into the trash, from where the controller removes them for
+good. It shows which, and asks before:
+
+    kubectl -n claimdir exec -it deploy/claimdir -- /claimdir archive purge team/data
+
+Say which archives by any number of claims (NAMESPACE/CLAIM), namespaces and volumes (names of
+PersistentVolumes), or by --all or --ended. --ended and --older-than leave fewer of them.
+Directories that have no record are never moved.
+
+Usage: claimdir archive purge NAMESPACE/CLAIM | NAMESPACE | PV-NAME ... | --all | --ended [flags]
+`
+
+const archivePurgeTail = `
+Exit codes: 0 moved, or the answer was no, 1 some could not be read or moved, nobody could be asked, or
+it failed, 2 wrong configuration.
+`
+
+func purgeArguments(o *options, args []string) (problems []error) {
+	o.archive.args = args
+	if len(args) == 0 && !o.archive.all && !o.archive.ended {
+		problems = append(problems, errors.New("say which archives: NAMESPACE/CLAIM, NAMESPACE, the name of a PersistentVolume, --all or --ended"))
+	}
+	if len(args) > 0 && o.archive.all {
+		problems = append(problems, fmt.Errorf("--all and the arguments %q: only one of them can be meant", args))
+	}
+	for _, name := range args {
+		if err := checkName(name); err != nil {
+			problems = append(problems, err)
+		}
+	}
+	if o.archive.olderThan < 0 {
+		problems = append(problems, fmt.Errorf("--older-than %s: must not be negative", o.archive.olderThan))
+	}
+	return problems
+}
+
+// purgeArchives takes no lease, and the controller goes on beside it: whoever
+// renames an archive first has it, and the other finds it gone, which harms
+// neither. Only the controller empties the trash.
+func purgeArchives(ctx context.Context, o options, std streams) error {
+	found, err := findArchives(o, std)
+	if err != nil {
+		return err
+	}
+	now := time.Now()
+	selection := archives.Selection{Names: o.archive.args, Ended: o.archive.ended, OlderThan: o.archive.olderThan}
+	selected, err := selection.Select(found.archives, now)
+	if err != nil {
+		return err
+	}
+	if o.archive.all {
+		remarkUnrecorded(found.archives, std)
+	}
+	if len(selected) == 0 {
+		fmt.Fprintln(std.err, "No archives to move.")
+		return found.unread
+	}
+	if err := archives.WriteTable(std.out, selected, now); err != nil {
+		return err
+	}
+	if !o.yes {
+		if yes, err := ask(ctx, std, fmt.Sprintf("Move %s into the trash?", these(len(selected)))); err != nil {
+			return fmt.Errorf("nothing was moved: %w", err)
+		} else if !yes {
+			fmt.Fprintln(std.err, "Nothing was moved.")
+			return nil
+		}
+	}
+	return errors.Join(discardAll(ctx, selected, std), found.unread)
+}
+
+// remarkUnrecorded says what --all does not mean.
+func remarkUnrecorded(all []archives.Archive, std streams) {
+	left := 0
+	for _, a := range all {
+		if !a.Recorded() {
+			left++
+		}
+	}
+	if left > 0 {
+		fmt.Fprintf(std.err, "claimdir: %d archives have no record and are left alone; remove by hand what nobody needs\n", left)
+	}
+}
+
+func these(n int) string {
+	if n == 1 {
+		return "this archive"
+	}
+	return fmt.Sprintf("these %d archives", n)
+}
+
+// discardAll goes on after one that cannot be moved.
+func discardAll(ctx context.Context, selected []archives.Archive, std streams) error {
+	moved, failed := 0, 0
+	for _, a := range selected {
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("stopped after %d of %d archives: %w", moved, len(selected), err)
+		}
+		switch err := archives.Discard(a); {
+		case errors.Is(err, provisioner.ErrNoArchive):
+			fmt.Fprintf(std.err, "claimdir: %s is gone meanwhile: restored, ended or removed\n", output.Cell(a.Path))
+		case err != nil:
+			failed++
+			fmt.Fprintln(std.err, "claimdir:", output.Cell(err.Error()))
+		default:
+			moved++
+		}
+	}
+	fmt.Fprintf(std.out, "Moved %d of %d archives into the trash, which the controller empties.\n", moved, len(selected))
+	if failed > 0 {
+		return fmt.Errorf("%d archives could not be moved", failed)
+	}
+	return nil
+}
+
+var errNobodyToAsk = errors.New("there is nobody to ask: run it on a terminal (kubectl exec -it), or add --yes")
+
+// ask returns whether somebody at the terminal says yes. Where nobody can, that
+// is an error and not a no: a script must not go on as if it were done. The end of
+// ctx ends the waiting, too: a signal must not have to wait for an answer.
+func ask(ctx context.Context, std streams, question string) (bool, error) {
+	if !std.terminal {
+		return false, errNobodyToAsk
+	}
+	fmt.Fprint(std.err, question, " [y/N] ")
+	answers := make(chan string, 1)
+	go func() {
+		defer close(answers)
+		if line, err := bufio.NewReader(std.in).ReadString('\n'); err == nil {
+			answers <- line
+		}
+	}()
+	select {
+	case <-ctx.Done():
+		return false, ctx.Err()
+	case answer, answered := <-answers:
+		if !answered {
+			fmt.Fprintln(std.err)
+			return false, errNobodyToAsk
+		}
+		answer = strings.ToLower(strings.TrimSpace(answer))
+		return answer == "y" || answer == "yes", nil
+	}
+}

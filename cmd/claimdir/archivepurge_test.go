@@ -1,0 +1,121 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"strings"
+	"testing"
+)
+
+func TestArchivePurge(t *testing.T) {
+	const all = "archived-peer archived-team-data-pvc-1 archived-team-data-pvc-2 archived-team-logs-pvc-3"
+	for name, tt := range map[string]struct {
+		args    string
+		answer  string
+		nobody  bool // no terminal
+		left    string
+		wantErr string
+		want    []string // on standard output and error
+	}{
+		"yes": {args: "team/data", answer: "y\n", left: "archived-peer archived-team-logs-pvc-3",
+			want: []string{"CLAIM", "pvc-1", "pvc-2", "Move these 2 archives into the trash? [y/N] ", "Moved 2 of 2 archives into the trash"}},
+		"yes, in full":        {args: "pvc-3", answer: " Yes \n", left: "archived-peer archived-team-data-pvc-1 archived-team-data-pvc-2", want: []string{"Move this archive into the trash?"}},
+		"no":                  {args: "team", answer: "n\n", left: all, want: []string{"Nothing was moved."}},
+		"nothing is no":       {args: "team", answer: "\n", left: all, want: []string{"Nothing was moved."}},
+		"anything else is no": {args: "team", answer: "yesterday\n", left: all, want: []string{"Nothing was moved."}},
+		"the end":             {args: "team", answer: "", left: all, wantErr: "nothing was moved: there is nobody to ask: run it on a terminal (kubectl exec -it), or add --yes"},
+		"the end in a word":   {args: "team", answer: "y", left: all, wantErr: "--yes"},
+		"no terminal":         {args: "team", answer: "y\n", nobody: true, left: all, wantErr: "--yes", want: []string{"pvc-1"}},
+		"not asked":           {args: "team/data --yes", nobody: true, left: "archived-peer archived-team-logs-pvc-3", want: []string{"pvc-1", "Moved 2 of 2"}},
+		"all": {args: "--all --yes", nobody: true, left: "archived-peer",
+			want: []string{"Moved 3 of 3", "1 archives have no record and are left alone"}},
+		"ended":              {args: "--ended --yes", nobody: true, left: "archived-peer archived-team-data-pvc-1 archived-team-data-pvc-2"},
+		"ended, of one":      {args: "team/data --ended --yes", nobody: true, left: all, want: []string{"No archives to move."}},
+		"none is old enough": {args: "--all --older-than 720h --yes", nobody: true, left: all, want: []string{"No archives to move."}},
+		"not there":          {args: "team/dat --yes", nobody: true, left: all, wantErr: `there is no archive of claim "team/dat"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newArchiveWorld(t)
+			w.archive("team/data", "pvc-1", "")
+			w.archive("team/data", "pvc-2", "720h")
+			w.archive("team/logs", "pvc-3", "1ns")
+			w.must(os.Mkdir(w.dir+"/archived-peer", 0o777))
+			var in io.Reader
+			if !tt.nobody {
+				in = strings.NewReader(tt.answer)
+			}
+			out, stderr, err := w.run(in, append([]string{"purge"}, strings.Fields(tt.args)...)...)
+			if (err == nil) != (tt.wantErr == "") || err != nil && !strings.Contains(err.Error(), tt.wantErr) {
+				t.Errorf("got %v, want %q", err, tt.wantErr)
+			}
+			if err != nil && exitCode(err, devNull(t)) != exitFailed {
+				t.Error("another exit code")
+			}
+			holds(t, out+stderr, tt.want...)
+			if got := w.left(); got != tt.left {
+				t.Errorf("left are %s", got)
+			}
+		})
+	}
+}
+
+// meanwhile is somebody who does something before the answer.
+type meanwhile struct {
+	do     func()
+	answer io.Reader
+}
+
+func (m *meanwhile) Read(p []byte) (int, error) {
+	if m.do != nil {
+		m.do()
+		m.do = nil
+	}
+	return m.answer.Read(p)
+}
+
+func TestArchivePurgeOfWhatGoesMeanwhile(t *testing.T) {
+	w := newArchiveWorld(t)
+	w.archive("team/data", "pvc-1", "")
+	w.archive("team/data", "pvc-2", "")
+	out, stderr, err := w.run(&meanwhile{func() {
+		w.must(os.Rename(w.dir+"/archived-team-data-pvc-1", w.dir+"/restored"))
+	}, strings.NewReader("y\n")}, "purge", "team")
+	if err != nil || w.left() != "restored" {
+		t.Errorf("left are %s, %v", w.left(), err)
+	}
+	holds(t, stderr, "archived-team-data-pvc-1 is gone meanwhile")
+	holds(t, out, "Moved 1 of 2")
+}
+
+func TestArchivePurgeGoesOnAfterAFailure(t *testing.T) {
+	w := newArchiveWorld(t)
+	w.archive("team/data", "pvc-1", "")
+	w.archive("team/data", "pvc-2", "")
+	_, stderr, err := w.run(&meanwhile{func() {
+		w.must(os.WriteFile(w.dir+"/.claimdir/volumes/archived-team-data-pvc-1.json", []byte("{"), 0o600))
+	}, strings.NewReader("y\n")}, "purge", "team")
+	if err == nil || !strings.Contains(err.Error(), "1 archives could not be moved") || w.left() != "archived-team-data-pvc-1" {
+		t.Errorf("left are %s, %v", w.left(), err)
+	}
+	holds(t, stderr, "damaged record of archived-team-data-pvc-1")
+}
+
+// A signal ends the question, whether somebody types or not.
+func TestAskEndsWithTheProcess(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	silence, typist := io.Pipe()
+	defer typist.Close()
+	asked := writerFunc(func() { cancel() })
+	if yes, err := ask(ctx, streams{in: silence, err: asked, terminal: true}, "?"); yes || !errors.Is(err, context.Canceled) {
+		t.Error(yes, err)
+	}
+}
+
+type writerFunc func()
+
+func (f writerFunc) Write(p []byte) (int, error) {
+	f()
+	return len(p), nil
+}

@@ -1,0 +1,102 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/util/validation"
+
+	"claimdir/provisioner/archives"
+	"claimdir/provisioner/output"
+)
+
+const archiveRestoreHead = `claimdir archive restore prints a claim that gets an archive back as its directory:
+
+    claimdir archive restore team/data --to data2 | kubectl apply -f -
+
+The claim is in the namespace of the one that the archive was of, with the class, size and access
+modes from the archive's record; no claim of its name may exist. The class must be one of
+claimdir's, and its share the one that the archive is on. Once the claim is bound, the archive is gone.
+
+It prints the claim instead of creating it because claimdir has no right to create claims: the
+namespaces are yours, and your kubectl has your rights. So it needs no cluster and changes nothing.
+
+Usage: claimdir archive restore NAMESPACE/CLAIM [flags]
+`
+
+const archiveRestoreTail = `
+Exit codes: 0 printed, 1 there is no such archive or it failed, 2 wrong configuration.
+`
+
+func restoreArguments(o *options, args []string) (problems []error) {
+	o.archive.args = args
+	if len(args) != 1 || checkName(args[0]) != nil || !strings.Contains(args[0], "/") {
+		problems = append(problems, fmt.Errorf("arguments %q: one is needed, NAMESPACE/CLAIM, the claim that the archive was of", args))
+	}
+	if to := o.archive.to; to != "" {
+		if wrong := validation.IsDNS1123Subdomain(to); len(wrong) > 0 {
+			problems = append(problems, fmt.Errorf("--to %q: no claim can have that name: %s", to, strings.Join(wrong, "; ")))
+		}
+	}
+	return problems
+}
+
+func restoreArchive(_ context.Context, o options, std streams) error {
+	found, err := findArchives(o, std)
+	if err != nil {
+		return err
+	}
+	namespace, claim, _ := strings.Cut(o.archive.args[0], "/")
+	chosen, others, err := archives.Choose(found.archives, namespace, claim, o.archive.volume)
+	if err != nil {
+		return err
+	}
+	name := claim
+	if o.archive.to != "" {
+		name = o.archive.to
+	}
+	manifest, err := archives.Manifest(chosen, name)
+	if err != nil {
+		return err
+	}
+	for _, text := range remarks(chosen, others, found.shares) {
+		fmt.Fprintln(std.err, "claimdir:", output.Cell(text))
+	}
+	if _, err := std.out.Write(manifest); err != nil {
+		return fmt.Errorf("write manifest: %w", err)
+	}
+	// What could not be read is said, and no reason to fail: the manifest is whole.
+	return nil
+}
+
+// remarks are what somebody should know before the manifest is applied.
+func remarks(chosen archives.Archive, others []archives.Archive, shares int) (texts []string) {
+	remark := func(format string, args ...any) { texts = append(texts, fmt.Sprintf(format, args...)) }
+	if len(others) > 0 {
+		var names []string
+		for _, other := range others {
+			names = append(names, released(other))
+		}
+		remark("took the archive of volume %s; the claim has others, which --volume takes: %s", released(chosen), strings.Join(names, ", "))
+	}
+	if shares > 1 {
+		remark("the archive is on share %q: class %q must be one whose volumes may be there", chosen.Share, chosen.Class)
+	}
+	if chosen.Class == "" {
+		remark("the archive's record names no class: the cluster's default class will be taken; it must be one of claimdir's")
+	}
+	if chosen.Ended(time.Now()) {
+		remark("the archive's time is over: it may be removed at any moment")
+	}
+	return texts
+}
+
+// released names the volume that an archive was, and its end.
+func released(a archives.Archive) string {
+	if a.Since == nil {
+		return a.Volume
+	}
+	return fmt.Sprintf("%s (released %s)", a.Volume, a.Since.UTC().Format(time.DateTime))
+}

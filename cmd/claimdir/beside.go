@@ -1,0 +1,36 @@
+package main
+
+import (
+	"context"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"claimdir/provisioner/keeper"
+	"claimdir/provisioner/sweep"
+	"claimdir/provisioner/trash"
+)
+
+// beside is what works beside the controller while it leads, on each share: the
+// trash is emptied, archives end, and what was left behind is looked for.
+type beside struct {
+	run     []func(ctx context.Context)
+	metrics []prometheus.Collector
+}
+
+// besides makes them. config is what all sweepers have in common; warn makes an
+// event on a StorageClass, for claim and PersistentVolume are gone by then.
+func besides(o options, keepers []*keeper.Keeper, config sweep.Config, warn func(class, reason, message string)) (b beside) {
+	emptiers := emptiers(o, keepers, warn)
+	for _, e := range emptiers {
+		b.run = append(b.run, e.Run)
+	}
+	for _, e := range expirers(config.Shares, warn) {
+		b.run = append(b.run, e.Run)
+	}
+	sweepers := sweepers(o, config, keepers)
+	for _, s := range sweepers {
+		b.run = append(b.run, s.Run)
+	}
+	b.metrics = []prometheus.Collector{trash.NewCollector(emptiers...), sweep.NewCollector(sweepers...)}
+	return b
+}

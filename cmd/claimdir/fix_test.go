@@ -1,0 +1,188 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes/fake"
+	clienttesting "k8s.io/client-go/testing"
+
+	"claimdir/provisioner/doctor"
+	"claimdir/provisioner/ledger"
+	"claimdir/provisioner/share"
+	"claimdir/provisioner/volpath"
+)
+
+// mending is a share and a cluster for doctor --fix.
+type mending struct {
+	dir    string
+	client *fake.Clientset
+}
+
+func newMending(t *testing.T) *mending {
+	t.Helper()
+	m := &mending{t.TempDir(), fake.NewClientset(&v1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "kube-system", UID: "here"}})}
+	s, err := share.Open(m.dir)
+	if err == nil {
+		_, err = ledger.Open(s, "id")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// record writes one that is two hours old, and makes these files ("name/" for a directory).
+func (m *mending) record(t *testing.T, state ledger.State, path string, files []string, change ...func(*ledger.Record)) {
+	t.Helper()
+	old := time.Now().Add(-2 * time.Hour)
+	r := ledger.Record{Layout: 1, State: state, Path: path, PV: "pvc-1", Claim: ledger.Claim{Namespace: "ns", Name: "data", UID: "uid-1"}, Cluster: "here", Created: old, Released: &old, Mode: "0777"}
+	for _, c := range change {
+		c(&r)
+	}
+	p, err := volpath.ParseRecorded(path)
+	data, jsonErr := json.Marshal(r)
+	if err = errors.Join(err, jsonErr); err == nil {
+		err = os.WriteFile(m.dir+"/"+ledger.FileOf(p), data, 0o600)
+	}
+	for _, name := range files {
+		err = errors.Join(err, os.MkdirAll(m.dir+"/"+filepath.Dir(name), 0o755))
+		if !strings.HasSuffix(name, "/") {
+			err = errors.Join(err, os.WriteFile(m.dir+"/"+name, nil, 0o644))
+		}
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (m *mending) entries(t *testing.T) (names []string) {
+	t.Helper()
+	err := filepath.WalkDir(m.dir, func(name string, entry fs.DirEntry, err error) error {
+		name = strings.TrimPrefix(name, m.dir+"/")
+		if record, is := strings.CutPrefix(name, ".claimdir/volumes/"); is {
+			names = append(names, record)
+		} else if name != m.dir && !strings.HasPrefix(name, ".claimdir") {
+			names = append(names, name)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(names)
+	return names
+}
+
+func TestFix(t *testing.T) {
+	elsewhere := func(r *ledger.Record) { r.Cluster = "elsewhere" }
+	adopted := func(r *ledger.Record) { r.Adopted = true }
+	const archive = "archived-ns-data-pvc-1"
+	archived := []string{archive, archive + ".json", archive + "/file"}
+	for name, tt := range map[string]struct {
+		set    func(t *testing.T, m *mending)
+		before func(t *testing.T, m *mending) // the question is answered
+		answer string
+		yes    bool
+		want   []string
+		says   string
+	}{
+		"an empty directory":           {set: func(t *testing.T, m *mending) { m.record(t, ledger.Active, "a", []string{"a/"}) }, answer: "y\n", says: "removed the record, and the empty directory"},
+		"no directory":                 {set: func(t *testing.T, m *mending) { m.record(t, ledger.Creating, "a", nil) }, answer: "Yes\n", says: "[y/N] removed"},
+		"with content":                 {set: func(t *testing.T, m *mending) { m.record(t, ledger.Active, "a", []string{"a/file"}) }, answer: "y\n", want: archived, says: "the directory is " + archive + " now"},
+		"never completed":              {set: func(t *testing.T, m *mending) { m.record(t, ledger.Creating, "a", []string{"a/file"}) }, yes: true, want: archived},
+		"adopted and empty":            {set: func(t *testing.T, m *mending) { m.record(t, ledger.Active, "a", []string{"a/"}, adopted) }, yes: true, want: archived[:2]},
+		"no":                           {set: func(t *testing.T, m *mending) { m.record(t, ledger.Active, "a", []string{"a/"}) }, answer: "n\n", want: []string{"a", "a.json"}, says: "left as it is"},
+		"no answer":                    {set: func(t *testing.T, m *mending) { m.record(t, ledger.Active, "a", []string{"a/"}) }, want: []string{"a", "a.json"}, says: "left as it is"},
+		"half an answer":               {set: func(t *testing.T, m *mending) { m.record(t, ledger.Active, "a", []string{"a/"}) }, answer: "y", want: []string{"a", "a.json"}, says: "left as it is"},
+		"a retained one is missing":    {set: func(t *testing.T, m *mending) { m.record(t, ledger.Retained, "a", nil) }, yes: true, says: "removed the record"},
+		"an archive is missing":        {set: func(t *testing.T, m *mending) { m.record(t, ledger.Archived, archive, nil) }, yes: true},
+		"another cluster's is missing": {set: func(t *testing.T, m *mending) { m.record(t, ledger.Retained, "a", nil, elsewhere) }, yes: true, want: []string{"a.json"}},
+		"a directory of nobody": {set: func(t *testing.T, m *mending) {
+			if err := os.Mkdir(m.dir+"/a", 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}, yes: true, want: []string{"a"}},
+		"a claim of that name came": {set: func(t *testing.T, m *mending) { m.record(t, ledger.Creating, "a", []string{"a/"}) }, before: func(t *testing.T, m *mending) {
+			if err := m.client.Tracker().Add(&v1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "data", UID: "uid-2"}}); err != nil {
+				t.Fatal(err)
+			}
+		}, yes: true, want: []string{"a", "a.json"}, says: "not done: it may be needed: claim ns/data is there"},
+		"a volume came": {set: func(t *testing.T, m *mending) { m.record(t, ledger.Active, "a", []string{"a/"}) }, before: func(t *testing.T, m *mending) {
+			if err := m.client.Tracker().Add(&v1.PersistentVolume{ObjectMeta: metav1.ObjectMeta{Name: "by-hand"}, Spec: v1.PersistentVolumeSpec{
+				PersistentVolumeSource: v1.PersistentVolumeSource{NFS: &v1.NFSVolumeSource{Server: "nas", Path: "/export/a"}}}}); err != nil {
+				t.Fatal(err)
+			}
+		}, yes: true, want: []string{"a", "a.json"}, says: "not done: PersistentVolume by-hand uses it"},
+		"the cluster does not answer": {set: func(t *testing.T, m *mending) { m.record(t, ledger.Active, "a", []string{"a/"}) }, before: func(_ *testing.T, m *mending) {
+			m.client.PrependReactor("list", "*", func(clienttesting.Action) (bool, runtime.Object, error) { return true, nil, errors.New("timeout") })
+		}, yes: true, want: []string{"a", "a.json"}, says: "not done: list volumes: timeout"},
+		"another volume's by now": {set: func(t *testing.T, m *mending) { m.record(t, ledger.Active, "a", []string{"a/"}) }, before: func(t *testing.T, m *mending) {
+			m.record(t, ledger.Active, "a", nil, func(r *ledger.Record) { r.PV = "pvc-2" })
+		}, yes: true, want: []string{"a", "a.json"}, says: "not done: it is another volume's now: pvc-2"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := newMending(t)
+			tt.set(t, m)
+			o := options{provisionerName: doctored, mountPath: m.dir, nfsServer: "nas", nfsPath: "/export", fix: true, yes: tt.yes}
+			report, err := examine(t.Context(), o, m.client)
+			if err != nil || len(report.Findings) != 1 {
+				t.Fatal(report, err)
+			}
+			if tt.before != nil {
+				tt.before(t, m)
+			}
+			var says bytes.Buffer
+			if err := fixAll(t.Context(), o, m.client, report.Findings, streams{in: strings.NewReader(tt.answer), out: &says, err: &says}); err != nil {
+				t.Error(err)
+			}
+			if got := m.entries(t); !slices.Equal(got, tt.want) || !strings.Contains(says.String(), tt.says) || (says.Len() > 0) != (report.Findings[0].Fix != "") {
+				t.Errorf("the share holds %q, want %q; it says %s", got, tt.want, &says)
+			}
+		})
+	}
+}
+
+// TestFixReportsWhatIsLeft: of two findings one is mended; the other decides on the
+// exit code.
+func TestFixReportsWhatIsLeft(t *testing.T) {
+	m := newMending(t)
+	m.record(t, ledger.Active, "a", []string{"a/", "nobodys/"})
+	o := options{provisionerName: doctored, mountPath: m.dir, nfsServer: "nas", nfsPath: "/export", fix: true, output: "json"}
+	var out, says bytes.Buffer
+	if err := diagnoseWith(t.Context(), o, m.client, streams{in: strings.NewReader("y\n"), out: &out, err: &says}); err == nil || !strings.Contains(err.Error(), "found 1 things") {
+		t.Error(err)
+	}
+	var report doctor.Report
+	if err := json.Unmarshal(out.Bytes(), &report); err != nil || len(report.Findings) != 1 || report.Findings[0].Object != "nobodys" || report.Findings[0].Fix != "" {
+		t.Errorf("%v: %s", err, &out)
+	}
+	if err := os.Remove(m.dir + "/nobodys"); err != nil {
+		t.Fatal(err)
+	}
+	m.record(t, ledger.Retained, "b", nil)
+	o.output, o.yes = "table", true
+	out.Reset()
+	if err := diagnoseWith(t.Context(), o, m.client, streams{in: strings.NewReader("y\n"), out: &out, err: &says}); err != nil || !strings.Contains(out.String(), "doctor --fix") || !strings.Contains(out.String(), ": 0 findings.") {
+		t.Errorf("%v: %s", err, &out)
+	}
+}
+
+func TestYesNeedsFix(t *testing.T) {
+	o := newOptions()
+	o.provisionerName, o.podNamespace, o.yes = doctored, "ns", true
+	if problems := o.validate(doctorCommand()); len(problems) != 1 || !strings.Contains(problems[0].Error(), "--fix") {
+		t.Error(problems)
+	}
+}

@@ -1,0 +1,94 @@
+package cluster
+
+import (
+	"errors"
+	"testing"
+
+	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"claimdir/hack/clustertest"
+	"claimdir/hack/testbed"
+)
+
+const annRestore = "claimdir/restore"
+
+// released makes a claim with a file in its volume and deletes it, and returns
+// the volume's name.
+func (w *world) released(name, text string) (pv string) {
+	w.T.Helper()
+	w.Claim(name)
+	pv = w.Bound(name).Name
+	w.put(w.Name+"/"+name+"/file", text)
+	w.DeleteClaim(name)
+	w.VolumeGone(pv)
+	return pv
+}
+
+// testRestore: a claim gets an archive of its namespace back, by its name and as
+// the latest; of two that ask for one archive one gets it.
+func testRestore(t *testing.T, bed *testbed.Bed) {
+	w := newWorld(t, bed)
+	w.class("pathPattern", "${.PVC.namespace}/${.PVC.name}")
+	first := w.released("data", "first")
+	second := w.released("data", "second")
+	w.Claim("data", clustertest.Annotated(annRestore, "latest"))
+	w.Bound("data")
+	w.wantFile(w.Name+"/data/file", "second")
+	w.wantRecord(w.Name+"/data", map[string]any{"state": "active", "restoredFrom": "archived-" + w.Name + "-data-" + second})
+
+	claims := []string{"one", "two"}
+	for _, name := range claims {
+		w.Claim(name, clustertest.Annotated(annRestore, first))
+	}
+	winner := w.oneBound(claims)
+	loser := map[string]string{"one": "two", "two": "one"}[winner]
+	w.wantFile(w.Name+"/"+winner+"/file", "first")
+	w.Event(w.Name, loser, `ProvisioningFailed: .*(no archive of volume "`+first+`"|is not there any more)`)
+
+	other := clustertest.New(t, bed.Admin, patience, w.Poll, nil)
+	other.Claim("thief", clustertest.Annotated(annRestore, first), clustertest.OfClass(w.Name))
+	other.Event(other.Name, "thief", `no archive of volume "`+first+`"`)
+}
+
+// oneBound waits until one of the claims is Bound, and returns its name.
+func (w *world) oneBound(names []string) (bound string) {
+	w.T.Helper()
+	w.Eventually("one of the claims is Bound", func() error {
+		for _, name := range names {
+			claim, err := w.bed.Admin.CoreV1().PersistentVolumeClaims(w.Name).Get(w.T.Context(), name, metav1.GetOptions{})
+			if err != nil {
+				return err
+			}
+			if claim.Status.Phase == v1.ClaimBound {
+				bound = name
+				return nil
+			}
+		}
+		return errors.New("none is")
+	})
+	return bound
+}
+
+// testRetention: an archive goes into the trash when its time, which the volume
+// says, is over.
+func testRetention(t *testing.T, bed *testbed.Bed) {
+	w := newWorld(t, bed)
+	w.class("pathPattern", "${.PVC.namespace}/${.PVC.name}", "archiveRetention", "720h")
+	kept := w.released("kept", "kept")
+	w.Claim("data")
+	pv := w.Bound("data")
+	if got := pv.Annotations["claimdir/archive-retention"]; got != "720h" {
+		t.Errorf("the volume's retention is %q", got)
+	}
+	_, err := bed.Admin.CoreV1().PersistentVolumes().Patch(t.Context(), pv.Name, "application/merge-patch+json",
+		[]byte(`{"metadata":{"annotations":{"claimdir/archive-retention":"1s"}}}`), metav1.PatchOptions{})
+	w.Must(err)
+	w.put(w.Name+"/data/file", "short-lived")
+	w.DeleteClaim("data")
+	w.VolumeGone(pv.Name)
+	w.logged("Moved archive into the trash: its time is over", pv.Name)
+	w.trashEmptied(".claimdir/trash/" + pv.Name + "-1")
+	w.wantFile("archived-"+w.Name+"-kept-"+kept+"/file", "kept")
+	w.wantEntries(".claimdir/volumes", "archived-"+w.Name+"-kept-"+kept+".json")
+}

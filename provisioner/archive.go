@@ -1,0 +1,147 @@
+package provisioner
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/sig-storage-lib-external-provisioner/v10/controller"
+
+	"claimdir/provisioner/class"
+	"claimdir/provisioner/ledger"
+)
+
+// RestoreLatest asks, as the value of AnnotationRestore, for the newest archive of
+// a claim of the same name.
+const RestoreLatest = "latest"
+
+// wish is which archive a claim asks for.
+type wish struct {
+	name string // of a PersistentVolume, or RestoreLatest
+	// adopts says that the class takes what is there, also what another cluster
+	// left: see ledger.Claim.
+	adopts bool
+}
+
+// findArchive returns the archive that the claim of asking wishes for: of its own
+// namespace, on this share. Of others nothing is said.
+func (op operation) findArchive(asking ledger.Record, w wish) (ledger.Record, error) {
+	if w.name == "" {
+		return ledger.Record{}, refuse(ReasonArchive, "annotation %s is empty; allowed are the name of a PersistentVolume that was archived and %q",
+			AnnotationRestore, RestoreLatest)
+	}
+	if err := op.checkReleased(asking, w); err != nil {
+		return ledger.Record{}, err
+	}
+	var found, others []ledger.Record
+	var damaged error
+	for r, err := range op.ledger.Archives(nil) {
+		switch {
+		case err != nil:
+			damaged = errors.Join(damaged, err)
+		case r.Claim.Namespace != asking.Claim.Namespace || r.Cluster != asking.Cluster && !w.adopts:
+		case w.name == RestoreLatest && r.Claim.Name == asking.Claim.Name, w.name == r.PV:
+			found = append(found, r)
+		default:
+			others = append(others, r)
+		}
+	}
+	if len(found) > 0 {
+		return slices.MaxFunc(found, olderArchive), nil
+	}
+	if damaged != nil {
+		return ledger.Record{}, storageError(damaged)
+	}
+	return ledger.Record{}, noArchive(asking, w, others)
+}
+
+// checkReleased makes a wish for the latest archive wait for the volume that is
+// about to become it.
+func (op operation) checkReleased(asking ledger.Record, w wish) error {
+	for _, pv := range op.objects.Volumes() {
+		ref := pv.Spec.ClaimRef
+		if ref == nil || ref.Namespace != asking.Claim.Namespace || string(ref.UID) == asking.Claim.UID || pv.Annotations[AnnotationOnDelete] != string(class.Archive) {
+			continue
+		}
+		if pv.Name == w.name || w.name == RestoreLatest && ref.Name == asking.Claim.Name && pv.Status.Phase == v1.VolumeReleased {
+			return postpone(ReasonArchive, "annotation %s: volume %s of an earlier claim is not archived yet; will be tried again", AnnotationRestore, pv.Name)
+		}
+	}
+	return nil
+}
+
+func olderArchive(a, b ledger.Record) int {
+	return cmp.Or(releasedAt(a).Compare(releasedAt(b)), cmp.Compare(a.Path, b.Path))
+}
+
+func releasedAt(r ledger.Record) time.Time {
+	if r.Released == nil {
+		return r.Created
+	}
+	return *r.Released
+}
+
+// shownArchives is how many archives an event names.
+const shownArchives = 5
+
+func noArchive(asking ledger.Record, w wish, others []ledger.Record) error {
+	what := fmt.Sprintf("volume %q", w.name)
+	if w.name == RestoreLatest {
+		what = fmt.Sprintf("claim %q", asking.Claim.Name)
+	}
+	if len(others) == 0 {
+		return postpone(ReasonArchive, "annotation %s: the namespace has no archive of %s, nor any other, on this share; remove the annotation to get an empty volume", AnnotationRestore, what)
+	}
+	slices.SortFunc(others, func(a, b ledger.Record) int { return olderArchive(b, a) })
+	var names []string
+	for _, r := range others[:min(len(others), shownArchives)] {
+		names = append(names, fmt.Sprintf("%s (claim %s, since %s)", r.PV, r.Claim.Name, releasedAt(r).Format(time.RFC3339)))
+	}
+	if more := len(others) - len(names); more > 0 {
+		names = append(names, fmt.Sprintf("%d more", more))
+	}
+	return postpone(ReasonArchive, "annotation %s: the namespace has no archive of %s on this share; it has those of %s", AnnotationRestore, what, strings.Join(names, ", "))
+}
+
+// archived returns, of several shares, the one with the archive that the claim
+// asks for. One that is in trouble may have it, and is waited for only if no other
+// has; but the latest is known only when all have answered.
+func (s *Shares) archived(ctx context.Context, o controller.ProvisionOptions, candidates []Site, asking ledger.Record, w wish) (Site, error) {
+	var best Site
+	var newest ledger.Record
+	var missing, trouble error
+	for _, site := range candidates {
+		if err := site.Ready(); err != nil {
+			trouble = err
+			continue
+		}
+		var found ledger.Record
+		err := site.Do(ctx, "look for the archive of "+o.PVName, func(_ context.Context, do, _ Files) (_ func(bool), err error) {
+			op := operation{Shares: s, source: site.Source(), dirs: do.Dirs, ledger: do.Records}
+			found, err = op.findArchive(asking, w)
+			return nil, err
+		})
+		var refused *Refusal
+		switch {
+		case errors.As(err, &refused) && refused.Reason() == ReasonArchive:
+			missing = err
+		case err != nil:
+			return nil, storageError(err)
+		case best == nil || olderArchive(newest, found) < 0:
+			best, newest = site, found
+		}
+	}
+	switch {
+	case trouble != nil && (best == nil || w.name == RestoreLatest):
+		return nil, storageError(trouble)
+	case best == nil:
+		return nil, missing
+	}
+	s.tried.begin(o.PVName, best)
+	return best, nil
+}

@@ -1,0 +1,164 @@
+// Package archives lists what released volumes left on the shares, says how one
+// comes back, and moves those that are no longer wanted into the trash. It looks
+// at the shares alone and asks no cluster.
+//
+// It prints the claim that gets an archive back and does not create it: claimdir
+// has no right to create claims, so that nobody who gets hold of it gets into a
+// namespace, and kubectl has the rights of whoever runs it.
+//
+// It takes no lease. Archives are moved by rename, here as well as by the
+// controller, and of two that rename one directory the second finds it gone: see
+// provisioner.DiscardArchive. Making and using records is the same for both.
+package archives
+
+import (
+	"cmp"
+	"fmt"
+	"iter"
+	"slices"
+	"time"
+
+	"claimdir/provisioner"
+	"claimdir/provisioner/ledger"
+	"claimdir/provisioner/share"
+	"claimdir/provisioner/volpath"
+)
+
+// Directories is what this package needs of a share; *share.Share has it.
+type Directories interface {
+	provisioner.Directories
+	List(path volpath.Path) ([]share.Entry, error)
+}
+
+// Records is what this package needs of a ledger; *ledger.Ledger has it.
+type Records interface {
+	provisioner.Records
+	Records() iter.Seq2[ledger.Record, error]
+}
+
+// Share is one share with archives.
+type Share struct {
+	Name    string // as classes call it; empty where it is the only one
+	Dirs    Directories
+	Records Records
+}
+
+// Archive is the directory of a released volume. Of one without a record, which
+// another provisioner made, only Share and Path are known. The keys of its JSON
+// are for scripts: none changes.
+type Archive struct {
+	Namespace string `json:"namespace,omitempty"` // of the claim
+	Claim     string `json:"claim,omitempty"`
+	Volume    string `json:"volume,omitempty"` // name of the PersistentVolume
+	Share     string `json:"share,omitempty"`
+	Class     string `json:"class,omitempty"`
+	Size      string `json:"size,omitempty"` // of the claim, not of what is in it
+	// Since is when the volume was released, Until when the archive ends: for ever
+	// where it is nil.
+	Since *time.Time `json:"since,omitempty"`
+	Until *time.Time `json:"until,omitempty"`
+	Path  string     `json:"path"`
+	// Origin is the path that it had as a volume.
+	Origin string `json:"origin,omitempty"`
+
+	record ledger.Record
+	on     Share
+}
+
+// Recorded reports whether claimdir has a record of the archive. Others are
+// listed, and nothing else is done with them.
+func (a Archive) Recorded() bool { return a.Volume != "" }
+
+// Ended reports whether the time is over that the archive was to be kept.
+func (a Archive) Ended(now time.Time) bool { return a.Until != nil && !now.Before(*a.Until) }
+
+// Of reports whether the archive is of a claim of the namespace, and of the claim
+// of that name unless it is empty.
+func (a Archive) Of(namespace, claim string) bool {
+	return a.Recorded() && a.Namespace == namespace && (claim == "" || a.Claim == claim)
+}
+
+// Find returns the archives on the shares, sorted by claim, and those of a claim
+// from the earliest on; what is no claim's comes last. Records and shares that
+// cannot be read are the errors, and the rest is found all the same.
+func Find(shares []Share) (found []Archive, unread []error) {
+	for _, s := range shares {
+		archives, errs := s.find()
+		found = append(found, archives...)
+		for _, err := range errs {
+			if s.Name != "" {
+				err = fmt.Errorf("share %q: %w", s.Name, err)
+			}
+			unread = append(unread, err)
+		}
+	}
+	slices.SortFunc(found, func(a, b Archive) int {
+		if a.Recorded() != b.Recorded() {
+			return cmp.Compare(b.Volume, a.Volume) // the empty one last
+		}
+		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Claim, b.Claim),
+			a.since().Compare(b.since()), cmp.Compare(a.Share, b.Share), cmp.Compare(a.Path, b.Path))
+	})
+	return found, unread
+}
+
+func (a Archive) since() time.Time {
+	if a.Since == nil {
+		return time.Time{}
+	}
+	return *a.Since
+}
+
+// find reads the records first and then what is there: a record without its
+// directory is no archive yet, and to discard it would leave the one that it is
+// to be without a record. One that stays so is doctor's to name.
+func (s Share) find() (found []Archive, unread []error) {
+	var archived []ledger.Record
+	recorded := map[string]bool{}
+	for r, err := range s.Records.Records() {
+		if err != nil {
+			unread = append(unread, err)
+			continue
+		}
+		recorded[r.Path] = true
+		if r.State == ledger.Archived {
+			archived = append(archived, r)
+		}
+	}
+	entries, err := s.Dirs.List(volpath.Path{})
+	if err != nil {
+		return nil, append(unread, fmt.Errorf("list archives: %w", err))
+	}
+	present := map[string]bool{}
+	for _, e := range entries {
+		present[e.Name] = e.Dir
+		if e.Dir && volpath.NamedAsArchive(e.Name) && !recorded[e.Name] && !s.known(e.Name) {
+			found = append(found, Archive{Share: s.Name, Path: e.Name, on: s})
+		}
+	}
+	for _, r := range archived {
+		if present[r.Path] {
+			found = append(found, s.archive(r))
+		}
+	}
+	return found, unread
+}
+
+func (s Share) archive(r ledger.Record) Archive {
+	return Archive{
+		Namespace: r.Claim.Namespace, Claim: r.Claim.Name, Volume: r.PV, Share: s.Name, Class: r.Class, Size: r.Size,
+		Since: r.Released, Until: r.Until, Path: r.Path, Origin: r.Origin,
+		record: r, on: s,
+	}
+}
+
+// known reports whether a directory has a record after all: a damaged one, which
+// is said already, or one that was made since the records were read.
+func (s Share) known(name string) bool {
+	p, err := volpath.ParseRecorded(name)
+	if err != nil {
+		return false
+	}
+	_, known, err := s.Records.Lookup(p)
+	return known || err != nil
+}

@@ -1,0 +1,78 @@
+package archives
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"k8s.io/apimachinery/pkg/util/duration"
+
+	"claimdir/provisioner/output"
+)
+
+// WriteJSON writes a list of archives for programs; none is an empty list. Its
+// error is that of w.
+func WriteJSON(w io.Writer, archives []Archive) error {
+	if archives == nil {
+		archives = []Archive{}
+	}
+	return output.JSON(w, archives)
+}
+
+// WriteTable writes archives for people, who see it at the time now; none is
+// nothing. Its error is that of w.
+func WriteTable(w io.Writer, archives []Archive, now time.Time) error {
+	if len(archives) == 0 {
+		return nil
+	}
+	shares := slices.ContainsFunc(archives, func(a Archive) bool { return a.Share != "" })
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	row := func(claim, volume, share string, rest ...string) {
+		cells := []string{claim, volume}
+		if shares {
+			cells = append(cells, share)
+		}
+		cells = append(cells, rest...)
+		for i, text := range cells {
+			if cells[i] = output.Cell(text); text == "" {
+				cells[i] = "-"
+			}
+		}
+		fmt.Fprintln(table, strings.Join(cells, "\t"))
+	}
+	row("CLAIM", "VOLUME", "SHARE", "SIZE", "SINCE", "UNTIL", "PATH")
+	for _, a := range archives {
+		row(a.claim(), a.Volume, a.Share, a.Size, since(a, now), until(a, now), a.Path)
+	}
+	return table.Flush()
+}
+
+// claim names the claim for people.
+func (a Archive) claim() string {
+	if !a.Recorded() {
+		return ""
+	}
+	return a.Namespace + "/" + a.Claim
+}
+
+func since(a Archive, now time.Time) string {
+	if a.Since == nil {
+		return ""
+	}
+	return fmt.Sprintf("%s (%s)", a.Since.UTC().Format(time.DateOnly), duration.HumanDuration(now.Sub(*a.Since)))
+}
+
+func until(a Archive, now time.Time) string {
+	switch {
+	case !a.Recorded():
+		return ""
+	case a.Until == nil:
+		return "for ever"
+	case a.Ended(now):
+		return "ended, going"
+	}
+	return fmt.Sprintf("%s (in %s)", a.Until.UTC().Format(time.DateOnly), duration.HumanDuration(a.Until.Sub(now)))
+}

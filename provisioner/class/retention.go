@@ -1,0 +1,46 @@
+package class
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// ParseRetention returns how long an archive is to be kept: a duration as Go writes it, such as "720h" or "90m". An empty s means for
+// ever, which is 0; so a mistake must not end up there.
+func ParseRetention(s string) (time.Duration, error) {
+	if s == "" {
+		return 0, nil
+	}
+	d, err := time.ParseDuration(s)
+	if err != nil || d <= 0 {
+		return 0, fmt.Errorf(`%q is not allowed; allowed are durations above zero such as "720h" (30 days) or "90m"`, s)
+	}
+	return d, nil
+}
+
+// FormatRetention writes what ParseRetention reads.
+func FormatRetention(d time.Duration) string {
+	if d <= 0 {
+		return ""
+	}
+	s := d.String() // 720h0m0s
+	for _, zero := range []string{"0s", "0m"} {
+		if short, ok := strings.CutSuffix(s, zero); ok && strings.ContainsAny(short[max(0, len(short)-1):], "hm") {
+			s = short
+		}
+	}
+	return s
+}
+
+// archiveRetention reads the parameter of that name, once the policy is known: where nothing is archived, its author expects something that
+// does not happen.
+func (c *Class) archiveRetention(params map[string]string) (time.Duration, error) {
+	s := params["archiveRetention"]
+	d, err := ParseRetention(s)
+	if err == nil && d > 0 && c.OnDelete != Archive && c.OnDelete != "" {
+		err = errors.New("nothing is archived with onDelete " + string(c.OnDelete) + `; remove one of the two parameters`)
+	}
+	return d, wrap("archiveRetention", err)
+}

@@ -1,0 +1,54 @@
+// Package output writes what the commands print: manifests for kubectl, JSON for
+// programs, and cells of tables for people.
+package output
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"unicode"
+
+	"sigs.k8s.io/yaml"
+)
+
+// Manifest writes an object as people do: without the status, which the cluster
+// fills in. An error means that the object cannot be written at all.
+func Manifest(object any) ([]byte, error) {
+	data, err := json.Marshal(object)
+	if err != nil {
+		return nil, fmt.Errorf("write manifest: %w", err)
+	}
+	var fields map[string]any
+	if err := json.Unmarshal(data, &fields); err != nil {
+		return nil, fmt.Errorf("write manifest: %w", err)
+	}
+	delete(fields, "status")
+	if spec, ok := fields["spec"].(map[string]any); ok && len(spec) == 0 {
+		delete(fields, "spec")
+	}
+	text, err := yaml.Marshal(fields)
+	if err != nil {
+		return nil, fmt.Errorf("write manifest: %w", err)
+	}
+	return append([]byte("---\n"), text...), nil
+}
+
+// JSON writes v for programs, and returns the error of w.
+func JSON(w io.Writer, v any) error {
+	encoder := json.NewEncoder(w)
+	encoder.SetIndent("", "  ")
+	encoder.SetEscapeHTML(false)
+	return encoder.Encode(v)
+}
+
+// Cell keeps a text in its column, and the terminal in order: names on the
+// share may hold anything.
+func Cell(s string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, s)
+}

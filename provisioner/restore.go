@@ -1,0 +1,148 @@
+package provisioner
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+
+	"k8s.io/klog/v2"
+
+	"claimdir/provisioner/class"
+	"claimdir/provisioner/ledger"
+	"claimdir/provisioner/volpath"
+)
+
+// restore makes the volume of a claim that asks for an archive: it takes the path
+// with a record that names the archive, and then renames the archive there. A
+// repeat goes on with what the record names, whatever the claim says by then.
+func (op operation) restore(ctx context.Context, path volpath.Path, record ledger.Record, w wish) (takeBack func(), err error) {
+	own, known, err := op.ledger.Lookup(path)
+	switch {
+	case err != nil:
+		return nil, storageError(err)
+	case known && own.PV == record.PV && own.Cluster == record.Cluster && own.RestoredFrom != "":
+		return nil, op.bringBack(ctx, path, own)
+	case known && own.PV == record.PV && own.Cluster == record.Cluster:
+		return nil, refuse(ReasonArchive, "annotation %s came after the volume was begun, without anything restored; delete the claim and make it anew with the annotation", AnnotationRestore)
+	case known && own.State == ledger.Retained:
+		return nil, storageError(ledger.Taken(path, own, record)) // not to be mixed up with what is restored
+	}
+	archive, err := op.findArchive(record, w)
+	if err != nil {
+		return nil, err
+	}
+	record.RestoredFrom = archive.Path
+	record, err = op.takePath(path, record, class.Refuse)
+	if err != nil {
+		return nil, err
+	}
+	return nil, op.bringBack(ctx, path, record)
+}
+
+// bringBack renames the archive that the record names to path and completes the
+// record. The record of the archive goes last, so that the archive can be given
+// back until then; once all is done a late answer takes nothing back: the repeat
+// finds a complete volume.
+func (op operation) bringBack(ctx context.Context, path volpath.Path, record ledger.Record) error {
+	archive, err := volpath.ParseRecorded(record.RestoredFrom)
+	if err != nil {
+		return storageError(err)
+	}
+	if record.State == ledger.Active {
+		return op.completeRestore(path, archive)
+	}
+	err = op.moveBack(path, archive, record)
+	if err == nil { // as for a directory that is made: a volume above may have come meanwhile
+		err = op.ledger.CheckAbove(path, record)
+	}
+	if err == nil {
+		err = op.ledger.Activate(path, record)
+	}
+	if err != nil {
+		return storageError(errors.Join(err, op.undoing().giveBack(path, record)))
+	}
+	klog.FromContext(ctx).Info("Restored archive", "path", path, "archive", archive)
+	return storageError(op.forgetRestored(archive))
+}
+
+// completeRestore is a repeat for a record that is complete already.
+func (op operation) completeRestore(path, archive volpath.Path) error {
+	present, err := op.dirs.Exists(path)
+	if err == nil && !present {
+		return postpone(ReasonRecord, "directory %q of the volume, restored from %s, is missing; put it back from a copy, or delete the claim", path, archive)
+	}
+	if err == nil {
+		err = op.forgetRestored(archive)
+	}
+	return storageError(err)
+}
+
+// moveBack renames the archive to path, unless an earlier call did.
+func (op operation) moveBack(path, archive volpath.Path, record ledger.Record) error {
+	present, err := op.dirs.Exists(path)
+	if err != nil {
+		return err
+	}
+	if present {
+		there, err := op.dirs.Exists(archive)
+		if err == nil && there { // nothing of this volume was renamed, so somebody made it since takePath looked
+			err = errExists(path)
+		}
+		return err
+	}
+	if err := op.checkVolumes(archive, record.PV); err != nil {
+		return err
+	}
+	err = op.withParents(path, func() error { return op.dirs.Rename(archive, path) })
+	if errors.Is(err, fs.ErrExist) {
+		return errExists(path)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		if there, lookErr := op.dirs.Exists(archive); lookErr != nil || !there {
+			return errors.Join(lookErr, postpone(ReasonArchive, "archive %s is not there any more: another claim got it, or it was removed", archive))
+		}
+	}
+	return err
+}
+
+// forgetRestored removes the record of an archive that became a volume.
+func (op operation) forgetRestored(archive volpath.Path) error {
+	record, known, err := op.ledger.Lookup(archive)
+	if err != nil || !known || record.State != ledger.Archived {
+		return err
+	}
+	present, err := op.dirs.Exists(archive)
+	if err != nil || present { // a later one of the same name
+		return err
+	}
+	return op.ledger.Forget(archive)
+}
+
+// abandonedRestore reports whether owner is what an earlier claim of the same name
+// left that asked for an archive and went before it had it.
+func (op operation) abandonedRestore(owner, asking ledger.Record) bool {
+	return owner.State == ledger.Creating && owner.RestoredFrom != "" && owner.PV != asking.PV &&
+		owner.Cluster == asking.Cluster && owner.Claim.Namespace == asking.Claim.Namespace && owner.Claim.Name == asking.Claim.Name
+}
+
+// giveBack makes an archive again of a volume that was not completed, and frees its
+// path. The archive's record is still there.
+func (op operation) giveBack(path volpath.Path, record ledger.Record) error {
+	archive, err := volpath.ParseRecorded(record.RestoredFrom)
+	if err != nil {
+		return err
+	}
+	there, err := op.dirs.Exists(archive)
+	if err != nil {
+		return err
+	}
+	if !there { // else it never left
+		if err := op.dirs.Rename(path, archive); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	if err := op.ledger.Forget(path); err != nil {
+		return err
+	}
+	return op.pruneParents(path)
+}

@@ -1,0 +1,286 @@
+package provisioner
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/sig-storage-lib-external-provisioner/v10/controller"
+
+	"claimdir/provisioner/ledger"
+	"claimdir/provisioner/share"
+)
+
+// archived makes a volume with a file and releases it into an archive.
+func (w *world) archived(t *testing.T, claim, pv string) (archive string) {
+	t.Helper()
+	namespace, name, _ := strings.Cut(claim, "/")
+	made := w.provision(t, options(claim, pv, at("made-${.PV.name}")))
+	w.tree(t, "made-"+pv+"/file-of-"+pv)
+	must(t, w.Delete(t.Context(), made))
+	return "archived-" + namespace + "-" + name + "-" + pv
+}
+
+// asks is the claim with the annotation.
+func asks(o controller.ProvisionOptions, archive string) controller.ProvisionOptions {
+	o.PVC.Annotations = map[string]string{AnnotationRestore: archive}
+	return o
+}
+
+func TestAClaimGetsItsArchiveBack(t *testing.T) {
+	for name, asked := range map[string]string{"by name": "pvc-1", "the latest": RestoreLatest} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.archived(t, "ns/data", "pvc-1")
+			must(t, os.Chmod(w.dir+"/archived-ns-data-pvc-1", 0o700))
+			pv := w.provision(t, asks(options("ns/data", "pvc-2", at("deep/er/data", "mode", "0777", "archiveRetention", "720h")), asked))
+			w.holds(t, "deep", "deep/er", "deep/er/data", "deep/er/data/file-of-pvc-1", "deep/er/data = pvc-2 active")
+			if mode := w.modeOf(t, "deep/er/data").Perm(); mode != 0o700 {
+				t.Errorf("the data's mode was changed to %v", mode)
+			}
+			must(t, w.Delete(t.Context(), pv))
+			archive := "archived-ns-data-pvc-2"
+			w.holds(t, archive, archive+"/file-of-pvc-1", archive+" = pvc-2 archived")
+			if r := w.record(t, archive); r.RestoredFrom != "" || r.Until == nil || r.Until.Sub(*r.Released) != 720*time.Hour {
+				t.Errorf("%+v", r)
+			}
+		})
+	}
+}
+
+func TestTheLatestArchiveIsTheNewestOfTheClaim(t *testing.T) {
+	w := newWorld(t)
+	for i, claim := range []string{"ns/data", "ns/data", "ns/other", "elsewhere/data"} {
+		w.archived(t, claim, "pvc-"+string(rune('1'+i)))
+	}
+	older := w.record(t, "archived-ns-data-pvc-1")
+	older.Released = new(older.Released.Add(-time.Hour))
+	w.writeRecord(t, older)
+	w.provision(t, asks(options("ns/data", "pvc-9", at("data")), RestoreLatest))
+	if r := w.record(t, "data"); r.RestoredFrom != "archived-ns-data-pvc-2" {
+		t.Errorf("restored %q", r.RestoredFrom)
+	}
+	if _, err := os.Stat(w.dir + "/data/file-of-pvc-2"); err != nil {
+		t.Error(err)
+	}
+}
+
+// writeRecord puts a record in the place of that of its path.
+func (w *world) writeRecord(t *testing.T, r ledger.Record) {
+	t.Helper()
+	data, err := json.Marshal(r)
+	must(t, err)
+	must(t, w.dirs.ReplaceMeta("volumes/"+r.Path+".json", data))
+}
+
+func TestWishesThatCannotBeFulfilledTouchNothing(t *testing.T) {
+	other := "cluster-2"
+	for name, tt := range map[string]struct {
+		asked string
+		class []string
+		final bool
+		says  []string
+	}{
+		"no such archive":                 {asked: "pvc-77", says: []string{`volume "pvc-77"`, "pvc-1 (claim data, since ", "pvc-4 (claim more"}},
+		"another namespace's":             {asked: "pvc-2", says: []string{`no archive of volume "pvc-2"`}},
+		"another cluster's":               {asked: "pvc-3", says: []string{`no archive of volume "pvc-3"`}},
+		"an empty wish":                   {asked: "", final: true, says: []string{AnnotationRestore, "is empty", `"latest"`}},
+		"a way out":                       {asked: "../archived-ns-data-pvc-1", says: []string{"no archive of"}},
+		"the latest of a claim with none": {asked: RestoreLatest, says: []string{`no archive of claim "fresh"`}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.archived(t, "ns/data", "pvc-1")
+			w.archived(t, "ns2/data", "pvc-2")
+			w.archived(t, "ns/more", "pvc-4")
+			use := w.Provisioner
+			w.Provisioner = New(other, w.seen, direct{w.source(), Files{w.dirs, w.ledger}}).Provisioners()[0]
+			w.archived(t, "ns/data", "pvc-3")
+			w.Provisioner = use
+			before := w.snapshot(t)
+			_, _, err := w.Provision(t.Context(), asks(options("ns/fresh", "pvc-9", at("data", tt.class...)), tt.asked))
+			refused(t, err, ReasonArchive, tt.final, tt.says...)
+			if strings.Contains(err.Error(), "ns2") || strings.Contains(err.Error(), "pvc-2 (") || strings.Contains(err.Error(), "pvc-3 (") {
+				t.Errorf("it tells of others' archives: %v", err)
+			}
+			w.untouched(t, before)
+		})
+	}
+}
+
+func TestAnArchiveOfALostClusterComesBackWhereTheClassAdopts(t *testing.T) {
+	w := newWorld(t)
+	w.archived(t, "ns/data", "pvc-1")
+	w.Provisioner = New("cluster-2", w.seen, direct{w.source(), Files{w.dirs, w.ledger}}).Provisioners()[0]
+	w.provision(t, asks(options("ns/data", "pvc-2", at("data", "onExisting", "adopt")), "pvc-1"))
+	w.holds(t, "data", "data/file-of-pvc-1", "data = pvc-2 active")
+}
+
+func TestOneOfTwoClaimsGetsTheArchive(t *testing.T) {
+	w := newWorld(t)
+	w.archived(t, "ns/data", "pvc-1")
+	results := make(chan error)
+	for _, pv := range []string{"pvc-2", "pvc-3"} {
+		go func() {
+			_, _, err := w.Provision(context.WithoutCancel(t.Context()), asks(options("ns/"+pv, pv, at("${.PV.name}")), "pvc-1"))
+			results <- err
+		}()
+	}
+	errs := []error{<-results, <-results}
+	slices.SortFunc(errs, func(a, b error) int { return map[bool]int{a == nil: -1, b == nil: 1}[true] })
+	if errs[0] != nil {
+		t.Fatal(errs)
+	}
+	refused(t, errs[1], ReasonArchive, false)
+	if records := w.records(t); len(records) != 1 || !strings.HasSuffix(records[0], "active") {
+		t.Errorf("records %q", records)
+	}
+}
+
+func TestAPathThatIsKeptOrExistsIsNotMixedWithAnArchive(t *testing.T) {
+	for name, before := range map[string]func(t *testing.T, w *world){
+		"retained": func(t *testing.T, w *world) {
+			t.Helper()
+			must(t, w.Delete(t.Context(), w.provision(t, options("ns/data", "pvc-0", at("data", "onDelete", "retain")))))
+		},
+		"exists": func(t *testing.T, w *world) { t.Helper(); w.tree(t, "data/file") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.archived(t, "ns/data", "pvc-1")
+			before(t, w)
+			seen := w.snapshot(t)
+			_, _, err := w.Provision(t.Context(), asks(options("ns/data", "pvc-2", at("data", "onExisting", "adopt")), RestoreLatest))
+			refused(t, err, ReasonTaken, false, `path "data"`)
+			w.untouched(t, seen)
+		})
+	}
+}
+
+func TestTheLatestWaitsForTheVolumeThatIsBeingReleased(t *testing.T) {
+	w := newWorld(t)
+	w.archived(t, "ns/data", "pvc-1")
+	pv := w.provision(t, options("ns/data", "pvc-2", at("two")))
+	pv.Spec.ClaimRef = &v1.ObjectReference{Namespace: "ns", Name: "data", UID: "uid-pvc-2"}
+	pv.Status.Phase = v1.VolumeReleased
+	w.seen.volumes = []*v1.PersistentVolume{pv}
+	o := asks(options("ns/data", "pvc-3", at("three")), RestoreLatest)
+	_, _, err := w.Provision(t.Context(), o)
+	refused(t, err, ReasonArchive, false, "pvc-2", "not archived yet")
+	must(t, w.Delete(t.Context(), pv))
+	w.seen.volumes = nil
+	w.provision(t, o)
+}
+
+func TestAnArchiveThatAnAdministratorShowsStays(t *testing.T) {
+	w := newWorld(t)
+	archive := w.archived(t, "ns/data", "pvc-1")
+	w.seen.volumes = []*v1.PersistentVolume{handMade("by-hand", archive)}
+	_, _, err := w.Provision(t.Context(), asks(options("ns/data", "pvc-2", at("data")), "pvc-1"))
+	refused(t, err, ReasonTaken, false, "by-hand")
+	w.holds(t, archive, archive+"/file-of-pvc-1", archive+" = pvc-1 archived")
+}
+
+func handMade(name, path string) *v1.PersistentVolume {
+	pv := &v1.PersistentVolume{}
+	pv.Name = name
+	pv.Spec.NFS = &v1.NFSVolumeSource{Server: "nfs.example.com", Path: "/export/" + path}
+	return pv
+}
+
+func TestRestoringCutOffAnywhereIsCompletedByARepeat(t *testing.T) {
+	everywhere(t, func(t *testing.T, w *world) func() error {
+		w.archived(t, "ns/data", "pvc-1")
+		return func() error {
+			_, _, err := w.Provision(t.Context(), asks(options("ns/data", "pvc-2", at("team/data")), RestoreLatest))
+			return err
+		}
+	}, "team", "team/data", "team/data/file-of-pvc-1", "team/data = pvc-2 active")
+}
+
+// The claim goes after its restore was cut off; the next of its name starts anew,
+// with or without the wish, and the data is where somebody finds it.
+func TestRestoringCutOffForGoodLosesNothing(t *testing.T) {
+	for n := 1; ; n += times(1, 4) {
+		for _, again := range []bool{true, false} {
+			w := newWorld(t)
+			archive := w.archived(t, "ns/data", "pvc-1")
+			f := &fault{n: n, kill: true}
+			o := asks(options("ns/data", "pvc-2", at("data")), "pvc-1")
+			if !w.cutOff(t, f, func() error { _, _, err := w.Provision(t.Context(), o); return err }) {
+				return
+			}
+			w.restart(t)
+			complete := slices.Contains(w.records(t), "data = pvc-2 active")
+			next := options("ns/data", "pvc-3", at("data"))
+			if again {
+				next = asks(next, "pvc-1")
+			}
+			_, _, err := w.Provision(t.Context(), next)
+			switch {
+			case complete: // an orphan with content, which doctor names
+				refused(t, err, ReasonTaken, false)
+				w.has(t, "data/file-of-pvc-1")
+			case err != nil:
+				t.Errorf("cut off %s, asked again %v: %v", f.hit, again, err)
+			case again:
+				w.holds(t, "data", "data/file-of-pvc-1", "data = pvc-3 active")
+			default:
+				w.holds(t, "data", archive, archive+"/file-of-pvc-1", "data = pvc-3 active", archive+" = pvc-1 archived")
+			}
+		}
+	}
+}
+
+func (w *world) has(t *testing.T, name string) {
+	t.Helper()
+	if _, err := os.Stat(w.dir + "/" + name); err != nil {
+		t.Error(err)
+	}
+}
+
+// The wish counts when the volume is begun; taking it off changes nothing then.
+func TestAWishThatIsTakenBackLosesNothing(t *testing.T) {
+	for n := 1; ; n += times(1, 4) {
+		w := newWorld(t)
+		w.archived(t, "ns/data", "pvc-1")
+		f := &fault{n: n, kill: true}
+		o := options("ns/data", "pvc-2", at("data"))
+		if !w.cutOff(t, f, func() error { _, _, err := w.Provision(t.Context(), asks(o, "pvc-1")); return err }) {
+			return
+		}
+		begun := len(w.records(t)) > 1
+		w.restart(t)
+		o.PVC.Annotations = nil
+		w.provision(t, o)
+		if begun {
+			w.holds(t, "data", "data/file-of-pvc-1", "data = pvc-2 active")
+		} else {
+			w.has(t, "archived-ns-data-pvc-1/file-of-pvc-1")
+		}
+	}
+}
+
+func TestTheShareOfTheArchiveIsChosen(t *testing.T) {
+	first, second := newWorld(t), newWorld(t)
+	second.archived(t, "ns/data", "pvc-1")
+	sites := []Site{
+		&named{direct: direct{share.Source{Server: "nfs.example.com", Path: "/export"}, Files{first.dirs, first.ledger}}, name: "first", free: 100},
+		&named{direct: direct{share.Source{Server: "nfs.example.com", Path: "/second"}, Files{second.dirs, second.ledger}}, name: "second", free: 1},
+	}
+	p := New(cluster, first.seen, sites...).Provisioners()[2]
+	o := asks(options("ns/data", "pvc-2", at("data", "share", "first,second")), RestoreLatest)
+	pv, _, err := p.Provision(t.Context(), o)
+	must(t, err)
+	if pv.Spec.NFS.Path != "/second/data" {
+		t.Errorf("made at %s", pv.Spec.NFS.Path)
+	}
+	second.holds(t, "data", "data/file-of-pvc-1", "data = pvc-2 active")
+	_, _, err = p.Provision(t.Context(), asks(options("ns/data", "pvc-3", at("more", "share", "first,second")), RestoreLatest))
+	refused(t, err, ReasonArchive, false, "no archive")
+}

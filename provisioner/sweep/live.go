@@ -1,0 +1,96 @@
+package sweep
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/pager"
+
+	"claimdir/provisioner/ledger"
+)
+
+// ErrNeeded says that the claim or the PersistentVolume of a record is there.
+var ErrNeeded = errors.New("it may be needed")
+
+// errClaimed is that ErrNeeded which says that the claim is there.
+var errClaimed = fmt.Errorf("%w", ErrNeeded)
+
+// liveTimeout bounds a question whose answer an operation on a share waits for; it
+// is well below the time to stop.
+const liveTimeout = 10 * time.Second
+
+// Live reads the API server itself, never a cache. It lists also where one object
+// is meant, by its name: the API server answers that as a get, and the right to
+// list is one that claimdir has anyway.
+type Live struct{ Client kubernetes.Interface }
+
+// Volumes returns all PersistentVolumes. It reads them in pages of 500.
+func (l Live) Volumes(ctx context.Context) (volumes []v1.PersistentVolume, err error) {
+	pages := pager.New(func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+		return l.Client.CoreV1().PersistentVolumes().List(ctx, o)
+	})
+	err = pages.EachListItem(ctx, metav1.ListOptions{}, func(object runtime.Object) error {
+		if pv, ok := object.(*v1.PersistentVolume); ok {
+			pv.ManagedFields = nil
+			volumes = append(volumes, *pv)
+		}
+		return nil
+	})
+	return volumes, err
+}
+
+// Gone returns nil if neither the claim of a record nor its PersistentVolume is
+// there any more, and ErrNeeded or any other error if that is not certain.
+func (l Live) Gone(ctx context.Context, r ledger.Record) error {
+	return l.gone(ctx, r, func(claim *v1.PersistentVolumeClaim) bool { return string(claim.UID) == r.Claim.UID })
+}
+
+// GoneForGood is Gone, and no other claim of that name is there either, which could
+// take up what the record names.
+func (l Live) GoneForGood(ctx context.Context, r ledger.Record) error {
+	return l.gone(ctx, r, func(*v1.PersistentVolumeClaim) bool { return true })
+}
+
+// gone asks for the PersistentVolume last: it may have come while its claim went.
+func (l Live) gone(ctx context.Context, r ledger.Record, same func(*v1.PersistentVolumeClaim) bool) error {
+	if r.PV == "" || r.Claim.Namespace == "" || r.Claim.Name == "" || r.Claim.UID == "" {
+		return fmt.Errorf("%w: the record does not say for what claim", ErrNeeded)
+	}
+	ctx, cancel := context.WithTimeout(ctx, liveTimeout)
+	defer cancel()
+	claims, err := l.Client.CoreV1().PersistentVolumeClaims(r.Claim.Namespace).List(ctx, named(r.Claim.Name))
+	if err != nil {
+		return fmt.Errorf("ask for claim %s/%s: %w", r.Claim.Namespace, r.Claim.Name, err)
+	}
+	for i := range claims.Items {
+		if claim := &claims.Items[i]; claim.Name == r.Claim.Name && same(claim) {
+			return fmt.Errorf("%w: claim %s/%s is there", errClaimed, claim.Namespace, claim.Name)
+		}
+	}
+	return l.NoVolume(ctx, r)
+}
+
+// NoVolume returns nil if there is no PersistentVolume of the record's name.
+func (l Live) NoVolume(ctx context.Context, r ledger.Record) error {
+	volumes, err := l.Client.CoreV1().PersistentVolumes().List(ctx, named(r.PV))
+	if err != nil {
+		return fmt.Errorf("ask for PersistentVolume %s: %w", r.PV, err)
+	}
+	for i := range volumes.Items {
+		if volumes.Items[i].Name == r.PV {
+			return fmt.Errorf("%w: PersistentVolume %s is there", ErrNeeded, r.PV)
+		}
+	}
+	return nil
+}
+
+func named(name string) metav1.ListOptions {
+	return metav1.ListOptions{FieldSelector: fields.OneTermEqualSelector(metav1.ObjectNameField, name).String()}
+}

@@ -1,0 +1,203 @@
+package sweep
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/klog/v2"
+
+	"claimdir/provisioner"
+	"claimdir/provisioner/doctor"
+	"claimdir/provisioner/keeper"
+	"claimdir/provisioner/ledger"
+	"claimdir/provisioner/share"
+	"claimdir/provisioner/volpath"
+)
+
+// pass removes what may be removed and then looks twice at what is left.
+func (s *Sweeper) pass(ctx context.Context) error {
+	records, err := s.read(ctx)
+	if err != nil {
+		return err
+	}
+	volumes, err := s.live.Volumes(ctx)
+	if err != nil {
+		return fmt.Errorf("list volumes: %w", err)
+	}
+	awaited := s.removeOrphans(ctx, records.good, volumes)
+	first, err := s.look(ctx)
+	if err != nil {
+		return err
+	}
+	if len(first.Findings) > 0 {
+		if !wait(ctx, s.settle) {
+			return ctx.Err()
+		}
+		again, err := s.look(ctx)
+		if err != nil {
+			return err
+		}
+		first = again.Confirm(first)
+	}
+	s.tell(ctx, slices.DeleteFunc(first.Findings, func(f doctor.Finding) bool {
+		return f.Kind != doctor.KindRecord && f.Kind != doctor.KindDirectory || awaited[f.Object]
+	}))
+	return nil
+}
+
+// records are what is read of a ledger.
+type records struct {
+	good    []ledger.Record
+	damaged []error
+}
+
+// read reads the records, and clears what writing them left behind. ctx ends it
+// between two calls.
+func (s *Sweeper) read(ctx context.Context) (records, error) {
+	var result atomic.Pointer[records] // the operation may go on after it was given up
+	err := s.config.Keeper.Do(ctx, "read the records", func(_ context.Context, do, _ keeper.View) (func(bool), error) {
+		if err := do.Dirs.ClearTemp(); err != nil {
+			return nil, err
+		}
+		found := &records{}
+		for r, err := range do.Records.Records() {
+			switch {
+			case ctx.Err() != nil:
+				return nil, ctx.Err()
+			case share.IsStale(err):
+				return nil, err
+			case err != nil:
+				found.damaged = append(found.damaged, err)
+			default:
+				found.good = append(found.good, r)
+			}
+		}
+		result.Store(found)
+		return nil, nil
+	})
+	if err != nil {
+		return records{}, err
+	}
+	return *result.Load(), nil
+}
+
+// look asks doctor what is wrong. Records are read before the volumes, for a
+// PersistentVolume is saved after its record.
+func (s *Sweeper) look(ctx context.Context) (doctor.Report, error) {
+	found, err := s.read(ctx)
+	if err != nil {
+		return doctor.Report{}, err
+	}
+	cluster := doctor.Cluster{Names: s.config.Names, ID: s.config.Cluster}
+	if cluster.Volumes, err = s.live.Volumes(ctx); err != nil {
+		return doctor.Report{}, fmt.Errorf("list volumes: %w", err)
+	}
+	var result atomic.Pointer[doctor.Report]
+	err = s.config.Keeper.Do(ctx, "look for what was left behind", func(_ context.Context, do, _ keeper.View) (func(bool), error) {
+		dirs := &looking{ctx: ctx, view: do}
+		report := doctor.Diagnose(cluster, &doctor.Site{
+			Name: s.config.Keeper.Name(), Source: s.config.Keeper.Source(), Records: found.good, Damaged: found.damaged, Dirs: dirs, Lookup: dirs.lookup,
+		})
+		if dirs.failed != nil {
+			return nil, dirs.failed
+		}
+		result.Store(&report)
+		return nil, ctx.Err()
+	})
+	if err != nil {
+		return doctor.Report{}, err
+	}
+	return *result.Load(), nil
+}
+
+// looking is what doctor sees of the share. It ends with ctx, and remembers an error
+// that says nothing about the one directory that was asked for.
+type looking struct {
+	ctx    context.Context //nolint:containedctx // the calls that doctor makes have none
+	view   keeper.View
+	failed error
+}
+
+func (l *looking) note(err error) error {
+	if share.IsStale(err) || errors.Is(err, share.ErrNotRecognised) {
+		l.failed = err
+	}
+	return err
+}
+
+func (l *looking) Exists(p volpath.Path) (bool, error) {
+	if l.ctx.Err() != nil {
+		return false, l.ctx.Err()
+	}
+	present, err := l.view.Dirs.Exists(p)
+	return present, l.note(err)
+}
+
+func (l *looking) List(p volpath.Path) ([]share.Entry, error) {
+	if l.ctx.Err() != nil {
+		return nil, l.ctx.Err()
+	}
+	entries, err := l.view.Dirs.List(p)
+	return entries, l.note(err)
+}
+
+func (l *looking) lookup(p volpath.Path) (ledger.Record, bool, error) {
+	if l.ctx.Err() != nil {
+		return ledger.Record{}, false, l.ctx.Err()
+	}
+	r, known, err := l.view.Records.Lookup(p)
+	return r, known, l.note(err)
+}
+
+// removeOrphans returns the paths whose claims are there and wait for their
+// volumes: these are nobody's orphans, however old.
+func (s *Sweeper) removeOrphans(ctx context.Context, found []ledger.Record, volumes []v1.PersistentVolume) map[string]bool {
+	present := make(map[string]bool, len(volumes))
+	for i := range volumes {
+		present[volumes[i].Name] = true
+	}
+	cluster, awaited := doctor.Cluster{Names: s.config.Names, Volumes: volumes}, map[string]bool{}
+	for _, r := range found {
+		if r.Cluster != s.config.Cluster || present[r.PV] || r.State != ledger.Creating && r.State != ledger.Active || ctx.Err() != nil {
+			continue
+		}
+		path, err := volpath.ParseRecorded(r.Path)
+		if err != nil {
+			continue // doctor tells of it
+		}
+		if user := cluster.Uses(s.config.Keeper.Source(), path); user != "" {
+			continue // doctor tells of it
+		}
+		err = s.live.Gone(ctx, r)
+		if err == nil && time.Since(r.Created) >= s.config.Grace {
+			err = s.remove(ctx, path, r)
+		}
+		if errors.Is(err, errClaimed) && r.State == ledger.Creating {
+			awaited[r.Path] = true
+		}
+		if err != nil {
+			klog.FromContext(ctx).V(1).Info("Left a record of no volume as it is", "path", path, "PV", r.PV, "because", err.Error())
+		}
+	}
+	return awaited
+}
+
+// remove asks once more under the lock of the path: what was listed may be another
+// volume's by now.
+func (s *Sweeper) remove(ctx context.Context, path volpath.Path, listed ledger.Record) error {
+	err := s.config.Shares.RemoveOrphan(ctx, provisioner.Kept(s.config.Keeper), path, func(ctx context.Context, now ledger.Record) error {
+		if now.PV != listed.PV || time.Since(now.Created) < s.config.Grace {
+			return fmt.Errorf("it is volume %s now: %w", now.PV, provisioner.ErrNoOrphan)
+		}
+		return s.live.Gone(ctx, now)
+	})
+	if err == nil {
+		s.countRemoved()
+	}
+	return err
+}

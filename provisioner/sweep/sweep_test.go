@@ -1,0 +1,307 @@
+package sweep
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	clienttesting "k8s.io/client-go/testing"
+	"k8s.io/klog/v2"
+	"k8s.io/klog/v2/textlogger"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"claimdir/provisioner/ledger"
+)
+
+func TestAPass(t *testing.T) {
+	change := func(f func(*ledger.Record)) func(*ledger.Record) { return f }
+	elsewhere := change(func(r *ledger.Record) { r.Cluster = "elsewhere" })
+	young := change(func(r *ledger.Record) { r.Created = time.Now().Add(-50 * time.Minute) })
+	adopted := change(func(r *ledger.Record) { r.Adopted = true })
+	nameless := change(func(r *ledger.Record) { r.Claim.UID = "" })
+	for name, tt := range map[string]struct {
+		set     func(t *testing.T, w *world)
+		want    []string // on the share
+		told    []string
+		removed int
+	}{
+		"an empty directory that was never completed": {set: func(t *testing.T, w *world) {
+			w.record(t, ledger.Creating, "pvc-1", "a")
+			w.tree(t, "a/")
+		}, removed: 1},
+		"a record without directory": {set: func(t *testing.T, w *world) { w.record(t, ledger.Creating, "pvc-1", "a") }, removed: 1},
+		"an empty directory whose volume is gone": {set: func(t *testing.T, w *world) {
+			w.record(t, ledger.Active, "pvc-1", "a")
+			w.tree(t, "a/")
+		}, removed: 1},
+		"a directory above it is told of at once": {set: func(t *testing.T, w *world) {
+			w.record(t, ledger.Active, "pvc-1", "team/a")
+			w.tree(t, "team/a/")
+		}, removed: 1, want: []string{"team"}, told: []string{"directory team"}},
+		"what has content is kept": {set: func(t *testing.T, w *world) {
+			w.record(t, ledger.Active, "pvc-1", "a")
+			w.record(t, ledger.Creating, "pvc-2", "b")
+			w.tree(t, "a/file", "b/sub/")
+		}, want: []string{"a", "a = pvc-1 active", "a/file", "b", "b = pvc-2 creating", "b/sub"}, told: []string{"record a", "record b"}},
+		"what was adopted is kept": {set: func(t *testing.T, w *world) {
+			w.record(t, ledger.Active, "pvc-1", "a", adopted)
+			w.tree(t, "a/")
+		}, want: []string{"a", "a = pvc-1 active"}, told: []string{"record a"}},
+		"an adopted record without directory": {set: func(t *testing.T, w *world) { w.record(t, ledger.Active, "pvc-1", "a", adopted) }, removed: 1},
+		"another cluster's is kept": {set: func(t *testing.T, w *world) {
+			w.record(t, ledger.Active, "pvc-1", "a", elsewhere)
+			w.record(t, ledger.Creating, "pvc-2", "b", elsewhere)
+			w.tree(t, "a/")
+		}, want: []string{"a", "a = pvc-1 active", "b = pvc-2 creating"}},
+		"younger than the grace": {set: func(t *testing.T, w *world) {
+			w.record(t, ledger.Creating, "pvc-1", "a", young)
+			w.tree(t, "a/")
+		}, want: []string{"a", "a = pvc-1 creating"}},
+		"a claim that waits": {set: func(t *testing.T, w *world) {
+			w.claim(t, "data", "pvc-1")
+			w.record(t, ledger.Creating, "pvc-1", "a")
+			w.tree(t, "a/")
+		}, want: []string{"a", "a = pvc-1 creating"}},
+		"a claim whose volume is lost": {set: func(t *testing.T, w *world) {
+			w.claim(t, "data", "pvc-1")
+			w.record(t, ledger.Active, "pvc-1", "a")
+			w.tree(t, "a/")
+		}, want: []string{"a", "a = pvc-1 active"}, told: []string{"record a"}},
+		"a claim of the same name and another UID": {set: func(t *testing.T, w *world) {
+			w.claim(t, "data", "pvc-9")
+			w.record(t, ledger.Creating, "pvc-1", "a")
+			w.tree(t, "a/")
+		}, removed: 1},
+		"a record that does not say for what claim": {set: func(t *testing.T, w *world) {
+			w.record(t, ledger.Creating, "pvc-1", "a", nameless)
+			w.tree(t, "a/")
+		}, want: []string{"a", "a = pvc-1 creating"}, told: []string{"record a"}},
+		"a volume": {set: func(t *testing.T, w *world) {
+			w.volume(t, "pvc-1", "a")
+			w.record(t, ledger.Active, "pvc-1", "a")
+			w.tree(t, "a/")
+		}, want: []string{"a", "a = pvc-1 active"}},
+		"a volume that was begun in two places": {set: func(t *testing.T, w *world) {
+			w.volume(t, "pvc-1", "a")
+			w.record(t, ledger.Active, "pvc-1", "a")
+			w.record(t, ledger.Creating, "pvc-1", "b")
+			w.tree(t, "a/", "b/")
+		}, want: []string{"a", "a = pvc-1 active", "b", "b = pvc-1 creating"}, told: []string{"record b"}},
+		"a PersistentVolume that has its directory": {set: func(t *testing.T, w *world) {
+			w.volume(t, "by-hand", "a")
+			w.record(t, ledger.Creating, "pvc-1", "a")
+			w.tree(t, "a/")
+		}, want: []string{"a", "a = pvc-1 creating"}, told: []string{"record a"}},
+		"one that lies inside": {set: func(t *testing.T, w *world) {
+			w.volume(t, "pvc-2", "a/b")
+			w.record(t, ledger.Active, "pvc-1", "a")
+			w.record(t, ledger.Active, "pvc-2", "a/b")
+		}, want: []string{"a = pvc-1 active", "a/b = pvc-2 active"}, told: []string{"record a"}},
+		"what was retained and archived": {set: func(t *testing.T, w *world) {
+			w.record(t, ledger.Retained, "pvc-1", "a")
+			w.record(t, ledger.Archived, "pvc-2", "archived-ns-data-pvc-2")
+			w.record(t, ledger.Retained, "pvc-3", "gone")
+			w.record(t, ledger.Archived, "pvc-4", "archived-gone")
+			w.tree(t, "a/", "archived-ns-data-pvc-2/")
+		}, want: []string{"a", "a = pvc-1 retained", "archived-ns-data-pvc-2", "archived-ns-data-pvc-2 = pvc-2 archived", "gone = pvc-3 retained", "archived-gone = pvc-4 archived"},
+			told: []string{"record archived-gone", "record gone"}},
+		"a directory that no record names": {set: func(t *testing.T, w *world) { w.tree(t, "a/") }, want: []string{"a"}, told: []string{"directory a"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, time.Hour)
+			tt.set(t, w)
+			must(t, w.pass(t.Context()))
+			w.holds(t, tt.want...)
+			w.told(t, tt.told...)
+			if w.removed != tt.removed {
+				t.Errorf("it counts %d as removed, want %d", w.removed, tt.removed)
+			}
+		})
+	}
+}
+
+// An answer that is not a plain "there is none" keeps everything.
+func TestErrorsKeepEverything(t *testing.T) {
+	failed := errors.New("etcdserver: request timed out")
+	for name, tt := range map[string]struct {
+		resource string
+		which    func(clienttesting.ListRestrictions) bool
+		passes   bool
+	}{
+		"all volumes":    {"persistentvolumes", func(l clienttesting.ListRestrictions) bool { return l.Fields.Empty() }, false},
+		"the one volume": {"persistentvolumes", func(l clienttesting.ListRestrictions) bool { return !l.Fields.Empty() }, true},
+		"the claim":      {"persistentvolumeclaims", func(clienttesting.ListRestrictions) bool { return true }, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, 0)
+			w.record(t, ledger.Active, "pvc-1", "a")
+			w.tree(t, "a/")
+			w.client.PrependReactor("list", tt.resource, func(action clienttesting.Action) (bool, runtime.Object, error) {
+				return tt.which(action.(clienttesting.ListAction).GetListRestrictions()), nil, failed
+			})
+			if err := w.pass(t.Context()); (err == nil) != tt.passes || err != nil && !errors.Is(err, failed) {
+				t.Error(err)
+			}
+			w.holds(t, "a", "a = pvc-1 active")
+			if w.last.IsZero() == tt.passes {
+				t.Errorf("the last look ended %v", w.last)
+			}
+		})
+	}
+}
+
+// Under the lock everything is asked once more.
+func TestAVolumeThatComesMeanwhile(t *testing.T) {
+	w := newWorld(t, 0)
+	w.record(t, ledger.Active, "pvc-1", "a")
+	w.tree(t, "a/")
+	asked := 0
+	w.client.PrependReactor("list", "persistentvolumeclaims", func(clienttesting.Action) (bool, runtime.Object, error) {
+		if asked++; asked < 2 {
+			return false, nil, nil
+		}
+		return true, &v1.PersistentVolumeClaimList{Items: []v1.PersistentVolumeClaim{*newClaim("data", "pvc-1")}}, nil
+	})
+	must(t, w.pass(t.Context()))
+	w.holds(t, "a", "a = pvc-1 active")
+	if asked != 2 {
+		t.Errorf("it asked %d times", asked)
+	}
+}
+
+func TestWhatIsFoundIsLoggedOnce(t *testing.T) {
+	w := newWorld(t, time.Hour)
+	w.record(t, ledger.Active, "pvc-1", "a")
+	w.tree(t, "a/file", "b/")
+	var log bytes.Buffer
+	ctx := klog.NewContext(t.Context(), textlogger.NewLogger(textlogger.NewConfig(textlogger.Output(&log))))
+	must(t, w.pass(ctx))
+	must(t, w.pass(ctx))
+	if n := strings.Count(log.String(), "Found what nothing accounts for"); n != 2 || !strings.Contains(log.String(), `object="a"`) || !strings.Contains(log.String(), "remedy=") {
+		t.Errorf("%d lines:\n%s", n, &log)
+	}
+	w.tree(t, "c/")
+	must(t, w.pass(ctx))
+	if n := strings.Count(log.String(), "Found what nothing accounts for"); n != 3 {
+		t.Errorf("%d lines:\n%s", n, &log)
+	}
+}
+
+func TestWhatIsUnderWayIsNotTold(t *testing.T) {
+	w := newWorld(t, time.Hour)
+	w.tree(t, "a/", "b/")
+	looks := 0
+	w.client.PrependReactor("list", "persistentvolumes", func(clienttesting.Action) (bool, runtime.Object, error) {
+		if looks++; looks == 3 { // the second look
+			must(t, os.Remove(w.dir+"/a"))
+			must(t, os.Mkdir(w.dir+"/c", 0o755))
+		}
+		return false, nil, nil
+	})
+	must(t, w.pass(t.Context()))
+	w.told(t, "directory b")
+}
+
+func TestMetrics(t *testing.T) {
+	w := newWorld(t, time.Hour)
+	collector := NewCollector(w.Sweeper)
+	if problems, err := testutil.CollectAndLint(collector); err != nil || len(problems) > 0 {
+		t.Error(problems, err)
+	}
+	compare := func(records, directories, removed int) {
+		t.Helper()
+		must(t, testutil.CollectAndCompare(collector, strings.NewReader(fmt.Sprintf(`# HELP claimdir_orphans Records and directories on the share that nothing accounts for, at the last look; claimdir doctor names them.
+# TYPE claimdir_orphans gauge
+claimdir_orphans{kind="directory",share=""} %d
+claimdir_orphans{kind="record",share=""} %d
+# HELP claimdir_orphans_removed_total Records of volumes that were gone, and were removed with their empty directory.
+# TYPE claimdir_orphans_removed_total counter
+claimdir_orphans_removed_total{share=""} %d
+`, directories, records, removed)), "claimdir_orphans", "claimdir_orphans_removed_total"))
+	}
+	compare(0, 0, 0)
+	w.record(t, ledger.Active, "pvc-1", "a")
+	w.record(t, ledger.Active, "pvc-2", "b")
+	w.tree(t, "a/file", "c/", "d/")
+	must(t, w.pass(t.Context()))
+	compare(1, 2, 1)
+	must(t, os.RemoveAll(w.dir+"/a"))
+	must(t, os.RemoveAll(w.dir+"/c"))
+	must(t, w.pass(t.Context()))
+	compare(0, 1, 2)
+	if s := w.last; time.Since(s) > time.Minute {
+		t.Error(s)
+	}
+}
+
+func TestTemporaryFilesGo(t *testing.T) {
+	w := newWorld(t, time.Hour)
+	must(t, os.MkdirAll(w.dir+"/.claimdir/tmp-a", 0o700))
+	old, young := w.dir+"/.claimdir/tmp-a/OLD", w.dir+"/.claimdir/tmp-a/YOUNG"
+	for _, name := range []string{old, young} {
+		must(t, os.WriteFile(name, nil, 0o600))
+	}
+	must(t, os.Chtimes(old, time.Time{}, time.Now().Add(-2*time.Hour)))
+	must(t, w.pass(t.Context()))
+	if _, err := os.Stat(old); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the old one: %v", err)
+	}
+	if _, err := os.Stat(young); err != nil {
+		t.Errorf("the young one: %v", err)
+	}
+}
+
+// Run looks soon after start, again after a failure, and ends with its context.
+func TestRun(t *testing.T) {
+	w := newWorld(t, 0)
+	w.retry = time.Millisecond
+	w.tree(t, "a/")
+	failures := 0
+	w.client.PrependReactor("list", "persistentvolumes", func(clienttesting.Action) (bool, runtime.Object, error) {
+		failures++
+		return failures < 3, nil, errors.New("no answer")
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() { defer close(ended); w.Run(ctx) }()
+	for end := time.Now().Add(20 * time.Second); ; <-time.After(time.Millisecond) {
+		w.mu.Lock()
+		found := len(w.findings)
+		w.mu.Unlock()
+		if found == 1 {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatal("it finds nothing")
+		}
+	}
+	cancel()
+	<-ended
+}
+
+func TestLiveVolumesArePaged(t *testing.T) {
+	w := newWorld(t, 0)
+	w.client.PrependReactor("list", "persistentvolumes", func(action clienttesting.Action) (bool, runtime.Object, error) {
+		page, name := &v1.PersistentVolumeList{}, "first"
+		if options := action.(clienttesting.ListActionImpl).ListOptions; options.Continue == "" {
+			page.Continue = "more"
+		} else {
+			name = "second"
+		}
+		page.Items = []v1.PersistentVolume{{ObjectMeta: metav1.ObjectMeta{Name: name, ManagedFields: []metav1.ManagedFieldsEntry{{}}}}}
+		return true, page, nil
+	})
+	volumes, err := w.live.Volumes(t.Context())
+	if err != nil || len(volumes) != 2 || volumes[1].Name != "second" || volumes[1].ManagedFields != nil {
+		t.Error(volumes, err)
+	}
+}

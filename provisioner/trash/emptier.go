@@ -1,0 +1,211 @@
+package trash
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"k8s.io/klog/v2"
+
+	"claimdir/provisioner/keeper"
+	"claimdir/provisioner/ledger"
+	"claimdir/provisioner/share"
+)
+
+const (
+	// AtOnce is how many directories of one share's trash are removed at once: a
+	// large one does not hold up the small ones behind it.
+	AtOnce = 4
+	// Hands is how many goroutines remove from one share: a call over a network is
+	// mostly waiting.
+	Hands = 32
+	// lookEvery is the pause between two listings of a trash where nothing is left to
+	// do.
+	lookEvery = 5 * time.Second
+	// retryFirst and retryMost bound the wait before a directory is tried again that
+	// could not be removed; it doubles from one to the other.
+	retryFirst = 10 * time.Second
+	retryMost  = 10 * time.Minute
+)
+
+// Config is what an Emptier needs. All fields are required.
+type Config struct {
+	Keeper *keeper.Keeper
+	// Remover is how fast the trash is emptied. Several shares may have one.
+	Remover *share.Remover
+	// Report is told of each try that failed.
+	Report func(ctx context.Context, f Failure)
+}
+
+// Failure says that a directory in the trash could not be removed.
+type Failure struct {
+	Name   string        // in the trash
+	Record ledger.Record // whose it was; zero where that is not known
+	Reason string        // as metrics label it: see share.RemovalReason
+	Err    error
+	Retry  time.Duration // when it is tried again
+}
+
+// Emptier empties the trash of one share.
+type Emptier struct {
+	config Config
+	every  time.Duration // lookEvery
+	first  time.Duration // retryFirst
+
+	mu       sync.Mutex
+	waiting  int // directories of the last listing that are still there
+	failing  map[string]*failing
+	failures map[string]int64 // by reason
+	removed  share.Removed
+}
+
+// failing is a directory that could not be removed.
+type failing struct {
+	reason string
+	wait   time.Duration
+	next   time.Time
+}
+
+// New makes the Emptier of a share. Nothing is removed before Run.
+func New(config Config) *Emptier {
+	return &Emptier{config: config, every: lookEvery, first: retryFirst, failing: map[string]*failing{}, failures: map[string]int64{}}
+}
+
+// Run empties the trash until ctx ends, and what is under way with it.
+func (e *Emptier) Run(ctx context.Context) {
+	ctx = klog.NewContext(ctx, klog.LoggerWithValues(klog.FromContext(ctx), "share", e.config.Keeper.Name()))
+	ended := make(chan string)
+	busy := map[string]bool{}
+	var queue []string
+	for {
+		if len(queue) == 0 && ctx.Err() == nil {
+			queue = slices.DeleteFunc(e.list(ctx), func(name string) bool { return busy[name] })
+		}
+		for len(queue) > 0 && len(busy) < AtOnce && ctx.Err() == nil {
+			name := queue[0]
+			queue, busy[name] = queue[1:], true
+			go func() {
+				e.empty(ctx, name)
+				ended <- name
+			}()
+		}
+		stop := ctx.Done()
+		if ctx.Err() != nil {
+			if len(busy) == 0 {
+				return
+			}
+			stop = nil // only what is under way is waited for
+		}
+		select {
+		case name := <-ended:
+			delete(busy, name)
+		case <-time.After(e.every):
+			queue = nil // new ones come before those that failed
+		case <-stop:
+		}
+	}
+}
+
+// list returns what is in the trash and is due, and ends the records of what is
+// not there any more. It waits for a share that is not ready.
+func (e *Emptier) list(ctx context.Context) (due []string) {
+	if e.config.Keeper.WaitReady(ctx) != nil {
+		return nil
+	}
+	result := make(chan []string, 1)
+	err := e.config.Keeper.Do(ctx, "list the trash", func(_ context.Context, do, _ keeper.View) (func(bool), error) {
+		directories, recorded, err := do.Dirs.Trash()
+		for _, name := range recorded {
+			if err == nil && !has(directories, name) {
+				err = do.Records.ForgetDiscarded(name)
+			}
+		}
+		result <- directories
+		return nil, err
+	})
+	if err != nil {
+		klog.FromContext(ctx).V(1).Info("Cannot look into the trash now", "because", err.Error())
+		return nil
+	}
+	return e.due(<-result)
+}
+
+// has reports whether a listing, which is sorted and may be long, has the name.
+func has(directories []string, name string) bool {
+	_, found := slices.BinarySearch(directories, name)
+	return found
+}
+
+// due takes a listing and returns what is not to wait.
+func (e *Emptier) due(directories []string) (due []string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.waiting = len(directories)
+	for name := range e.failing {
+		if !has(directories, name) { // somebody else removed it
+			delete(e.failing, name)
+		}
+	}
+	now := time.Now()
+	for _, name := range directories {
+		if f := e.failing[name]; f == nil || !f.next.After(now) {
+			due = append(due, name)
+		}
+	}
+	return due
+}
+
+// empty removes one directory of the trash, and its record.
+func (e *Emptier) empty(ctx context.Context, name string) {
+	record := make(chan ledger.Record, 2) // two: stale handles make the work run again
+	began := time.Now()
+	err := e.config.Keeper.Do(ctx, "empty the trash of "+name, func(_ context.Context, do, _ keeper.View) (func(bool), error) {
+		r, _ := do.Records.Discarded(name)
+		record <- r
+		removed, err := do.Dirs.EmptyTrash(ctx, name, e.config.Remover)
+		e.count(removed)
+		if err == nil {
+			err = do.Records.ForgetDiscarded(name)
+		}
+		return nil, err
+	})
+	var trouble *keeper.Trouble
+	switch {
+	case err == nil:
+		e.succeeded(name)
+		klog.FromContext(ctx).Info("Removed directory from the trash", "trash", name, "after", time.Since(began).Round(time.Millisecond))
+	case ctx.Err() != nil, errors.As(err, &trouble): // not the directory's fault
+	default:
+		e.config.Report(ctx, e.failed(name, <-record, err))
+	}
+}
+
+func (e *Emptier) count(removed share.Removed) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.removed.Files += removed.Files
+	e.removed.Directories += removed.Directories
+}
+
+func (e *Emptier) succeeded(name string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.failing, name)
+	e.waiting = max(0, e.waiting-1)
+}
+
+func (e *Emptier) failed(name string, record ledger.Record, err error) Failure {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	f := e.failing[name]
+	if f == nil {
+		f = &failing{wait: e.first / 2}
+		e.failing[name] = f
+	}
+	f.reason, f.wait = share.RemovalReason(err), min(2*f.wait, retryMost)
+	f.next = time.Now().Add(f.wait)
+	e.failures[f.reason]++
+	return Failure{Name: name, Record: record, Reason: f.reason, Err: err, Retry: f.wait}
+}

@@ -1,0 +1,24 @@
+package trash
+
+import (
+	"fmt"
+	"time"
+
+	"claimdir/provisioner/share"
+)
+
+// Error is what people are told.
+func (f Failure) Error() string {
+	whose := "a directory in the trash that no record names"
+	if r := f.Record; r.PV != "" {
+		whose = fmt.Sprintf("the directory of the released volume %s (claim %s/%s, path %q)", r.PV, r.Claim.Namespace, r.Claim.Name, r.Path)
+	}
+	advice := ""
+	if text := share.Advice(f.Err); text != "" {
+		advice = ": " + text
+	}
+	return fmt.Sprintf("%s cannot be removed: %v%s; tried again in %s", whose, f.Err, advice, f.Retry.Round(time.Second))
+}
+
+// Unwrap returns the cause.
+func (f Failure) Unwrap() error { return f.Err }
