@@ -76,7 +76,7 @@ func (op operation) checkReleased(asking ledger.Record, w wish) error {
 }
 
 func olderArchive(a, b ledger.Record) int {
-	return cmp.Or(releasedAt(a).Compare(releasedAt(b)), cmp.Compare(a.Path, b.Path))
+	return cmp.Or(releasedAt(a).Compare(releasedAt(b)), a.Created.Compare(b.Created), cmp.Compare(a.Path, b.Path))
 }
 
 func releasedAt(r ledger.Record) time.Time {

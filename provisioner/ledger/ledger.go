@@ -247,5 +247,6 @@ func Taken(path volpath.Path, owner, asking Record) error {
 	return &TakenError{Path: path, Owner: owner, ForeignNamespace: foreign}
 }
 
-// now is in UTC and whole seconds: people read it.
-func now() time.Time { return time.Now().UTC().Truncate(time.Second) }
+// now is in UTC, for people read it, and in microseconds: of two archives of one
+// claim the latest is known even if they were made within a second.
+func now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }

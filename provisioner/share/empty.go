@@ -9,14 +9,15 @@ import (
 	"os"
 	"path"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
 
 const (
-	// removeBatch is how many names of a directory are read at a time; it may have
-	// more than fit into memory.
-	removeBatch = 1024
+	// fewNames is how many names of a directory a server shows whole, even if they are
+	// removed meanwhile.
+	fewNames = 1000
 	// maxDepth is how far below the top a directory is removed where it is. Deeper
 	// ones are moved up first: each level in between keeps a descriptor open, and a
 	// tenant can make a tree deeper than there are descriptors.
@@ -24,6 +25,11 @@ const (
 	// rounds is how often a directory is emptied that is not empty afterwards: by
 	// then somebody is filling it.
 	rounds = 3
+	// portion is how many names of a directory a hand takes at a time, worthAHand how
+	// many are worth another one, of which there are up to handsInOne.
+	portion    = 64
+	worthAHand = 512
+	handsInOne = 3
 )
 
 // empty removes what is in the directory, in passes: a server may leave out
@@ -40,7 +46,7 @@ func (r *removal) empty(dir *os.File, at string, depth int) error {
 			return &done.kept
 		case done.removed == 0:
 			return nil
-		case done.kept.first == nil && done.removed < removeBatch:
+		case done.kept.first == nil && done.removed < fewNames:
 			return nil // most directories are empty after one pass; if not, the caller comes again
 		}
 		if _, err := dir.Seek(0, io.SeekStart); err != nil {
@@ -52,27 +58,59 @@ func (r *removal) empty(dir *os.File, at string, depth int) error {
 // pass removes each name that it is shown.
 func (r *removal) pass(dir *os.File, at string, depth int) (done *outcome, err error) {
 	done = &outcome{}
-	for {
-		if err := r.step(); err != nil {
+	for more := true; more; {
+		if more, err = r.passBatch(dir, at, depth, done); err != nil {
 			return done, err
 		}
-		names, err := dir.Readdirnames(removeBatch)
-		var helpers sync.WaitGroup
-		for _, name := range names {
-			if r.ended() != nil {
-				break
+	}
+	return done, nil
+}
+
+// passBatch is pass for the next names.
+func (r *removal) passBatch(dir *os.File, at string, depth int, done *outcome) (more bool, err error) {
+	batch, err := r.readBatch(dir)
+	defer batch.release()
+	r.removeNames(dir, at, depth, batch.names, done)
+	if ended := r.ended(); ended != nil {
+		return false, ended
+	}
+	return !batch.last, err
+}
+
+// removeNames removes many names by several hands: the kernel changes a directory
+// one call at a time, but frees what is removed from it beside that.
+func (r *removal) removeNames(dir *os.File, at string, depth int, names []dirent, done *outcome) {
+	var taken atomic.Int64
+	var helpers sync.WaitGroup
+	work := func() {
+		for r.ended() == nil {
+			end := int(taken.Add(portion))
+			if end-portion >= len(names) {
+				return
 			}
-			r.removeName(entry{dir, name, path.Join(at, name), depth + 1}, done, &helpers)
+			for _, d := range names[end-portion : min(end, len(names))] {
+				r.removeName(entry{dir, d.name, at, depth + 1}, done, &helpers)
+			}
 		}
-		helpers.Wait()
-		switch {
-		case r.ended() != nil:
-			return done, r.ended()
-		case errors.Is(err, io.EOF):
-			return done, nil
-		case err != nil:
-			return done, err
-		}
+	}
+	for range min(handsInOne, len(names)/worthAHand) {
+		r.handOver(&helpers, work)
+	}
+	work()
+	helpers.Wait()
+}
+
+// handOver lets another hand do it, if one is free.
+func (r *removal) handOver(helpers *sync.WaitGroup, do func()) bool {
+	select {
+	case r.hands <- struct{}{}:
+		helpers.Go(func() {
+			defer func() { <-r.hands }()
+			do()
+		})
+		return true
+	default:
+		return false
 	}
 }
 
@@ -80,30 +118,25 @@ func (r *removal) pass(dir *os.File, at string, depth int) (done *outcome, err e
 type entry struct {
 	dir   *os.File
 	name  string
-	at    string // its path from the directory that is removed
+	in    string // the path of dir from the directory that is removed
 	depth int
 }
 
+func (e entry) at() string { return path.Join(e.in, e.name) }
+
 // removeName removes whatever the entry is, a directory by another hand if one is
-// free. Files are removed by one hand: the kernel changes a directory one call at a
-// time anyway.
+// free.
 func (r *removal) removeName(e entry, done *outcome, helpers *sync.WaitGroup) {
 	var isDirectory bool
 	err := evenIfForbidden(e.dir, func() (err error) { isDirectory, err = r.unlink(e); return err })
 	if !isDirectory {
-		done.note(e.at, err)
+		done.note(e, err)
 		return
 	}
 	remove := func() {
-		done.note(e.at, evenIfForbidden(e.dir, func() error { return r.removeDirectory(int(e.dir.Fd()), e.name, e.at, e.depth) }))
+		done.note(e, evenIfForbidden(e.dir, func() error { return r.removeDirectory(int(e.dir.Fd()), e.name, e.at(), e.depth) }))
 	}
-	select {
-	case r.hands <- struct{}{}:
-		helpers.Go(func() {
-			defer func() { <-r.hands }()
-			remove()
-		})
-	default:
+	if !r.handOver(helpers, remove) {
 		remove()
 	}
 }

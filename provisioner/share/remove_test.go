@@ -20,6 +20,7 @@ func removeCases() map[string]func(*testing.T, site) {
 		"remove of an absent path is no error":         removeAbsent,
 		"remove takes what others made sticky":         removeSticky,
 		"remove ends and goes on":                      removeEnds,
+		"remove reads names":                           removeReadsNames,
 		"remove takes what is made meanwhile":          removeMeanwhile,
 		"remove empty leaves a directory with content": removeEmpty,
 	}
@@ -72,7 +73,7 @@ func removeSticky(t *testing.T, s site) {
 // A removal that is told to end does so after the calls under way; the next one
 // goes on with what is left.
 func removeEnds(t *testing.T, s site) {
-	for i := range times(removeBatch+20, 250) {
+	for i := range times(fewNames+20, 250) {
 		tree(t, s.dir, fmt.Sprintf("data/many/%d", i))
 	}
 	tree(t, s.dir, "data/a/b/c/file", "data/d/")

@@ -17,13 +17,14 @@ import (
 // removals may share one.
 type Remover struct {
 	hands chan struct{} // taken by goroutines beside those that call
+	bulk  chan struct{} // taken by those that read many names at once: see readBatch
 	pace  *rate.Limiter // nil: as fast as it goes; waits are ended by a context
 }
 
 // NewRemover lets up to hands goroutines help those that call, and all together
 // make up to perSecond calls to the file system a second; 0 means no limit.
 func NewRemover(hands, perSecond int) *Remover {
-	r := &Remover{hands: make(chan struct{}, hands)}
+	r := &Remover{hands: make(chan struct{}, hands), bulk: make(chan struct{}, bulks)}
 	if perSecond > 0 {
 		r.pace = rate.NewLimiter(rate.Limit(perSecond), perSecond/10+1)
 	}
@@ -101,7 +102,7 @@ type outcome struct {
 }
 
 // note takes the end of one name.
-func (o *outcome) note(at string, err error) {
+func (o *outcome) note(e entry, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if err == nil {
@@ -112,7 +113,7 @@ func (o *outcome) note(at string, err error) {
 	if inside, ok := errors.AsType[*keptError](err); ok { // it says where itself
 		err, count = inside.first, inside.count
 	} else {
-		err = fmt.Errorf("%s: %w", at, plain(err))
+		err = fmt.Errorf("%s: %w", e.at(), plain(err))
 	}
 	if o.kept.first == nil {
 		o.kept.first = err

@@ -1,0 +1,88 @@
+package share
+
+import (
+	"cmp"
+	"encoding/binary"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// batchSize is how many bytes of names a removal reads of a directory at a time,
+	// at least, bulkSize how many in bulk, about 130,000 names. A directory may have
+	// more than fit into memory.
+	batchSize = 16 << 10
+	bulkSize  = 4 << 20
+	// bulks is how many directories are read in bulk at the same time. Each takes up
+	// to twice bulkSize of memory.
+	bulks = 2
+)
+
+// dirent is one name of a directory.
+type dirent struct {
+	inode uint64
+	name  string
+}
+
+// buffers are for the calls of appendDirents.
+var buffers = sync.Pool{New: func() any { return new([32 << 10]byte) }}
+
+// batch is a part of a directory's names, in the order of their inodes: a file
+// system keeps those in tables, and to take them from all over a large directory
+// is a quarter slower, as rm(1) knows too.
+type batch struct {
+	names   []dirent
+	last    bool   // no names follow
+	release func() // to be called when they are done with
+}
+
+// readBatch returns the next names of the directory.
+func (r *removal) readBatch(dir *os.File) (b batch, err error) {
+	b.release = func() {}
+	for size, limit := 0, batchSize; size < limit; {
+		if err := r.step(); err != nil {
+			return b, err
+		}
+		var n int
+		if b.names, n, err = appendDirents(b.names, dir); err != nil || n == 0 {
+			b.last = true
+			break
+		}
+		if size += n; size >= limit && limit == batchSize {
+			select {
+			case r.bulk <- struct{}{}:
+				limit, b.release = bulkSize, func() { <-r.bulk }
+			default:
+			}
+		}
+	}
+	slices.SortFunc(b.names, func(a, b dirent) int { return cmp.Compare(a.inode, b.inode) })
+	return b, err
+}
+
+// appendDirents appends the names that one getdents64(2) returns, which has the
+// inodes beside them, and says how many bytes those were.
+func appendDirents(names []dirent, dir *os.File) ([]dirent, int, error) {
+	buffer := buffers.Get().(*[32 << 10]byte) //nolint:forcetypeassert // nothing else is put there
+	defer buffers.Put(buffer)
+	n, err := retryInterrupted(func() (int, error) { return unix.Getdents(int(dir.Fd()), buffer[:]) })
+	if err != nil {
+		return names, 0, ignoreAbsent(err) // a directory that somebody has removed meanwhile is empty
+	}
+	const inode, length, name = 0, 16, 19 // where struct linux_dirent64 has them
+	text := string(buffer[:n])
+	for at := 0; at < n; {
+		entry := buffer[at:n]
+		size := int(binary.NativeEndian.Uint16(entry[length:]))
+		called, _, _ := strings.Cut(text[at+name:at+size], "\x00")
+		if called != "." && called != ".." {
+			names = append(names, dirent{binary.NativeEndian.Uint64(entry[inode:]), called})
+		}
+		at += size
+	}
+	return names, n, nil
+}
