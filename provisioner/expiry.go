@@ -9,6 +9,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"claimdir/provisioner/ledger"
+	"claimdir/provisioner/share"
 	"claimdir/provisioner/volpath"
 )
 
@@ -89,36 +90,33 @@ func (e *Expirer) due(ctx context.Context) (due []ledger.Record, err error) {
 		end, read := e.ends[file]
 		return read && !ended(end)
 	}
-	type found struct {
-		ends map[string]*time.Time
-		due  []ledger.Record
-	}
-	result := make(chan found, 2) // two: stale handles make the work run again
+	var ends map[string]*time.Time
+	var damaged error
 	err = e.site.Do(ctx, "look for archives that end", func(_ context.Context, do, _ Files) (_ func(bool), err error) {
-		f := found{ends: map[string]*time.Time{}}
-		for r, readErr := range do.Records.Archives(known) {
-			if readErr != nil { // doctor tells of it
-				err = errors.Join(err, readErr)
+		ends, due, damaged = map[string]*time.Time{}, nil, nil // stale handles make the work run again
+		for r, err := range do.Records.Archives(known) {
+			if share.IsStale(err) {
+				return nil, err
+			}
+			if err != nil { // doctor tells of it
+				damaged = errors.Join(damaged, err)
 				continue
 			}
-			path, parseErr := volpath.ParseRecorded(r.Path)
-			if parseErr != nil {
+			path, err := volpath.ParseRecorded(r.Path)
+			if err != nil {
 				continue
 			}
-			if f.ends[ledger.FileOf(path)] = r.Until; ended(r.Until) {
-				f.due = append(f.due, r)
+			if ends[ledger.FileOf(path)] = r.Until; ended(r.Until) {
+				due = append(due, r)
 			}
 		}
-		result <- f
-		return nil, err
+		return nil, nil
 	})
-	select {
-	case f := <-result:
-		maps.Copy(e.ends, f.ends)
-		return f.due, err
-	default:
-		return nil, err
+	if err != nil {
+		return nil, err // the work may still be under way
 	}
+	maps.Copy(e.ends, ends)
+	return due, damaged
 }
 
 func ended(end *time.Time) bool { return end != nil && !end.After(time.Now()) }

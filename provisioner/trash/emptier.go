@@ -32,11 +32,18 @@ const (
 
 // Config is what an Emptier needs. All fields are required.
 type Config struct {
-	Keeper *keeper.Keeper
+	Keeper Keeper
 	// Remover is how fast the trash is emptied. Several shares may have one.
 	Remover *share.Remover
 	// Report is told of each try that failed.
 	Report func(ctx context.Context, f Failure)
+}
+
+// Keeper is what this package needs of a *keeper.Keeper.
+type Keeper interface {
+	Name() string
+	WaitReady(ctx context.Context) error
+	Do(ctx context.Context, name string, work keeper.Work) error
 }
 
 // Failure says that a directory in the trash could not be removed.
@@ -114,22 +121,22 @@ func (e *Emptier) list(ctx context.Context) (due []string) {
 	if e.config.Keeper.WaitReady(ctx) != nil {
 		return nil
 	}
-	result := make(chan []string, 1)
+	var directories []string
 	err := e.config.Keeper.Do(ctx, "list the trash", func(_ context.Context, do, _ keeper.View) (func(bool), error) {
-		directories, recorded, err := do.Dirs.Trash()
+		found, recorded, err := do.Dirs.Trash()
 		for _, name := range recorded {
-			if err == nil && !has(directories, name) {
+			if err == nil && !has(found, name) {
 				err = do.Records.ForgetDiscarded(name)
 			}
 		}
-		result <- directories
+		directories = found
 		return nil, err
 	})
 	if err != nil {
 		klog.FromContext(ctx).V(1).Info("Cannot look into the trash now", "because", err.Error())
 		return nil
 	}
-	return e.due(<-result)
+	return e.due(directories)
 }
 
 // has reports whether a listing, which is sorted and may be long, has the name.
@@ -159,11 +166,10 @@ func (e *Emptier) due(directories []string) (due []string) {
 
 // empty removes one directory of the trash, and its record.
 func (e *Emptier) empty(ctx context.Context, name string) {
-	record := make(chan ledger.Record, 2) // two: stale handles make the work run again
+	var record ledger.Record
 	began := time.Now()
 	err := e.config.Keeper.Do(ctx, "empty the trash of "+name, func(_ context.Context, do, _ keeper.View) (func(bool), error) {
-		r, _ := do.Records.Discarded(name)
-		record <- r
+		record, _ = do.Records.Discarded(name)
 		removed, err := do.Dirs.EmptyTrash(ctx, name, e.config.Remover)
 		e.count(removed)
 		if err == nil {
@@ -176,9 +182,9 @@ func (e *Emptier) empty(ctx context.Context, name string) {
 	case err == nil:
 		e.succeeded(name)
 		klog.FromContext(ctx).Info("Removed directory from the trash", "trash", name, "after", time.Since(began).Round(time.Millisecond))
-	case ctx.Err() != nil, errors.As(err, &trouble): // not the directory's fault
+	case ctx.Err() != nil, errors.As(err, &trouble): // not the directory's fault; the work may still be under way
 	default:
-		e.config.Report(ctx, e.failed(name, <-record, err))
+		e.config.Report(ctx, e.failed(name, record, err))
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -50,6 +51,34 @@ func newWorld(t *testing.T) *world {
 	w.Emptier = New(Config{Keeper: k, Remover: share.NewRemover(4, 0), Report: w.report})
 	w.every, w.first = 20*time.Millisecond, 50*time.Millisecond
 	return w
+}
+
+// stale is a Keeper on whose share each operation meets a stale handle at its end,
+// and so is run a second time.
+type stale struct{ Keeper }
+
+func (s stale) Do(ctx context.Context, name string, work keeper.Work) error {
+	runs := 0
+	return s.Keeper.Do(ctx, name, func(ctx context.Context, do, undo keeper.View) (func(bool), error) {
+		runs++
+		end, err := work(ctx, do, undo)
+		if runs == 1 {
+			err = syscall.ESTALE
+		}
+		return end, err
+	})
+}
+
+func TestStaleHandlesHoldNothingUp(t *testing.T) {
+	w := newWorld(t)
+	w.config.Keeper = stale{w.config.Keeper}
+	for i := range 3 {
+		w.discard(t, fmt.Sprintf("pvc-%d", i), 3)
+		w.run(t, func() bool { return w.left(t) == 0 })
+	}
+	if failures := w.reported(); len(failures) > 0 {
+		t.Error(failures)
+	}
 }
 
 func (w *world) report(_ context.Context, f Failure) {
