@@ -65,7 +65,7 @@ func (op operation) findArchive(asking ledger.Record, w wish) (ledger.Record, er
 func (op operation) checkReleased(asking ledger.Record, w wish) error {
 	for _, pv := range op.objects.Volumes() {
 		ref := pv.Spec.ClaimRef
-		if ref == nil || ref.Namespace != asking.Claim.Namespace || string(ref.UID) == asking.Claim.UID || pv.Annotations[AnnotationOnDelete] != string(class.Archive) {
+		if ref == nil || ref.Namespace != asking.Claim.Namespace || string(ref.UID) == asking.Claim.UID || !becomesArchive(pv) {
 			continue
 		}
 		if pv.Name == w.name || w.name == RestoreLatest && ref.Name == asking.Claim.Name && pv.Status.Phase == v1.VolumeReleased {
@@ -73,6 +73,13 @@ func (op operation) checkReleased(asking ledger.Record, w wish) error {
 		}
 	}
 	return nil
+}
+
+// becomesArchive reports whether the release of the volume makes it one. Those of a
+// peer, which do not say, are not waited for; nor are those that Kubernetes keeps.
+func becomesArchive(pv *v1.PersistentVolume) bool {
+	policy, err := class.ParsePolicy(pv.Annotations[AnnotationOnDelete])
+	return err == nil && policy == class.Archive && pv.Spec.PersistentVolumeReclaimPolicy == v1.PersistentVolumeReclaimDelete
 }
 
 func olderArchive(a, b ledger.Record) int {
@@ -94,8 +101,12 @@ func noArchive(asking ledger.Record, w wish, others []ledger.Record) error {
 	if w.name == RestoreLatest {
 		what = fmt.Sprintf("claim %q", asking.Claim.Name)
 	}
+	hint := "" // others' archives are not told of, also not whether there are any
+	if !w.adopts {
+		hint = "; one that another cluster left is given only to a class with onExisting: adopt"
+	}
 	if len(others) == 0 {
-		return postpone(ReasonArchive, "annotation %s: the namespace has no archive of %s, nor any other, on this share; remove the annotation to get an empty volume", AnnotationRestore, what)
+		return postpone(ReasonArchive, "annotation %s: the namespace has no archive of %s, nor any other, on this share; remove the annotation to get an empty volume%s", AnnotationRestore, what, hint)
 	}
 	slices.SortFunc(others, func(a, b ledger.Record) int { return olderArchive(b, a) })
 	var names []string
@@ -105,7 +116,7 @@ func noArchive(asking ledger.Record, w wish, others []ledger.Record) error {
 	if more := len(others) - len(names); more > 0 {
 		names = append(names, fmt.Sprintf("%d more", more))
 	}
-	return postpone(ReasonArchive, "annotation %s: the namespace has no archive of %s on this share; it has those of %s", AnnotationRestore, what, strings.Join(names, ", "))
+	return postpone(ReasonArchive, "annotation %s: the namespace has no archive of %s on this share; it has those of %s%s", AnnotationRestore, what, strings.Join(names, ", "), hint)
 }
 
 // archived returns, of several shares, the one with the archive that the claim

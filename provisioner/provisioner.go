@@ -100,7 +100,7 @@ func (op operation) takePath(path volpath.Path, record ledger.Record, existing c
 			return ledger.Record{}, storageError(err)
 		}
 		if present && existing != class.Adopt {
-			return ledger.Record{}, errExists(path)
+			return ledger.Record{}, errExists(path, record)
 		}
 		if present {
 			if err := op.ledger.CheckBelow(path, record); err != nil {
@@ -174,7 +174,7 @@ func (op operation) makeDirectory(ctx context.Context, path volpath.Path, record
 		err = op.ledger.Activate(path, record)
 	}
 	if errors.Is(err, share.ErrOccupied) && record.State == ledger.Creating { // somebody made it since takePath looked
-		return nil, storageError(errors.Join(errExists(path), op.undo.Records.Forget(path)))
+		return nil, storageError(errors.Join(errExists(path, record), op.undo.Records.Forget(path)))
 	}
 	if err != nil {
 		return nil, storageError(errors.Join(err, op.takeBack(path, created, record)))
@@ -252,7 +252,11 @@ func (op operation) takeBack(path volpath.Path, created bool, record ledger.Reco
 	return op.undoing().pruneParents(path)
 }
 
-func errExists(path volpath.Path) error {
+func errExists(path volpath.Path, asking ledger.Record) error {
+	if archive := asking.RestoredFrom; archive != "" {
+		return postpone(ReasonTaken, "path %q exists on the share and no record says whose it is, so archive %s cannot be renamed there; "+
+			"remove the directory, or give the claim another path", path, archive)
+	}
 	return postpone(ReasonTaken, "path %q exists on the share and no record says whose it is; "+
 		"give the claim another path, or use a class with onExisting: adopt to take it as it is", path)
 }

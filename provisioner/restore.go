@@ -86,7 +86,7 @@ func (op operation) moveBack(path, archive volpath.Path, record ledger.Record) e
 	if present {
 		there, err := op.dirs.Exists(archive)
 		if err == nil && there { // nothing of this volume was renamed, so somebody made it since takePath looked
-			err = errExists(path)
+			err = errExists(path, record)
 		}
 		return err
 	}
@@ -95,7 +95,7 @@ func (op operation) moveBack(path, archive volpath.Path, record ledger.Record) e
 	}
 	err = op.withParents(path, func() error { return op.dirs.Rename(archive, path) })
 	if errors.Is(err, fs.ErrExist) {
-		return errExists(path)
+		return errExists(path, record)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
 		if there, lookErr := op.dirs.Exists(archive); lookErr != nil || !there {

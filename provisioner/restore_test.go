@@ -86,7 +86,7 @@ func TestWishesThatCannotBeFulfilledTouchNothing(t *testing.T) {
 	}{
 		"no such archive":                 {asked: "pvc-77", says: []string{`volume "pvc-77"`, "pvc-1 (claim data, since ", "pvc-4 (claim more"}},
 		"another namespace's":             {asked: "pvc-2", says: []string{`no archive of volume "pvc-2"`}},
-		"another cluster's":               {asked: "pvc-3", says: []string{`no archive of volume "pvc-3"`}},
+		"another cluster's":               {asked: "pvc-3", says: []string{`no archive of volume "pvc-3"`, "onExisting: adopt"}},
 		"an empty wish":                   {asked: "", final: true, says: []string{AnnotationRestore, "is empty", `"latest"`}},
 		"a way out":                       {asked: "../archived-ns-data-pvc-1", says: []string{"no archive of"}},
 		"the latest of a claim with none": {asked: RestoreLatest, says: []string{`no archive of claim "fresh"`}},
@@ -166,6 +166,7 @@ func TestTheLatestWaitsForTheVolumeThatIsBeingReleased(t *testing.T) {
 	pv := w.provision(t, options("ns/data", "pvc-2", at("two")))
 	pv.Spec.ClaimRef = &v1.ObjectReference{Namespace: "ns", Name: "data", UID: "uid-pvc-2"}
 	pv.Status.Phase = v1.VolumeReleased
+	pv.Annotations[AnnotationOnDelete] = "Archive" // as somebody may have typed it
 	w.seen.volumes = []*v1.PersistentVolume{pv}
 	o := asks(options("ns/data", "pvc-3", at("three")), RestoreLatest)
 	_, _, err := w.Provision(t.Context(), o)
@@ -173,6 +174,30 @@ func TestTheLatestWaitsForTheVolumeThatIsBeingReleased(t *testing.T) {
 	must(t, w.Delete(t.Context(), pv))
 	w.seen.volumes = nil
 	w.provision(t, o)
+	w.holds(t, "archived-ns-data-pvc-1", "archived-ns-data-pvc-1/file-of-pvc-1", "archived-ns-data-pvc-1 = pvc-1 archived", "three", "three = pvc-3 active")
+}
+
+// Kubernetes keeps a volume with reclaimPolicy: Retain, perhaps for ever.
+func TestTheLatestDoesNotWaitForAVolumeThatIsKept(t *testing.T) {
+	w := newWorld(t)
+	w.archived(t, "ns/data", "pvc-1")
+	pv := w.provision(t, options("ns/data", "pvc-2", at("two")))
+	pv.Spec.ClaimRef = &v1.ObjectReference{Namespace: "ns", Name: "data", UID: "uid-pvc-2"}
+	pv.Spec.PersistentVolumeReclaimPolicy = v1.PersistentVolumeReclaimRetain
+	pv.Status.Phase = v1.VolumeReleased
+	w.seen.volumes = []*v1.PersistentVolume{pv}
+	w.provision(t, asks(options("ns/data", "pvc-3", at("three")), RestoreLatest))
+	if r := w.record(t, "three"); r.RestoredFrom != "archived-ns-data-pvc-1" {
+		t.Errorf("restored %q", r.RestoredFrom)
+	}
+}
+
+func TestARestoreSaysWhatIsInItsWay(t *testing.T) {
+	w := newWorld(t)
+	archive := w.archived(t, "ns/data", "pvc-1")
+	must(t, os.Mkdir(w.dir+"/data", 0o755))
+	_, _, err := w.Provision(t.Context(), asks(options("ns/data", "pvc-2", at("data", "onExisting", "adopt")), "pvc-1"))
+	refused(t, err, ReasonTaken, false, `path "data"`, archive+" cannot be renamed there", "remove the directory")
 }
 
 func TestAnArchiveThatAnAdministratorShowsStays(t *testing.T) {

@@ -87,7 +87,7 @@ func archiveCommand() command {
 	}
 	c.run = func(_ context.Context, _ options, std streams) error {
 		fmt.Fprint(std.err, helpText(c))
-		return &usageError{[]error{fmt.Errorf("archive alone does nothing; commands are: %s", c.names())}}
+		return &usageError{c.name, []error{fmt.Errorf("archive alone does nothing; commands are: %s", c.names())}}
 	}
 	return c
 }
@@ -144,18 +144,24 @@ func findArchives(o options, std streams) (archivesFound, error) {
 		return archivesFound{}, err
 	}
 	var shares []archives.Share
+	var closed []error
 	for _, mount := range mounts {
 		dirs, records, err := openShare(mount)
 		if err != nil {
-			return archivesFound{}, err
+			closed = append(closed, err)
+			continue
 		}
 		shares = append(shares, archives.Share{Name: mount.Name, Dirs: dirs, Records: records})
 	}
+	if len(shares) == 0 && len(closed) > 0 {
+		return archivesFound{}, errors.Join(closed...)
+	}
 	all, unread := archives.Find(shares)
+	unread = append(closed, unread...)
 	for _, err := range unread {
 		fmt.Fprintln(std.err, "claimdir:", output.Cell(err.Error()))
 	}
-	found := archivesFound{archives: all, shares: len(shares)}
+	found := archivesFound{archives: all, shares: len(mounts)}
 	if len(unread) > 0 {
 		found.unread = fmt.Errorf("%d records or shares could not be read; the rest was looked at", len(unread))
 	}

@@ -164,6 +164,24 @@ func devNull(t *testing.T) *os.File {
 	return f
 }
 
+// Nor does a whole share that cannot be used hide the archives of the others.
+func TestArchiveListOfTheSharesThatCanBeUsed(t *testing.T) {
+	shares := t.TempDir()
+	w := &archiveWorld{t: t}
+	w.must(os.Mkdir(shares+"/good", 0o755), os.Mkdir(shares+"/other", 0o755))
+	w = openArchiveWorld(t, shares+"/good", env("MOUNT_PATH="+shares, "NFS_SERVER=good=nas,other=nas2", "NFS_PATH=good=/a,other=/b"))
+	w.archive("team/data", "pvc-1", "")
+	out, stderr, err := w.run(nil, "list")
+	if err == nil || !strings.Contains(err.Error(), "1 records or shares could not be read") {
+		t.Error(err)
+	}
+	holds(t, out, "pvc-1")
+	holds(t, stderr, "/other")
+	if _, _, err := w.run(nil, "purge", "team", "--yes"); err == nil || w.left() != "" {
+		t.Errorf("left are %q, %v", w.left(), err)
+	}
+}
+
 // A share that claimdir never used is not made one.
 func TestArchiveOfAShareWithoutRecords(t *testing.T) {
 	dir := t.TempDir()
@@ -250,10 +268,10 @@ func TestArchiveUsage(t *testing.T) {
 		{"purge --all team", `--all and the arguments ["team"]`},
 		{"purge a//b", `argument "a//b"`},
 		{"purge --all --older-than=-1h", "--older-than -1h0m0s: must not be negative"},
-		{"purge --all --older-than=1d", "--older-than"},
+		{"purge --all --older-than=1d", `--older-than "1d"`},
 	} {
 		_, stderr, err := w.run(nil, strings.Fields(tt.args)...)
-		if _, usage := errors.AsType[*usageError](err); !usage || !strings.Contains(err.Error(), tt.want) {
+		if usage, is := errors.AsType[*usageError](err); !is || !strings.HasPrefix(usage.command, "archive") || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%q: got %v", tt.args, err)
 		}
 		if tt.args == "" {

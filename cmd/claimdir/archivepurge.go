@@ -1,11 +1,9 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"claimdir/provisioner"
@@ -74,7 +72,7 @@ func purgeArchives(ctx context.Context, o options, std streams) error {
 		return err
 	}
 	if !o.yes {
-		if yes, err := ask(ctx, std, fmt.Sprintf("Move %s into the trash?", these(len(selected)))); err != nil {
+		if yes, err := newAsker(std).ask(ctx, fmt.Sprintf("Move %s into the trash?", these(len(selected)))); err != nil {
 			return fmt.Errorf("nothing was moved: %w", err)
 		} else if !yes {
 			fmt.Fprintln(std.err, "Nothing was moved.")
@@ -126,34 +124,4 @@ func discardAll(ctx context.Context, selected []archives.Archive, std streams) e
 		return fmt.Errorf("%d archives could not be moved", failed)
 	}
 	return nil
-}
-
-var errNobodyToAsk = errors.New("there is nobody to ask: run it on a terminal (kubectl exec -it), or add --yes")
-
-// ask returns whether somebody at the terminal says yes. Where nobody can, that
-// is an error and not a no: a script must not go on as if it were done. The end of
-// ctx ends the waiting, too: a signal must not have to wait for an answer.
-func ask(ctx context.Context, std streams, question string) (bool, error) {
-	if !std.terminal {
-		return false, errNobodyToAsk
-	}
-	fmt.Fprint(std.err, question, " [y/N] ")
-	answers := make(chan string, 1)
-	go func() {
-		defer close(answers)
-		if line, err := bufio.NewReader(std.in).ReadString('\n'); err == nil {
-			answers <- line
-		}
-	}()
-	select {
-	case <-ctx.Done():
-		return false, ctx.Err()
-	case answer, answered := <-answers:
-		if !answered {
-			fmt.Fprintln(std.err)
-			return false, errNobodyToAsk
-		}
-		answer = strings.ToLower(strings.TrimSpace(answer))
-		return answer == "y" || answer == "yes", nil
-	}
 }

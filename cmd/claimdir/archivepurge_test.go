@@ -108,7 +108,7 @@ func TestAskEndsWithTheProcess(t *testing.T) {
 	silence, typist := io.Pipe()
 	defer typist.Close()
 	asked := writerFunc(func() { cancel() })
-	if yes, err := ask(ctx, streams{in: silence, err: asked, terminal: true}, "?"); yes || !errors.Is(err, context.Canceled) {
+	if yes, err := newAsker(streams{in: silence, err: asked, terminal: true}).ask(ctx, "?"); yes || !errors.Is(err, context.Canceled) {
 		t.Error(yes, err)
 	}
 }

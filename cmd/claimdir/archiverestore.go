@@ -18,7 +18,8 @@ const archiveRestoreHead = `claimdir archive restore prints a claim that gets an
 
 The claim is in the namespace of the one that the archive was of, with the class, size and access
 modes from the archive's record; no claim of its name may exist. The class must be one of
-claimdir's, and its share the one that the archive is on. Once the claim is bound, the archive is gone.
+claimdir's, and its share the one that the archive is on. If another cluster left the archive, the class needs
+onExisting: adopt. Once the claim is bound, the archive is gone.
 
 It prints the claim instead of creating it because claimdir has no right to create claims: the
 namespaces are yours, and your kubectl has your rights. So it needs no cluster and changes nothing.

@@ -47,7 +47,7 @@ func choose(args []string) (command, []string, error) {
 		name := strings.TrimSpace(c.name + " " + args[0])
 		i := slices.IndexFunc(c.commands, func(below command) bool { return below.name == name })
 		if i < 0 {
-			return command{}, nil, &usageError{[]error{fmt.Errorf("there is no command %q; commands are: %s", name, c.names())}}
+			return command{}, nil, &usageError{c.name, []error{fmt.Errorf("there is no command %q; commands are: %s", name, c.names())}}
 		}
 		c, args = c.commands[i], args[1:]
 	}

@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/klog/v2"
 
 	"claimdir/provisioner/doctor"
 	"claimdir/provisioner/share"
@@ -21,7 +22,9 @@ const doctorHead = `claimdir doctor compares the cluster with the share and name
 with what to do about it. It changes nothing, and may run beside the controller.
 
 With --fix it then asks, for each finding that it can mend, whether it shall, and looks again.
-It removes no file of anybody: what is left of a volume that is gone becomes an archive.
+It removes no file of anybody: the record of a volume that is gone goes, with its directory if that
+is empty; with something in it, it becomes an archive. The record of an archive or a retained
+directory that is missing is forgotten.
 
 In the pod it checks everything:
 
@@ -34,7 +37,8 @@ Usage: claimdir doctor [flags]
 `
 
 const doctorTail = `
-Exit codes: 0 all well, 1 it found something or failed, 2 wrong configuration.
+Exit codes: 0 all well, 1 it found something, nobody could be asked, or it failed, 2 wrong
+configuration.
 `
 
 func doctorCommand() command {
@@ -76,6 +80,7 @@ func diagnoseWith(ctx context.Context, o options, client kubernetes.Interface, s
 				return err
 			}
 		}
+		ctx := klog.NewContext(ctx, klog.Logger{}) // what is done is told where it was asked
 		if err := fixAll(ctx, o, client, report.Findings, std); err != nil {
 			return err
 		}

@@ -1,18 +1,14 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"fmt"
-	"strings"
 
 	"k8s.io/client-go/kubernetes"
 
 	"claimdir/provisioner"
 	"claimdir/provisioner/doctor"
-	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/output"
-	"claimdir/provisioner/share"
 	"claimdir/provisioner/sweep"
 )
 
@@ -23,13 +19,17 @@ func fixAll(ctx context.Context, o options, client kubernetes.Interface, finding
 	if err != nil {
 		return err
 	}
-	answers := bufio.NewReader(std.in)
+	asker := newAsker(std)
 	for _, f := range findings {
 		if f.Fix == "" || ctx.Err() != nil {
 			continue
 		}
-		fmt.Fprintf(std.err, "%s %s: %s\n%s? [y/N] ", f.Kind, output.Cell(f.Object), output.Cell(f.Problem), f.Fix)
-		if !o.yes && !answeredYes(answers) {
+		question := fmt.Sprintf("%s %s: %s\n%s?", f.Kind, output.Cell(f.Object), output.Cell(f.Problem), f.Fix)
+		if o.yes {
+			fmt.Fprint(std.err, question, " ")
+		} else if yes, err := asker.ask(ctx, question); err != nil {
+			return fmt.Errorf("nothing more was mended: %w", err)
+		} else if !yes {
 			fmt.Fprintln(std.err, "left as it is")
 			continue
 		}
@@ -40,13 +40,6 @@ func fixAll(ctx context.Context, o options, client kubernetes.Interface, finding
 		fmt.Fprintln(std.err, output.Cell(done))
 	}
 	return ctx.Err()
-}
-
-// answeredYes takes whatever is no clear yes, and the end of input, for a no.
-func answeredYes(answers *bufio.Reader) bool {
-	line, err := answers.ReadString('\n')
-	answer := strings.ToLower(strings.TrimSpace(line))
-	return err == nil && (answer == "y" || answer == "yes")
 }
 
 func newFixer(o options, client kubernetes.Interface) (doctor.Fixer, error) {
@@ -67,13 +60,9 @@ func newFixer(o options, client kubernetes.Interface) (doctor.Fixer, error) {
 		return fixer, err
 	}
 	for _, mount := range mounts {
-		dirs, err := share.Open(mount.Dir)
+		dirs, records, err := openShare(mount)
 		if err != nil {
-			return fixer, err
-		}
-		records, err := ledger.OpenReadOnly(dirs)
-		if err != nil {
-			return fixer, err
+			continue // it is a finding, and nothing else on it is one
 		}
 		fixer.Shares[mount.Name] = doctor.Mendable{Source: mount.Source, Files: provisioner.Files{Dirs: dirs, Records: records}}
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -97,6 +98,7 @@ func TestFix(t *testing.T) {
 		yes    bool
 		want   []string
 		says   string
+		fails  error
 	}{
 		"an empty directory":           {set: func(t *testing.T, m *mending) { m.record(t, ledger.Active, "a", []string{"a/"}) }, answer: "y\n", says: "removed the record, and the empty directory"},
 		"no directory":                 {set: func(t *testing.T, m *mending) { m.record(t, ledger.Creating, "a", nil) }, answer: "Yes\n", says: "[y/N] removed"},
@@ -104,8 +106,8 @@ func TestFix(t *testing.T) {
 		"never completed":              {set: func(t *testing.T, m *mending) { m.record(t, ledger.Creating, "a", []string{"a/file"}) }, yes: true, want: archived},
 		"adopted and empty":            {set: func(t *testing.T, m *mending) { m.record(t, ledger.Active, "a", []string{"a/"}, adopted) }, yes: true, want: archived[:2]},
 		"no":                           {set: func(t *testing.T, m *mending) { m.record(t, ledger.Active, "a", []string{"a/"}) }, answer: "n\n", want: []string{"a", "a.json"}, says: "left as it is"},
-		"no answer":                    {set: func(t *testing.T, m *mending) { m.record(t, ledger.Active, "a", []string{"a/"}) }, want: []string{"a", "a.json"}, says: "left as it is"},
-		"half an answer":               {set: func(t *testing.T, m *mending) { m.record(t, ledger.Active, "a", []string{"a/"}) }, answer: "y", want: []string{"a", "a.json"}, says: "left as it is"},
+		"no answer":                    {set: func(t *testing.T, m *mending) { m.record(t, ledger.Active, "a", []string{"a/"}) }, want: []string{"a", "a.json"}, fails: errNobodyToAsk},
+		"half an answer":               {set: func(t *testing.T, m *mending) { m.record(t, ledger.Active, "a", []string{"a/"}) }, answer: "y", want: []string{"a", "a.json"}, fails: errNobodyToAsk},
 		"a retained one is missing":    {set: func(t *testing.T, m *mending) { m.record(t, ledger.Retained, "a", nil) }, yes: true, says: "removed the record"},
 		"an archive is missing":        {set: func(t *testing.T, m *mending) { m.record(t, ledger.Archived, archive, nil) }, yes: true},
 		"another cluster's is missing": {set: func(t *testing.T, m *mending) { m.record(t, ledger.Retained, "a", nil, elsewhere) }, yes: true, want: []string{"a.json"}},
@@ -144,7 +146,8 @@ func TestFix(t *testing.T) {
 				tt.before(t, m)
 			}
 			var says bytes.Buffer
-			if err := fixAll(t.Context(), o, m.client, report.Findings, streams{in: strings.NewReader(tt.answer), out: &says, err: &says}); err != nil {
+			std := streams{in: strings.NewReader(tt.answer), out: &says, err: &says, terminal: true}
+			if err := fixAll(t.Context(), o, m.client, report.Findings, std); !errors.Is(err, tt.fails) {
 				t.Error(err)
 			}
 			if got := m.entries(t); !slices.Equal(got, tt.want) || !strings.Contains(says.String(), tt.says) || (says.Len() > 0) != (report.Findings[0].Fix != "") {
@@ -161,7 +164,7 @@ func TestFixReportsWhatIsLeft(t *testing.T) {
 	m.record(t, ledger.Active, "a", []string{"a/", "nobodys/"})
 	o := options{provisionerName: doctored, mountPath: m.dir, nfsServer: "nas", nfsPath: "/export", fix: true, output: "json"}
 	var out, says bytes.Buffer
-	if err := diagnoseWith(t.Context(), o, m.client, streams{in: strings.NewReader("y\n"), out: &out, err: &says}); err == nil || !strings.Contains(err.Error(), "found 1 things") {
+	if err := diagnoseWith(t.Context(), o, m.client, streams{in: strings.NewReader("y\n"), out: &out, err: &says, terminal: true}); err == nil || !strings.Contains(err.Error(), "found 1 things") {
 		t.Error(err)
 	}
 	var report doctor.Report
@@ -176,6 +179,40 @@ func TestFixReportsWhatIsLeft(t *testing.T) {
 	out.Reset()
 	if err := diagnoseWith(t.Context(), o, m.client, streams{in: strings.NewReader("y\n"), out: &out, err: &says}); err != nil || !strings.Contains(out.String(), "doctor --fix") || !strings.Contains(out.String(), ": 0 findings.") {
 		t.Errorf("%v: %s", err, &out)
+	}
+}
+
+// Several questions have one reader, and without a terminal nothing is asked.
+func TestFixAsksForEach(t *testing.T) {
+	m := newMending(t)
+	for _, path := range []string{"a", "b", "c"} {
+		m.record(t, ledger.Retained, path, nil)
+	}
+	o := options{provisionerName: doctored, mountPath: m.dir, nfsServer: "nas", nfsPath: "/export", fix: true, output: "table"}
+	var says bytes.Buffer
+	if err := diagnoseWith(t.Context(), o, m.client, streams{in: strings.NewReader("y\n"), out: io.Discard, err: &says}); !errors.Is(err, errNobodyToAsk) || strings.Contains(says.String(), "[y/N]") {
+		t.Errorf("%v: %s", err, &says)
+	}
+	_ = diagnoseWith(t.Context(), o, m.client, streams{in: strings.NewReader("y\nn\ny\n"), out: io.Discard, err: &says, terminal: true})
+	if got := m.entries(t); !slices.Equal(got, []string{"b.json"}) {
+		t.Errorf("left are %q: %s", got, &says)
+	}
+}
+
+// A share that cannot be used is a finding, and holds nothing on the others up.
+func TestFixOfTheSharesThatCanBeUsed(t *testing.T) {
+	m := newMending(t)
+	shares := t.TempDir()
+	if err := errors.Join(os.Rename(m.dir, shares+"/good"), os.Mkdir(shares+"/other", 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	m.dir = shares + "/good"
+	m.record(t, ledger.Retained, "a", nil)
+	o := options{provisionerName: doctored, mountPath: shares, nfsServer: "good=nas,other=nas2", nfsPath: "good=/a,other=/b", fix: true, yes: true, output: "table"}
+	var says bytes.Buffer
+	err := diagnoseWith(t.Context(), o, m.client, streams{out: io.Discard, err: &says})
+	if got := m.entries(t); len(got) > 0 || err == nil || !strings.Contains(err.Error(), "found 1 things") {
+		t.Errorf("left are %q, %v: %s", got, err, &says)
 	}
 }
 

@@ -104,7 +104,11 @@ func parse(o *options, c command, args []string, lookup func(string) (string, bo
 	}
 	flags.VisitAll(func(f *pflag.Flag) {
 		f.Value = &lenient{f.Value, func(value string, err error) {
-			problems = append(problems, fmt.Errorf("--%s (%s) %q: %w", f.Name, env[f.Name], value, reason(err)))
+			name := "--" + f.Name
+			if env[f.Name] != "" {
+				name += " (" + env[f.Name] + ")"
+			}
+			problems = append(problems, fmt.Errorf("%s %q: %w", name, value, reason(err)))
 		}}
 	})
 	problems = unique(append(problems, parseArgs(flags, args)...))

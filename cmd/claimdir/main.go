@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -41,8 +42,8 @@ func exitCode(err error, stderr *os.File) int {
 		return exitStopped
 	}
 	fmt.Fprintln(stderr, "claimdir:", err)
-	if _, usage := errors.AsType[*usageError](err); usage {
-		fmt.Fprintln(stderr, "See claimdir --help.")
+	if usage, ok := errors.AsType[*usageError](err); ok {
+		fmt.Fprintf(stderr, "See %s --help.\n", strings.TrimSpace("claimdir "+usage.command))
 		return exitUsage
 	}
 	return exitFailed

@@ -55,7 +55,10 @@ func newOptions() options {
 }
 
 // usageError is every problem of the configuration.
-type usageError struct{ problems []error }
+type usageError struct {
+	command  string // whose help is of use; empty for the controller
+	problems []error
+}
 
 func (e *usageError) Error() string {
 	if len(e.problems) == 1 {

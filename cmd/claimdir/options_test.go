@@ -157,7 +157,7 @@ func TestExitCodes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for want, err := range map[int]error{0: nil, 1: errors.New("anything"), 2: &usageError{[]error{errors.New("x")}}} {
+	for want, err := range map[int]error{0: nil, 1: errors.New("anything"), 2: &usageError{"", []error{errors.New("x")}}} {
 		if got := exitCode(err, quiet); got != want {
 			t.Errorf("%v: exit code %d, want %d", err, got, want)
 		}

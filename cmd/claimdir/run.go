@@ -41,7 +41,7 @@ func run(ctx context.Context, args []string, lookup func(string) (string, bool),
 		o.podNamespace = ownNamespace()
 	}
 	if problems = append(problems, o.validate(c)...); len(problems) > 0 {
-		return &usageError{problems}
+		return &usageError{c.name, problems}
 	}
 	return c.run(ctx, o, std)
 }

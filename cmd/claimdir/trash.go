@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"k8s.io/klog/v2"
 
@@ -43,6 +44,6 @@ func expirers(volumes *provisioner.Shares, warn func(class, reason, message stri
 	return volumes.Expirers(func(ctx context.Context, archive ledger.Record, err error) {
 		klog.FromContext(ctx).Error(err, "Cannot end the archive", "archive", archive.Path, "PV", archive.PV)
 		warn(archive.Class, eventExpiryFailed, fmt.Sprintf("archive %s of claim %s/%s should have ended at %s: %v",
-			archive.Path, archive.Claim.Namespace, archive.Claim.Name, archive.Until, err))
+			archive.Path, archive.Claim.Namespace, archive.Claim.Name, archive.Until.Format(time.RFC3339), err))
 	})
 }
