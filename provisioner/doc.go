@@ -40,7 +40,8 @@
 // answer; what it made is then taken back when the answer comes. Each share has a
 // Provisioner of its own, with queues and workers (package control), so that none
 // waits for another's share; a class that allows several shares has one more,
-// which picks: where the volume was begun, or else where there is most room.
+// which picks: where the volume was begun, where the archive is that the claim asks
+// for, or else where there is most room.
 //
 // Every step may run twice: after a crash, a lost lease, an answer of the API
 // server that got lost. What a repeat finds:

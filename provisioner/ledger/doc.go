@@ -13,4 +13,10 @@
 //	                     │ Forget            │ Archive              │ Claim by the same
 //	                     ▼                   ▼ (moves to the        ▼ namespace and name
 //	                  (none)             archive's own path)      active
+//
+// Beside them lie parents/<key>.json, for each directory that was made only because
+// volumes lie below it, and trash/<name>.json, a record that Discard moved there with
+// its directory: of a volume, or of an archive at its end. A record with RestoredFrom
+// becomes active once the archive lies at its path, and the archive's own is
+// forgotten.
 package ledger

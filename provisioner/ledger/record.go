@@ -38,8 +38,9 @@ type Claim struct {
 	UID       string `json:"uid"`
 }
 
-// Record says whose a path is. All fields but the times, State and Origin are
-// the volume's as it was made.
+// Record says whose a path is. All fields but the times, State, Origin,
+// ArchiveRetention (the volume's as it was released) and RestoredFrom are the
+// volume's as it was made.
 type Record struct {
 	Layout  int    `json:"layout"`
 	State   State  `json:"state"`

@@ -1,5 +1,5 @@
 // Package sweep sees to it that nothing is left behind: soon after start, and then
-// every hour, it looks at each share for what no volume, archive or retained
+// every Config.Interval, it looks at each share for what no volume, archive or retained
 // directory accounts for.
 //
 // A crash between any two steps of package provisioner leaves something that the
