@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -14,6 +15,7 @@ import (
 
 	"claimdir/provisioner/class"
 	"claimdir/provisioner/ledger"
+	"claimdir/provisioner/volpath"
 )
 
 // RestoreLatest asks, as the value of AnnotationRestore, for the newest archive of
@@ -40,7 +42,10 @@ func (op operation) findArchive(asking ledger.Record, w wish) (ledger.Record, er
 	}
 	var found, others []ledger.Record
 	var damaged error
-	for r, err := range op.ledger.Archives(nil) {
+	// Tenants may ask as often as they like, so only their own archives are read.
+	prefix := volpath.ArchivePrefix(asking.Claim.Namespace)
+	foreign := func(file string) bool { return !strings.HasPrefix(path.Base(file), prefix) }
+	for r, err := range op.ledger.Archives(foreign) {
 		switch {
 		case err != nil:
 			damaged = errors.Join(damaged, err)
@@ -51,13 +56,35 @@ func (op operation) findArchive(asking ledger.Record, w wish) (ledger.Record, er
 			others = append(others, r)
 		}
 	}
-	if len(found) > 0 {
-		return slices.MaxFunc(found, olderArchive), nil
+	slices.SortFunc(found, func(a, b ledger.Record) int { return olderArchive(b, a) })
+	for _, r := range found {
+		if present, err := op.archivePresent(r, asking); err != nil || present {
+			return r, storageError(err)
+		}
 	}
 	if damaged != nil {
 		return ledger.Record{}, storageError(damaged)
 	}
 	return ledger.Record{}, noArchive(asking, w, others)
+}
+
+// archivePresent reports whether the directory of an archive is there, or will be
+// once an earlier claim of the same name gives it back. One may be on its way to
+// another claim, or was removed by hand.
+func (op operation) archivePresent(r, asking ledger.Record) (bool, error) {
+	p, err := volpath.ParseRecorded(r.Path)
+	if err != nil {
+		return false, err
+	}
+	present, err := op.dirs.Exists(p)
+	if err != nil || present {
+		return present, err
+	}
+	getting, restoring, err := op.ledger.Restoring(p)
+	if errors.Is(err, ledger.ErrDamaged) {
+		return false, nil
+	}
+	return restoring && op.abandonedRestore(getting, asking), err
 }
 
 // checkReleased makes a wish for the latest archive wait for the volume that is

@@ -90,11 +90,15 @@ func (e *Expirer) due(ctx context.Context) (due []ledger.Record, err error) {
 		end, read := e.ends[file]
 		return read && !ended(end)
 	}
+	var found []ledger.Record
 	var ends map[string]*time.Time
 	var damaged error
-	err = e.site.Do(ctx, "look for archives that end", func(_ context.Context, do, _ Files) (_ func(bool), err error) {
-		ends, due, damaged = map[string]*time.Time{}, nil, nil // stale handles make the work run again
+	err = e.site.Background(ctx, "look for archives that end", func(_ context.Context, do, _ Files) (func(bool), error) {
+		found, ends, damaged = nil, map[string]*time.Time{}, nil // stale handles make the work run again
 		for r, err := range do.Records.Archives(known) {
+			if ctx.Err() != nil { // the process is to end
+				return nil, ctx.Err()
+			}
 			if share.IsStale(err) {
 				return nil, err
 			}
@@ -107,16 +111,16 @@ func (e *Expirer) due(ctx context.Context) (due []ledger.Record, err error) {
 				continue
 			}
 			if ends[ledger.FileOf(path)] = r.Until; ended(r.Until) {
-				due = append(due, r)
+				found = append(found, r)
 			}
 		}
 		return nil, nil
 	})
 	if err != nil {
-		return nil, err // the work may still be under way
+		return nil, err
 	}
 	maps.Copy(e.ends, ends)
-	return due, damaged
+	return found, damaged
 }
 
 func ended(end *time.Time) bool { return end != nil && !end.After(time.Now()) }
@@ -133,7 +137,7 @@ func (op operation) expire(ctx context.Context, path volpath.Path) error {
 	}
 	err = DiscardArchive(op.dirs, op.ledger, path)
 	if errors.Is(err, ErrNoArchive) {
-		return nil
+		return nil // a claim got it before, or is just getting it
 	}
 	if err == nil {
 		klog.FromContext(ctx).Info("Moved archive into the trash: its time is over", "archive", path, "PV", record.PV, "until", klog.SafePtr(record.Until))

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -49,13 +50,36 @@ func TestAnArchiveEndsWhenItsTimeIsOver(t *testing.T) {
 	}
 }
 
+// A release that failed half-way does not fix when the archive ends.
+func TestTheRetentionCountsWhenTheArchiveIsMade(t *testing.T) {
+	w := newWorld(t)
+	pv := w.provision(t, options("ns/data", "pvc-1", at("data", "archiveRetention", "1ns")))
+	w.dirs.step = func(method string, do func() error, _ func()) error {
+		if method == "Rename" {
+			return syscall.EIO
+		}
+		return do()
+	}
+	_, failed := w.Delete(t.Context(), pv), w.record(t, "archived-ns-data-pvc-1")
+	if failed.Until == nil {
+		t.Fatal("there is no record of the first try")
+	}
+	w.dirs.step = nil
+	pv.Annotations[AnnotationArchiveRetention] = "720h" // an administrator saw the event
+	must(t, w.Delete(t.Context(), pv))
+	r := w.record(t, "archived-ns-data-pvc-1")
+	if !r.Released.After(*failed.Released) || r.Until.Sub(*r.Released) != 720*time.Hour {
+		t.Errorf("released %v, until %v", r.Released, r.Until)
+	}
+}
+
 // stale is a share on which the first run of each operation meets a stale handle at
 // its end: see keeper.Keeper.
 type stale struct{ Site }
 
-func (s stale) Do(ctx context.Context, name string, work Work) error {
-	_ = s.Site.Do(ctx, name, work)
-	return s.Site.Do(ctx, name, work)
+func (s stale) Background(ctx context.Context, name string, work Work) error {
+	_ = s.Site.Background(ctx, name, work)
+	return s.Site.Background(ctx, name, work)
 }
 
 func TestStaleHandlesHoldNoEndUp(t *testing.T) {

@@ -55,6 +55,10 @@ type lateSite struct {
 	w *lateWorld
 }
 
+func (s lateSite) Background(ctx context.Context, name string, work Work) error {
+	return s.Do(ctx, name, work)
+}
+
 func (s lateSite) Do(ctx context.Context, name string, work Work) error {
 	h := s.w.hang
 	return s.Keeper.Do(ctx, name, func(ctx context.Context, do, undo keeper.View) (func(bool), error) {

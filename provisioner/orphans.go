@@ -32,7 +32,8 @@ type Check func(ctx context.Context, r ledger.Record) error
 
 // RemoveOrphan removes the record of a volume that is gone, and its directory if
 // that is empty. One with something in it, and one that was there before the
-// volume, stays, and is ErrOrphanKept.
+// volume, stays, and is ErrOrphanKept. One that a claim was about to adopt is left as
+// it was.
 //
 // A claim that is gone never comes back, for check compares UIDs, and a record
 // that is Active or Creating for it becomes nobody else's under the lock. What may
@@ -83,10 +84,11 @@ func RemoveOrphan(ctx context.Context, files Files, path volpath.Path, check Che
 	if err != nil {
 		return err
 	}
-	if present && record.Adopted {
+	untouched := record.Adopted && record.State == ledger.Creating // it never became a volume's
+	if present && record.Adopted && !untouched {
 		return fmt.Errorf("%w: it was there before the volume", ErrOrphanKept)
 	}
-	if present {
+	if present && !untouched {
 		err := files.Dirs.RemoveEmpty(path)
 		if errors.Is(err, fs.ErrExist) { // what the system says of one with something in it
 			return fmt.Errorf("%w: there is something in it", ErrOrphanKept)
@@ -100,15 +102,20 @@ func RemoveOrphan(ctx context.Context, files Files, path volpath.Path, check Che
 		return err
 	}
 	if !forgotten {
-		return errors.Join(fmt.Errorf("remove what is left of %s: a new volume took it up: %w", path, ErrNoOrphan), makeAgain(files, path))
+		err := fmt.Errorf("remove what is left of %s: a new volume took it up: %w", path, ErrNoOrphan)
+		if untouched {
+			return err
+		}
+		return errors.Join(err, makeAgain(files, path))
 	}
 	klog.FromContext(ctx).Info("Removed what was left of a volume", "path", path, "PV", record.PV, "PVC", klog.KRef(record.Claim.Namespace, record.Claim.Name), "state", record.State, "directory", present)
 	return nil
 }
 
 // ArchiveOrphan makes the directory of an orphan an archive, as a release with that
-// policy does, step by step: nothing is lost, and a repeat goes on where it was cut
-// off. It too may run beside a controller: only a Creating record is ever taken up
+// policy does, step by step, but one that does not end: nobody released it. Nothing
+// is lost, and a repeat goes on where it was cut off. One that a claim was about to
+// adopt was never a volume's, and is refused. It too may run beside a controller: only a Creating record is ever taken up
 // by another claim, and that one refuses a directory with something in it until it
 // has moved; from then on only the record is removed, if it is still the old one.
 // An orphan whose directory is gone meanwhile loses its record.
@@ -117,6 +124,10 @@ func ArchiveOrphan(ctx context.Context, files Files, path volpath.Path, check Ch
 	if err != nil {
 		return archive, err
 	}
+	if record.Adopted && record.State == ledger.Creating {
+		return archive, fmt.Errorf("archive what is left of %s: it was never a volume's: %w", path, ErrNoOrphan)
+	}
+	record.ArchiveRetention = ""
 	op := operation{dirs: files.Dirs, ledger: forgetting{files.Records, path, record}, undo: files}
 	return op.archive(ctx, path, record)
 }
@@ -157,6 +168,9 @@ func ForgetMissing(ctx context.Context, files Files, path volpath.Path, check Ch
 	}
 	if present {
 		return fmt.Errorf("forget %s: its directory is there again: %w", path, ErrNoOrphan)
+	}
+	if err := checkRestoring(files.Records, path); err != nil {
+		return fmt.Errorf("forget %s: %w", path, err)
 	}
 	_, err = files.Records.ForgetIf(path, record)
 	return err

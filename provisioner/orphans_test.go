@@ -223,3 +223,31 @@ func TestReleaseGivesBackTheNameOfAnArchiveThatNeverCame(t *testing.T) {
 	must(t, w.Delete(t.Context(), pv))
 	w.holds(t, "archived-ns-data-pvc-1", "archived-ns-data-pvc-1/by-hand")
 }
+
+// A claim goes whose volume was to adopt a directory, and claimdir was killed before
+// that was one: it is the administrator's still.
+func TestAnOrphanThatWasToAdoptLeavesTheDirectoryAlone(t *testing.T) {
+	w := newWorld(t)
+	w.tree(t, "data/file")
+	r := ledger.Record{State: ledger.Creating, PV: "pvc-1", Cluster: cluster, Claim: ledger.Claim{Namespace: "ns", Name: "data", UID: "gone"}, Adopted: true, Policy: "archive", ArchiveRetention: "1h"}
+	_, err := w.ledger.Claim(pathOf(t, "data"), r, true)
+	must(t, err)
+	if _, err := ArchiveOrphan(t.Context(), Files{w.dirs, w.ledger}, pathOf(t, "data"), nobody); !errors.Is(err, ErrNoOrphan) {
+		t.Errorf("archived: %v", err)
+	}
+	w.holds(t, "data", "data/file", "data = pvc-1 creating")
+	must(t, w.RemoveOrphan(t.Context(), w.site, pathOf(t, "data"), nobody))
+	w.holds(t, "data", "data/file")
+}
+
+// Nobody released it, so nothing said that its data may go.
+func TestTheArchiveOfAnOrphanDoesNotEnd(t *testing.T) {
+	w := newWorld(t)
+	w.provision(t, options("ns/data", "pvc-1", at("data", "archiveRetention", "1h")))
+	w.tree(t, "data/file")
+	archive, err := ArchiveOrphan(t.Context(), Files{w.dirs, w.ledger}, pathOf(t, "data"), nobody)
+	must(t, err)
+	if r := w.record(t, archive.String()); r.Until != nil || r.ArchiveRetention != "" {
+		t.Errorf("it ends at %v (%q)", r.Until, r.ArchiveRetention)
+	}
+}

@@ -1,11 +1,14 @@
 package provisioner
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // parents fails the test unless exactly these are on record as parents of ours.
@@ -119,6 +122,46 @@ func TestAnAdoptedParentIsNotRemoved(t *testing.T) {
 	must(t, w.ledger.MadeParent(pathOf(t, "team"), id)) // as if it had stayed
 	w.Start(t.Context())
 	w.holds(t, "team", "team = pvc-1 active")
+	w.parents(t)
+}
+
+// A claim's path is that of a parent, which was made after the claim looked and is
+// about to go when its volume takes the directory.
+func TestAParentThatBecomesAVolumeStays(t *testing.T) {
+	w := newWorld(t)
+	removing, resume, released := make(chan bool), make(chan bool), make(chan error, 1)
+	var looked, caught atomic.Bool
+	w.dirs.step = func(method string, do func() error, _ func()) error {
+		switch method {
+		case "Exists": // the first is that of claim "team"
+			err := do()
+			if looked.CompareAndSwap(false, true) {
+				go func() {
+					pv, _, err := w.Provision(context.WithoutCancel(t.Context()), options("ns/x", "pvc-x", at("team/x", "onDelete", "delete")))
+					if err == nil {
+						err = w.Delete(context.WithoutCancel(t.Context()), pv)
+					}
+					released <- err
+				}()
+				<-removing
+				go func() { // it holds the lock of parents, which the claim then waits for
+					<-time.After(50 * time.Millisecond)
+					close(resume)
+				}()
+			}
+			return err
+		case "RemoveParent":
+			if caught.CompareAndSwap(false, true) {
+				close(removing)
+				<-resume
+			}
+		}
+		return do()
+	}
+	w.provision(t, options("ns/team", "pvc-team", at("team")))
+	must(t, <-released)
+	w.dirs.step = nil
+	w.holds(t, "team", "team = pvc-team active")
 	w.parents(t)
 }
 

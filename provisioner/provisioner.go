@@ -162,7 +162,15 @@ func (op operation) makeDirectory(ctx context.Context, path volpath.Path, record
 	}
 	created := false
 	err = op.withParents(path, func() (err error) {
-		created, err = op.dirs.Create(path, share.Attributes{Mode: c.Mode, UID: c.UID, GID: c.GID})
+		attributes := share.Attributes{Mode: c.Mode, UID: c.UID, GID: c.GID}
+		if created, err = op.dirs.Create(path, attributes); err != nil || created {
+			return err
+		}
+		// It may have been made as a parent, since takePath looked, and be about to go
+		// as one.
+		if err = op.disownParent(path); err == nil {
+			created, err = op.dirs.Create(path, attributes)
+		}
 		return err
 	})
 	if err == nil {

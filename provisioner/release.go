@@ -225,7 +225,7 @@ func (op operation) forgetEmptyArchive(record ledger.Record) error {
 			return err
 		}
 		if archived.PV == record.PV && archived.Cluster == record.Cluster {
-			return op.ledger.Forget(name)
+			return forgetUnlessRestoring(op.dirs, op.ledger, name)
 		}
 	}
 }

@@ -24,8 +24,8 @@ func (op operation) restore(ctx context.Context, path volpath.Path, record ledge
 		return nil, op.bringBack(ctx, path, own)
 	case known && own.PV == record.PV && own.Cluster == record.Cluster:
 		return nil, refuse(ReasonArchive, "annotation %s came after the volume was begun, without anything restored; delete the claim and make it anew with the annotation", AnnotationRestore)
-	case known && own.State == ledger.Retained:
-		return nil, storageError(ledger.Taken(path, own, record)) // not to be mixed up with what is restored
+	case known && own.State != ledger.Creating: // a retained one, too: it is not to be mixed up with what is restored
+		return nil, storageError(ledger.Taken(path, own, record))
 	}
 	archive, err := op.findArchive(record, w)
 	if err != nil {

@@ -3,9 +3,13 @@ package provisioner
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -14,6 +18,7 @@ import (
 
 	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/share"
+	"claimdir/provisioner/volpath"
 )
 
 // archived makes a volume with a file and releases it into an archive.
@@ -306,4 +311,89 @@ func TestTheShareOfTheArchiveIsChosen(t *testing.T) {
 	second.holds(t, "data", "data/file-of-pvc-1", "data = pvc-2 active")
 	_, _, err = p.Provision(t.Context(), asks(options("ns/data", "pvc-3", at("more", "share", "first,second")), RestoreLatest))
 	refused(t, err, ReasonArchive, false, "no archive")
+}
+
+// failing is a ledger on which a restore fails at its end.
+type failing struct {
+	Records
+
+	before func()
+}
+
+func (f failing) Activate(volpath.Path, ledger.Record) error {
+	f.before()
+	return syscall.ENOSPC
+}
+
+// Whoever finds no directory at the name of an archive leaves its record alone while
+// a claim is getting it: it comes back if that fails.
+func TestAnArchiveThatComesBackHasItsRecord(t *testing.T) {
+	for name, forget := range map[string]func(w *world, archive volpath.Path) error{
+		"purge": func(w *world, archive volpath.Path) error { return DiscardArchive(w.dirs, w.ledger, archive) },
+		"doctor": func(w *world, archive volpath.Path) error {
+			return ForgetMissing(context.Background(), Files{w.dirs, w.ledger}, archive, nobody)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			archive := w.archived(t, "ns/data", "pvc-1")
+			w.use(Files{w.dirs, failing{w.ledger, func() {
+				path, err := volpath.ParseRecorded(archive)
+				must(t, err)
+				if err := forget(w, path); !errors.Is(err, ErrNoArchive) && !errors.Is(err, ErrRestoring) {
+					t.Errorf("got %v", err)
+				}
+			}}})
+			o := asks(options("ns/data", "pvc-2", at("data")), RestoreLatest)
+			_, _, err := w.Provision(t.Context(), o)
+			refused(t, err, ReasonStorage, false)
+			w.use(Files{w.dirs, w.ledger})
+			w.holds(t, archive, archive+"/file-of-pvc-1", archive+" = pvc-1 archived")
+			w.provision(t, o)
+		})
+	}
+}
+
+// An archive that somebody removed by hand is not the latest.
+func TestTheLatestIsOneThatIsThere(t *testing.T) {
+	w := newWorld(t)
+	w.archived(t, "ns/data", "pvc-1")
+	must(t, os.RemoveAll(w.dir+"/"+w.archived(t, "ns/data", "pvc-2")))
+	w.provision(t, asks(options("ns/data", "pvc-3", at("data")), RestoreLatest))
+	if r := w.record(t, "data"); r.RestoredFrom != "archived-ns-data-pvc-1" {
+		t.Errorf("restored %q", r.RestoredFrom)
+	}
+}
+
+// A tenant's wish reads no records but those of its namespace's archives.
+func TestAWishReadsNoOthersRecords(t *testing.T) {
+	w := newWorld(t)
+	for i := range 5 {
+		w.archived(t, "others/data", fmt.Sprint("pvc-", i))
+	}
+	w.archived(t, "ns/data", "pvc-9")
+	read := 0
+	w.use(Files{w.dirs, counting{w.ledger, &read}})
+	_, _, err := w.Provision(t.Context(), asks(options("ns/data", "pvc-10", at("data")), "nosuch"))
+	refused(t, err, ReasonArchive, false, "pvc-9")
+	if read != 1 {
+		t.Errorf("%d records were read", read)
+	}
+}
+
+// counting counts the records that a search for archives reads.
+type counting struct {
+	Records
+
+	read *int
+}
+
+func (c counting) Archives(skip func(file string) bool) iter.Seq2[ledger.Record, error] {
+	return c.Records.Archives(func(file string) bool {
+		skipped := skip != nil && skip(file)
+		if !skipped {
+			*c.read++
+		}
+		return skipped
+	})
 }

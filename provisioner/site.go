@@ -27,8 +27,9 @@ type Site interface {
 	WaitReady(ctx context.Context) error
 	// Room is how large the share is.
 	Room() share.Room
-	// Do runs work on the share: see keeper.Keeper.
+	// Do runs work on the share, Background what nobody waits for: see keeper.Keeper.
 	Do(ctx context.Context, name string, work Work) error
+	Background(ctx context.Context, name string, work Work) error
 }
 
 // Work is an operation on a share: see keeper.Work.
@@ -61,6 +62,7 @@ type Directories interface {
 type Records interface {
 	Lookup(path volpath.Path) (ledger.Record, bool, error)
 	Archives(skip func(file string) bool) iter.Seq2[ledger.Record, error]
+	Restoring(archive volpath.Path) (r ledger.Record, restoring bool, err error)
 	CheckAbove(path volpath.Path, r ledger.Record) error
 	CheckBelow(path volpath.Path, r ledger.Record) error
 	Claim(path volpath.Path, r ledger.Record, adopt bool) (ledger.Record, error)
@@ -83,9 +85,17 @@ func Kept(k *keeper.Keeper) Site { return kept{k} }
 type kept struct{ *keeper.Keeper }
 
 func (k kept) Do(ctx context.Context, name string, work Work) error {
-	return k.Keeper.Do(ctx, name, func(ctx context.Context, do, undo keeper.View) (func(bool), error) {
+	return k.Keeper.Do(ctx, name, onFiles(work))
+}
+
+func (k kept) Background(ctx context.Context, name string, work Work) error {
+	return k.Keeper.Background(ctx, name, onFiles(work))
+}
+
+func onFiles(work Work) keeper.Work {
+	return func(ctx context.Context, do, undo keeper.View) (func(bool), error) {
 		return work(ctx, Files{do.Dirs, do.Records}, Files{undo.Dirs, undo.Records})
-	})
+	}
 }
 
 // siteNames lists the names of sites for people.

@@ -49,6 +49,9 @@ func (direct) ID() string                      { return "share-1" }
 func (direct) Ready() error                    { return nil }
 func (direct) WaitReady(context.Context) error { return nil }
 func (direct) Room() share.Room                { return share.Room{} }
+func (d direct) Background(ctx context.Context, name string, work Work) error {
+	return d.Do(ctx, name, work)
+}
 func (d direct) Do(ctx context.Context, _ string, work Work) error {
 	end, err := work(ctx, d.files, d.files)
 	if end != nil {

@@ -43,6 +43,10 @@ func (*noLedger) Archives(func(string) bool) iter.Seq2[ledger.Record, error] {
 	return func(func(ledger.Record, error) bool) {}
 }
 
+func (*noLedger) Restoring(volpath.Path) (ledger.Record, bool, error) {
+	return ledger.Record{}, false, nil
+}
+
 func (n *noLedger) ForgetIf(p volpath.Path, _ ledger.Record) (bool, error) { return true, n.Forget(p) }
 
 func (*noLedger) CheckAbove(volpath.Path, ledger.Record) error { return nil }
@@ -73,6 +77,10 @@ func (here) Source() share.Source            { return share.Source{Server: testb
 func (here) Ready() error                    { return nil }
 func (here) WaitReady(context.Context) error { return nil }
 func (here) Room() share.Room                { return share.Room{} }
+
+func (h here) Background(ctx context.Context, name string, work provisioner.Work) error {
+	return h.Do(ctx, name, work)
+}
 
 func (h here) Do(ctx context.Context, _ string, work provisioner.Work) error {
 	files := provisioner.Files{Dirs: h.Share, Records: h.records}

@@ -103,6 +103,8 @@ func TestFindings(t *testing.T) {
 	}
 	elsewhere := record(ledger.Active, "pvc-9", "a/b")
 	elsewhere.Cluster = "elsewhere"
+	restoring := record(ledger.Creating, "pvc-2", "b")
+	restoring.RestoredFrom, restoring.Created = "archived-a", time.Now()
 	active := slices.Clip([]ledger.Record{record(ledger.Active, "pvc-1", "a")})
 	for name, tt := range map[string]struct {
 		volumes []v1.PersistentVolume
@@ -132,6 +134,7 @@ func TestFindings(t *testing.T) {
 		"another cluster's record":        {records: []ledger.Record{foreign}, dirs: tree{"a"}},
 		"a volume that was never made":    {records: []ledger.Record{record(ledger.Creating, "pvc-1", "a")}, want: []string{"record a: volume pvc-1 of claim team/data was never completed"}},
 		"a retained directory is missing": {records: []ledger.Record{record(ledger.Retained, "pvc-1", "a")}, want: []string{"record a: it is retained by its record, and the directory is missing"}},
+		"an archive comes back":           {records: []ledger.Record{record(ledger.Archived, "pvc-1", "archived-a"), restoring}, dirs: tree{"b"}},
 		"an archive is missing":           {records: []ledger.Record{record(ledger.Archived, "pvc-1", "archived-a")}, want: []string{"record archived-a: it is archived"}},
 		"a damaged record":                {damaged: fmt.Errorf("%w in a.json", ledger.ErrDamaged), want: []string{"record .claimdir/volumes: damaged record in a.json → from a copy"}},
 		"a newer record":                  {damaged: errors.New("layout 2"), want: []string{"record .claimdir/volumes: layout 2 → the claimdir that wrote it"}},

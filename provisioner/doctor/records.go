@@ -24,12 +24,13 @@ const stale = time.Hour
 func (r *Report) records(c Cluster, site *Site) {
 	r.damaged(site)
 	volumes, at, foreign := c.byName(), c.at(site.Source), 0
+	restoring := site.restoring()
 	for _, record := range site.Records {
 		r.Checked.Records++
 		pv := volumes[record.PV]
 		switch {
 		case record.State == ledger.Retained || record.State == ledger.Archived:
-			r.kept(c, site, record)
+			r.kept(c, site, record, restoring)
 		case record.Cluster != c.ID:
 			if pv == nil { // else it was recovered here, and volumes looks at it
 				foreign++
@@ -45,6 +46,18 @@ func (r *Report) records(c Cluster, site *Site) {
 	if foreign > 0 {
 		r.NotChecked = append(r.NotChecked, fmt.Sprintf("volumes of other clusters, by %d records: run doctor there; if such a cluster is lost, claimdir recover brings them back", foreign))
 	}
+}
+
+// restoring are the archives on their way to a claim, whose directories may have
+// moved already.
+func (s *Site) restoring() map[string]bool {
+	paths := map[string]bool{}
+	for _, record := range s.Records {
+		if record.State == ledger.Creating && record.RestoredFrom != "" {
+			paths[record.RestoredFrom] = true
+		}
+	}
+	return paths
 }
 
 // damaged tells of the records that cannot be read.
@@ -103,7 +116,10 @@ func (r *Report) active(site *Site, record ledger.Record, pv, other *v1.Persiste
 }
 
 // kept finds the retained directory or archive that somebody removed.
-func (r *Report) kept(c Cluster, site *Site, record ledger.Record) {
+func (r *Report) kept(c Cluster, site *Site, record ledger.Record, restoring map[string]bool) {
+	if restoring[record.Path] {
+		return
+	}
 	if record.Released != nil && time.Since(*record.Released) < saving {
 		return // an archive's record comes before its directory
 	}

@@ -269,6 +269,41 @@ func TestAShareWhereAllOperationsHangIsStalled(t *testing.T) {
 	w.eventually("ready again", func() bool { return w.Ready() == nil })
 }
 
+// Whoever calls again and again has no more than one call that hangs; but nobody
+// waits beyond the end of the process.
+func TestInTheBackgroundTheEndIsWaitedFor(t *testing.T) {
+	w := newWorld(t).ready()
+	hang, left := make(chan struct{}), 0
+	work := func(context.Context, View, View) (func(bool), error) {
+		<-hang
+		left = 1
+		return nil, nil
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- w.Background(t.Context(), "test", work) }()
+	w.eventually("it is given up", func() bool { return w.Stuck() == 1 })
+	select {
+	case err := <-ended:
+		t.Fatalf("it returned while the call hangs: %v", err)
+	case <-time.After(50 * time.Millisecond):
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancelled := make(chan error, 1)
+	go func() {
+		cancelled <- w.Background(ctx, "test", func(context.Context, View, View) (func(bool), error) { <-hang; return nil, nil })
+	}()
+	w.eventually("the second is given up", func() bool { return w.Stuck() == 2 })
+	cancel()
+	if trouble, ok := errors.AsType[*Trouble](<-cancelled); !ok || trouble.Kind != Stalled {
+		t.Errorf("got %v", trouble)
+	}
+	hang <- struct{}{}
+	hang <- struct{}{}
+	if trouble, ok := errors.AsType[*Trouble](<-ended); !ok || trouble.Kind != Stalled || left != 1 {
+		t.Errorf("got %v, left %d", trouble, left)
+	}
+}
+
 func TestStaleHandlesAreOpenedAnew(t *testing.T) {
 	w := newWorld(t).ready()
 	for name, c := range map[string]struct {

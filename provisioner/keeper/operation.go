@@ -34,13 +34,38 @@ var errGivenUp = errors.New("given up: the share did not answer in time")
 // operation then ends when that call does. One whose handles went stale is run a
 // second time.
 func (k *Keeper) Do(ctx context.Context, name string, work Work) error {
-	if err := k.enter(ctx); err != nil {
+	op, err := k.start(ctx, name, work)
+	if err != nil {
 		return err
+	}
+	return op.wait(ctx)
+}
+
+// Background is Do for what nobody waits for. It returns only when the operation
+// has ended, also if it was given up, or when ctx has: whoever calls it again and
+// again has no more than one call that gets no answer, and may use what the
+// operation left unless ctx ended.
+func (k *Keeper) Background(ctx context.Context, name string, work Work) error {
+	op, err := k.start(ctx, name, work)
+	if err != nil {
+		return err
+	}
+	err = op.wait(ctx)
+	select {
+	case <-op.over:
+	case <-ctx.Done():
+	}
+	return err
+}
+
+func (k *Keeper) start(ctx context.Context, name string, work Work) (*operation, error) {
+	if err := k.enter(ctx); err != nil {
+		return nil, err
 	}
 	k.mu.Lock()
 	whole := View{k.share, k.ledger}
 	k.mu.Unlock()
-	op := &operation{keeper: k, name: name, result: make(chan error, 1), left: make(chan struct{})}
+	op := &operation{keeper: k, name: name, result: make(chan error, 1), left: make(chan struct{}), over: make(chan struct{})}
 	// What is under way when the process is asked to stop is finished.
 	giveUp, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	op.cancel = cancel
@@ -49,12 +74,15 @@ func (k *Keeper) Do(ctx context.Context, name string, work Work) error {
 	seen := whole.Dirs.During(giveUp, op.calls)
 	do := View{seen, whole.Records.On(seen)}
 	go op.run(giveUp, do, whole, work)
+	return op, nil
+}
 
+func (o *operation) wait(ctx context.Context) error {
 	select {
-	case err := <-op.result:
-		return k.judge(ctx, err)
-	case <-op.left:
-		return k.newTrouble(Stalled, *op.began.Load(), errGivenUp)
+	case err := <-o.result:
+		return o.keeper.judge(ctx, err)
+	case <-o.left:
+		return o.keeper.newTrouble(Stalled, *o.began.Load(), errGivenUp)
 	}
 }
 
@@ -121,6 +149,7 @@ type operation struct {
 	cancel context.CancelCauseFunc
 	result chan error
 	left   chan struct{} // closed when nobody waits any more
+	over   chan struct{} // closed when it has ended, also late
 }
 
 // calls is told of each call as it begins.
@@ -143,6 +172,7 @@ func (o *operation) giveUp() {
 }
 
 func (o *operation) run(ctx context.Context, do, undo View, work Work) {
+	defer close(o.over)
 	defer do.Dirs.Release()
 	end, err := safely(ctx, do, undo, work)
 	if share.IsStale(err) && ctx.Err() == nil {

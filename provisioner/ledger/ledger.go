@@ -171,10 +171,11 @@ func (l *Ledger) Retain(path volpath.Path, r Record) error {
 	return l.replace(path, r)
 }
 
-// Archive writes the record of the archive that r's volume is about to become,
-// or confirms it in a repeat. The volume's own record stays until Forget, so
-// that nobody takes the path before the directory has left it. An archive of
-// another volume at that name is a *TakenError.
+// Archive writes the record of the archive that r's volume is about to become; no
+// such directory may exist yet. In a repeat it is written anew: what was to become of
+// the archive may have been changed since, and its time begins now. The volume's own
+// record stays until Forget, so that nobody takes the path before the directory has
+// left it. An archive of another volume at that name is a *TakenError.
 func (l *Ledger) Archive(archive volpath.Path, r Record) error {
 	a := r
 	a.State, a.Origin, a.Path, a.Released = Archived, r.Path, archive.String(), new(now())
@@ -191,8 +192,11 @@ func (l *Ledger) Archive(archive volpath.Path, r Record) error {
 		return err
 	}
 	owner, found, err := l.Lookup(archive)
-	if err != nil || found && owner.sameVolume(r) {
+	if err != nil {
 		return err
+	}
+	if found && owner.sameVolume(r) {
+		return l.replace(archive, a)
 	}
 	return Taken(archive, owner, r)
 }

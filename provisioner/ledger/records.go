@@ -56,6 +56,24 @@ func (l *Ledger) Archives(skip func(file string) bool) iter.Seq2[Record, error] 
 	}
 }
 
+// Restoring returns the record of the volume that is being made from the archive, if
+// there is one. It reads all records; one that is damaged may be that one, and is an
+// error.
+func (l *Ledger) Restoring(archive volpath.Path) (r Record, restoring bool, err error) {
+	var damaged error
+	for r, err := range l.Records() {
+		switch {
+		case errors.Is(err, ErrDamaged):
+			damaged = errors.Join(damaged, err)
+		case err != nil:
+			return Record{}, false, err
+		case r.State == Creating && r.RestoredFrom == archive.String():
+			return r, true, nil
+		}
+	}
+	return Record{}, false, damaged
+}
+
 // FileOf is the file of path's record, from the root of the share, for people
 // who are to look at it.
 func FileOf(path volpath.Path) string { return fileNamed(key(path) + recordSuffix) }

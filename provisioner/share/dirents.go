@@ -6,7 +6,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -28,8 +27,8 @@ type dirent struct {
 	name  string
 }
 
-// buffers are for the calls of appendDirents.
-var buffers = sync.Pool{New: func() any { return new([32 << 10]byte) }}
+// direntBuffer is what one getdents64(2) fills.
+type direntBuffer [32 << 10]byte
 
 // batch is a part of a directory's names, in the order of their inodes: a file
 // system keeps those in tables, and to take them from all over a large directory
@@ -48,7 +47,7 @@ func (r *removal) readBatch(dir *os.File) (b batch, err error) {
 			return b, err
 		}
 		var n int
-		if b.names, n, err = appendDirents(b.names, dir); err != nil || n == 0 {
+		if b.names, n, err = r.appendDirents(b.names, dir); err != nil || n == 0 {
 			b.last = true
 			break
 		}
@@ -66,9 +65,12 @@ func (r *removal) readBatch(dir *os.File) (b batch, err error) {
 
 // appendDirents appends the names that one getdents64(2) returns, which has the
 // inodes beside them, and says how many bytes those were.
-func appendDirents(names []dirent, dir *os.File) ([]dirent, int, error) {
-	buffer := buffers.Get().(*[32 << 10]byte) //nolint:forcetypeassert // nothing else is put there
-	defer buffers.Put(buffer)
+func (r *removal) appendDirents(names []dirent, dir *os.File) ([]dirent, int, error) {
+	buffer, ok := r.buffers.Get().(*direntBuffer)
+	if !ok {
+		buffer = new(direntBuffer)
+	}
+	defer r.buffers.Put(buffer)
 	n, err := retryInterrupted(func() (int, error) { return unix.Getdents(int(dir.Fd()), buffer[:]) })
 	if err != nil {
 		return names, 0, ignoreAbsent(err) // a directory that somebody has removed meanwhile is empty

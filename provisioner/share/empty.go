@@ -1,6 +1,7 @@
 package share
 
 import (
+	"cmp"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -25,6 +26,9 @@ const (
 	// rounds is how often a directory is emptied that is not empty afterwards: by
 	// then somebody is filling it.
 	rounds = 3
+	// passes is how often many names may still be removed from a directory that was
+	// seen to its end.
+	passes = 10
 	// portion is how many names of a directory a hand takes at a time, worthAHand how
 	// many are worth another one, of which there are up to handsInOne.
 	portion    = 64
@@ -35,7 +39,7 @@ const (
 // empty removes what is in the directory, in passes: a server may leave out
 // names while others are removed, and a tenant may make new ones.
 func (r *removal) empty(dir *os.File, at string, depth int) error {
-	for {
+	for left := passes; ; {
 		lifted := r.lifted.Load()
 		done, err := r.pass(dir, at, depth)
 		switch {
@@ -48,6 +52,10 @@ func (r *removal) empty(dir *os.File, at string, depth int) error {
 			return nil
 		case done.kept.first == nil && done.removed < fewNames:
 			return nil // most directories are empty after one pass; if not, the caller comes again
+		default:
+			if left--; left == 0 {
+				return &keptError{fmt.Errorf("files are made in %q as fast as they are removed: %w", cmp.Or(at, "."), unix.ENOTEMPTY), 1}
+			}
 		}
 		if _, err := dir.Seek(0, io.SeekStart); err != nil {
 			return err

@@ -18,7 +18,9 @@ import (
 type Remover struct {
 	hands chan struct{} // taken by goroutines beside those that call
 	bulk  chan struct{} // taken by those that read many names at once: see readBatch
-	pace  *rate.Limiter // nil: as fast as it goes; waits are ended by a context
+	// buffers has *direntBuffer, for readBatch.
+	buffers sync.Pool
+	pace    *rate.Limiter // nil: as fast as it goes; waits are ended by a context
 }
 
 // NewRemover lets up to hands goroutines help those that call, and all together

@@ -181,3 +181,46 @@ func TestWhatCannotBeMoved(t *testing.T) {
 		t.Error(TrashRecord("pvc-1-1"))
 	}
 }
+
+// Somebody fills a directory as fast as it is emptied: that is told, and not gone on
+// with for ever. It lies in memory: on a share so many files would take minutes.
+func TestADirectoryThatIsBeingFilledIsGivenUp(t *testing.T) {
+	dir, err := os.MkdirTemp("/dev/shm", "claimdir-filled-") //nolint:usetesting // TMPDIR may be a share
+	must(t, err)
+	t.Cleanup(func() { must(t, os.RemoveAll(dir)) })
+	s := newSite(t, dir)
+	must(t, os.Mkdir(s.dir+"/data", 0o755))
+	f := &filler{Context: t.Context(), dir: s.dir + "/data"}
+	f.fill(2 * fewNames)
+	parent, err := s.share.openParent(pathOf(t, "data"))
+	must(t, err)
+	defer s.share.closeRoot(parent)
+	_, err = s.share.remove(f, NewRemover(0, 0), parent, "data")
+	if RemovalReason(err) != RemovalFilled {
+		t.Errorf("got %v after %d files", err, f.made)
+	}
+}
+
+// filler is a context that makes a file for about each that is removed: before and
+// after each call it is asked whether it has ended.
+type filler struct {
+	context.Context //nolint:containedctx // it is one
+
+	dir   string
+	made  int
+	asked int
+}
+
+func (f *filler) Err() error {
+	if f.asked++; f.asked%2 == 0 {
+		f.fill(1)
+	}
+	return nil
+}
+
+func (f *filler) fill(files int) {
+	for range files {
+		f.made++
+		_ = os.WriteFile(fmt.Sprintf("%s/%d", f.dir, f.made), nil, 0o600) // it may be gone
+	}
+}

@@ -60,7 +60,7 @@ type records struct {
 // between two calls.
 func (s *Sweeper) read(ctx context.Context) (records, error) {
 	var result atomic.Pointer[records] // the operation may go on after it was given up
-	err := s.config.Keeper.Do(ctx, "read the records", func(_ context.Context, do, _ keeper.View) (func(bool), error) {
+	err := s.config.Keeper.Background(ctx, "read the records", func(_ context.Context, do, _ keeper.View) (func(bool), error) {
 		if err := do.Dirs.ClearTemp(); err != nil {
 			return nil, err
 		}
@@ -98,7 +98,7 @@ func (s *Sweeper) look(ctx context.Context) (doctor.Report, error) {
 		return doctor.Report{}, fmt.Errorf("list volumes: %w", err)
 	}
 	var result atomic.Pointer[doctor.Report]
-	err = s.config.Keeper.Do(ctx, "look for what was left behind", func(_ context.Context, do, _ keeper.View) (func(bool), error) {
+	err = s.config.Keeper.Background(ctx, "look for what was left behind", func(_ context.Context, do, _ keeper.View) (func(bool), error) {
 		dirs := &looking{ctx: ctx, view: do}
 		report := doctor.Diagnose(cluster, &doctor.Site{
 			Name: s.config.Keeper.Name(), Source: s.config.Keeper.Source(), Records: found.good, Damaged: found.damaged, Dirs: dirs, Lookup: dirs.lookup,

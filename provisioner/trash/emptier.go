@@ -1,6 +1,7 @@
 package trash
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -24,6 +25,9 @@ const (
 	// lookEvery is the pause between two listings of a trash where nothing is left to
 	// do.
 	lookEvery = 5 * time.Second
+	// turn is how long one directory is removed at a stretch. After that it waits for
+	// the others: somebody may be filling it as fast as it is emptied.
+	turn = 10 * time.Minute
 	// retryFirst and retryMost bound the wait before a directory is tried again that
 	// could not be removed; it doubles from one to the other.
 	retryFirst = 10 * time.Second
@@ -43,7 +47,7 @@ type Config struct {
 type Keeper interface {
 	Name() string
 	WaitReady(ctx context.Context) error
-	Do(ctx context.Context, name string, work keeper.Work) error
+	Background(ctx context.Context, name string, work keeper.Work) error
 }
 
 // Failure says that a directory in the trash could not be removed.
@@ -59,10 +63,12 @@ type Failure struct {
 type Emptier struct {
 	config Config
 	every  time.Duration // lookEvery
+	turn   time.Duration // turn
 	first  time.Duration // retryFirst
 
 	mu       sync.Mutex
-	waiting  int // directories of the last listing that are still there
+	waiting  int            // directories of the last listing that are still there
+	turns    map[string]int // how many a directory has had that is not empty yet
 	failing  map[string]*failing
 	failures map[string]int64 // by reason
 	removed  share.Removed
@@ -77,7 +83,7 @@ type failing struct {
 
 // New makes the Emptier of a share. Nothing is removed before Run.
 func New(config Config) *Emptier {
-	return &Emptier{config: config, every: lookEvery, first: retryFirst, failing: map[string]*failing{}, failures: map[string]int64{}}
+	return &Emptier{config: config, every: lookEvery, turn: turn, first: retryFirst, turns: map[string]int{}, failing: map[string]*failing{}, failures: map[string]int64{}}
 }
 
 // Run empties the trash until ctx ends, and what is under way with it.
@@ -122,7 +128,7 @@ func (e *Emptier) list(ctx context.Context) (due []string) {
 		return nil
 	}
 	var directories []string
-	err := e.config.Keeper.Do(ctx, "list the trash", func(_ context.Context, do, _ keeper.View) (func(bool), error) {
+	err := e.config.Keeper.Background(ctx, "list the trash", func(_ context.Context, do, _ keeper.View) (func(bool), error) {
 		found, recorded, err := do.Dirs.Trash()
 		for _, name := range recorded {
 			if err == nil && !has(found, name) {
@@ -155,22 +161,35 @@ func (e *Emptier) due(directories []string) (due []string) {
 			delete(e.failing, name)
 		}
 	}
+	for name := range e.turns {
+		if !has(directories, name) {
+			delete(e.turns, name)
+		}
+	}
 	now := time.Now()
 	for _, name := range directories {
 		if f := e.failing[name]; f == nil || !f.next.After(now) {
 			due = append(due, name)
 		}
 	}
+	slices.SortStableFunc(due, func(a, b string) int { return cmp.Compare(e.turns[a], e.turns[b]) })
 	return due
 }
 
-// empty removes one directory of the trash, and its record.
+// errTurnOver ends a turn.
+var errTurnOver = errors.New("others are waiting")
+
+// empty removes one directory of the trash, and its record, or as much of it as a
+// turn allows.
 func (e *Emptier) empty(ctx context.Context, name string) {
+	turn, end := context.WithCancelCause(ctx) // no deadline, at which the pace would fail before
+	defer time.AfterFunc(e.turn, func() { end(errTurnOver) }).Stop()
+	defer end(nil)
 	var record ledger.Record
 	began := time.Now()
-	err := e.config.Keeper.Do(ctx, "empty the trash of "+name, func(_ context.Context, do, _ keeper.View) (func(bool), error) {
+	err := e.config.Keeper.Background(ctx, "empty the trash of "+name, func(_ context.Context, do, _ keeper.View) (func(bool), error) {
 		record, _ = do.Records.Discarded(name)
-		removed, err := do.Dirs.EmptyTrash(ctx, name, e.config.Remover)
+		removed, err := do.Dirs.EmptyTrash(turn, name, e.config.Remover)
 		e.count(removed)
 		if err == nil {
 			err = do.Records.ForgetDiscarded(name)
@@ -179,6 +198,9 @@ func (e *Emptier) empty(ctx context.Context, name string) {
 	})
 	var trouble *keeper.Trouble
 	switch {
+	case errors.Is(err, errTurnOver):
+		e.hadTurn(name)
+		klog.FromContext(ctx).Info("Still removing directory from the trash, in turn with others", "trash", name, "after", e.turn)
 	case err == nil:
 		e.succeeded(name)
 		klog.FromContext(ctx).Info("Removed directory from the trash", "trash", name, "after", time.Since(began).Round(time.Millisecond))
@@ -195,10 +217,17 @@ func (e *Emptier) count(removed share.Removed) {
 	e.removed.Directories += removed.Directories
 }
 
+func (e *Emptier) hadTurn(name string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.turns[name]++
+}
+
 func (e *Emptier) succeeded(name string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	delete(e.failing, name)
+	delete(e.turns, name)
 	e.waiting = max(0, e.waiting-1)
 }
 

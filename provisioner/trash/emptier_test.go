@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -57,9 +58,9 @@ func newWorld(t *testing.T) *world {
 // and so is run a second time.
 type stale struct{ Keeper }
 
-func (s stale) Do(ctx context.Context, name string, work keeper.Work) error {
+func (s stale) Background(ctx context.Context, name string, work keeper.Work) error {
 	runs := 0
-	return s.Keeper.Do(ctx, name, func(ctx context.Context, do, undo keeper.View) (func(bool), error) {
+	return s.Keeper.Background(ctx, name, func(ctx context.Context, do, undo keeper.View) (func(bool), error) {
 		runs++
 		end, err := work(ctx, do, undo)
 		if runs == 1 {
@@ -227,6 +228,83 @@ func TestAnEmptierThatEndsIsContinuedByTheNext(t *testing.T) {
 	}
 	w.config.Remover = share.NewRemover(4, 0)
 	w.run(t, func() bool { return w.left(t) == 0 })
+}
+
+// As many as are removed at once are large, or somebody is filling them: a small one
+// is not held up, and nothing is told as failed.
+func TestLargeDirectoriesTakeTurns(t *testing.T) {
+	w := newWorld(t)
+	var large []string
+	for i := range AtOnce {
+		large = append(large, w.discard(t, fmt.Sprintf("pvc-a-%d", i), 300))
+	}
+	small := w.discard(t, "pvc-small", 3)
+	w.config.Remover = share.NewRemover(4, 300)
+	w.turn = 200 * time.Millisecond
+	w.run(t, func() bool {
+		_, err := os.Stat(w.dir + "/.claimdir/trash/" + small)
+		return errors.Is(err, os.ErrNotExist)
+	})
+	for _, name := range large {
+		if _, err := os.Stat(w.dir + "/.claimdir/trash/" + name); err != nil {
+			t.Errorf("a large one went first: %v", err)
+		}
+	}
+	w.config.Remover = share.NewRemover(4, 0)
+	w.run(t, func() bool { return w.left(t) == 0 })
+	if failures := w.reported(); len(failures) > 0 || len(w.turns) > 0 {
+		t.Errorf("failures %v, turns %v", failures, w.turns)
+	}
+}
+
+// hanging is a share on which one directory of the trash gets no answer.
+type hanging struct {
+	*keeper.Keeper
+
+	name   string
+	inside atomic.Int32
+	answer chan struct{}
+}
+
+func (h *hanging) Background(ctx context.Context, name string, work keeper.Work) error {
+	if strings.HasSuffix(name, h.name) {
+		return h.Keeper.Background(ctx, name, func(context.Context, keeper.View, keeper.View) (func(bool), error) {
+			h.inside.Add(1)
+			<-h.answer
+			return nil, nil
+		})
+	}
+	return h.Keeper.Background(ctx, name, work)
+}
+
+// Else each try would leave one more call behind, until the share has no room for
+// anybody's.
+func TestADirectoryThatHangsHangsOnce(t *testing.T) {
+	w := newWorld(t)
+	k := keeper.New(keeper.Config{
+		Mount: share.Mount{Dir: w.dir, Source: share.Source{Server: "nfs.example.com", Path: "/export"}}, NewID: "share-1",
+		Timeout: 100 * time.Millisecond, Slots: 2 * AtOnce, Changed: func() {}, Known: func() ([]volpath.Path, bool) { return nil, true },
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	go k.Run(ctx)
+	must(t, k.WaitReady(t.Context()))
+	h := &hanging{Keeper: k, name: w.discard(t, "pvc-bad", 3), answer: make(chan struct{})}
+	w.config.Keeper = h
+	ended := make(chan struct{})
+	running, stop := context.WithCancel(t.Context())
+	go func() { defer close(ended); w.Run(running) }()
+	time.Sleep(time.Second) // ten times what a call may take
+	w.discard(t, "pvc-good", 3)
+	until(t, func() bool { return w.left(t) == 2 })
+	if tries := h.inside.Load(); tries != 1 {
+		t.Errorf("%d tries hang beside each other, want 1", tries)
+	}
+	must(t, k.Ready())
+	stop()
+	<-ended
+	close(h.answer)
+	until(t, func() bool { return k.Stuck() == 0 })
 }
 
 func TestWhatFailsIsToldAndTriedAgainLater(t *testing.T) {

@@ -37,6 +37,10 @@ func Archive(namespace, claim, pv string, n int) Path {
 	return Path{Shorten(name, MaxElement-len(suffix)) + suffix}
 }
 
+// ArchivePrefix is what the names of a namespace's archives begin with. Those of another namespace may, too: "a" and "a-b" have
+// archived-a-b-… both.
+func ArchivePrefix(namespace string) string { return archivePrefix + namespace + "-" }
+
 // NamedAsArchive reports whether a directory at the root of a share has a name of the kind that archives have. Other provisioners give it
 // to theirs too.
 func NamedAsArchive(name string) bool { return strings.HasPrefix(name, archivePrefix) }
