@@ -25,7 +25,7 @@ test-unit: ## run the tests that need no cluster
 
 .PHONY: test-cluster-api
 test-cluster-api: control-plane ## run claimdir against a real API server and controller manager
-	go -C hack test -timeout 20m ./...
+	go -C hack test -count=1 -timeout 20m ./...
 
 .PHONY: test-nfs
 test-nfs: ## run every suite that touches a share on kernel NFS, in a virtual machine
