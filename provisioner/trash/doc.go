@@ -10,6 +10,9 @@
 // memory, so whatever is in the trash at a start is found, also what an older
 // process had half removed or what has no record.
 //
+// Some are removed at once, each for ten minutes at a stretch: one that is large, or
+// that somebody goes on filling, takes turns with the others.
+//
 // What cannot be removed stays, is told of as a metric and as an event, and is
 // tried again, later and later, for ever.
 package trash
