@@ -3,6 +3,8 @@
 package cluster
 
 import (
+	"fmt"
+	"path"
 	"strings"
 	"testing"
 
@@ -49,7 +51,8 @@ func testNonrootArchive(t *testing.T, n *node.Node) {
 }
 
 // testNonrootDelete: what a tenant has put away under its own uid, only that
-// uid can delete. The volume says so, and goes once it is out of the way.
+// uid can delete. Its volume goes; it stays in the trash, its class says so, and the
+// trash is empty once it is out of the way.
 func testNonrootDelete(t *testing.T, n *node.Node) {
 	w := newWorld(t, n, "restricted")
 	w.class("onDelete", "delete")
@@ -62,11 +65,15 @@ func testNonrootDelete(t *testing.T, n *node.Node) {
 	pv := w.Bound("closed")
 	w.deletePod("closed")
 	w.DeleteClaim("closed")
-	w.Event("default", pv.Name, `^VolumeFailedDelete: .*permission denied`)
-	w.wantServer("x", "cat %s/own/f", pv.Spec.NFS.Path)
-	w.server("chown -R 65532 %s/own", pv.Spec.NFS.Path)
 	w.VolumeGone(pv.Name)
-	if strings.TrimSpace(w.server("ls %s 2>&1 || true", pv.Spec.NFS.Path)) == "f" {
-		t.Error("the directory is still there")
-	}
+	w.Event("default", w.Name, `^TrashNotEmptied: .*permission denied`)
+	trash := path.Dir(pv.Spec.NFS.Path) + "/.claimdir/trash/" + pv.Name + "-1"
+	w.wantServer("x", "cat %s/own/f", trash)
+	w.server("chown -R 65532 %s/own", trash)
+	w.Eventually("the trash is empty", func() error {
+		if left := strings.TrimSpace(w.server("ls -A %s", path.Dir(trash))); left != "" {
+			return fmt.Errorf("it holds %s", left)
+		}
+		return nil
+	})
 }
