@@ -75,11 +75,11 @@ start=$SECONDS
 nice unshare --mount mmdebstrap --mode=root --variant=minbase --include="$packages" \
 	--dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
 	--dpkgopt='path-exclude=/usr/share/locale/*' --customize-hook="$kernel" \
-	"$suite" "$new/root" $sources >&2
-install -m 755 "$here/guest/init" "$new/root/sbin/guest-init"
+	"$suite" "$new/tree" $sources >&2
+install -m 755 "$here/guest/init" "$new/tree/sbin/guest-init"
 say "writing the file system"
-nice mke2fs -q -t ext4 -O ^has_journal -d "$new/root" "$new/root.img" "$size" >&2
-rm -rf --one-file-system "$new/root" "$new/kernel" "$new"/*.deb
+nice mke2fs -q -t ext4 -O ^has_journal -d "$new/tree" "$new/root.img" "$size" >&2
+rm -rf --one-file-system "$new/tree" "$new/kernel" "$new"/*.deb
 mv -T "$new" "$image"
 say "built in $((SECONDS - start)) s, $(du -sh "$image" | cut -f1)"
 echo "$image"

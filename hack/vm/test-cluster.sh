@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs claimdir on a real node in the virtual machine, and the table of cases of hack/vm/cluster one by one.
 #
-#   hack/vm/test-cluster.sh [GO TEST FLAGS...]      such as -run 'TestCluster/root/alone/kubelet'
+#   hack/vm/test-cluster.sh [GO TEST FLAGS...]      such as -run TestCluster/nonroot
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 # shellcheck source=hack/tools/lib.sh

@@ -28,7 +28,7 @@ not='^(TestImports|TestPackageDocs|TestA.*AnsweredTooLate.*|TestALateRepeat.*)$'
 # These swap links and directories as fast as they can, for eight minutes: one mount has them.
 hostile='^(Test|Fuzz)Hostile'
 
-# These kill an operation at each of its steps; the steps do not depend on the server, and two mounts have them.
+# These kill an operation at each of its steps; the steps do not depend on the server, and one mount of each version has them.
 crashes='CutOff|^TestAKillAnywhere'
 
 mounts='*' tests='' results=''
