@@ -13,15 +13,17 @@ import (
 // of a newer layout does not end the listing. One that goes meanwhile is
 // passed over.
 func (l *Ledger) Records() iter.Seq2[Record, error] {
+	return l.records(func(string) bool { return true })
+}
+
+// Archives returns the records of archives, as Records does. It lists the names of
+// all records, but reads only those that may be of archives and that skip does not
+// know: it is given the record's file as FileOf returns it.
+func (l *Ledger) Archives(skip func(file string) bool) iter.Seq2[Record, error] {
+	named := l.records(func(name string) bool { return volpath.NamedAsArchive(name) && !skip(fileNamed(name)) })
 	return func(yield func(Record, error) bool) {
-		names, err := l.share.ListMeta(volumesDir)
-		if err != nil {
-			yield(Record{}, err)
-			return
-		}
-		for _, name := range names {
-			r, err := l.read(name)
-			if errors.Is(err, fs.ErrNotExist) {
+		for r, err := range named {
+			if err == nil && r.State != Archived {
 				continue
 			}
 			if !yield(r, err) {
@@ -31,10 +33,8 @@ func (l *Ledger) Records() iter.Seq2[Record, error] {
 	}
 }
 
-// Archives returns the records of archives, as Records does. It lists the names of
-// all records, but reads only those that may be of archives and that skip, if not
-// nil, does not know: it is given the record's file as FileOf returns it.
-func (l *Ledger) Archives(skip func(file string) bool) iter.Seq2[Record, error] {
+// records returns those whose names are wanted.
+func (l *Ledger) records(wanted func(name string) bool) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
 		names, err := l.share.ListMeta(volumesDir)
 		if err != nil {
@@ -42,11 +42,11 @@ func (l *Ledger) Archives(skip func(file string) bool) iter.Seq2[Record, error] 
 			return
 		}
 		for _, name := range names {
-			if !volpath.NamedAsArchive(name) || skip != nil && skip(fileNamed(name)) {
+			if !wanted(name) {
 				continue
 			}
 			r, err := l.read(name)
-			if errors.Is(err, fs.ErrNotExist) || err == nil && r.State != Archived {
+			if errors.Is(err, fs.ErrNotExist) {
 				continue
 			}
 			if !yield(r, err) {
