@@ -49,12 +49,7 @@ func (s *Share) Create(p volpath.Path, a Attributes) (created bool, err error) {
 
 // finish gives a new or empty directory its attributes.
 func finish(parent *os.Root, name string, a Attributes) error {
-	leaf, err := openChild(parent, name)
-	if err != nil {
-		return err
-	}
-	defer closeRoot(leaf)
-	dir, err := leaf.Open(".")
+	dir, err := openFile(parent, name)
 	if err != nil {
 		return err
 	}
@@ -66,6 +61,17 @@ func finish(parent *os.Root, name string, a Attributes) error {
 		return fmt.Errorf("look into it: %w", plain(err))
 	}
 	return setAttributes(dir, a)
+}
+
+// openFile opens the directory name of parent, as openChild does, for what os.Root
+// has no call for.
+func openFile(parent *os.Root, name string) (*os.File, error) {
+	child, err := openChild(parent, name)
+	if err != nil {
+		return nil, err
+	}
+	defer closeRoot(child)
+	return child.Open(".")
 }
 
 // setAttributes works on the open directory, so that nothing swapped in at its

@@ -127,12 +127,7 @@ func (s *Share) MakeParent(p volpath.Path) (id FileID, err error) {
 // FinishParent gives p, which MakeParent made, the mode that parents have.
 func (s *Share) FinishParent(p volpath.Path) error {
 	err := s.inParent(p, func(parent *os.Root, _ int) error {
-		child, err := openChild(parent, p.Base())
-		if err != nil {
-			return err
-		}
-		defer closeRoot(child)
-		dir, err := child.Open(".")
+		dir, err := openFile(parent, p.Base())
 		if err != nil {
 			return err
 		}
@@ -198,12 +193,7 @@ func parentAt(fd int, name string) (Parent, error) {
 
 // occupied reports whether something is seen in the directory.
 func occupied(parent *os.Root, name string) bool {
-	child, err := openChild(parent, name)
-	if err != nil {
-		return false
-	}
-	defer closeRoot(child)
-	dir, err := child.Open(".")
+	dir, err := openFile(parent, name)
 	if err != nil {
 		return false
 	}
