@@ -15,8 +15,8 @@ var ErrNoArchive = errors.New("there is no such archive")
 // DiscardArchive moves an archive and then its record into the trash, which
 // package trash empties. One whose directory is gone, because it became a volume
 // again or was removed by hand, is ErrNoArchive, and loses its record unless a claim
-// is just getting it. Whoever
-// renames the directory first has it, so it may run beside another process.
+// is just getting it. Whoever renames the directory first has it, so it may run
+// beside another process.
 func DiscardArchive(dirs Directories, records Records, path volpath.Path) error {
 	record, known, err := records.Lookup(path)
 	if err != nil {

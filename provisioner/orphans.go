@@ -84,11 +84,11 @@ func RemoveOrphan(ctx context.Context, files Files, path volpath.Path, check Che
 	if err != nil {
 		return err
 	}
-	untouched := record.Adopted && record.State == ledger.Creating // it never became a volume's
-	if present && record.Adopted && !untouched {
+	removing := present && !neverAdopted(record)
+	if removing && record.Adopted {
 		return fmt.Errorf("%w: it was there before the volume", ErrOrphanKept)
 	}
-	if present && !untouched {
+	if removing {
 		err := files.Dirs.RemoveEmpty(path)
 		if errors.Is(err, fs.ErrExist) { // what the system says of one with something in it
 			return fmt.Errorf("%w: there is something in it", ErrOrphanKept)
@@ -103,7 +103,7 @@ func RemoveOrphan(ctx context.Context, files Files, path volpath.Path, check Che
 	}
 	if !forgotten {
 		err := fmt.Errorf("remove what is left of %s: a new volume took it up: %w", path, ErrNoOrphan)
-		if untouched {
+		if !removing {
 			return err
 		}
 		return errors.Join(err, makeAgain(files, path))
@@ -115,22 +115,27 @@ func RemoveOrphan(ctx context.Context, files Files, path volpath.Path, check Che
 // ArchiveOrphan makes the directory of an orphan an archive, as a release with that
 // policy does, step by step, but one that does not end: nobody released it. Nothing
 // is lost, and a repeat goes on where it was cut off. One that a claim was about to
-// adopt was never a volume's, and is refused. It too may run beside a controller: only a Creating record is ever taken up
-// by another claim, and that one refuses a directory with something in it until it
-// has moved; from then on only the record is removed, if it is still the old one.
-// An orphan whose directory is gone meanwhile loses its record.
+// adopt was never a volume's, and is refused. It too may run beside a controller:
+// only a Creating record is ever taken up by another claim, and that one refuses a
+// directory with something in it until it has moved; from then on only the record is
+// removed, if it is still the old one. An orphan whose directory is gone meanwhile
+// loses its record.
 func ArchiveOrphan(ctx context.Context, files Files, path volpath.Path, check Check) (archive volpath.Path, err error) {
 	record, err := lookupOrphan(ctx, files, path, check)
 	if err != nil {
 		return archive, err
 	}
-	if record.Adopted && record.State == ledger.Creating {
+	if neverAdopted(record) {
 		return archive, fmt.Errorf("archive what is left of %s: it was never a volume's: %w", path, ErrNoOrphan)
 	}
 	record.ArchiveRetention = ""
 	op := operation{dirs: files.Dirs, ledger: forgetting{files.Records, path, record}, undo: files}
 	return op.archive(ctx, path, record)
 }
+
+// neverAdopted reports whether a claim was about to adopt the directory, which was
+// there before, and never did.
+func neverAdopted(r ledger.Record) bool { return r.Adopted && r.State == ledger.Creating }
 
 // forgetting are Records that forget that of a path only if it is still this one.
 type forgetting struct {

@@ -165,14 +165,21 @@ func TestAPathThatIsKeptOrExistsIsNotMixedWithAnArchive(t *testing.T) {
 	}
 }
 
-func TestTheLatestWaitsForTheVolumeThatIsBeingReleased(t *testing.T) {
-	w := newWorld(t)
-	w.archived(t, "ns/data", "pvc-1")
+// released makes the volume pvc-2, which claim data has left and nobody released yet.
+func (w *world) released(t *testing.T) *v1.PersistentVolume {
+	t.Helper()
 	pv := w.provision(t, options("ns/data", "pvc-2", at("two")))
 	pv.Spec.ClaimRef = &v1.ObjectReference{Namespace: "ns", Name: "data", UID: "uid-pvc-2"}
 	pv.Status.Phase = v1.VolumeReleased
-	pv.Annotations[AnnotationOnDelete] = "Archive" // as somebody may have typed it
 	w.seen.volumes = []*v1.PersistentVolume{pv}
+	return pv
+}
+
+func TestTheLatestWaitsForTheVolumeThatIsBeingReleased(t *testing.T) {
+	w := newWorld(t)
+	w.archived(t, "ns/data", "pvc-1")
+	pv := w.released(t)
+	pv.Annotations[AnnotationOnDelete] = "Archive" // as somebody may have typed it
 	o := asks(options("ns/data", "pvc-3", at("three")), RestoreLatest)
 	_, _, err := w.Provision(t.Context(), o)
 	refused(t, err, ReasonArchive, false, "pvc-2", "not archived yet")
@@ -186,11 +193,7 @@ func TestTheLatestWaitsForTheVolumeThatIsBeingReleased(t *testing.T) {
 func TestTheLatestDoesNotWaitForAVolumeThatIsKept(t *testing.T) {
 	w := newWorld(t)
 	w.archived(t, "ns/data", "pvc-1")
-	pv := w.provision(t, options("ns/data", "pvc-2", at("two")))
-	pv.Spec.ClaimRef = &v1.ObjectReference{Namespace: "ns", Name: "data", UID: "uid-pvc-2"}
-	pv.Spec.PersistentVolumeReclaimPolicy = v1.PersistentVolumeReclaimRetain
-	pv.Status.Phase = v1.VolumeReleased
-	w.seen.volumes = []*v1.PersistentVolume{pv}
+	w.released(t).Spec.PersistentVolumeReclaimPolicy = v1.PersistentVolumeReclaimRetain
 	w.provision(t, asks(options("ns/data", "pvc-3", at("three")), RestoreLatest))
 	if r := w.record(t, "three"); r.RestoredFrom != "archived-ns-data-pvc-1" {
 		t.Errorf("restored %q", r.RestoredFrom)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -59,12 +58,12 @@ type records struct {
 // read reads the records, and clears what writing them left behind. ctx ends it
 // between two calls.
 func (s *Sweeper) read(ctx context.Context) (records, error) {
-	var result atomic.Pointer[records] // the operation may go on after it was given up
+	var result records // of use only without an error: with one the operation may go on
 	err := s.config.Keeper.Background(ctx, "read the records", func(_ context.Context, do, _ keeper.View) (func(bool), error) {
 		if err := do.Dirs.ClearTemp(); err != nil {
 			return nil, err
 		}
-		found := &records{}
+		found := records{}
 		for r, err := range do.Records.Records() {
 			switch {
 			case ctx.Err() != nil:
@@ -77,13 +76,13 @@ func (s *Sweeper) read(ctx context.Context) (records, error) {
 				found.good = append(found.good, r)
 			}
 		}
-		result.Store(found)
+		result = found
 		return nil, nil
 	})
 	if err != nil {
 		return records{}, err
 	}
-	return *result.Load(), nil
+	return result, nil
 }
 
 // look asks doctor what is wrong. Records are read before the volumes, for a
@@ -97,7 +96,7 @@ func (s *Sweeper) look(ctx context.Context) (doctor.Report, error) {
 	if cluster.Volumes, err = s.live.Volumes(ctx); err != nil {
 		return doctor.Report{}, fmt.Errorf("list volumes: %w", err)
 	}
-	var result atomic.Pointer[doctor.Report]
+	var result doctor.Report
 	err = s.config.Keeper.Background(ctx, "look for what was left behind", func(_ context.Context, do, _ keeper.View) (func(bool), error) {
 		dirs := &looking{ctx: ctx, view: do}
 		report := doctor.Diagnose(cluster, &doctor.Site{
@@ -106,13 +105,13 @@ func (s *Sweeper) look(ctx context.Context) (doctor.Report, error) {
 		if dirs.failed != nil {
 			return nil, dirs.failed
 		}
-		result.Store(&report)
+		result = report
 		return nil, ctx.Err()
 	})
 	if err != nil {
 		return doctor.Report{}, err
 	}
-	return *result.Load(), nil
+	return result, nil
 }
 
 // looking is what doctor sees of the share. It ends with ctx, and remembers an error

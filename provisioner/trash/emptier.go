@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -156,16 +157,9 @@ func (e *Emptier) due(directories []string) (due []string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.waiting = len(directories)
-	for name := range e.failing {
-		if !has(directories, name) { // somebody else removed it
-			delete(e.failing, name)
-		}
-	}
-	for name := range e.turns {
-		if !has(directories, name) {
-			delete(e.turns, name)
-		}
-	}
+	// Somebody else may have removed some.
+	maps.DeleteFunc(e.failing, func(name string, _ *failing) bool { return !has(directories, name) })
+	maps.DeleteFunc(e.turns, func(name string, _ int) bool { return !has(directories, name) })
 	now := time.Now()
 	for _, name := range directories {
 		if f := e.failing[name]; f == nil || !f.next.After(now) {
