@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"claimdir/provisioner/volpath"
@@ -189,6 +190,38 @@ func renameCases() map[string]func(*testing.T, site) {
 		"rename moves the directory with all in it": renameMoves,
 		"rename replaces nothing":                   renameReplacesNothing,
 		"rename of an absent directory says so":     renameAbsent,
+		"exists beside renames is no error":         existsBesideRenames,
+	}
+}
+
+// One of two claims that ask for an archive looks at it while the other takes it.
+// Of the two names, each has its spelling checked in another way.
+func existsBesideRenames(t *testing.T, s site) {
+	for _, name := range []string{"here", "l\u00e0"} {
+		numbered := func(i int) string { return fmt.Sprint(name, "-", i) }
+		tree(t, s.dir, numbered(0)+"/")
+		const renames = 300
+		var at atomic.Int64
+		done := make(chan error, 1)
+		go func() {
+			for i := range renames {
+				if err := os.Rename(s.dir+"/"+numbered(i), s.dir+"/"+numbered(i+1)); err != nil {
+					done <- err
+					return
+				}
+				at.Store(int64(i + 1))
+			}
+			done <- nil
+		}()
+		for i := 0; i < renames; i = int(at.Load()) {
+			if _, err := s.share.Exists(pathOf(t, numbered(i))); err != nil {
+				t.Fatal(err, <-done)
+			}
+			if len(done) > 0 {
+				break
+			}
+		}
+		must(t, <-done)
 	}
 }
 

@@ -68,7 +68,10 @@ func (s *Share) Exists(p volpath.Path) (bool, error) {
 	case !info.IsDir():
 		return false, fmt.Errorf("look at %s: %w", p, ErrNotDirectory)
 	}
-	if err := s.checkSpellings(p); err != nil {
+	switch err := s.checkSpellings(p); {
+	case errors.Is(err, fs.ErrNotExist): // it was renamed or removed just now
+		return false, nil
+	case err != nil:
 		return false, fmt.Errorf("look at %s: %w", p, plain(err))
 	}
 	return true, nil

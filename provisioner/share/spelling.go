@@ -17,7 +17,8 @@ import (
 // directory may be another volume's.
 var ErrSpelling = errors.New("is on the share in another spelling")
 
-// checkSpellings is checkSpelling for every element of p, which is there.
+// checkSpellings is checkSpelling for every element of p, which is there; if it
+// goes meanwhile, that is fs.ErrNotExist.
 func (s *Share) checkSpellings(p volpath.Path) error {
 	dir, err := s.openRoot()
 	if err != nil {
@@ -28,6 +29,11 @@ func (s *Share) checkSpellings(p volpath.Path) error {
 		found, err := dir.Lstat(element)
 		if err == nil {
 			err = checkSpelling(dir, element, found)
+		}
+		if errors.Is(err, ErrSpelling) { // or it has gone since, and was not listed for that
+			if _, gone := dir.Lstat(element); errors.Is(gone, fs.ErrNotExist) {
+				err = gone
+			}
 		}
 		var next *os.Root
 		if err == nil && i < len(elements)-1 {
