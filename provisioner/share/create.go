@@ -112,32 +112,6 @@ func modeBits(dir *os.File) (fs.FileMode, error) {
 	return info.Mode() & (fs.ModePerm | fs.ModeSetuid | fs.ModeSetgid | fs.ModeSticky), nil
 }
 
-// openSpelled opens the directory that holds p, whose elements are those very
-// names.
-func (s *Share) openSpelled(p volpath.Path) (*os.Root, error) {
-	dir, err := s.openRoot()
-	if err != nil {
-		return nil, err
-	}
-	elements := p.Elements()
-	for _, element := range elements[:len(elements)-1] {
-		found, err := dir.Lstat(element)
-		if err == nil {
-			err = checkSpelling(dir, element, found)
-		}
-		var next *os.Root
-		if err == nil {
-			next, err = openChild(dir, element)
-		}
-		s.closeRoot(dir)
-		if err != nil {
-			return nil, fmt.Errorf("open the parents of %s: %w", p, plain(err))
-		}
-		dir = next
-	}
-	return dir, nil
-}
-
 // makeDir makes one directory and reports whether it did; one that exists, and
 // under this very name, is no error.
 func makeDir(parent *os.Root, name string) (bool, error) {
@@ -145,11 +119,7 @@ func makeDir(parent *os.Root, name string) (bool, error) {
 	if !errors.Is(err, fs.ErrExist) {
 		return err == nil, err
 	}
-	found, err := parent.Lstat(name)
-	if err != nil {
-		return false, err
-	}
-	return false, checkSpelling(parent, name, found)
+	return false, lookSpelled(parent, name)
 }
 
 // fileMode translates chmod(1) bits into Go's.

@@ -17,35 +17,53 @@ import (
 // directory may be another volume's.
 var ErrSpelling = errors.New("is on the share in another spelling")
 
-// checkSpellings is checkSpelling for every element of p, which is there; if it
-// goes meanwhile, that is fs.ErrNotExist.
+// checkSpellings looks at every element of p, which is there; if it goes meanwhile,
+// that is fs.ErrNotExist.
 func (s *Share) checkSpellings(p volpath.Path) error {
-	dir, err := s.openRoot()
+	parent, err := s.openSpelled(p)
 	if err != nil {
 		return err
 	}
+	defer s.closeRoot(parent)
+	return lookSpelled(parent, p.Base())
+}
+
+// openSpelled opens the directory that holds p, whose elements are those very
+// names.
+func (s *Share) openSpelled(p volpath.Path) (*os.Root, error) {
+	dir, err := s.openRoot()
+	if err != nil {
+		return nil, err
+	}
 	elements := p.Elements()
-	for i, element := range elements {
-		found, err := dir.Lstat(element)
-		if err == nil {
-			err = checkSpelling(dir, element, found)
-		}
-		if errors.Is(err, ErrSpelling) { // or it has gone since, and was not listed for that
-			if _, gone := dir.Lstat(element); errors.Is(gone, fs.ErrNotExist) {
-				err = gone
-			}
-		}
+	for _, element := range elements[:len(elements)-1] {
+		err := lookSpelled(dir, element)
 		var next *os.Root
-		if err == nil && i < len(elements)-1 {
+		if err == nil {
 			next, err = openChild(dir, element)
 		}
 		s.closeRoot(dir)
-		if next == nil || err != nil {
-			return err
+		if err != nil {
+			return nil, fmt.Errorf("open the parents of %s: %w", p, plain(err))
 		}
 		dir = next
 	}
-	return nil
+	return dir, nil
+}
+
+// lookSpelled makes sure that parent has the entry name, by that very name.
+func lookSpelled(parent *os.Root, name string) error {
+	found, err := parent.Lstat(name)
+	if err != nil {
+		return err
+	}
+	err = checkSpelling(parent, name, found)
+	if errors.Is(err, ErrSpelling) { // or it has gone since, and was not listed for that
+		if _, gone := parent.Lstat(name); errors.Is(gone, fs.ErrNotExist) {
+			return gone
+		}
+	}
+	return err
 }
 
 // checkSpelling refuses name if parent has the entry that was found by it under
