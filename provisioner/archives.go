@@ -51,7 +51,7 @@ func forgetAbsent(dirs Directories, records Records, path volpath.Path, archive 
 }
 
 // ErrRestoring says that an archive is on its way to a claim.
-var ErrRestoring = errors.New("a claim is getting this archive")
+var ErrRestoring = errors.New("a claim may be getting this archive")
 
 // forgetUnlessRestoring removes the record of an archive whose directory is absent.
 func forgetUnlessRestoring(dirs Directories, records Records, archive volpath.Path) error {
@@ -76,7 +76,7 @@ func checkRestoring(records Records, archive volpath.Path) error {
 	r, restoring, err := records.Restoring(archive)
 	switch {
 	case errors.Is(err, ledger.ErrDamaged):
-		return fmt.Errorf("%w, or not: %w", ErrRestoring, err)
+		return fmt.Errorf("%w, for not all records can be read; mend those first: %w", ErrRestoring, err)
 	case err == nil && restoring:
 		return fmt.Errorf("%w: volume %s of claim %s/%s", ErrRestoring, r.PV, r.Claim.Namespace, r.Claim.Name)
 	}

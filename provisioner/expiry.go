@@ -24,7 +24,8 @@ const (
 	rereadEvery = time.Hour
 )
 
-// Expirer moves the archives of one share into the trash whose retention is over.
+// Expirer moves the archives of one share, and of this cluster, into the trash whose
+// retention is over.
 type Expirer struct {
 	shares *Shares
 	site   Site
@@ -110,7 +111,9 @@ func (e *Expirer) due(ctx context.Context) (due []ledger.Record, err error) {
 			if err != nil {
 				continue
 			}
-			if ends[ledger.FileOf(path)] = r.Until; ended(r.Until) {
+			if r.Cluster != e.shares.cluster { // its PersistentVolumes may show it, which cannot be seen here
+				ends[ledger.FileOf(path)] = nil
+			} else if ends[ledger.FileOf(path)] = r.Until; ended(r.Until) {
 				found = append(found, r)
 			}
 		}
@@ -129,7 +132,7 @@ func ended(end *time.Time) bool { return end != nil && !end.After(time.Now()) }
 // trash. One that a PersistentVolume of an administrator shows is in use.
 func (op operation) expire(ctx context.Context, path volpath.Path) error {
 	record, known, err := op.ledger.Lookup(path)
-	if err != nil || !known || record.State != ledger.Archived || !ended(record.Until) {
+	if err != nil || !known || record.State != ledger.Archived || record.Cluster != op.cluster || !ended(record.Until) {
 		return err
 	}
 	if err := op.checkVolumes(path, ""); err != nil {

@@ -131,6 +131,24 @@ func TestTheRetentionOfTheVolumeCounts(t *testing.T) {
 	})
 }
 
+// What another cluster shows of it cannot be seen here.
+func TestAnotherClustersArchiveDoesNotEnd(t *testing.T) {
+	w := newWorld(t)
+	archive := w.ending(t, "pvc-1", time.Second)
+	r := w.record(t, archive)
+	r.Cluster = "elsewhere"
+	w.writeRecord(t, r)
+	e, reported := w.expirer()
+	must(t, e.expire(t.Context()))
+	path, err := volpath.ParseRecorded(archive)
+	must(t, err)
+	must(t, operation{Shares: w.Shares, dirs: w.dirs, ledger: w.ledger}.expire(t.Context(), path))
+	w.holds(t, archive, archive+"/file-of-pvc-1", archive+" = pvc-1 archived")
+	if len(*reported) > 0 {
+		t.Error(*reported)
+	}
+}
+
 func TestAnArchiveInUseDoesNotEnd(t *testing.T) {
 	w := newWorld(t)
 	archive := w.ending(t, "pvc-1", time.Hour)

@@ -174,8 +174,10 @@ func ForgetMissing(ctx context.Context, files Files, path volpath.Path, check Ch
 	if present {
 		return fmt.Errorf("forget %s: its directory is there again: %w", path, ErrNoOrphan)
 	}
-	if err := checkRestoring(files.Records, path); err != nil {
-		return fmt.Errorf("forget %s: %w", path, err)
+	if record.State == ledger.Archived { // a retained directory never moves
+		if err := checkRestoring(files.Records, path); err != nil {
+			return fmt.Errorf("forget %s: %w", path, err)
+		}
 	}
 	_, err = files.Records.ForgetIf(path, record)
 	return err

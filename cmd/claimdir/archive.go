@@ -26,8 +26,9 @@ namespace, or of one.
 
     kubectl -n claimdir exec deploy/claimdir -- /claimdir archive list
 
-It needs no cluster and changes nothing. SIZE is the claim's. Directories that are named as
-archives and have no record are another provisioner's, and have only a path.
+It needs no cluster and changes nothing. SIZE is the claim's. Of which cluster an archive is, is
+shown where there are several. Directories that are named as archives and have no record are another
+provisioner's, and have only a path.
 
 Usage: claimdir archive list [NAMESPACE[/CLAIM]] [flags]
 `
@@ -43,6 +44,7 @@ type archiveOptions struct {
 	args      []string
 	to        string
 	volume    string
+	cluster   string
 	all       bool
 	ended     bool
 	olderThan time.Duration
@@ -50,7 +52,9 @@ type archiveOptions struct {
 
 // archiveFlags are those that no other command has. They have no variables: none
 // of them is to come from an environment that nobody looks at.
-func archiveFlags() []string { return []string{"to", "volume", "all", "ended", "older-than"} }
+func archiveFlags() []string {
+	return []string{"to", "volume", "cluster", "all", "ended", "older-than"}
+}
 
 // shareFlags say which shares there are.
 func shareFlags() []string { return []string{"mount-path", "nfs-server", "nfs-path"} }
@@ -58,6 +62,7 @@ func shareFlags() []string { return []string{"mount-path", "nfs-server", "nfs-pa
 func bindArchive(o *archiveOptions, f *pflag.FlagSet) {
 	f.StringVar(&o.to, "to", "", "the `name` of the claim that gets the archive; default: as before")
 	f.StringVar(&o.volume, "volume", "", "the `volume` (PersistentVolume) that the archive was; default: the claim's newest archive")
+	f.StringVar(&o.cluster, "cluster", "", "only those of one `cluster`, the UID of its namespace kube-system; needed where several have records on the shares")
 	f.BoolVar(&o.all, "all", false, "all archives that have a record")
 	f.BoolVar(&o.ended, "ended", false, "only those whose time is over")
 	f.DurationVar(&o.olderThan, "older-than", 0, "only those that were released longer ago, such as 720h")
@@ -81,7 +86,7 @@ func archiveCommand() command {
 			{
 				name: "archive purge", summary: "move archives into the trash",
 				head: archivePurgeHead, tail: archivePurgeTail,
-				flags: append(shareFlags(), "all", "ended", "older-than", "yes"), arguments: purgeArguments, run: purgeArchives,
+				flags: append(shareFlags(), "cluster", "all", "ended", "older-than", "yes"), arguments: purgeArguments, run: purgeArchives,
 			},
 		},
 	}
@@ -118,7 +123,7 @@ func listArchives(_ context.Context, o options, std streams) error {
 	if err != nil {
 		return err
 	}
-	listed := found.archives
+	listed := found.Archives
 	if len(o.archive.args) > 0 {
 		namespace, claim, _ := strings.Cut(o.archive.args[0], "/")
 		listed = slices.DeleteFunc(listed, func(a archives.Archive) bool { return !a.Of(namespace, claim) })
@@ -133,9 +138,10 @@ func listArchives(_ context.Context, o options, std streams) error {
 
 // archivesFound is what is on the shares.
 type archivesFound struct {
-	archives []archives.Archive
-	shares   int
-	unread   error // if something could not be read, which is said already
+	archives.Found
+
+	shares int
+	unread error // if something could not be read, which is said already
 }
 
 func findArchives(o options, std streams) (archivesFound, error) {
@@ -156,14 +162,13 @@ func findArchives(o options, std streams) (archivesFound, error) {
 	if len(shares) == 0 && len(closed) > 0 {
 		return archivesFound{}, errors.Join(closed...)
 	}
-	all, unread := archives.Find(shares)
-	unread = append(closed, unread...)
-	for _, err := range unread {
-		fmt.Fprintln(std.err, "claimdir:", output.Cell(err.Error()))
+	found := archivesFound{Found: archives.Find(shares), shares: len(mounts)}
+	found.Unread = append(closed, found.Unread...)
+	for _, err := range found.Unread {
+		fmt.Fprintln(std.err, "claimdir:", output.Line(err))
 	}
-	found := archivesFound{archives: all, shares: len(mounts)}
-	if len(unread) > 0 {
-		found.unread = fmt.Errorf("%d records or shares could not be read; the rest was looked at", len(unread))
+	if n := len(found.Unread); n > 0 {
+		found.unread = fmt.Errorf("%d records or shares could not be read; the rest was looked at", n)
 	}
 	return found, nil
 }

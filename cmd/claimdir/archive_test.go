@@ -49,11 +49,16 @@ func (w *archiveWorld) must(errs ...error) {
 // archive makes a volume of the claim and releases it, as the controller does.
 func (w *archiveWorld) archive(claim, pv, retention string) {
 	w.t.Helper()
+	w.archiveOf("here", claim, pv, retention)
+}
+
+func (w *archiveWorld) archiveOf(cluster, claim, pv, retention string) {
+	w.t.Helper()
 	namespace, name, _ := strings.Cut(claim, "/")
 	path, err := volpath.Parse(namespace + "-" + name + "-" + pv)
 	w.must(err)
 	r, err := w.l.Claim(path, ledger.Record{
-		State: ledger.Active, PV: pv, Claim: ledger.Claim{Namespace: namespace, Name: name, UID: "u"}, Class: "nfs", Policy: "archive",
+		State: ledger.Active, PV: pv, Claim: ledger.Claim{Namespace: namespace, Name: name, UID: "u"}, Cluster: cluster, Class: "nfs", Policy: "archive",
 		ArchiveRetention: retention, Size: "1Gi", AccessModes: []string{"ReadWriteMany"},
 	}, false)
 	w.must(err)
@@ -130,7 +135,7 @@ func TestArchiveList(t *testing.T) {
 		}
 	}
 	out, _, _ = w.run(nil, "list")
-	holds(t, out, "CLAIM", "for ever", "ended, going", "(in 29d)")
+	holds(t, out, "CLAIM", "for ever", "(ended)", "(in 29d)")
 	out, _, _ = w.run(nil, "list", "team/data", "--output=json")
 	holds(t, out, `"namespace": "team"`, `"origin": "team-data-pvc-1"`)
 }
@@ -145,7 +150,7 @@ func TestArchiveListSaysWhatItCannotRead(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "1 records or shares could not be read") || exitCode(err, devNull(t)) != exitFailed {
 			t.Errorf("%q: %v", args, err)
 		}
-		holds(t, stderr, "claimdir: damaged record in bad?.json")
+		holds(t, stderr, "claimdir: damaged record in .claimdir/volumes/bad?.json")
 		if args[0] == "list" {
 			holds(t, out, "pvc-1")
 		}

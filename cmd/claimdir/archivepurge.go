@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"claimdir/provisioner"
@@ -17,15 +19,19 @@ good. It shows which, and asks before:
     kubectl -n claimdir exec -it deploy/claimdir -- /claimdir archive purge team/data
 
 Say which archives by any number of claims (NAMESPACE/CLAIM), namespaces and volumes (names of
-PersistentVolumes), or by --all or --ended. --ended and --older-than leave fewer of them.
+PersistentVolumes), or by --all or --ended. --ended and --older-than leave fewer of them. Where
+several clusters have used the shares, say also --cluster; this one's is
+
+    kubectl get namespace kube-system -o jsonpath={.metadata.uid}
+
 Directories that have no record are never moved.
 
 Usage: claimdir archive purge NAMESPACE/CLAIM | NAMESPACE | PV-NAME ... | --all | --ended [flags]
 `
 
 const archivePurgeTail = `
-Exit codes: 0 moved, or the answer was no, 1 some could not be read or moved, nobody could be asked, or
-it failed, 2 wrong configuration.
+Exit codes: 0 moved, nothing to move, or the answer was no, 1 there is no archive of such a name, some
+could not be read or moved, nobody could be asked, or it failed, 2 wrong configuration.
 `
 
 func purgeArguments(o *options, args []string) (problems []error) {
@@ -55,14 +61,17 @@ func purgeArchives(ctx context.Context, o options, std streams) error {
 	if err != nil {
 		return err
 	}
+	if err := checkCluster(found.Found, o.archive.cluster); err != nil {
+		return err
+	}
 	now := time.Now()
-	selection := archives.Selection{Names: o.archive.args, Ended: o.archive.ended, OlderThan: o.archive.olderThan}
-	selected, err := selection.Select(found.archives, now)
+	selection := archives.Selection{Names: o.archive.args, Cluster: o.archive.cluster, Ended: o.archive.ended, OlderThan: o.archive.olderThan}
+	selected, err := selection.Select(found.Archives, now)
 	if err != nil {
 		return err
 	}
 	if o.archive.all {
-		remarkUnrecorded(found.archives, std)
+		remarkUnrecorded(found.Archives, std)
 	}
 	if len(selected) == 0 {
 		fmt.Fprintln(std.err, "No archives to move.")
@@ -80,6 +89,18 @@ func purgeArchives(ctx context.Context, o options, std streams) error {
 		}
 	}
 	return errors.Join(discardAll(ctx, selected, std), found.unread)
+}
+
+// checkCluster makes somebody say whose archives go where that is not plain: what is
+// nobody's here may be shown by a PersistentVolume there.
+func checkCluster(found archives.Found, cluster string) error {
+	switch {
+	case cluster == "" && len(found.Clusters) > 1:
+		return fmt.Errorf("several clusters have records on the shares: say with --cluster whose archives are meant, of %s", strings.Join(found.Clusters, ", "))
+	case cluster != "" && !slices.Contains(found.Clusters, cluster):
+		return fmt.Errorf("--cluster %q has no records on the shares; these have: %s", cluster, strings.Join(found.Clusters, ", "))
+	}
+	return nil
 }
 
 // remarkUnrecorded says what --all does not mean.
@@ -114,7 +135,7 @@ func discardAll(ctx context.Context, selected []archives.Archive, std streams) e
 			fmt.Fprintf(std.err, "claimdir: %s is gone meanwhile: restored, ended or removed\n", output.Cell(a.Path))
 		case err != nil:
 			failed++
-			fmt.Fprintln(std.err, "claimdir:", output.Cell(err.Error()))
+			fmt.Fprintln(std.err, "claimdir:", output.Line(err))
 		default:
 			moved++
 		}

@@ -61,6 +61,31 @@ func TestArchivePurge(t *testing.T) {
 	}
 }
 
+// What another cluster has is not purged by mistake.
+func TestArchivePurgeOfSeveralClusters(t *testing.T) {
+	w := newArchiveWorld(t)
+	w.archive("team/data", "pvc-1", "")
+	w.archiveOf("elsewhere", "team/data", "pvc-2", "")
+	const all = "archived-team-data-pvc-1 archived-team-data-pvc-2"
+	for _, tt := range []struct{ args, wants, left string }{
+		{"team --yes", "say with --cluster whose archives are meant, of elsewhere, here", all},
+		{"--all --cluster her --yes", `--cluster "her" has no records on the shares; these have: elsewhere, here`, all},
+		{"team --cluster here --yes", "", "archived-team-data-pvc-2"},
+	} {
+		_, _, err := w.run(nil, append([]string{"purge"}, strings.Fields(tt.args)...)...)
+		if (err == nil) != (tt.wants == "") || err != nil && !strings.Contains(err.Error(), tt.wants) || w.left() != tt.left {
+			t.Errorf("%s: %v, left are %s", tt.args, err, w.left())
+		}
+	}
+	w.archive("team/data", "pvc-1", "")
+	out, _, err := w.run(nil, "list")
+	w.must(err)
+	holds(t, out, "CLUSTER", "pvc-2   elsewhere  1Gi")
+	_, stderr, err := w.run(nil, "restore", "team/data", "--volume", "pvc-2")
+	w.must(err)
+	holds(t, stderr, "the archive is of cluster elsewhere; in another one it is given only to a class with onExisting: adopt")
+}
+
 // meanwhile is somebody who does something before the answer.
 type meanwhile struct {
 	do     func()

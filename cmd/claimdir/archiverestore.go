@@ -14,10 +14,11 @@ import (
 
 const archiveRestoreHead = `claimdir archive restore prints a claim that gets an archive back as its directory:
 
-    claimdir archive restore team/data --to data2 | kubectl apply -f -
+    claimdir archive restore team/data --to data2 | kubectl create -f -
 
 The claim is in the namespace of the one that the archive was of, with the class, size and access
-modes from the archive's record; no claim of its name may exist. The class must be one of
+modes from the archive's record; no claim of its name may exist: kubectl create says so, kubectl apply
+would change the old one. The class must be one of
 claimdir's, and its share the one that the archive is on. If another cluster left the archive, the class needs
 onExisting: adopt. Once the claim is bound, the archive is gone.
 
@@ -50,7 +51,7 @@ func restoreArchive(_ context.Context, o options, std streams) error {
 		return err
 	}
 	namespace, claim, _ := strings.Cut(o.archive.args[0], "/")
-	chosen, others, err := archives.Choose(found.archives, namespace, claim, o.archive.volume)
+	chosen, others, err := archives.Choose(found.Archives, namespace, claim, o.archive.volume)
 	if err != nil {
 		return err
 	}
@@ -62,7 +63,7 @@ func restoreArchive(_ context.Context, o options, std streams) error {
 	if err != nil {
 		return err
 	}
-	for _, text := range remarks(chosen, others, found.shares) {
+	for _, text := range remarks(chosen, others, found) {
 		fmt.Fprintln(std.err, "claimdir:", output.Cell(text))
 	}
 	if _, err := std.out.Write(manifest); err != nil {
@@ -73,7 +74,7 @@ func restoreArchive(_ context.Context, o options, std streams) error {
 }
 
 // remarks are what somebody should know before the manifest is applied.
-func remarks(chosen archives.Archive, others []archives.Archive, shares int) (texts []string) {
+func remarks(chosen archives.Archive, others []archives.Archive, found archivesFound) (texts []string) {
 	remark := func(format string, args ...any) { texts = append(texts, fmt.Sprintf(format, args...)) }
 	if len(others) > 0 {
 		var names []string
@@ -82,8 +83,11 @@ func remarks(chosen archives.Archive, others []archives.Archive, shares int) (te
 		}
 		remark("took the archive of volume %s; the claim has others, which --volume takes: %s", released(chosen), strings.Join(names, ", "))
 	}
-	if shares > 1 {
+	if found.shares > 1 {
 		remark("the archive is on share %q: class %q must be one whose volumes may be there", chosen.Share, chosen.Class)
+	}
+	if len(found.Clusters) > 1 {
+		remark("the archive is of cluster %s; in another one it is given only to a class with onExisting: adopt", chosen.Cluster)
 	}
 	if chosen.Class == "" {
 		remark("the archive's record names no class: the cluster's default class will be taken; it must be one of claimdir's")

@@ -157,10 +157,14 @@ type sitesRead struct {
 	troubles []doctor.Finding
 }
 
-func (r *sitesRead) trouble(object string, err error) {
-	r.troubles = append(r.troubles, doctor.Finding{Kind: doctor.KindAccess, Object: object, Problem: err.Error(),
+func (r *sitesRead) trouble(name, object string, err error) {
+	r.troubles = append(r.troubles, doctor.Finding{Kind: doctor.KindAccess, Share: name, Object: object, Problem: err.Error(),
 		Remedy: "mend what the error names; claimdir itself needs it too"})
-	r.left = append(r.left, "records and directories, for the share cannot be used")
+	which := "the share"
+	if name != "" {
+		which = fmt.Sprintf("share %q", name)
+	}
+	r.left = append(r.left, fmt.Sprintf("records and directories, for %s cannot be used", which))
 }
 
 // readSites reads the shares before the cluster is asked: a PersistentVolume is
@@ -169,7 +173,7 @@ func (r *sitesRead) trouble(object string, err error) {
 func readSites(o options) (r sitesRead) {
 	mounts, err := share.FindMounts(o.mountPath)
 	if err != nil {
-		r.trouble(o.mountPath, err)
+		r.trouble("", o.mountPath, err)
 		return r
 	}
 	told, toldErr := toldMounts(o)
@@ -179,7 +183,7 @@ func readSites(o options) (r sitesRead) {
 			left += ", or give --nfs-server and --nfs-path to check at least these of each volume"
 		}
 		if toldErr != nil {
-			r.trouble(o.mountPath, toldErr)
+			r.trouble("", o.mountPath, toldErr)
 		}
 		r.left = append(r.left, left)
 		for _, mount := range told {
@@ -188,13 +192,13 @@ func readSites(o options) (r sitesRead) {
 		return r
 	}
 	if mounts, err = agree(mounts, o); err != nil {
-		r.trouble(o.mountPath, err)
+		r.trouble("", o.mountPath, err)
 		return r
 	}
 	for _, mount := range mounts {
 		site, err := readSite(mount)
 		if err != nil {
-			r.trouble(mount.Dir, err)
+			r.trouble(mount.Name, mount.Dir, err)
 		}
 		r.sites = append(r.sites, site)
 	}

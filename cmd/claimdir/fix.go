@@ -19,24 +19,30 @@ func fixAll(ctx context.Context, o options, client kubernetes.Interface, finding
 	if err != nil {
 		return err
 	}
-	asker := newAsker(std)
+	asker, mended := newAsker(std), 0
 	for _, f := range findings {
 		if f.Fix == "" || ctx.Err() != nil {
 			continue
 		}
-		question := fmt.Sprintf("%s %s: %s\n%s?", f.Kind, output.Cell(f.Object), output.Cell(f.Problem), f.Fix)
+		on := ""
+		if f.Share != "" {
+			on = fmt.Sprintf(" (share %s)", f.Share)
+		}
+		question := fmt.Sprintf("%s %s%s: %s\n%s?", f.Kind, output.Cell(f.Object), on, output.Cell(f.Problem), f.Fix)
 		if o.yes {
 			fmt.Fprint(std.err, question, " ")
 		} else if yes, err := asker.ask(ctx, question); err != nil {
-			return fmt.Errorf("nothing more was mended: %w", err)
+			return fmt.Errorf("stopped after mending %d: %w", mended, err)
 		} else if !yes {
 			fmt.Fprintln(std.err, "left as it is")
 			continue
 		}
 		done, err := fixer.Fix(ctx, f)
 		if err != nil {
-			done = "not done: " + err.Error()
+			fmt.Fprintln(std.err, "not done:", output.Line(err))
+			continue
 		}
+		mended++
 		fmt.Fprintln(std.err, output.Cell(done))
 	}
 	return ctx.Err()

@@ -16,7 +16,7 @@ Commands; each has a --help of its own:
 `
 
 const helpFlags = `
-Each flag can be given as the environment variable that stands behind it; a flag
+A flag can be given as the environment variable that stands behind it, if one does; the flag
 wins over its variable, an empty variable counts as not set.
 `
 

@@ -103,6 +103,9 @@ func (o *options) validateActing(c command) (problems []error) {
 	if o.yes && !o.fix && c.accepts("fix") {
 		problems = append(problems, errors.New("--yes: there are questions with --fix only"))
 	}
+	if o.fix && !o.yes && o.output == "json" {
+		problems = append(problems, errors.New("--fix --output json: a program answers no questions: add --yes"))
+	}
 	return problems
 }
 

@@ -140,6 +140,7 @@ func TestACommandTakesOnlyItsOwnFlags(t *testing.T) {
 		"a flag of another command":         {[]string{"recover", "--workers=3"}, env("PROVISIONER_NAME=a/b"), "unknown flag: --workers"},
 		"a second command":                  {[]string{"recover", "recover"}, env("PROVISIONER_NAME=a/b"), `argument "recover"`},
 		"an output that there is not":       {[]string{"doctor", "-o", "yaml"}, env("PROVISIONER_NAME=a/b"), `--output "yaml": allowed are table and json`},
+		"questions in JSON":                 {[]string{"doctor", "--fix", "-o", "json"}, env("PROVISIONER_NAME=a/b"), "a program answers no questions: add --yes"},
 		"what it needs is missing":          {[]string{"recover"}, noEnv, "PROVISIONER_NAME"},
 		"others' variables are not its own": {[]string{"recover"}, env("PROVISIONER_NAME=", "WORKERS=none"), "is required: the name"},
 	} {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 
+	"claimdir/provisioner/output"
 	"claimdir/provisioner/recovery"
 )
 
@@ -39,23 +40,29 @@ func printManifests(_ context.Context, o options, std streams) error {
 		return err
 	}
 	var shares []recovery.Share
+	var closed []error
 	for _, mount := range mounts {
 		dirs, records, err := openShare(mount)
 		if err != nil {
-			return err
+			closed = append(closed, err)
+			continue
 		}
-		shares = append(shares, recovery.Share{Source: mount.Source, Records: records, Dirs: dirs})
+		shares = append(shares, recovery.Share{Name: mount.Name, Source: mount.Source, Records: records, Dirs: dirs})
+	}
+	if len(shares) == 0 {
+		return errors.Join(closed...)
 	}
 	out := bufio.NewWriter(std.out)
 	leftOut, err := recovery.Print(out, shares, o.provisionerName)
 	if err = errors.Join(err, out.Flush()); err != nil {
 		return err
 	}
+	leftOut = append(closed, leftOut...)
 	for _, reason := range leftOut {
-		fmt.Fprintln(std.err, "claimdir:", reason)
+		fmt.Fprintln(std.err, "claimdir:", output.Line(reason))
 	}
 	if len(leftOut) > 0 {
-		return fmt.Errorf("%d records were left out; the rest is printed", len(leftOut))
+		return fmt.Errorf("%d records or shares were left out; the rest is printed", len(leftOut))
 	}
 	return nil
 }

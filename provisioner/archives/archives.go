@@ -13,6 +13,7 @@ package archives
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"iter"
 	"slices"
@@ -51,6 +52,7 @@ type Archive struct {
 	Claim     string `json:"claim,omitempty"`
 	Volume    string `json:"volume,omitempty"` // name of the PersistentVolume
 	Share     string `json:"share,omitempty"`
+	Cluster   string `json:"cluster,omitempty"` // UID of its namespace kube-system
 	Class     string `json:"class,omitempty"`
 	Size      string `json:"size,omitempty"` // of the claim, not of what is in it
 	// Since is when the volume was released, Until when the archive ends: for ever
@@ -78,28 +80,40 @@ func (a Archive) Of(namespace, claim string) bool {
 	return a.Recorded() && a.Namespace == namespace && (claim == "" || a.Claim == claim)
 }
 
-// Find returns the archives on the shares, sorted by claim, and those of a claim
-// from the earliest on; what is no claim's comes last. Records and shares that
-// cannot be read are the errors, and the rest is found all the same.
-func Find(shares []Share) (found []Archive, unread []error) {
+// Found is what is on some shares.
+type Found struct {
+	// Archives are sorted by claim, and those of a claim from the earliest on; what is
+	// no claim's comes last.
+	Archives []Archive
+	// Clusters are those that have records there, of volumes or archives: the UIDs of
+	// their namespaces kube-system, sorted.
+	Clusters []string
+	// Unread are the records and shares that cannot be read. The rest is found all the
+	// same.
+	Unread []error
+}
+
+// Find looks for archives on the shares.
+func Find(shares []Share) (found Found) {
 	for _, s := range shares {
-		archives, errs := s.find()
-		found = append(found, archives...)
-		for _, err := range errs {
+		before := len(found.Unread)
+		s.find(&found)
+		for i, err := range found.Unread[before:] {
 			if s.Name != "" {
-				err = fmt.Errorf("share %q: %w", s.Name, err)
+				found.Unread[before+i] = fmt.Errorf("share %q: %w", s.Name, err)
 			}
-			unread = append(unread, err)
 		}
 	}
-	slices.SortFunc(found, func(a, b Archive) int {
+	slices.Sort(found.Clusters)
+	found.Clusters = slices.Compact(found.Clusters)
+	slices.SortFunc(found.Archives, func(a, b Archive) int {
 		if a.Recorded() != b.Recorded() {
 			return cmp.Compare(b.Volume, a.Volume) // the empty one last
 		}
 		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Claim, b.Claim),
 			a.since().Compare(b.since()), cmp.Compare(a.Share, b.Share), cmp.Compare(a.Path, b.Path))
 	})
-	return found, unread
+	return found
 }
 
 func (a Archive) since() time.Time {
@@ -112,41 +126,45 @@ func (a Archive) since() time.Time {
 // find reads the records first and then what is there: a record without its
 // directory is no archive yet, and to discard it would leave the one that it is
 // to be without a record. One that stays so is doctor's to name.
-func (s Share) find() (found []Archive, unread []error) {
+func (s Share) find(found *Found) {
 	var archived []ledger.Record
-	recorded := map[string]bool{}
+	recorded, listed := map[string]bool{}, true
 	for r, err := range s.Records.Records() {
 		if err != nil {
-			unread = append(unread, err)
+			found.Unread = append(found.Unread, err)
+			listed = listed && errors.Is(err, ledger.ErrDamaged)
 			continue
 		}
 		recorded[r.Path] = true
+		found.Clusters = append(found.Clusters, r.Cluster)
 		if r.State == ledger.Archived {
 			archived = append(archived, r)
 		}
 	}
 	entries, err := s.Dirs.List(volpath.Path{})
 	if err != nil {
-		return nil, append(unread, fmt.Errorf("list archives: %w", err))
+		found.Unread = append(found.Unread, fmt.Errorf("list archives: %w", err))
+		return
 	}
 	present := map[string]bool{}
 	for _, e := range entries {
 		present[e.Name] = e.Dir
-		if e.Dir && volpath.NamedAsArchive(e.Name) && !recorded[e.Name] && !s.known(e.Name) {
-			found = append(found, Archive{Share: s.Name, Path: e.Name, on: s})
+		// Without all records, one that has its own would be taken for another
+		// provisioner's.
+		if listed && e.Dir && volpath.NamedAsArchive(e.Name) && !recorded[e.Name] && !s.known(e.Name) {
+			found.Archives = append(found.Archives, Archive{Share: s.Name, Path: e.Name, on: s})
 		}
 	}
 	for _, r := range archived {
 		if present[r.Path] {
-			found = append(found, s.archive(r))
+			found.Archives = append(found.Archives, s.archive(r))
 		}
 	}
-	return found, unread
 }
 
 func (s Share) archive(r ledger.Record) Archive {
 	return Archive{
-		Namespace: r.Claim.Namespace, Claim: r.Claim.Name, Volume: r.PV, Share: s.Name, Class: r.Class, Size: r.Size,
+		Namespace: r.Claim.Namespace, Claim: r.Claim.Name, Volume: r.PV, Share: s.Name, Cluster: r.Cluster, Class: r.Class, Size: r.Size,
 		Since: r.Released, Until: r.Until, Path: r.Path, Origin: r.Origin,
 		record: r, on: s,
 	}

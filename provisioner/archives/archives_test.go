@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -46,20 +47,21 @@ func TestArchivesAreFound(t *testing.T) {
 		"a damaged record": {archives: append([]kept{{claim: "b/c", pv: "pvc-2"}}, one...), want: "pvc-2", unread: "damaged record", prepare: func(t *testing.T, s Share) {
 			write(t, s, ".claimdir/volumes/archived-a-data-pvc-1.json", "{")
 		}},
-		"the records cannot be read":    {archives: one, unread: ".claimdir", prepare: remove(".claimdir")},
-		"the share cannot be looked at": {archives: one, unread: "reach the share", prepare: remove("")},
+		"without records none is called a peer's": {archives: one, unread: "list .claimdir/volumes", prepare: remove(".claimdir/volumes")},
+		"the records cannot be read":              {archives: one, unread: ".claimdir", prepare: remove(".claimdir")},
+		"the share cannot be looked at":           {archives: one, unread: "reach the share", prepare: remove("")},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newShare(t, "", tt.archives...)
 			if tt.prepare != nil {
 				tt.prepare(t, s)
 			}
-			found, unread := Find([]Share{s})
-			if got := names(found); got != tt.want {
+			found := Find([]Share{s})
+			if got := names(found.Archives); got != tt.want {
 				t.Errorf("found %q, want %q", got, tt.want)
 			}
-			if err := errors.Join(unread...); (err == nil) != (tt.unread == "") || err != nil && !strings.Contains(err.Error(), tt.unread) {
-				t.Errorf("unread: %v; want %q", unread, tt.unread)
+			if err := errors.Join(found.Unread...); (err == nil) != (tt.unread == "") || err != nil && !strings.Contains(err.Error(), tt.unread) {
+				t.Errorf("unread: %v; want %q", found.Unread, tt.unread)
 			}
 		})
 	}
@@ -75,18 +77,18 @@ func TestArchivesOfSeveralShares(t *testing.T) {
 	if err := os.RemoveAll(dirOf(gone)); err != nil {
 		t.Fatal(err)
 	}
-	found, unread := Find([]Share{bulk, fast, gone})
-	if got := names(found); got != "pvc-3 pvc-2 pvc-1 archived-peer" {
+	found := Find([]Share{bulk, fast, gone})
+	if got := names(found.Archives); got != "pvc-3 pvc-2 pvc-1 archived-peer" {
 		t.Errorf("found %q", got)
 	}
-	err := errors.Join(unread...)
-	for _, want := range []string{`share "fast": damaged record in bad.json`, `share "gone": reach the share`} {
+	err := errors.Join(found.Unread...)
+	for _, want := range []string{`share "fast": damaged record in .claimdir/volumes/bad.json`, `share "gone": reach the share`} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is not said: %v", want, err)
 		}
 	}
 	var out bytes.Buffer
-	if err := WriteTable(&out, found, now); err != nil {
+	if err := WriteTable(&out, found.Archives, now); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"CLAIM   VOLUME  SHARE  SIZE", "a/data  pvc-3   fast   1Gi", "-       -       fast   -"} {
@@ -108,7 +110,7 @@ func TestTable(t *testing.T) {
 	}
 	const want = `CLAIM   VOLUME  SIZE  SINCE             UNTIL                PATH
 a/data  pvc-1   1Gi   2026-01-15 (45d)  for ever             archived-a-data-pvc-1
-a/data  pvc-2   1Gi   2026-01-30 (30d)  ended, going         archived-a-data-pvc-2
+a/data  pvc-2   1Gi   2026-01-30 (30d)  2026-03-01 (ended)   archived-a-data-pvc-2
 a/data  pvc-3   -     2026-02-28 (24h)  2026-03-30 (in 29d)  archived-a-data-pvc-3
 -       -       -     -                 -                    archived-?[2J?
 `
@@ -121,6 +123,26 @@ a/data  pvc-3   -     2026-02-28 (24h)  2026-03-30 (in 29d)  archived-a-data-pvc
 	}
 }
 
+// Whose an archive is, is told where it is not plain.
+func TestArchivesOfSeveralClusters(t *testing.T) {
+	elsewhere := func(r *ledger.Record) { r.Cluster = "elsewhere" }
+	volumes := newShare(t, "", kept{claim: "a/data", pv: "pvc-1", since: daysAgo(1)}, kept{claim: "b/data", pv: "pvc-2", change: func(r *ledger.Record) {
+		r.State, r.Cluster = ledger.Active, "elsewhere"
+	}})
+	if found := Find([]Share{volumes}); !slices.Equal(found.Clusters, []string{"elsewhere", "here"}) || len(found.Archives) != 1 {
+		t.Errorf("%+v", found)
+	}
+	both := newShare(t, "", kept{claim: "a/data", pv: "pvc-1", since: daysAgo(2)}, kept{claim: "a/data", pv: "pvc-2", since: daysAgo(1), change: elsewhere})
+	all := findAll(t, both)
+	var out bytes.Buffer
+	if err := WriteTable(&out, all, now); err != nil || !strings.Contains(out.String(), "VOLUME  CLUSTER    SIZE") || !strings.Contains(out.String(), "pvc-2   elsewhere  1Gi") {
+		t.Errorf("%v\n%s", err, &out)
+	}
+	if selected, err := (Selection{Names: []string{"a"}, Cluster: "here"}).Select(all, now); err != nil || names(selected) != "pvc-1" {
+		t.Errorf("%v, selected %q", err, names(selected))
+	}
+}
+
 // The keys are what scripts rely on.
 func TestJSON(t *testing.T) {
 	s := newShare(t, "fast", kept{claim: "a/data", pv: "pvc-1", since: daysAgo(1), until: daysAgo(-1)})
@@ -130,7 +152,7 @@ func TestJSON(t *testing.T) {
 		want     string
 	}{
 		{nil, `[]`},
-		{findAll(t, s), `[{"namespace":"a","claim":"data","volume":"pvc-1","share":"fast","class":"nfs","size":"1Gi","since":"2026-02-28T12:00:00Z",` +
+		{findAll(t, s), `[{"namespace":"a","claim":"data","volume":"pvc-1","share":"fast","cluster":"here","class":"nfs","size":"1Gi","since":"2026-02-28T12:00:00Z",` +
 			`"until":"2026-03-02T12:00:00Z","path":"archived-a-data-pvc-1","origin":"a/data"},{"share":"fast","path":"archived-peer"}]`},
 	} {
 		var out, compact bytes.Buffer

@@ -29,11 +29,15 @@ func WriteTable(w io.Writer, archives []Archive, now time.Time) error {
 		return nil
 	}
 	shares := slices.ContainsFunc(archives, func(a Archive) bool { return a.Share != "" })
+	clusters := slices.ContainsFunc(archives, func(a Archive) bool { return a.Recorded() && a.Cluster != archives[0].Cluster })
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	row := func(claim, volume, share string, rest ...string) {
+	row := func(claim, volume, share, cluster string, rest ...string) {
 		cells := []string{claim, volume}
 		if shares {
 			cells = append(cells, share)
+		}
+		if clusters {
+			cells = append(cells, cluster)
 		}
 		cells = append(cells, rest...)
 		for i, text := range cells {
@@ -43,9 +47,9 @@ func WriteTable(w io.Writer, archives []Archive, now time.Time) error {
 		}
 		fmt.Fprintln(table, strings.Join(cells, "\t"))
 	}
-	row("CLAIM", "VOLUME", "SHARE", "SIZE", "SINCE", "UNTIL", "PATH")
+	row("CLAIM", "VOLUME", "SHARE", "CLUSTER", "SIZE", "SINCE", "UNTIL", "PATH")
 	for _, a := range archives {
-		row(a.claim(), a.Volume, a.Share, a.Size, since(a, now), until(a, now), a.Path)
+		row(a.claim(), a.Volume, a.Share, a.Cluster, a.Size, since(a, now), until(a, now), a.Path)
 	}
 	return table.Flush()
 }
@@ -72,7 +76,7 @@ func until(a Archive, now time.Time) string {
 	case a.Until == nil:
 		return "for ever"
 	case a.Ended(now):
-		return "ended, going"
+		return a.Until.UTC().Format(time.DateOnly) + " (ended)"
 	}
 	return fmt.Sprintf("%s (in %s)", a.Until.UTC().Format(time.DateOnly), duration.HumanDuration(a.Until.Sub(now)))
 }

@@ -17,6 +17,8 @@ type Selection struct {
 	// Names are each a claim (NAMESPACE/CLAIM), a namespace, or the volume that an
 	// archive was.
 	Names []string
+	// Cluster leaves those of one cluster; empty means of any.
+	Cluster string
 	// Ended leaves those whose time is over; OlderThan those that were released
 	// longer ago.
 	Ended     bool
@@ -37,7 +39,7 @@ func (s Selection) Select(all []Archive, now time.Time) (selected []Archive, err
 	}
 	for _, a := range all {
 		wanted := len(s.Names) == 0 || slices.ContainsFunc(s.Names, a.called)
-		if wanted && a.Recorded() && (!s.Ended || a.Ended(now)) && (s.OlderThan <= 0 || a.olderThan(s.OlderThan, now)) {
+		if wanted && a.Recorded() && (s.Cluster == "" || a.Cluster == s.Cluster) && (!s.Ended || a.Ended(now)) && (s.OlderThan <= 0 || a.olderThan(s.OlderThan, now)) {
 			selected = append(selected, a)
 		}
 	}

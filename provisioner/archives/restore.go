@@ -64,7 +64,7 @@ func list(archives []Archive, name func(Archive) string) string {
 }
 
 // Manifest is the claim of that name that gets the archive back, for kubectl
-// apply: in the archive's namespace, with the class, size and access modes that it
+// create: in the archive's namespace, with the class, size and access modes that it
 // had as a volume. A record whose size is no quantity is an error.
 func Manifest(a Archive, name string) ([]byte, error) {
 	size, err := resource.ParseQuantity(a.record.Size)

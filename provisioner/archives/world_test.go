@@ -42,7 +42,7 @@ func newShare(t *testing.T, name string, archives ...kept) Share {
 		namespace, claim, _ := strings.Cut(k.claim, "/")
 		r := ledger.Record{
 			Layout: ledger.Layout, State: ledger.Archived, Path: k.path(), PV: k.pv, Claim: ledger.Claim{Namespace: namespace, Name: claim, UID: "u"},
-			Class: "nfs", Size: "1Gi", AccessModes: []string{"ReadWriteMany"}, Origin: k.claim, Released: k.since, Until: k.until,
+			Cluster: "here", Class: "nfs", Size: "1Gi", AccessModes: []string{"ReadWriteMany"}, Origin: k.claim, Released: k.since, Until: k.until,
 		}
 		if k.change != nil {
 			k.change(&r)
@@ -71,11 +71,11 @@ func write(t *testing.T, s Share, name, text string) {
 
 func findAll(t *testing.T, shares ...Share) []Archive {
 	t.Helper()
-	found, unread := Find(shares)
-	if len(unread) > 0 {
-		t.Fatal(unread)
+	found := Find(shares)
+	if len(found.Unread) > 0 {
+		t.Fatal(found.Unread)
 	}
-	return found
+	return found.Archives
 }
 
 // names are the volumes of archives, or the paths where there is none.

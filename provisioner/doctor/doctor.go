@@ -26,15 +26,18 @@ const (
 
 // Finding is one thing that is not as it should be.
 type Finding struct {
-	Kind    string `json:"kind"`
-	Object  string `json:"object"`  // the name of a class or PersistentVolume, or a path on the share
+	Kind   string `json:"kind"`
+	Object string `json:"object"` // the name of a class or PersistentVolume, or a path on the share
+	// Share is the one that it was found on, as classes call it; empty where there is
+	// only one.
+	Share   string `json:"share,omitempty"`
 	Problem string `json:"problem"` // for people
 	Remedy  string `json:"remedy"`  // what to do, for people
 	// Fix is what a Fixer does about it, for people; empty if that is nothing.
 	Fix string `json:"fix,omitempty"`
 
-	share, pv string // what Fix is about, beside Object
-	mend      mend
+	pv   string // what Fix is about, beside Object and Share
+	mend mend
 }
 
 // Report is what doctor has to say.
@@ -42,7 +45,7 @@ type Report struct {
 	Findings []Finding `json:"findings"`
 	Checked  Checked   `json:"checked"`
 	// NotChecked says what was left out, and why.
-	NotChecked []string `json:"notChecked,omitempty"`
+	NotChecked []string `json:"notChecked"`
 }
 
 // Checked counts what was looked at.
@@ -73,7 +76,7 @@ type Directories interface {
 // Diagnose compares the cluster with its shares, or looks at the cluster alone
 // where there are none. Findings are sorted by kind and object.
 func Diagnose(c Cluster, sites ...*Site) Report {
-	r := Report{Findings: []Finding{}}
+	r := Report{Findings: []Finding{}, NotChecked: []string{}}
 	for i := range c.Volumes {
 		if c.serves(&c.Volumes[i]) {
 			r.Checked.Volumes++
@@ -86,7 +89,7 @@ func Diagnose(c Cluster, sites ...*Site) Report {
 	}
 	r.elsewhere(c, sites)
 	slices.SortStableFunc(r.Findings, func(a, b Finding) int {
-		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Object, b.Object))
+		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Share, b.Share), cmp.Compare(a.Object, b.Object))
 	})
 	return r
 }
@@ -95,11 +98,15 @@ func (r *Report) site(c Cluster, site Site) {
 	if site.Dirs != nil {
 		site.Dirs = listed{site.Dirs, map[volpath.Path]listing{}}
 	}
+	before := len(r.Findings)
 	r.volumes(c, &site)
 	if site.Dirs != nil {
 		r.records(c, &site)
 		r.recordOverlaps(c, &site)
 		r.directories(c, &site)
+	}
+	for i := range r.Findings[before:] {
+		r.Findings[before+i].Share = site.Name
 	}
 }
 

@@ -105,6 +105,11 @@ func TestFindings(t *testing.T) {
 	elsewhere.Cluster = "elsewhere"
 	restoring := record(ledger.Creating, "pvc-2", "b")
 	restoring.RestoredFrom, restoring.Created = "archived-a", time.Now()
+	ended := func(ago time.Duration, cluster string) ledger.Record {
+		r := record(ledger.Archived, "pvc-1", "archived-a")
+		r.Cluster, r.Until = cluster, new(time.Now().Add(-ago))
+		return r
+	}
 	active := slices.Clip([]ledger.Record{record(ledger.Active, "pvc-1", "a")})
 	for name, tt := range map[string]struct {
 		volumes []v1.PersistentVolume
@@ -136,6 +141,10 @@ func TestFindings(t *testing.T) {
 		"a retained directory is missing": {records: []ledger.Record{record(ledger.Retained, "pvc-1", "a")}, want: []string{"record a: it is retained by its record, and the directory is missing"}},
 		"an archive comes back":           {records: []ledger.Record{record(ledger.Archived, "pvc-1", "archived-a"), restoring}, dirs: tree{"b"}},
 		"an archive is missing":           {records: []ledger.Record{record(ledger.Archived, "pvc-1", "archived-a")}, want: []string{"record archived-a: it is archived"}},
+		"an archive that should be gone":  {records: []ledger.Record{ended(3*time.Hour, "here")}, dirs: tree{"archived-a"}, want: []string{"record archived-a: this archive of claim team/data was to end on 20 → claimdir archive purge pvc-1"}},
+		"an archive that ends":            {records: []ledger.Record{ended(time.Hour, "here")}, dirs: tree{"archived-a"}},
+		"another cluster's that stays":    {records: []ledger.Record{ended(3*time.Hour, "elsewhere")}, dirs: tree{"archived-a"}, want: []string{"record archived-a: was to end → purge pvc-1 --cluster elsewhere"}},
+		"an ended archive in use":         {volumes: []v1.PersistentVolume{volume("mine", "", "archived-a", byHand)}, records: []ledger.Record{ended(3*time.Hour, "here")}, dirs: tree{"archived-a"}},
 		"a damaged record":                {damaged: fmt.Errorf("%w in a.json", ledger.ErrDamaged), want: []string{"record .claimdir/volumes: damaged record in a.json → from a copy"}},
 		"a newer record":                  {damaged: errors.New("layout 2"), want: []string{"record .claimdir/volumes: layout 2 → the claimdir that wrote it"}},
 		"a directory that is nobody's":    {volumes: []v1.PersistentVolume{volume("pvc-1", ours, "t/a")}, records: []ledger.Record{record(ledger.Active, "pvc-1", "t/a")}, dirs: tree{"t", "t/a", "t/b", "lost", "t/a/inside"}, want: []string{"directory lost: no PersistentVolume", "directory t/b: no PersistentVolume"}},
@@ -145,7 +154,14 @@ func TestFindings(t *testing.T) {
 		"a released volume that stays": {volumes: []v1.PersistentVolume{volume("pvc-1", ours, "a", released(v1.PersistentVolumeReclaimRetain))}, records: active,
 			want: []string{`volume pvc-1: its directory "a" is missing (released, claim team/data)`}},
 		"annotations that do not fit": {volumes: []v1.PersistentVolume{volume("pvc-1", ours, "a", annotated("claimdir/on-delete", "shred"))}, records: active, dirs: tree{"a"},
-			want: []string{`volume pvc-1: annotation claimdir/on-delete: "shred" is not allowed → kubectl annotate --overwrite pv pvc-1 claimdir/path=a claimdir/on-delete=archive`}},
+			want: []string{`volume pvc-1: annotation claimdir/on-delete: "shred" is not allowed → kubectl annotate --overwrite pv pvc-1 claimdir/on-delete=archive (or delete, or retain)`}},
+		"an annotation of the path that does not fit": {volumes: []v1.PersistentVolume{volume("pvc-1", ours, "a", annotated("claimdir/path", "b"))}, records: active, dirs: tree{"a"},
+			want: []string{`volume pvc-1: annotation claimdir/path is "b" → kubectl annotate --overwrite pv pvc-1 claimdir/path=a`}},
+		"a retention that is none": {volumes: []v1.PersistentVolume{volume("pvc-1", ours, "a", annotated("claimdir/archive-retention", "30d"))}, records: active, dirs: tree{"a"},
+			want: []string{`volume pvc-1: annotation claimdir/archive-retention: "30d" is not allowed → : kubectl annotate --overwrite pv pvc-1 claimdir/archive-retention=720h (or claimdir/archive-retention-,`}},
+		"a peer's volume with such a retention": {volumes: []v1.PersistentVolume{volume("pvc-1", peers, "a", annotated("claimdir/archive-retention", "30d"))}, records: active, dirs: tree{"a"},
+			want: []string{`volume pvc-1: annotation claimdir/archive-retention → : kubectl annotate --overwrite pv pvc-1 claimdir/archive-retention=720h (or`}},
+		"a path that no volume can have": {volumes: []v1.PersistentVolume{volume("pvc-1", ours, "archived-a")}, want: []string{"volume pvc-1: spec.nfs.path → refused: set its reclaim policy to Retain"}},
 		"no nfs volume at all": {volumes: []v1.PersistentVolume{volume("pvc-1", ours, "a", func(pv *v1.PersistentVolume) { pv.Spec.NFS = nil })},
 			want: []string{"volume pvc-1: spec.nfs is missing"}},
 		"a record of another cluster under our volume": {volumes: []v1.PersistentVolume{volume("pvc-1", ours, "a")}, records: []ledger.Record{foreign}, dirs: tree{"a"},
@@ -334,5 +350,19 @@ func TestTheTableKeepsTheTerminalInOrder(t *testing.T) {
 	var table bytes.Buffer
 	if err := r.WriteTable(&table); err != nil || !strings.Contains(table.String(), "a?[2J??b") {
 		t.Errorf("%v %q", err, table.String())
+	}
+}
+
+func TestTheTableNamesTheShare(t *testing.T) {
+	r := Report{Findings: []Finding{{Kind: KindClass, Object: "nfs", Problem: "x", Remedy: "y"}, {Kind: KindRecord, Object: "a", Share: "fast", Problem: "x", Remedy: "y"}}}
+	var table bytes.Buffer
+	const want = `KIND    SHARE  OBJECT  PROBLEM → WHAT TO DO
+class   -      nfs     x
+                       → y
+record  fast   a       x
+                       → y
+`
+	if err := r.WriteTable(&table); err != nil || !strings.HasPrefix(table.String(), want) {
+		t.Errorf("%v\n%s", err, table.String())
 	}
 }

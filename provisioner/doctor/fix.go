@@ -32,9 +32,9 @@ func (m mend) String() string {
 }
 
 // fixable says that the last finding, about a record, can be mended, if it can.
-func (r *Report) fixable(can bool, site *Site, record ledger.Record, m mend) {
+func (r *Report) fixable(can bool, record ledger.Record, m mend) {
 	if f := &r.Findings[len(r.Findings)-1]; can {
-		f.Fix, f.mend, f.share, f.pv = m.String(), m, site.Name, record.PV
+		f.Fix, f.mend, f.pv = m.String(), m, record.PV
 	}
 }
 
@@ -60,7 +60,7 @@ type Mendable struct {
 
 // Fix does what f.Fix says, and says what it did.
 func (x Fixer) Fix(ctx context.Context, f Finding) (done string, err error) {
-	on, known := x.Shares[f.share]
+	on, known := x.Shares[f.Share]
 	if !known || f.mend == mendNothing {
 		return "", errors.New("there is nothing that can be done about it here")
 	}

@@ -1,8 +1,11 @@
 package doctor
 
 import (
+	"cmp"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"text/tabwriter"
 
 	"claimdir/provisioner/output"
@@ -15,13 +18,25 @@ func (r Report) WriteJSON(w io.Writer) error { return output.JSON(w, r) }
 // by side they are wider than any terminal.
 func (r Report) WriteTable(w io.Writer) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	shares := slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.Share != "" })
+	row := func(kind, share, object, text string) {
+		cells := []string{kind, share, object, text}
+		if !shares {
+			cells = slices.Delete(cells, 1, 2)
+		}
+		for i := range cells {
+			cells[i] = output.Cell(cells[i])
+		}
+		fmt.Fprintln(table, strings.Join(cells, "\t"))
+	}
 	if len(r.Findings) > 0 {
-		fmt.Fprintln(table, "KIND\tOBJECT\tPROBLEM → WHAT TO DO")
+		row("KIND", "SHARE", "OBJECT", "PROBLEM → WHAT TO DO")
 	}
 	for _, f := range r.Findings {
-		fmt.Fprintf(table, "%s\t%s\t%s\n\t\t→ %s\n", output.Cell(f.Kind), output.Cell(f.Object), output.Cell(f.Problem), output.Cell(f.Remedy))
+		row(f.Kind, cmp.Or(f.Share, "-"), f.Object, f.Problem)
+		row("", "", "", "→ "+f.Remedy)
 		if f.Fix != "" {
-			fmt.Fprintf(table, "\t\t→ or let doctor --fix do it: %s\n", output.Cell(f.Fix))
+			row("", "", "", "→ or let doctor --fix do it: "+f.Fix)
 		}
 	}
 	if err := table.Flush(); err != nil {

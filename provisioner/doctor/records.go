@@ -15,6 +15,10 @@ import (
 // archive without its directory, while all is well.
 const saving = time.Minute
 
+// ending is how long after its end an archive may still be there: claimdir reads all
+// of their records once an hour.
+const ending = 2 * time.Hour
+
 // stale is the age from which a record that is still being created was left by
 // something that failed.
 const stale = time.Hour
@@ -40,7 +44,7 @@ func (r *Report) records(c Cluster, site *Site) {
 				r.active(site, record, pv, other)
 			}
 		case record.State == ledger.Creating && time.Since(record.Created) > stale:
-			r.creating(site, record, pv, at[record.Path])
+			r.creating(record, pv, at[record.Path])
 		}
 	}
 	if foreign > 0 {
@@ -74,7 +78,7 @@ func (r *Report) damaged(site *Site) {
 // creating finds a volume that was never completed, or that was begun here and then
 // made elsewhere, because its claim or class was another one by then.
 // other is the PersistentVolume that has its directory, if any.
-func (r *Report) creating(site *Site, record ledger.Record, pv, other *v1.PersistentVolume) {
+func (r *Report) creating(record ledger.Record, pv, other *v1.PersistentVolume) {
 	if other != nil && other.Name == record.PV {
 		return
 	}
@@ -85,7 +89,7 @@ func (r *Report) creating(site *Site, record ledger.Record, pv, other *v1.Persis
 	}
 	r.find(KindRecord, record.Path, fmt.Sprintf("volume %s of claim %s was never completed", record.PV, claimBy(record)),
 		"a claim of that name takes it up; otherwise remove the directory, if it is empty, and "+fileOf(record))
-	r.fixable(other == nil, site, record, mendOrphan)
+	r.fixable(other == nil, record, mendOrphan)
 }
 
 // active finds a volume whose PersistentVolume is gone, or is another one now.
@@ -112,10 +116,11 @@ func (r *Report) active(site *Site, record ledger.Record, pv, other *v1.Persiste
 		remedy = fmt.Sprintf("leave the directory alone, and remove %s if %s is to keep it", fileOf(record), other.Name)
 	}
 	r.find(KindRecord, record.Path, fmt.Sprintf("volume %s of claim %s is active by its record, and %s", record.PV, claimBy(record), missing), remedy)
-	r.fixable(pv == nil && other == nil, site, record, mendOrphan)
+	r.fixable(pv == nil && other == nil, record, mendOrphan)
 }
 
-// kept finds the retained directory or archive that somebody removed.
+// kept finds the retained directory or archive that somebody removed, and the archive
+// that stays for longer than it was to.
 func (r *Report) kept(c Cluster, site *Site, record ledger.Record, restoring map[string]bool) {
 	if restoring[record.Path] {
 		return
@@ -134,8 +139,23 @@ func (r *Report) kept(c Cluster, site *Site, record ledger.Record, restoring map
 	} else if !present {
 		r.find(KindRecord, record.Path, fmt.Sprintf("it is %s by its record, and the directory is missing", record.State),
 			"put the data back from a copy, or remove "+fileOf(record))
-		r.fixable(record.Cluster == c.ID, site, record, mendMissing)
+		r.fixable(record.Cluster == c.ID, record, mendMissing)
+	} else if record.Until != nil && time.Since(*record.Until) > ending {
+		r.overdue(c, site, record, p)
 	}
+}
+
+// overdue finds an archive that should have ended. One that somebody's PersistentVolume
+// shows is in use, and waits for that.
+func (r *Report) overdue(c Cluster, site *Site, record ledger.Record, p volpath.Path) {
+	if c.Uses(site.Source, p) != "" {
+		return
+	}
+	remedy := "claimdir tries again every ten minutes, and its log says what is in the way; or move it into the trash yourself: claimdir archive purge " + record.PV
+	if record.Cluster != c.ID {
+		remedy = fmt.Sprintf("cluster %s made it, whose claimdir ends it; if that cluster is lost: claimdir archive purge %s --cluster %s", record.Cluster, record.PV, record.Cluster)
+	}
+	r.find(KindRecord, record.Path, fmt.Sprintf("this archive of claim %s was to end on %s, and is still there", claimBy(record), record.Until.UTC().Format(time.RFC3339)), remedy)
 }
 
 func claimBy(record ledger.Record) string { return record.Claim.Namespace + "/" + record.Claim.Name }

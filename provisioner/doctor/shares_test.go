@@ -40,14 +40,14 @@ func TestSeveralShares(t *testing.T) {
 	r := Diagnose(c, site("fast", tree{"a"}, record(ledger.Active, "pvc-fast", "a")), site("bulk", tree{"a", "stray"}, record(ledger.Active, "pvc-bulk", "a")))
 	var got []string
 	for _, f := range r.Findings {
-		got = append(got, f.Kind+" "+f.Object+": "+f.Problem)
+		got = append(got, f.Kind+" "+f.Share+":"+f.Object+": "+f.Problem)
 	}
 	want := []string{
-		`class none: parameter "share" is missing, and there are several: fast, bulk`,
-		`class typo: parameter "share": there is no share "fats"`,
-		`directory stray: no PersistentVolume and no record names it`,
-		`volume pvc-gone: its directory "b" is missing (claim team/data)`,
-		`volume pvc-lost: nas:/old/c is on none of the shares that this claimdir serves (nas:/fast, nas:/bulk)`,
+		`class :none: parameter "share" is missing, and there are several: fast, bulk`,
+		`class :typo: parameter "share": there is no share "fats"`,
+		`directory bulk:stray: no PersistentVolume and no record names it`,
+		`volume :pvc-lost: nas:/old/c is on none of the shares that this claimdir serves (nas:/fast, nas:/bulk)`,
+		`volume bulk:pvc-gone: its directory "b" is missing (claim team/data)`,
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("found\n%q\nwant\n%q", got, want)

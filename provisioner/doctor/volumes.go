@@ -7,6 +7,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 
 	"claimdir/provisioner"
+	"claimdir/provisioner/class"
 	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/volpath"
 )
@@ -41,7 +42,8 @@ func (r *Report) volumes(c Cluster, site *Site) {
 }
 
 // unclear says what to do with a volume whose release will be refused because
-// its PersistentVolume does not say which directory of this share it has.
+// its PersistentVolume does not say which directory of this share it has, or what is
+// to become of that.
 func unclear(site *Site, pv *v1.PersistentVolume) string {
 	const byHand = "set its reclaim policy to Retain; once it is released, delete it and its data by hand"
 	nfs := pv.Spec.NFS
@@ -49,14 +51,39 @@ func unclear(site *Site, pv *v1.PersistentVolume) string {
 		return byHand
 	}
 	dir, here := relative(site.Source.Path, nfs.Path)
-	switch _, err := volpath.Parse(dir); {
-	case nfs.Server != site.Source.Server || !here:
+	if nfs.Server != site.Source.Server || !here {
 		return "its release will be refused: let the claimdir of that share serve it; or " + byHand
-	case err != nil || pv.Annotations[provisioner.AnnotationPath] == "":
+	}
+	right, notes := rightAnnotations(pv, dir)
+	if len(right) == 0 {
 		return "its release will be refused: " + byHand
 	}
-	return fmt.Sprintf("its release will be refused until its annotations are right: kubectl annotate --overwrite pv %s %s=%s %s=archive (or delete, or retain)",
-		pv.Name, provisioner.AnnotationPath, dir, provisioner.AnnotationOnDelete)
+	return fmt.Sprintf("its release will be refused until then: kubectl annotate --overwrite pv %s %s%s", pv.Name, strings.Join(right, " "), strings.Join(notes, ""))
+}
+
+// rightAnnotations are those that the volume of dir needs instead of its wrong ones,
+// and what else would be right. There are none where something else is wrong.
+func rightAnnotations(pv *v1.PersistentVolume, dir string) (right, notes []string) {
+	parse := volpath.ParseRecorded // as claimdir reads a peer's
+	path, ours := pv.Annotations[provisioner.AnnotationPath]
+	if ours {
+		parse = volpath.Parse
+	}
+	if _, err := parse(dir); err != nil || !ours && pv.Spec.ClaimRef == nil {
+		return nil, nil
+	}
+	if ours && path != dir {
+		right = append(right, provisioner.AnnotationPath+"="+dir)
+	}
+	if _, err := class.ParsePolicy(pv.Annotations[provisioner.AnnotationOnDelete]); ours && err != nil {
+		right = append(right, provisioner.AnnotationOnDelete+"=archive")
+		notes = append(notes, " (or delete, or retain)")
+	}
+	if _, err := class.ParseRetention(pv.Annotations[provisioner.AnnotationArchiveRetention]); err != nil {
+		right = append(right, provisioner.AnnotationArchiveRetention+"=720h")
+		notes = append(notes, fmt.Sprintf(" (or %s-, and an archive is kept for ever)", provisioner.AnnotationArchiveRetention))
+	}
+	return right, notes
 }
 
 // holds reports whether a PersistentVolume lies on the share.

@@ -57,7 +57,7 @@ func (l *Ledger) Parent(path volpath.Path) (Parent, bool, error) {
 	}
 	p, _, err := decodeParent(data, parentFile(path))
 	if err == nil && p.Path != path.String() {
-		err = fmt.Errorf("%w in %s: it is for path %q", ErrDamaged, parentFile(path), p.Path)
+		err = fmt.Errorf("%w in .claimdir/%s: it is for path %q", ErrDamaged, parentFile(path), p.Path)
 	}
 	return p, err == nil, err
 }
@@ -109,14 +109,14 @@ func parentFile(path volpath.Path) string { return parentsDir + "/" + key(path) 
 func decodeParent(data []byte, name string) (Parent, volpath.Path, error) {
 	var p Parent
 	if err := json.Unmarshal(data, &p); err != nil {
-		return Parent{}, volpath.Path{}, fmt.Errorf("%w in %s: %w", ErrDamaged, name, err)
+		return Parent{}, volpath.Path{}, fmt.Errorf("%w in .claimdir/%s: %w", ErrDamaged, name, err)
 	}
 	if p.Layout > Layout {
-		return Parent{}, volpath.Path{}, fmt.Errorf("%s has layout %d and this claimdir knows %d: run a newer one", name, p.Layout, Layout)
+		return Parent{}, volpath.Path{}, fmt.Errorf(".claimdir/%s has layout %d and this claimdir knows %d: run a newer one", name, p.Layout, Layout)
 	}
 	path, err := volpath.Parse(p.Path)
 	if err != nil || p.Layout < 1 || parentFile(path) != name {
-		return Parent{}, volpath.Path{}, fmt.Errorf("%w in %s: it is for path %q, layout %d", ErrDamaged, name, p.Path, p.Layout)
+		return Parent{}, volpath.Path{}, fmt.Errorf("%w in .claimdir/%s: it is for path %q, layout %d", ErrDamaged, name, p.Path, p.Layout)
 	}
 	return p, path, nil
 }

@@ -108,11 +108,11 @@ func decode(data []byte, path volpath.Path) (Record, error) {
 func decodeNamed(data []byte, name string) (Record, error) {
 	var head struct{ Path string }
 	if err := json.Unmarshal(data, &head); err != nil {
-		return Record{}, fmt.Errorf("%w in %s: %w", ErrDamaged, name, err)
+		return Record{}, fmt.Errorf("%w in %s: %w", ErrDamaged, fileNamed(name), err)
 	}
 	path, err := volpath.ParseRecorded(head.Path)
 	if err != nil || file(path) != volumesDir+"/"+name {
-		return Record{}, fmt.Errorf("%w in %s: it is for path %q", ErrDamaged, name, head.Path)
+		return Record{}, fmt.Errorf("%w in %s: it is for path %q", ErrDamaged, fileNamed(name), head.Path)
 	}
 	return decode(data, path)
 }

@@ -42,6 +42,9 @@ func JSON(w io.Writer, v any) error {
 	return encoder.Encode(v)
 }
 
+// Line is Cell for an error, which may be several.
+func Line(err error) string { return Cell(strings.ReplaceAll(err.Error(), "\n", "; ")) }
+
 // Cell keeps a text in its column, and the terminal in order: names on the
 // share may hold anything.
 func Cell(s string) string {

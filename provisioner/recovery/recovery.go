@@ -7,6 +7,7 @@ import (
 	"io"
 	"iter"
 	"slices"
+	"strconv"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -29,6 +30,7 @@ type Directories interface {
 
 // Share is what is read of one share.
 type Share struct {
+	Name    string       // as classes call it; empty where it is the only one
 	Source  share.Source // what the PersistentVolumes are to name
 	Records Records
 	Dirs    Directories
@@ -37,7 +39,15 @@ type Share struct {
 // volume is a record and the share that it is on.
 type volume struct {
 	ledger.Record
-	source share.Source
+	on Share
+}
+
+// named says of an error which share it is about.
+func (s Share) named(err error) error {
+	if s.Name == "" {
+		return err
+	}
+	return fmt.Errorf("share %q: %w", s.Name, err)
 }
 
 // Print writes the manifests of every Active and Retained record to w: the
@@ -58,10 +68,10 @@ func Print(w io.Writer, shares []Share, provisionerName string) (leftOut []error
 	for _, r := range found {
 		size, err := resource.ParseQuantity(r.Size)
 		if err != nil {
-			leftOut = append(leftOut, leave(r.Record, "its size %q is no quantity: %w; mend the record", r.Size, err))
+			leftOut = append(leftOut, r.leave("its size %q is no quantity: %w; mend the record", r.Size, err))
 			continue
 		}
-		objects := []any{volumeOf(r.Record, size, r.source, provisionerName), claimOf(r.Record, size)}
+		objects := []any{volumeOf(r.Record, size, r.on.Source, provisionerName), claimOf(r.Record, size)}
 		if r.Claim.Namespace != namespace && !builtin(r.Claim.Namespace) {
 			objects = slices.Insert(objects, 0, any(namespaceOf(r.Claim.Namespace)))
 		}
@@ -85,16 +95,16 @@ func collect(shares []Share) (found []volume, leftOut []error) {
 		for r, err := range s.Records.Records() {
 			switch {
 			case err != nil:
-				leftOut = append(leftOut, err)
+				leftOut = append(leftOut, s.named(err))
 				continue
 			case r.State != ledger.Active && r.State != ledger.Retained:
 				continue
 			}
 			if err := checkDirectory(r, s.Dirs); err != nil {
-				leftOut = append(leftOut, err)
+				leftOut = append(leftOut, s.named(err))
 				continue
 			}
-			found = append(found, volume{r, s.Source})
+			found = append(found, volume{r, s})
 		}
 	}
 	// Of the records of one claim, the active one comes first, then the latest.
@@ -110,8 +120,8 @@ func collect(shares []Share) (found []volume, leftOut []error) {
 			other, taken = volumes[r.PV]
 		}
 		if taken {
-			leftOut = append(leftOut, leave(r.Record, "claim and volume are to have one directory each, and %q is printed; "+
-				"bring this one back with a PersistentVolume written by hand, or remove it", other.Path))
+			leftOut = append(leftOut, r.leave("claim and volume are to have one directory each, and %s is printed; "+
+				"bring this one back with a PersistentVolume written by hand, or remove it", other.place()))
 			return true
 		}
 		claims[claim], volumes[r.PV] = r, r
@@ -133,6 +143,18 @@ func checkDirectory(r ledger.Record, dirs Directories) error {
 		return leave(r, "%w; put its data back, or remove the record from .claimdir/volumes", errNoDirectory)
 	}
 	return nil
+}
+
+func (v volume) leave(format string, args ...any) error {
+	return v.on.named(leave(v.Record, format, args...))
+}
+
+// place is the path for people, where there are several shares with the share.
+func (v volume) place() string {
+	if v.on.Name == "" {
+		return strconv.Quote(v.Path)
+	}
+	return fmt.Sprintf("%q on share %q", v.Path, v.on.Name)
 }
 
 var errNoDirectory = errors.New("its directory is missing")

@@ -75,14 +75,14 @@ func (s *Share) ReadMeta(name string) ([]byte, error) {
 	defer s.closeRoot(meta)
 	info, err := meta.Lstat(name)
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", name, plain(err))
+		return nil, fmt.Errorf("read %s/%s: %w", metaDir, name, plain(err))
 	}
 	if !info.Mode().IsRegular() || info.Size() > maxMetaFile {
-		return nil, fmt.Errorf("read %s: not a file of at most %d bytes", name, maxMetaFile)
+		return nil, fmt.Errorf("read %s/%s: not a file of at most %d bytes", metaDir, name, maxMetaFile)
 	}
 	data, err := meta.ReadFile(name)
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", name, plain(err))
+		return nil, fmt.Errorf("read %s/%s: %w", metaDir, name, plain(err))
 	}
 	return data, nil
 }
@@ -117,7 +117,7 @@ func (s *Share) RemoveMeta(name string) error {
 	}
 	defer s.closeRoot(meta)
 	if err := meta.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("remove %s: %w", name, plain(err))
+		return fmt.Errorf("remove %s/%s: %w", metaDir, name, plain(err))
 	}
 	return nil
 }
@@ -131,7 +131,7 @@ func (s *Share) RenameMeta(from, to string) error {
 	}
 	defer s.closeRoot(meta)
 	if err := meta.Rename(from, to); err != nil {
-		return fmt.Errorf("rename %s to %s: %w", from, to, plain(err))
+		return fmt.Errorf("rename %s/%s to %s: %w", metaDir, from, to, plain(err))
 	}
 	return nil
 }
@@ -145,12 +145,12 @@ func (s *Share) ListMeta(dir string) ([]string, error) {
 	defer s.closeRoot(meta)
 	opened, err := meta.Open(dir)
 	if err != nil {
-		return nil, fmt.Errorf("list %s: %w", dir, plain(err))
+		return nil, fmt.Errorf("list %s/%s: %w", metaDir, dir, plain(err))
 	}
 	defer opened.Close()
 	names, err := opened.Readdirnames(-1)
 	if err != nil {
-		return nil, fmt.Errorf("list %s: %w", dir, plain(err))
+		return nil, fmt.Errorf("list %s/%s: %w", metaDir, dir, plain(err))
 	}
 	slices.Sort(names)
 	return names, nil
@@ -197,7 +197,7 @@ func (s *Share) writeMeta(name string, data []byte, place func(meta *os.Root, te
 	}
 	if err != nil {
 		_ = meta.Remove(temp) // the first error is the one to report
-		return fmt.Errorf("write %s: %w", name, plain(err))
+		return fmt.Errorf("write %s/%s: %w", metaDir, name, plain(err))
 	}
 	return nil
 }

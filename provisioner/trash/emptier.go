@@ -197,7 +197,8 @@ func (e *Emptier) empty(ctx context.Context, name string) {
 		klog.FromContext(ctx).Info("Still removing directory from the trash, in turn with others", "trash", name, "after", e.turn)
 	case err == nil:
 		e.succeeded(name)
-		klog.FromContext(ctx).Info("Removed directory from the trash", "trash", name, "after", time.Since(began).Round(time.Millisecond))
+		klog.FromContext(ctx).Info("Removed directory from the trash", "trash", name, "path", record.Path, "PV", record.PV,
+			"PVC", klog.KRef(record.Claim.Namespace, record.Claim.Name), "after", time.Since(began).Round(time.Millisecond))
 	case ctx.Err() != nil, errors.As(err, &trouble): // not the directory's fault; the work may still be under way
 	default:
 		e.config.Report(ctx, e.failed(name, record, err))

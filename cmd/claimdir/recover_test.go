@@ -1,0 +1,36 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"strings"
+	"testing"
+
+	"claimdir/provisioner/ledger"
+	"claimdir/provisioner/volpath"
+)
+
+// What cannot be read hides nothing of the rest, a script notices, and the terminal
+// stays in order.
+func TestRecoverGoesOnPastWhatItCannotRead(t *testing.T) {
+	shares := t.TempDir()
+	w := &archiveWorld{t: t}
+	w.must(os.Mkdir(shares+"/good", 0o755), os.Mkdir(shares+"/other", 0o755))
+	w = openArchiveWorld(t, shares+"/good", env("PROVISIONER_NAME=a/b", "MOUNT_PATH="+shares, "NFS_SERVER=good=nas,other=nas2", "NFS_PATH=good=/a,other=/b"))
+	path, err := volpath.Parse("data")
+	w.must(err)
+	_, err = w.l.Claim(path, ledger.Record{State: ledger.Active, PV: "pvc-1", Claim: ledger.Claim{Namespace: "team", Name: "data", UID: "u"}, Size: "1Gi"}, false)
+	w.must(err, os.Mkdir(w.dir+"/data", 0o755), os.WriteFile(w.dir+"/.claimdir/volumes/bad\x1b.json", []byte("{"), 0o600))
+	var out, stderr bytes.Buffer
+	err = run(t.Context(), []string{"recover"}, w.env, streams{out: &out, err: &stderr})
+	if err == nil || !strings.Contains(err.Error(), "2 records or shares were left out; the rest is printed") {
+		t.Error(err)
+	}
+	holds(t, out.String(), "name: pvc-1", "path: /a/data")
+	holds(t, stderr.String(), shares+"/other", `share "good": damaged record in .claimdir/volumes/bad?.json`)
+	w.must(os.RemoveAll(w.dir + "/.claimdir"))
+	out.Reset()
+	if err = run(t.Context(), []string{"recover"}, w.env, streams{out: &out, err: &stderr}); err == nil || out.Len() > 0 {
+		t.Errorf("%v, printed %s", err, &out)
+	}
+}
