@@ -11,6 +11,7 @@ import (
 	"time"
 
 	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
 	"sigs.k8s.io/sig-storage-lib-external-provisioner/v10/controller"
 
 	"claimdir/provisioner/class"
@@ -36,6 +37,10 @@ func (op operation) findArchive(asking ledger.Record, w wish) (ledger.Record, er
 	if w.name == "" {
 		return ledger.Record{}, refuse(ReasonArchive, "annotation %s is empty; allowed are the name of a PersistentVolume that was archived and %q",
 			AnnotationRestore, RestoreLatest)
+	}
+	if len(w.name) > validation.DNS1123SubdomainMaxLength { // not quoted: events are kept, and an annotation may be large
+		return ledger.Record{}, refuse(ReasonArchive, "annotation %s is %d bytes long; allowed are the name of a PersistentVolume that was archived and %q",
+			AnnotationRestore, len(w.name), RestoreLatest)
 	}
 	if err := op.checkReleased(asking, w); err != nil {
 		return ledger.Record{}, err
@@ -88,14 +93,15 @@ func (op operation) archivePresent(r, asking ledger.Record) (bool, error) {
 }
 
 // checkReleased makes a wish for the latest archive wait for the volume that is
-// about to become it.
+// about to become it: that of an earlier claim of the name, which is gone, whatever
+// phase Kubernetes has given the volume by now.
 func (op operation) checkReleased(asking ledger.Record, w wish) error {
 	for _, pv := range op.objects.Volumes() {
 		ref := pv.Spec.ClaimRef
 		if ref == nil || ref.Namespace != asking.Claim.Namespace || string(ref.UID) == asking.Claim.UID || !becomesArchive(pv) {
 			continue
 		}
-		if pv.Name == w.name || w.name == RestoreLatest && ref.Name == asking.Claim.Name && pv.Status.Phase == v1.VolumeReleased {
+		if pv.Name == w.name || w.name == RestoreLatest && ref.Name == asking.Claim.Name && ref.UID != "" {
 			return postpone(ReasonArchive, "annotation %s: volume %s of an earlier claim is not archived yet; will be tried again", AnnotationRestore, pv.Name)
 		}
 	}

@@ -34,7 +34,7 @@ type work func(ctx context.Context, op operation) (takeBack func(), err error)
 // was made is taken back.
 func (s *Shares) on(ctx context.Context, site Site, path volpath.Path, name string, work work) error {
 	err := site.Do(ctx, name, func(ctx context.Context, do, undo Files) (func(late bool), error) {
-		unlock, err := s.lock(site, path)
+		unlock, err := s.lock(site.ID(), path)
 		if err != nil {
 			return nil, err
 		}
@@ -65,8 +65,8 @@ type lockKey struct {
 // lock keeps two operations of this process off one path; the lease keeps
 // other replicas off. It does not wait: on a share that hangs, waiting would
 // only use up workers.
-func (s *Shares) lock(site Site, path volpath.Path) (unlock func(), err error) {
-	key := lockKey{site.ID(), path}
+func (s *Shares) lock(site string, path volpath.Path) (unlock func(), err error) {
+	key := lockKey{site, path}
 	if _, taken := s.busy.LoadOrStore(key, true); taken {
 		return nil, postpone(ReasonBusy, "another operation on path %q is under way; will be tried again", path)
 	}

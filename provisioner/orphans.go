@@ -42,23 +42,49 @@ type Check func(ctx context.Context, r ledger.Record) error
 // neither record nor directory, and lets it go. If the path has a new owner by
 // then, it is refused and told, for the new owner's record may be the older one of
 // the two: that costs an administrator a look, and nobody data.
+//
+// An archive that the claim was about to get is one again. Of a volume that was never
+// completed inside of a later one only the record goes: what is there is that one's.
 func (s *Shares) RemoveOrphan(ctx context.Context, site Site, path volpath.Path, check Check) error {
 	return s.on(ctx, site, path, "remove what is left of "+path.String(), func(ctx context.Context, op operation) (takeBack func(), err error) {
-		err = RemoveOrphan(ctx, Files{op.dirs, op.ledger}, path, func(ctx context.Context, r ledger.Record) error {
-			if r.Cluster != s.cluster {
-				return fmt.Errorf("it is another cluster's: %w", ErrNoOrphan)
-			}
-			if err := check(ctx, r); err != nil {
-				return err
-			}
-			return op.checkAlone(path, r)
-		})
-		if err != nil {
-			return nil, err
-		}
-		op.tidyParents(ctx, path)
-		return nil, nil
+		return nil, op.removeOrphan(ctx, path, check)
 	})
+}
+
+func (op operation) removeOrphan(ctx context.Context, path volpath.Path, check Check) error {
+	files := Files{op.dirs, op.ledger}
+	record, err := lookupOrphan(ctx, files, path, func(ctx context.Context, r ledger.Record) error {
+		if r.Cluster != op.cluster {
+			return fmt.Errorf("it is another cluster's: %w", ErrNoOrphan)
+		}
+		return check(ctx, r)
+	})
+	if err != nil {
+		return err
+	}
+	var taken *ledger.TakenError
+	switch err := op.ledger.CheckAbove(path, record); {
+	case errors.As(err, &taken) && record.State == ledger.Creating && record.RestoredFrom == "":
+		_, err := op.ledger.ForgetIf(path, record)
+		return err
+	case err != nil:
+		return err
+	}
+	if err := op.checkAlone(path, record); err != nil {
+		return err
+	}
+	if record.State == ledger.Creating && record.RestoredFrom != "" {
+		if err := op.giveBack(path, record); err != nil {
+			return err
+		}
+		klog.FromContext(ctx).Info("Gave back the archive that a claim was about to get", "path", path, "archive", record.RestoredFrom, "PV", record.PV)
+		return nil
+	}
+	if err := removeOrphan(ctx, files, path, record); err != nil {
+		return err
+	}
+	op.tidyParents(ctx, path)
+	return nil
 }
 
 // RemoveOrphan is Shares.RemoveOrphan for a process that holds neither the lease
@@ -80,6 +106,10 @@ func RemoveOrphan(ctx context.Context, files Files, path volpath.Path, check Che
 	if err != nil {
 		return err
 	}
+	return removeOrphan(ctx, files, path, record)
+}
+
+func removeOrphan(ctx context.Context, files Files, path volpath.Path, record ledger.Record) error {
 	present, err := files.Dirs.Exists(path)
 	if err != nil {
 		return err
@@ -197,7 +227,7 @@ func lookupOrphan(ctx context.Context, files Files, path volpath.Path, check Che
 // makeAgain makes the directory of the volume that a path has now.
 func makeAgain(files Files, path volpath.Path) error {
 	record, known, err := files.Records.Lookup(path)
-	if err != nil || !known {
+	if err != nil || !known || record.RestoredFrom != "" { // an archive is to be renamed there
 		return err
 	}
 	mode, err := strconv.ParseUint(record.Mode, 8, 32)

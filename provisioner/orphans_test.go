@@ -64,10 +64,23 @@ func TestRemoveOrphanKeepsWhatIsNoOrphan(t *testing.T) {
 	}
 }
 
+// What lies inside another volume is that one's.
+func TestAnOrphanInsideALaterVolumeOnlyLosesItsRecord(t *testing.T) {
+	w := newWorld(t)
+	w.cutOffAfter(t, "FinishedParents", func() { _, _, _ = w.Provision(t.Context(), options("b/x", "pvc-2", at("team/x"))) })
+	above := w.provision(t, options("a/team", "pvc-1", at("team", "onDelete", "delete")))
+	w.tree(t, "team/x/")
+	refused(t, w.Delete(t.Context(), above), ReasonTaken, false, "pvc-2")
+	must(t, w.RemoveOrphan(t.Context(), w.site, pathOf(t, "team/x"), nobody))
+	w.holds(t, "team", "team/x", "team = pvc-1 active")
+	must(t, w.Delete(t.Context(), above))
+	w.holds(t)
+}
+
 func TestRemoveOrphanWaitsForNobody(t *testing.T) {
 	w := newWorld(t)
 	w.orphan(t, ledger.Creating, "data")
-	unlock, err := w.lock(w.site, pathOf(t, "data"))
+	unlock, err := w.lock(w.site.ID(), pathOf(t, "data"))
 	must(t, err)
 	refused(t, w.RemoveOrphan(t.Context(), w.site, pathOf(t, "data"), nobody), ReasonBusy, false)
 	unlock()

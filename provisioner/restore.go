@@ -31,6 +31,9 @@ func (op operation) restore(ctx context.Context, path volpath.Path, record ledge
 	if err != nil {
 		return nil, err
 	}
+	if err := op.giveBackAbandoned(path, archive, record); err != nil {
+		return nil, storageError(err)
+	}
 	record.RestoredFrom = archive.Path
 	record, err = op.takePath(path, record, class.Refuse)
 	if err != nil {
@@ -55,11 +58,11 @@ func (op operation) bringBack(ctx context.Context, path volpath.Path, record led
 	if err == nil { // as for a directory that is made: a volume above may have come meanwhile
 		err = op.ledger.CheckAbove(path, record)
 	}
-	if err == nil {
-		err = op.ledger.Activate(path, record)
-	}
 	if err != nil {
 		return storageError(errors.Join(err, op.undoing().giveBack(path, record)))
+	}
+	if err := op.ledger.Activate(path, record); err != nil {
+		return storageError(errors.Join(err, op.undoing().giveBackIncomplete(path)))
 	}
 	klog.FromContext(ctx).Info("Restored archive", "path", path, "archive", archive)
 	return storageError(op.forgetRestored(archive))
@@ -93,6 +96,11 @@ func (op operation) moveBack(path, archive volpath.Path, record ledger.Record) e
 	if err := op.checkVolumes(archive, record.PV); err != nil {
 		return err
 	}
+	// A volume that is just being made below path would find its directory in the
+	// archive. As with one that is adopted: see adopt.
+	if err := op.ledger.CheckBelow(path, record); err != nil {
+		return err
+	}
 	err = op.withParents(path, func() error { return op.dirs.Rename(archive, path) })
 	if errors.Is(err, fs.ErrExist) {
 		return errExists(path, record)
@@ -123,6 +131,45 @@ func (op operation) forgetRestored(archive volpath.Path) error {
 func (op operation) abandonedRestore(owner, asking ledger.Record) bool {
 	return owner.State == ledger.Creating && owner.RestoredFrom != "" && owner.PV != asking.PV &&
 		owner.Cluster == asking.Cluster && owner.Claim.Namespace == asking.Claim.Namespace && owner.Claim.Name == asking.Claim.Name
+}
+
+// giveBackAbandoned brings an archive back that an earlier claim of the name began to
+// restore to another path and never had. Without such a claim the sweep does it.
+func (op operation) giveBackAbandoned(path volpath.Path, archive, asking ledger.Record) error {
+	p, err := volpath.ParseRecorded(archive.Path)
+	if err != nil {
+		return err
+	}
+	if present, err := op.dirs.Exists(p); err != nil || present {
+		return err
+	}
+	getting, restoring, err := op.ledger.Restoring(p)
+	if err != nil || !restoring || !op.abandonedRestore(getting, asking) || getting.Path == path.String() { // takePath does that one
+		return err
+	}
+	there, err := volpath.ParseRecorded(getting.Path)
+	if err != nil {
+		return err
+	}
+	unlock, err := op.lock(op.site, there)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if now, known, err := op.ledger.Lookup(there); err != nil || !known || now.PV != getting.PV {
+		return err
+	}
+	return op.giveBack(there, getting)
+}
+
+// giveBackIncomplete is giveBack where the record may be complete, and the answer was
+// lost: then nothing is given back, and a repeat goes on.
+func (op operation) giveBackIncomplete(path volpath.Path) error {
+	record, known, err := op.ledger.Lookup(path)
+	if err != nil || !known || record.State != ledger.Creating {
+		return err
+	}
+	return op.giveBack(path, record)
 }
 
 // giveBack makes an archive again of a volume that was not completed, and frees its

@@ -175,6 +175,15 @@ func (w *world) released(t *testing.T) *v1.PersistentVolume {
 	return pv
 }
 
+// Kubernetes may be slower than the claim that follows.
+func TestTheLatestWaitsForAVolumeThatIsStillBound(t *testing.T) {
+	w := newWorld(t)
+	w.archived(t, "ns/data", "pvc-1")
+	w.released(t).Status.Phase = v1.VolumeBound
+	_, _, err := w.Provision(t.Context(), asks(options("ns/data", "pvc-3", at("three")), RestoreLatest))
+	refused(t, err, ReasonArchive, false, "pvc-2", "not archived yet")
+}
+
 func TestTheLatestWaitsForTheVolumeThatIsBeingReleased(t *testing.T) {
 	w := newWorld(t)
 	w.archived(t, "ns/data", "pvc-1")
@@ -232,6 +241,112 @@ func TestRestoringCutOffAnywhereIsCompletedByARepeat(t *testing.T) {
 			return err
 		}
 	}, "team", "team/data", "team/data/file-of-pvc-1", "team/data = pvc-2 active")
+}
+
+// cutOffAfter kills the process when the first call of the method is done.
+func (w *world) cutOffAfter(t *testing.T, method string, call func()) {
+	t.Helper()
+	w.dirs.step = func(called string, do func() error, _ func()) error {
+		err := do()
+		if called == method {
+			panic(errCut)
+		}
+		return err
+	}
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Errorf("there was no %s", method)
+			}
+		}()
+		call()
+	}()
+	w.restart(t)
+}
+
+// With the default pattern the next claim of the name has another path.
+func TestTheNextClaimGetsWhatAnEarlierOneBeganToRestore(t *testing.T) {
+	for _, wish := range []string{"pvc-2", RestoreLatest} {
+		w := newWorld(t)
+		w.archived(t, "ns/data", "pvc-1")
+		w.archived(t, "ns/data", "pvc-2")
+		w.cutOffAfter(t, "Rename", func() { _, _, _ = w.Provision(t.Context(), asks(options("ns/data", "pvc-3", at("three")), wish)) })
+		w.has(t, "three/file-of-pvc-2")
+		unlock, err := w.lock(w.site.ID(), pathOf(t, "three"))
+		must(t, err)
+		o := asks(options("ns/data", "pvc-4", at("four")), wish)
+		_, _, err = w.Provision(t.Context(), o)
+		refused(t, err, ReasonBusy, false)
+		unlock()
+		w.provision(t, o)
+		w.holds(t, "archived-ns-data-pvc-1", "archived-ns-data-pvc-1/file-of-pvc-1", "archived-ns-data-pvc-1 = pvc-1 archived", "four", "four/file-of-pvc-2", "four = pvc-4 active")
+	}
+}
+
+// Whose claim does not come back, gives it back.
+func TestAnOrphanThatWasToGetAnArchiveGivesItBack(t *testing.T) {
+	for _, method := range []string{"Rename", "FinishedParents"} {
+		w := newWorld(t)
+		archive := w.archived(t, "ns/data", "pvc-1")
+		must(t, os.Remove(w.dir+"/"+archive+"/file-of-pvc-1")) // also an empty one
+		w.cutOffAfter(t, method, func() {
+			_, _, _ = w.Provision(t.Context(), asks(options("ns/data", "pvc-2", at("team/data")), "pvc-1"))
+		})
+		must(t, w.RemoveOrphan(t.Context(), w.site, pathOf(t, "team/data"), nobody))
+		w.holds(t, archive, archive+" = pvc-1 archived")
+	}
+}
+
+// A volume that is being made below would find its directory in the archive.
+func TestAnArchiveIsNotRenamedAboveAVolume(t *testing.T) {
+	w := newWorld(t)
+	archive := w.archived(t, "a/team", "pvc-1")
+	must(t, os.Mkdir(w.dir+"/"+archive+"/x", 0o700))
+	other, met := newWorldOn(t, w.dir), false
+	w.dirs.step = func(method string, do func() error, _ func()) error {
+		if method == "FinishedParents" && !met {
+			met = true
+			_, _, err := other.Provision(t.Context(), asks(options("a/team", "pvc-2", at("team")), "pvc-1"))
+			refused(t, err, ReasonTaken, false, "pvc-3")
+		}
+		return do()
+	}
+	w.provision(t, options("b/x", "pvc-3", at("team/x", "mode", "0777")))
+	if mode := w.modeOf(t, archive+"/x").Perm(); mode != 0o700 || !met {
+		t.Errorf("%v, mode %v", met, mode)
+	}
+	w.has(t, archive+"/file-of-pvc-1")
+}
+
+// answerLost is a ledger that completes a record and cannot say so, nor forget it.
+type answerLost struct{ Records }
+
+func (answerLost) Forget(volpath.Path) error { return syscall.EIO }
+
+func (l answerLost) Activate(path volpath.Path, r ledger.Record) error {
+	return errors.Join(l.Records.Activate(path, r), syscall.EIO)
+}
+
+func TestARestoreWhoseCompletionIsUnknownIsCompletedByARepeat(t *testing.T) {
+	w := newWorld(t)
+	w.archived(t, "ns/data", "pvc-1")
+	w.use(Files{w.dirs, answerLost{w.ledger}})
+	o := asks(options("ns/data", "pvc-2", at("data")), "pvc-1")
+	_, _, err := w.Provision(t.Context(), o)
+	refused(t, err, ReasonStorage, false)
+	w.use(Files{w.dirs, w.ledger})
+	w.provision(t, o)
+	w.holds(t, "data", "data/file-of-pvc-1", "data = pvc-2 active")
+}
+
+// The text is kept with the event, and an annotation may be large.
+func TestAWishThatIsTooLongIsNotRepeated(t *testing.T) {
+	w := newWorld(t)
+	_, _, err := w.Provision(t.Context(), asks(options("ns/data", "pvc-1", at("data")), strings.Repeat("\x01", 250<<10)))
+	refused(t, err, ReasonArchive, true, "is 256000 bytes long")
+	if len(err.Error()) > 300 {
+		t.Errorf("the text has %d bytes", len(err.Error()))
+	}
 }
 
 // The claim goes after its restore was cut off; the next of its name starts anew,

@@ -100,7 +100,7 @@ func New(ctx context.Context, config Config) (*Controller, error) {
 	claims, classes := factory.Core().V1().PersistentVolumeClaims().Informer(), factory.Storage().V1().StorageClasses()
 	c.released = newReleasedVolumes(config.Informers.volumes.GetStore())
 	c.synced = []cache.InformerSynced{claims.HasSynced, config.Informers.volumes.HasSynced, classes.Informer().HasSynced}
-	c.recorder = c.broadcaster.NewRecorder(scheme.Scheme, v1.EventSource{Component: names[0]})
+	c.recorder = briefRecorder{c.broadcaster.NewRecorder(scheme.Scheme, v1.EventSource{Component: names[0]})}
 	common := guard{
 		gate:     c.gate,
 		known:    knownClass(classes.Lister(), names),

@@ -136,6 +136,7 @@ func (g *guard) failed(op string, object runtime.Object, class, eventReason stri
 		reason = reasonPanic
 	}
 	g.metrics.failures.WithLabelValues(op, class, reason).Inc()
+	err = briefError{err}
 	if refused == nil || !refused.Final() && !refused.Waits() {
 		return err
 	}

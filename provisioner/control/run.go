@@ -80,10 +80,7 @@ func (c *Controller) lead(ctx, background context.Context, lost <-chan struct{})
 	defer c.metrics.leader.Set(0)
 	running, stopLibrary := context.WithCancel(background)
 	defer stopLibrary()
-	for i, l := range c.lanes {
-		if s, ok := c.config.Provisioners[i].(starter); ok {
-			go s.Start(running)
-		}
+	for _, l := range c.lanes {
 		go l.library.Run(running)
 	}
 	go c.retryAll(running)
@@ -128,6 +125,11 @@ func (c *Controller) lead(ctx, background context.Context, lost <-chan struct{})
 // ended when all of it has ended.
 func (c *Controller) startBackground(ctx context.Context) (ended <-chan struct{}) {
 	var all sync.WaitGroup
+	for _, p := range c.config.Provisioners {
+		if s, ok := p.(starter); ok {
+			all.Go(func() { s.Start(ctx) })
+		}
+	}
 	for _, run := range c.config.Background {
 		all.Go(func() { run(ctx) })
 	}

@@ -87,6 +87,11 @@ func (r *Report) creating(record ledger.Record, pv, other *v1.PersistentVolume) 
 			"remove the directory, if it is empty, and "+fileOf(record))
 		return
 	}
+	if record.RestoredFrom != "" {
+		r.find(KindRecord, record.Path, fmt.Sprintf("volume %s of claim %s was to be made from archive %s, and never completed", record.PV, claimBy(record), record.RestoredFrom),
+			"if the claim is gone, claimdir gives the archive back by itself: see ORPHAN_GRACE and SWEEP_INTERVAL")
+		return
+	}
 	r.find(KindRecord, record.Path, fmt.Sprintf("volume %s of claim %s was never completed", record.PV, claimBy(record)),
 		"a claim of that name takes it up; otherwise remove the directory, if it is empty, and "+fileOf(record))
 	r.fixable(other == nil, record, mendOrphan)

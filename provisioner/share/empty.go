@@ -219,20 +219,35 @@ func openDirectory(parent int, name string) (*os.File, error) {
 // ours to change. It is set through a descriptor that needs no right to be opened,
 // so that nothing swapped in at the name is touched.
 func openClosed(parent int, name string, how error) (*os.File, error) {
+	closed, err := openPath(parent, name)
+	if err != nil {
+		return nil, err
+	}
+	defer closed.Close()
+	switch err := chmodPath(closed, 0o700); {
+	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
+		return nil, fmt.Errorf("its mode is not ours to change and forbids to look into it: %w", how)
+	case err != nil:
+		return nil, err
+	}
+	return openDirectory(int(closed.Fd()), ".")
+}
+
+// openPath opens a directory of parent as the place that it is, which needs no right
+// to it, and nothing else.
+func openPath(parent int, name string) (*os.File, error) {
 	fd, err := retryInterrupted(func() (int, error) {
 		return unix.Openat(parent, name, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	})
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = unix.Close(fd) }()
-	switch err := unix.Chmod(fmt.Sprintf("/proc/self/fd/%d", fd), 0o700); {
-	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
-		return nil, fmt.Errorf("its mode is not ours to change and forbids to look into it: %w", how)
-	case err != nil:
-		return nil, err
-	}
-	return openDirectory(fd, ".")
+	return os.NewFile(uintptr(fd), name), nil
+}
+
+// chmodPath sets the mode of what openPath opened; fchmod(2) refuses such descriptors.
+func chmodPath(dir *os.File, mode fs.FileMode) error {
+	return os.Chmod(fmt.Sprintf("/proc/self/fd/%d", dir.Fd()), mode)
 }
 
 func retryInterrupted(open func() (int, error)) (int, error) {

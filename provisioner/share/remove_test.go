@@ -191,6 +191,7 @@ func renameCases() map[string]func(*testing.T, site) {
 		"rename replaces nothing":                   renameReplacesNothing,
 		"rename of an absent directory says so":     renameAbsent,
 		"exists beside renames is no error":         existsBesideRenames,
+		"rename opens a closed directory":           renameClosed,
 	}
 }
 
@@ -224,6 +225,26 @@ func existsBesideRenames(t *testing.T, s site) {
 		must(t, <-done)
 	}
 }
+
+// To any user but root it is the owner's mode that forbids it to go elsewhere.
+func renameClosed(t *testing.T, s site) {
+	must(t, s.share.MakeMeta("volumes"))
+	for _, mode := range []os.FileMode{0o555, 0, 0o1511} {
+		name := fmt.Sprintf("%o", mode)
+		tree(t, s.dir, "team/"+name+"/file")
+		must(t, os.Chmod(s.dir+"/team/"+name, goMode(mode)))
+		must(t, s.share.Rename(pathOf(t, "team/"+name), pathOf(t, name)))
+		info, err := os.Lstat(s.dir + "/" + name)
+		if err != nil || info.Mode() != fs.ModeDir|goMode(mode) {
+			t.Error(info, err)
+		}
+		trash, err := s.share.Discard(pathOf(t, name), "pvc-1")
+		must(t, err)
+		must(t, os.Chmod(s.dir+"/.claimdir/trash/"+trash, 0o755))
+	}
+}
+
+func goMode(mode os.FileMode) os.FileMode { return fileMode(uint32(mode)) }
 
 func renameMoves(t *testing.T, s site) {
 	tree(t, s.dir, "team/data/a/file")

@@ -41,7 +41,43 @@ func (s *Share) move(from volpath.Path, open func() (*os.Root, error), name stri
 		return err
 	}
 	defer s.closeRoot(target)
-	return renameat(source, from.Base(), target, name)
+	err = renameat(source, from.Base(), target, name)
+	if errors.Is(err, fs.ErrPermission) {
+		err = moveClosed(source, from.Base(), info, err, func() error { return renameat(source, from.Base(), target, name) })
+	}
+	return err
+}
+
+// moveClosed renames a directory that its owner, who we are, has closed to himself:
+// one that gets another parent is written to. It has the mode that it had again in the
+// end, unless the process dies meanwhile; then its owner may write to it. A directory
+// that was not closed, or is not ours, is the error denied.
+func moveClosed(parent *os.Root, name string, seen fs.FileInfo, denied error, rename func() error) error {
+	dir, err := parent.Open(".")
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	closed, err := openPath(int(dir.Fd()), name)
+	if err != nil {
+		return err
+	}
+	defer closed.Close()
+	info, err := closed.Stat()
+	if err != nil {
+		return err
+	}
+	mode := info.Mode() & (fs.ModePerm | fs.ModeSetuid | fs.ModeSetgid | fs.ModeSticky)
+	const write = 0o200
+	if !os.SameFile(info, seen) || mode&write != 0 {
+		return denied
+	}
+	if chmodPath(closed, mode|write) != nil {
+		return denied
+	}
+	err = rename()
+	_ = chmodPath(closed, mode) // what is done is done, and the mode it has does no harm
+	return err
 }
 
 // renameat renames between two open directories, so that nothing swapped in

@@ -162,12 +162,17 @@ func (w *world) accounted(t *testing.T) {
 	for _, claim := range list.Items {
 		claims[string(claim.UID)] = true
 	}
-	for _, r := range w.readRecords(t) {
+	records, restoring := w.readRecords(t), map[string]bool{}
+	for _, r := range records {
+		restoring[r.RestoredFrom] = claims[r.Claim.UID]
+	}
+	for _, r := range records {
 		_, err := os.Stat(w.dir + "/" + r.Path)
 		switch {
 		case names[r.Path] == "told":
 		case (r.State == ledger.Retained || r.State == ledger.Archived) && err == nil:
 			names[r.Path] = "kept"
+		case r.State == ledger.Archived && restoring[r.Path]:
 		case volumes[r.PV] == r.Path && r.State != ledger.Archived:
 		case claims[r.Claim.UID] && r.State != ledger.Archived:
 			names[r.Path] = "a claim's"
@@ -219,6 +224,15 @@ func provision(params ...string) func(t *testing.T, w *world, p *provisioner.Pro
 	}
 }
 
+// restore is a claim that asks for the archive of pvc-0.
+func restore(t *testing.T, _ *world, p *provisioner.Provisioner) error {
+	t.Helper()
+	o := options("data", "pvc-1", map[string]string{"pathPattern": "team/data"})
+	o.PVC.Annotations = map[string]string{provisioner.AnnotationRestore: "pvc-0"}
+	_, _, err := p.Provision(t.Context(), o)
+	return err
+}
+
 func release(t *testing.T, w *world, p *provisioner.Provisioner) error {
 	t.Helper()
 	pv := w.volumes()[0]
@@ -252,6 +266,16 @@ func stories() map[string]story {
 			w.record(t, ledger.Retained, "pvc-0", "data")
 			w.tree(t, "data/file")
 		}, run: provision(), gone: []string{"claim"}},
+	}
+	for name, files := range map[string]string{"": "archived-ns-data-pvc-0/file", " of an empty directory": "archived-ns-data-pvc-0/"} {
+		set := func(t *testing.T, w *world) {
+			claimed(t, w)
+			w.record(t, ledger.Archived, "pvc-0", "archived-ns-data-pvc-0", func(r *ledger.Record) { r.Origin = "before" })
+			w.tree(t, files)
+		}
+		all["restore"+name] = story{set: set, run: restore}
+		all["restore"+name+", tried again"] = story{set: set, run: restore, repeat: true}
+		all["restore"+name+", the claim goes"] = story{set: set, run: restore, gone: []string{"claim"}}
 	}
 	for _, policy := range []string{"delete", "archive", "retain"} {
 		for name, files := range map[string][]string{"": {"data/file"}, " of an empty directory": {"data/"}, " without directory": nil} {

@@ -69,7 +69,7 @@ type Emptier struct {
 
 	mu       sync.Mutex
 	waiting  int            // directories of the last listing that are still there
-	turns    map[string]int // how many a directory has had that is not empty yet
+	turns    map[string]int // how many a directory has had that is not empty yet, also those that failed
 	failing  map[string]*failing
 	failures map[string]int64 // by reason
 	removed  share.Removed
@@ -237,5 +237,6 @@ func (e *Emptier) failed(name string, record ledger.Record, err error) Failure {
 	f.reason, f.wait = share.RemovalReason(err), min(2*f.wait, retryMost)
 	f.next = time.Now().Add(f.wait)
 	e.failures[f.reason]++
+	e.turns[name]++ // or those that fail slowly would always come before those behind them
 	return Failure{Name: name, Record: record, Reason: f.reason, Err: err, Retry: f.wait}
 }
