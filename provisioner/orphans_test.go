@@ -203,14 +203,15 @@ func TestForgetMissing(t *testing.T) {
 		t.Error(err)
 	}
 	must(t, os.Remove(w.dir+"/data"))
-	// A record that cannot be read may be that of a claim that gets an archive, but no
-	// claim gets a retained directory by rename.
-	w.tree(t, ".claimdir/volumes/bad.json")
 	if err := forget(func(context.Context, ledger.Record) error { return errCut }); !errors.Is(err, errCut) {
 		t.Error(err)
 	}
 	w.holds(t, "data = pvc-1 retained")
+	// A record that cannot be read may be that of a claim that gets an archive, but no
+	// claim gets a retained directory by rename.
+	w.tree(t, ".claimdir/volumes/bad.json")
 	must(t, forget(nobody))
+	must(t, os.Remove(w.dir+"/.claimdir/volumes/bad.json"))
 	w.holds(t)
 	if err := forget(nobody); !errors.Is(err, ErrNoOrphan) {
 		t.Error(err)
