@@ -31,16 +31,20 @@ type wish struct {
 	adopts bool
 }
 
+// check refuses a name that no PersistentVolume has. A long one is not quoted: events
+// are kept, and an annotation may be large.
+func (w wish) check() error {
+	if n := len(w.name); n == 0 || n > validation.DNS1123SubdomainMaxLength {
+		return refuse(ReasonArchive, "annotation %s has %d bytes; allowed are the name of a PersistentVolume that was archived and %q", AnnotationRestore, n, RestoreLatest)
+	}
+	return nil
+}
+
 // findArchive returns the archive that the claim of asking wishes for: of its own
 // namespace, on this share. Of others nothing is said.
 func (op operation) findArchive(asking ledger.Record, w wish) (ledger.Record, error) {
-	if w.name == "" {
-		return ledger.Record{}, refuse(ReasonArchive, "annotation %s is empty; allowed are the name of a PersistentVolume that was archived and %q",
-			AnnotationRestore, RestoreLatest)
-	}
-	if len(w.name) > validation.DNS1123SubdomainMaxLength { // not quoted: events are kept, and an annotation may be large
-		return ledger.Record{}, refuse(ReasonArchive, "annotation %s is %d bytes long; allowed are the name of a PersistentVolume that was archived and %q",
-			AnnotationRestore, len(w.name), RestoreLatest)
+	if err := w.check(); err != nil {
+		return ledger.Record{}, err
 	}
 	if err := op.checkReleased(asking, w); err != nil {
 		return ledger.Record{}, err

@@ -92,7 +92,7 @@ func TestWishesThatCannotBeFulfilledTouchNothing(t *testing.T) {
 		"no such archive":                 {asked: "pvc-77", says: []string{`volume "pvc-77"`, "pvc-1 (claim data, since ", "pvc-4 (claim more"}},
 		"another namespace's":             {asked: "pvc-2", says: []string{`no archive of volume "pvc-2"`}},
 		"another cluster's":               {asked: "pvc-3", says: []string{`no archive of volume "pvc-3"`, "onExisting: adopt"}},
-		"an empty wish":                   {asked: "", final: true, says: []string{AnnotationRestore, "is empty", `"latest"`}},
+		"an empty wish":                   {asked: "", final: true, says: []string{AnnotationRestore, "has 0 bytes", `"latest"`}},
 		"a way out":                       {asked: "../archived-ns-data-pvc-1", says: []string{"no archive of"}},
 		"the latest of a claim with none": {asked: RestoreLatest, says: []string{`no archive of claim "fresh"`}},
 	} {
@@ -343,7 +343,7 @@ func TestARestoreWhoseCompletionIsUnknownIsCompletedByARepeat(t *testing.T) {
 func TestAWishThatIsTooLongIsNotRepeated(t *testing.T) {
 	w := newWorld(t)
 	_, _, err := w.Provision(t.Context(), asks(options("ns/data", "pvc-1", at("data")), strings.Repeat("\x01", 250<<10)))
-	refused(t, err, ReasonArchive, true, "is 256000 bytes long")
+	refused(t, err, ReasonArchive, true, "has 256000 bytes; allowed are")
 	if len(err.Error()) > 300 {
 		t.Errorf("the text has %d bytes", len(err.Error()))
 	}

@@ -138,14 +138,14 @@ func (r *Report) kept(c Cluster, site *Site, record ledger.Record, restoring map
 		r.find(KindRecord, record.Path, err.Error(), "mend or remove "+fileOf(record))
 		return
 	}
-	present, err := site.Dirs.Exists(p)
-	if err != nil {
+	switch present, err := site.Dirs.Exists(p); {
+	case err != nil:
 		r.find(KindRecord, record.Path, fmt.Sprintf("its directory cannot be looked at: %v", err), "mend what the error names")
-	} else if !present {
+	case !present:
 		r.find(KindRecord, record.Path, fmt.Sprintf("it is %s by its record, and the directory is missing", record.State),
 			"put the data back from a copy, or remove "+fileOf(record))
 		r.fixable(record.Cluster == c.ID, record, mendMissing)
-	} else if record.Until != nil && time.Since(*record.Until) > ending {
+	case record.Until != nil && time.Since(*record.Until) > ending:
 		r.overdue(c, site, record, p)
 	}
 }

@@ -267,15 +267,15 @@ func stories() map[string]story {
 			w.tree(t, "data/file")
 		}, run: provision(), gone: []string{"claim"}},
 	}
-	for name, files := range map[string]string{"": "archived-ns-data-pvc-0/file", " of an empty directory": "archived-ns-data-pvc-0/"} {
+	for name, files := range map[string]string{"restore": "archived-ns-data-pvc-0/file", "restore an empty directory": "archived-ns-data-pvc-0/"} {
 		set := func(t *testing.T, w *world) {
 			claimed(t, w)
 			w.record(t, ledger.Archived, "pvc-0", "archived-ns-data-pvc-0", func(r *ledger.Record) { r.Origin = "before" })
 			w.tree(t, files)
 		}
-		all["restore"+name] = story{set: set, run: restore}
-		all["restore"+name+", tried again"] = story{set: set, run: restore, repeat: true}
-		all["restore"+name+", the claim goes"] = story{set: set, run: restore, gone: []string{"claim"}}
+		all[name] = story{set: set, run: restore}
+		all[name+", tried again"] = story{set: set, run: restore, repeat: true}
+		all[name+", the claim goes"] = story{set: set, run: restore, gone: []string{"claim"}}
 	}
 	for _, policy := range []string{"delete", "archive", "retain"} {
 		for name, files := range map[string][]string{"": {"data/file"}, " of an empty directory": {"data/"}, " without directory": nil} {
