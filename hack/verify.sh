@@ -157,7 +157,7 @@ step tidy "$update" check_tidy
 step vet "mend by hand, then: make verify" check_vet
 step lint "mend what can be mended with: make update; the rest by hand" check_lint
 step logcheck "mend by hand, then: hack/verify.sh logcheck" check_logcheck
-step imports "mend by hand (DESIGN section 4), then: hack/verify.sh imports" named_test ./provisioner TestImports
+step imports "mend by hand (the table of rooms in provisioner/imports_test.go), then: hack/verify.sh imports" named_test ./provisioner TestImports
 step help "$update" named_test ./cmd/claimdir TestHelp
 step manifests "mend by hand in manifests/, then: hack/verify.sh manifests" check_manifests
 step readme "$update" readme_table

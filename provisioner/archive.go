@@ -1,195 +1,79 @@
 package provisioner
 
 import (
-	"cmp"
 	"context"
 	"errors"
-	"fmt"
-	"path"
-	"slices"
-	"strings"
-	"time"
 
-	v1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/util/validation"
-	"sigs.k8s.io/sig-storage-lib-external-provisioner/v10/controller"
+	"k8s.io/klog/v2"
 
-	"claimdir/provisioner/class"
 	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/volpath"
 )
 
-// RestoreLatest asks, as the value of AnnotationRestore, for the newest archive of
-// a claim of the same name.
-const RestoreLatest = "latest"
-
-// wish is which archive a claim asks for.
-type wish struct {
-	name string // of a PersistentVolume, or RestoreLatest
-	// adopts says that the class takes what is there, also what another cluster
-	// left: see ledger.Claim.
-	adopts bool
-}
-
-// check refuses a name that no PersistentVolume has. A long one is not quoted: events
-// are kept, and an annotation may be large.
-func (w wish) check() error {
-	if n := len(w.name); n == 0 || n > validation.DNS1123SubdomainMaxLength {
-		return refuse(ReasonArchive, "annotation %s has %d bytes; allowed are the name of a PersistentVolume that was archived and %q", AnnotationRestore, n, RestoreLatest)
-	}
-	return nil
-}
-
-// findArchive returns the archive that the claim of asking wishes for: of its own
-// namespace, on this share. Of others nothing is said.
-func (op operation) findArchive(asking ledger.Record, w wish) (ledger.Record, error) {
-	if err := w.check(); err != nil {
-		return ledger.Record{}, err
-	}
-	if err := op.checkReleased(asking, w); err != nil {
-		return ledger.Record{}, err
-	}
-	var found, others []ledger.Record
-	var damaged error
-	// Tenants may ask as often as they like, so only their own archives are read.
-	prefix := volpath.ArchivePrefix(asking.Claim.Namespace)
-	foreign := func(file string) bool { return !strings.HasPrefix(path.Base(file), prefix) }
-	for r, err := range op.ledger.Archives(foreign) {
-		switch {
-		case err != nil:
-			damaged = errors.Join(damaged, err)
-		case r.Claim.Namespace != asking.Claim.Namespace || r.Cluster != asking.Cluster && !w.adopts:
-		case w.name == RestoreLatest && r.Claim.Name == asking.Claim.Name, w.name == r.PV:
-			found = append(found, r)
-		default:
-			others = append(others, r)
-		}
-	}
-	slices.SortFunc(found, func(a, b ledger.Record) int { return olderArchive(b, a) })
-	for _, r := range found {
-		if present, err := op.archivePresent(r, asking); err != nil || present {
-			return r, storageError(err)
-		}
-	}
-	if damaged != nil {
-		return ledger.Record{}, storageError(damaged)
-	}
-	return ledger.Record{}, noArchive(asking, w, others)
-}
-
-// archivePresent reports whether the directory of an archive is there, or will be
-// once an earlier claim of the same name gives it back. One may be on its way to
-// another claim, or was removed by hand.
-func (op operation) archivePresent(r, asking ledger.Record) (bool, error) {
-	p, err := volpath.ParseRecorded(r.Path)
+// archive renames the directory aside. The order keeps a crash harmless: first
+// the record of the archive, then the directory, then the volume's own record,
+// which keeps its path from others until then.
+func (op operation) archive(ctx context.Context, path volpath.Path, record ledger.Record) (archive volpath.Path, err error) {
+	logger := klog.FromContext(ctx)
+	present, err := op.dirs.Exists(path)
 	if err != nil {
-		return false, err
+		return archive, err
 	}
-	present, err := op.dirs.Exists(p)
-	if err != nil || present {
-		return present, err
+	if !present {
+		// An earlier call archived it, or somebody removed it by hand; the
+		// name of an archive that never came to be is given back.
+		logger.Info("Directory is already gone, the volume is let go")
+		return archive, errors.Join(op.forgetEmptyArchive(record), op.ledger.Forget(path))
 	}
-	getting, restoring, err := op.ledger.Restoring(p)
-	if errors.Is(err, ledger.ErrDamaged) {
-		return false, nil
+	if archive, err = op.archiveName(record); err != nil {
+		return archive, err
 	}
-	return restoring && op.abandonedRestore(getting, asking), err
+	if err := op.dirs.Rename(path, archive); err != nil {
+		return archive, err
+	}
+	logger.Info("Archived directory", "archive", archive)
+	return archive, op.ledger.Forget(path)
 }
 
-// checkReleased makes a wish for the latest archive wait for the volume that is
-// about to become it: that of an earlier claim of the name, which is gone, whatever
-// phase Kubernetes has given the volume by now.
-func (op operation) checkReleased(asking ledger.Record, w wish) error {
-	for _, pv := range op.objects.Volumes() {
-		ref := pv.Spec.ClaimRef
-		if ref == nil || ref.Namespace != asking.Claim.Namespace || string(ref.UID) == asking.Claim.UID || !becomesArchive(pv) {
+// archiveName takes the first name that is free, or this volume's own from a
+// call that was cut off. A name holds the PersistentVolume's, so that another
+// owner means a hand-made or a restored one.
+func (op operation) archiveName(record ledger.Record) (volpath.Path, error) {
+	for n := 1; ; n++ {
+		name := volpath.Archive(record.Claim.Namespace, record.Claim.Name, record.PV, n)
+		present, err := op.dirs.Exists(name)
+		if err != nil {
+			return volpath.Path{}, err
+		}
+		if present {
 			continue
 		}
-		if pv.Name == w.name || w.name == RestoreLatest && ref.Name == asking.Claim.Name && ref.UID != "" {
-			return postpone(ReasonArchive, "annotation %s: volume %s of an earlier claim is not archived yet; will be tried again", AnnotationRestore, pv.Name)
+		var taken *ledger.TakenError
+		if err := op.ledger.Archive(name, record); !errors.As(err, &taken) {
+			return name, err
 		}
 	}
-	return nil
 }
 
-// becomesArchive reports whether the release of the volume makes it one. Those of a
-// peer, which do not say, are not waited for; nor are those that Kubernetes keeps.
-func becomesArchive(pv *v1.PersistentVolume) bool {
-	policy, err := class.ParsePolicy(pv.Annotations[AnnotationOnDelete])
-	return err == nil && policy == class.Archive && pv.Spec.PersistentVolumeReclaimPolicy == v1.PersistentVolumeReclaimDelete
-}
-
-func olderArchive(a, b ledger.Record) int {
-	return cmp.Or(releasedAt(a).Compare(releasedAt(b)), a.Created.Compare(b.Created), cmp.Compare(a.Path, b.Path))
-}
-
-func releasedAt(r ledger.Record) time.Time {
-	if r.Released == nil {
-		return r.Created
-	}
-	return *r.Released
-}
-
-// shownArchives is how many archives an event names.
-const shownArchives = 5
-
-func noArchive(asking ledger.Record, w wish, others []ledger.Record) error {
-	what := fmt.Sprintf("volume %q", w.name)
-	if w.name == RestoreLatest {
-		what = fmt.Sprintf("claim %q", asking.Claim.Name)
-	}
-	hint := "" // others' archives are not told of, also not whether there are any
-	if !w.adopts {
-		hint = "; one that another cluster left is given only to a class with onExisting: adopt"
-	}
-	if len(others) == 0 {
-		return postpone(ReasonArchive, "annotation %s: the namespace has no archive of %s, nor any other, on this share; remove the annotation to get an empty volume%s", AnnotationRestore, what, hint)
-	}
-	slices.SortFunc(others, func(a, b ledger.Record) int { return olderArchive(b, a) })
-	var names []string
-	for _, r := range others[:min(len(others), shownArchives)] {
-		names = append(names, fmt.Sprintf("%s (claim %s, since %s)", r.PV, r.Claim.Name, releasedAt(r).Format(time.RFC3339)))
-	}
-	if more := len(others) - len(names); more > 0 {
-		names = append(names, fmt.Sprintf("%d more", more))
-	}
-	return postpone(ReasonArchive, "annotation %s: the namespace has no archive of %s on this share; it has those of %s%s", AnnotationRestore, what, strings.Join(names, ", "), hint)
-}
-
-// archived returns, of several shares, the one with the archive that the claim
-// asks for. One that is in trouble may have it, and is waited for only if no other
-// has; but the latest is known only when all have answered.
-func (s *Shares) archived(ctx context.Context, o controller.ProvisionOptions, candidates []Site, asking ledger.Record, w wish) (Site, error) {
-	var best Site
-	var newest ledger.Record
-	var missing, trouble error
-	for _, site := range candidates {
-		if err := site.Ready(); err != nil {
-			trouble = err
+// forgetEmptyArchive removes the record of the archive that an earlier call was
+// about to make, if there is no such directory. It passes over the names that
+// archiveName does, and ends with the first that was free or this volume's.
+func (op operation) forgetEmptyArchive(record ledger.Record) error {
+	for n := 1; ; n++ {
+		name := volpath.Archive(record.Claim.Namespace, record.Claim.Name, record.PV, n)
+		present, err := op.dirs.Exists(name)
+		if err != nil {
+			return err
+		}
+		if present {
 			continue
 		}
-		var found ledger.Record
-		err := site.Do(ctx, "look for the archive of "+o.PVName, func(_ context.Context, do, _ Files) (_ func(bool), err error) {
-			op := operation{Shares: s, source: site.Source(), dirs: do.Dirs, ledger: do.Records}
-			found, err = op.findArchive(asking, w)
-			return nil, err
-		})
-		var refused *Refusal
-		switch {
-		case errors.As(err, &refused) && refused.Reason() == ReasonArchive:
-			missing = err
-		case err != nil:
-			return nil, storageError(err)
-		case best == nil || olderArchive(newest, found) < 0:
-			best, newest = site, found
+		archived, known, err := op.ledger.Lookup(name)
+		if err != nil || !known {
+			return err
+		}
+		if archived.PV == record.PV && archived.Cluster == record.Cluster {
+			return forgetUnlessRestoring(op.dirs, op.ledger, name)
 		}
 	}
-	switch {
-	case trouble != nil && (best == nil || w.name == RestoreLatest):
-		return nil, storageError(trouble)
-	case best == nil:
-		return nil, missing
-	}
-	s.tried.begin(o.PVName, best)
-	return best, nil
 }

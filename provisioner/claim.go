@@ -3,7 +3,10 @@ package provisioner
 import (
 	"context"
 
+	"claimdir/provisioner/volpath"
+
 	v1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/sig-storage-lib-external-provisioner/v10/controller"
 )
 
 // snapshotGroup is the API group of VolumeSnapshot, the one data source beside
@@ -63,4 +66,36 @@ func dataSource(claim *v1.PersistentVolumeClaim) *v1.TypedObjectReference {
 		return &v1.TypedObjectReference{APIGroup: source.APIGroup, Kind: source.Kind, Name: source.Name}
 	}
 	return nil
+}
+
+func variables(o controller.ProvisionOptions) volpath.Vars {
+	return volpath.Vars{
+		Namespace:   o.PVC.Namespace,
+		Name:        o.PVC.Name,
+		UID:         string(o.PVC.UID),
+		PVName:      o.PVName,
+		Labels:      o.PVC.Labels,
+		Annotations: o.PVC.Annotations,
+	}
+}
+
+// classOfClaim also reads the annotation that old claims have in place of the
+// field.
+func classOfClaim(claim *v1.PersistentVolumeClaim) string {
+	if name, ok := claim.Annotations[v1.BetaStorageClassAnnotation]; ok {
+		return name
+	}
+	if name := claim.Spec.StorageClassName; name != nil {
+		return *name
+	}
+	return ""
+}
+
+// classOfVolume also reads the annotation that old clusters have in place of the
+// field.
+func classOfVolume(pv *v1.PersistentVolume) string {
+	if name, ok := pv.Annotations[v1.BetaStorageClassAnnotation]; ok {
+		return name
+	}
+	return pv.Spec.StorageClassName
 }

@@ -12,9 +12,17 @@
 //	6  makeParents       parents that are missing           each on record as ours before it is made, and which it is after
 //	   share.Create      → directory                        the leaf; mode, uid, gid on what we made
 //	   or adopt          the directory that was there       its mode and owner are left alone
-//	   or bringBack      the archive that the claim asks for  renamed to the path; its record goes after step 7
 //	7  ledger.Activate   the record says: complete          after a look for volumes above and, in adopt, below
 //	   library           claimRef, finalizer, save, retried for ever → claim Bound
+//
+// A claim that asks for an archive does this in place of steps 5 to 7 (restore):
+//
+//	5  findArchive         of its namespace, on this share  the newest; waits for a volume that is about to become one
+//	   giveBackAbandoned   what an earlier claim of the name began to restore elsewhere
+//	   takePath            → ledger.Record, RestoredFrom    what exists there is refused, also where the class adopts
+//	6  moveBack            the archive is renamed           after a look below; mode and owner are left alone
+//	7  ledger.Activate     the record says: complete        after a look above
+//	   forgetRestored      the archive's record goes        last: until step 7 giveBack makes it an archive again
 //
 // A released volume goes (Delete):
 //
@@ -28,8 +36,11 @@
 //	4  pruneParents      empty parents that are ours        nearest first; what is left the next start finds
 //	   library           delete the PV object, drop the finalizer
 //
-// An archive whose time is over goes into the trash (Expirer), unless a claim asked
-// for it before: whoever renames it first has it.
+// An archive ends (Expirer; claimdir archive purge does step 3 alone):
+//
+//	1  due                 of this cluster, its time over
+//	2  checkVolumes        no PersistentVolume shows it     else told, and tried again
+//	3  DiscardArchive      share.Discard, ledger.Discard    whoever renames it first has it: this, or a claim that asks for it
 //
 // A volume of nfs-subdir-external-provisioner has neither record nor policy: it
 // gets a record when claimdir begins to lead (Start) or, at the latest, in step
@@ -51,10 +62,12 @@
 //	6  makeParents     a parent, unfinished                      finished, if it is on record
 //	   share.Create    the leaf, empty                           attributes set again, as in the first run
 //	                   the leaf, record Active                   left alone
-//	   bringBack       the leaf, and the archive gone            goes on with it
-//	3  delete          no record, no directory                   let go
+//	6  moveBack        the leaf, and the archive gone            goes on with it
+//	                   the archive, and no leaf                  renamed now
+//	3  delete          no record, no directory                   let go, and step 4 again
 //	                   half a tree                               goes on removing
 //	   archive         directory gone, archive of this PV there  forgets the record
+//	                   neither is there                          forgets both records
 //	   retain          record Retained                           done
 //	4  pruneParents    no parent, or an empty one of ours        its record forgotten, or removed now
 //

@@ -24,8 +24,8 @@ const (
 	rereadEvery = time.Hour
 )
 
-// Expirer moves the archives of one share, and of this cluster, into the trash whose
-// retention is over.
+// Expirer moves those archives of this cluster, on one share, into the trash whose
+// time is over.
 type Expirer struct {
 	shares *Shares
 	site   Site
@@ -33,8 +33,8 @@ type Expirer struct {
 	// its class.
 	report func(ctx context.Context, archive ledger.Record, err error)
 
-	ends  map[string]*time.Time // when to read again, by record's file; nil is never
-	reads time.Time             // when ends was begun anew
+	ends  map[string]*time.Time // when to read again, by record's file; nil is not before all are
+	since time.Time             // when all were read
 }
 
 // Expirers returns one for each share. Run them while this process leads.
@@ -84,8 +84,8 @@ func (e *Expirer) expire(ctx context.Context) error {
 
 // due returns the archives whose end has come, also with an error of others.
 func (e *Expirer) due(ctx context.Context) (due []ledger.Record, err error) {
-	if time.Since(e.reads) > rereadEvery {
-		e.ends, e.reads = map[string]*time.Time{}, time.Now()
+	if time.Since(e.since) > rereadEvery {
+		e.ends, e.since = map[string]*time.Time{}, time.Now()
 	}
 	known := func(file string) bool {
 		end, read := e.ends[file]

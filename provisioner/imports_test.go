@@ -38,84 +38,98 @@ func packages(t *testing.T) []goPackage {
 	}
 }
 
-// rule says what a package may not import.
+// rooms are the packages of this module, each with those that it may import: imports
+// run one way. provisioner/doc.go says what each is for. A new room gets its row here.
+func rooms() map[string][]string {
+	return map[string][]string{
+		"volpath":  {},
+		"class":    {"volpath"},
+		"share":    {"volpath"},
+		"ledger":   {"share", "volpath"},
+		"output":   {"ledger"},
+		"keeper":   {"ledger", "share", "volpath"},
+		"trash":    {"keeper", "ledger", "share"},
+		"":         {"class", "keeper", "ledger", "share", "volpath"},
+		"control":  {}, // keeps the library honest for any Provisioner; cmd brings them together
+		"archives": {"", "ledger", "output", "share", "volpath"},
+		"recovery": {"", "ledger", "output", "share", "volpath"},
+		"doctor":   {"", "class", "ledger", "output", "share", "volpath"},
+		"sweep":    {"", "doctor", "keeper", "ledger", "share", "volpath"},
+	}
+}
+
+// room is the name of a package in rooms, if it is one.
+func room(importPath string) (name string, is bool) {
+	name, is = strings.CutPrefix(importPath+"/", "claimdir/provisioner/")
+	return strings.TrimSuffix(name, "/"), is
+}
+
+// rule says what of others a room may not import.
 type rule struct {
-	room   string   // package path without the module's name
+	room   string
 	direct []string // may not be named in an import
 	deps   []string // may not be reached either; "x/..." is x and all below it
 	why    string
 }
 
-// rules is the table of DESIGN section 4; hack/golangci.yml says the same.
-func rules() []rule {
+func rules() (all []rule) {
 	kubernetes := []string{"k8s.io/...", "sigs.k8s.io/..."}
-	files := []string{"os", "path/filepath", "syscall", "io/ioutil", "golang.org/x/sys/..."}
-	above := func(rooms ...string) []string {
-		deps := []string{"claimdir/cmd/...", "claimdir/provisioner"}
-		for _, room := range rooms {
-			deps = append(deps, "claimdir/provisioner/"+room+"/...")
+	for name := range rooms() {
+		if name != "share" {
+			all = append(all, rule{name, []string{"os", "path/filepath", "syscall", "io/ioutil", "golang.org/x/sys/..."}, nil,
+				"only provisioner/share touches files: one place to prove that no link is followed"})
 		}
-		return deps
 	}
-	return []rule{
-		{"provisioner/volpath", files, nil, "pure: decides about names only, so that it can be fuzzed; files are provisioner/share's business"},
-		{"provisioner/volpath", nil, kubernetes, "pure: no Kubernetes, no logging; the caller hands over plain values"},
-		{"provisioner/volpath", nil, above("class", "control", "ledger", "share", "trash"), "the lowest room imports no other"},
-		{"provisioner/class", files, nil, "pure: a map in, a Class out; files are provisioner/share's business"},
-		{"provisioner/class", nil, kubernetes, "pure: no Kubernetes, no logging; a map in, a Class out"},
-		{"provisioner/class", nil, above("control", "ledger", "share", "trash"), "class may import volpath"},
-		{"provisioner/share", []string{"path/filepath"}, nil, "follows links and cleans in silence; paths are volpath.Path, resolved by os.Root"},
-		{"provisioner/share", nil, append(kubernetes, "log", "log/slog"), "files only: no Kubernetes, no logging; return errors"},
-		{"provisioner/share", nil, above("class", "control", "ledger", "trash"), "share may import volpath"},
-		{"provisioner/ledger", files, nil, "only provisioner/share touches files: one place to prove that no link is followed"},
-		{"provisioner/ledger", nil, kubernetes, "records outlive Kubernetes objects: plain values only"},
-		{"provisioner/ledger", nil, above("class", "control", "trash"), "ledger may import share and volpath"},
-		{"provisioner/keeper", files, nil, "only provisioner/share touches files"},
-		{"provisioner/keeper", nil, append(above("class", "control", "doctor", "recovery", "trash"), "k8s.io/api/...", "k8s.io/client-go/..."), "keeps a share for whoever works on it; keeper may import ledger, share and volpath"},
-		{"provisioner/trash", files, nil, "only provisioner/share touches files"},
-		{"provisioner/trash", nil, above("class", "control"), "trash may import keeper, ledger, share and volpath"},
-		{"provisioner/control", files, nil, "only provisioner/share touches files"},
-		{"provisioner/control", nil, above("class", "ledger", "share", "trash"), "keeps the library honest for any Provisioner; cmd brings them together"},
-		{"provisioner/recovery", append(files, "k8s.io/client-go/..."), nil, "only provisioner/share touches files, and there is no cluster to ask"},
-		{"provisioner/recovery", nil, []string{"claimdir/provisioner/control/...", "claimdir/provisioner/doctor/...", "claimdir/provisioner/trash/..."}, "needs no cluster: it is for when there is none"},
-		{"provisioner/archives", append(files, "k8s.io/client-go/..."), nil, "only provisioner/share touches files, and there is no cluster to ask"},
-		{"provisioner/archives", nil, []string{"claimdir/provisioner/control/...", "claimdir/provisioner/doctor/...", "claimdir/provisioner/recovery/...", "claimdir/provisioner/trash/..."}, "stands beside the controller, and only puts things where its trash is emptied"},
-		{"provisioner/output", append(files, "k8s.io/client-go/..."), nil, "writes to what it is given"},
-		{"provisioner/output", nil, above("archives", "class", "control", "doctor", "keeper", "recovery", "trash"), "output may import ledger, share and volpath"},
-		{"provisioner/doctor", append(files, "k8s.io/client-go/..."), nil, "only provisioner/share touches files, and cmd asks the cluster"},
-		{"provisioner/doctor", nil, []string{"claimdir/provisioner/control/...", "claimdir/provisioner/recovery/...", "claimdir/provisioner/sweep/...", "claimdir/provisioner/trash/..."}, "is given what it compares; cmd asks the cluster"},
-		{"provisioner/sweep", files, nil, "only provisioner/share touches files"},
-		{"provisioner/sweep", nil, []string{"claimdir/cmd/...", "claimdir/provisioner/control/...", "claimdir/provisioner/recovery/...", "claimdir/provisioner/trash/..."}, "sweep may import doctor, keeper, provisioner and what they do; cmd brings it and control together"},
-		{"provisioner", files, nil, "only provisioner/share touches files"},
-		{"provisioner", nil, []string{"claimdir/cmd/...", "claimdir/provisioner/control/..."}, "imports run one way; cmd brings them together"},
-		{"provisioner", []string{"k8s.io/client-go/..."}, nil, "needs no API client: the PersistentVolume carries its policy"},
-	}
+	return append(all,
+		rule{"volpath", nil, kubernetes, "pure: no Kubernetes, no logging; the caller hands over plain values"},
+		rule{"class", nil, kubernetes, "pure: no Kubernetes, no logging; a map in, a Class out"},
+		rule{"share", []string{"path/filepath"}, nil, "follows links and cleans in silence; paths are volpath.Path, resolved by os.Root"},
+		rule{"share", nil, append(kubernetes, "log", "log/slog"), "files only: no Kubernetes, no logging; return errors"},
+		rule{"ledger", nil, kubernetes, "records outlive Kubernetes objects: plain values only"},
+		rule{"keeper", nil, []string{"k8s.io/api/...", "k8s.io/client-go/..."}, "keeps a share for whoever works on it: no objects of Kubernetes"},
+		rule{"recovery", []string{"k8s.io/client-go/..."}, nil, "there is no cluster to ask"},
+		rule{"archives", []string{"k8s.io/client-go/..."}, nil, "there is no cluster to ask"},
+		rule{"output", []string{"k8s.io/client-go/..."}, nil, "writes to what it is given"},
+		rule{"doctor", []string{"k8s.io/client-go/..."}, nil, "is given what it compares; cmd asks the cluster"},
+		rule{"", []string{"k8s.io/client-go/..."}, nil, "needs no API client: the PersistentVolume carries its policy"},
+	)
 }
 
 func TestImports(t *testing.T) {
-	all := packages(t)
-	for _, name := range []string{"provisioner", "provisioner/class", "provisioner/volpath", "provisioner/share", "provisioner/ledger", "provisioner/keeper", "provisioner/trash", "provisioner/control", "provisioner/recovery", "provisioner/archives", "provisioner/output", "provisioner/doctor", "provisioner/sweep", "cmd/claimdir"} {
-		if !slices.ContainsFunc(all, func(p goPackage) bool { return p.ImportPath == "claimdir/"+name }) {
-			t.Errorf("there is no package %s: mend the table of this test", name)
+	seen := map[string]bool{}
+	for _, p := range packages(t) {
+		name, isRoom := room(p.ImportPath)
+		allowed, known := rooms()[name]
+		if isRoom && !known {
+			t.Errorf("%s is not in the table of rooms", p.ImportPath)
 		}
-	}
-	for _, p := range all {
+		seen[name] = seen[name] || isRoom
+		for _, other := range p.Imports {
+			if imported, is := room(other); isRoom && is && !slices.Contains(allowed, imported) {
+				t.Errorf("%s imports %s: the table of rooms does not allow it", p.ImportPath, other)
+			}
+		}
 		for _, r := range rules() {
-			if p.ImportPath != "claimdir/"+r.room {
+			if !isRoom || name != r.room {
 				continue
 			}
-			for _, name := range forbidden(p.Imports, r.direct) {
-				t.Errorf("%s imports %s: %s", p.ImportPath, name, r.why)
+			for _, other := range forbidden(p.Imports, r.direct) {
+				t.Errorf("%s imports %s: %s", p.ImportPath, other, r.why)
 			}
-			for _, name := range forbidden(p.Deps, r.deps) {
-				t.Errorf("%s reaches %s (go list -deps): %s", p.ImportPath, name, r.why)
+			for _, other := range forbidden(p.Deps, r.deps) {
+				t.Errorf("%s reaches %s (go list -deps): %s", p.ImportPath, other, r.why)
 			}
 		}
-		for _, name := range forbidden(p.Deps, []string{"claimdir/hack/...", "testing"}) {
-			t.Errorf("%s reaches %s: the test bed never reaches the product", p.ImportPath, name)
+		for _, other := range forbidden(p.Deps, []string{"claimdir/hack/...", "testing"}) {
+			t.Errorf("%s reaches %s: the test bed never reaches the product", p.ImportPath, other)
 		}
-		for _, name := range forbidden(p.Imports, []string{"claimdir/cmd/..."}) {
-			t.Errorf("%s imports %s: nothing imports a command", p.ImportPath, name)
+		for _, other := range forbidden(p.Imports, []string{"claimdir/cmd/..."}) {
+			t.Errorf("%s imports %s: nothing imports a command", p.ImportPath, other)
+		}
+	}
+	for name := range rooms() {
+		if !seen[name] {
+			t.Errorf("there is no room %q: mend the table of this test", name)
 		}
 	}
 }

@@ -72,7 +72,8 @@ func (s lateSite) Do(ctx context.Context, name string, work Work) error {
 	})
 }
 
-// lateRecords is a ledger on which step runs in place of each call.
+// lateRecords is a ledger on which step runs in place of each call that is about one
+// path.
 type lateRecords struct {
 	*ledger.Ledger
 	step func(method string, do func() error) error
@@ -81,6 +82,14 @@ type lateRecords struct {
 func (l *lateRecords) Lookup(p volpath.Path) (r ledger.Record, found bool, err error) {
 	err = l.step("Lookup", func() error { r, found, err = l.Ledger.Lookup(p); return err })
 	return r, found, err
+}
+
+func (l *lateRecords) CheckAbove(p volpath.Path, r ledger.Record) error {
+	return l.step("CheckAbove", func() error { return l.Ledger.CheckAbove(p, r) })
+}
+
+func (l *lateRecords) CheckBelow(p volpath.Path, r ledger.Record) error {
+	return l.step("CheckBelow", func() error { return l.Ledger.CheckBelow(p, r) })
 }
 
 func (l *lateRecords) Claim(p volpath.Path, r ledger.Record, adopt bool) (claimed ledger.Record, err error) {

@@ -26,7 +26,8 @@ type operation struct {
 	givenUp <-chan struct{} // closed when the operation is; nil if it cannot be
 }
 
-// work is an operation; what it returns takes back what it made.
+// work is what one operation does. takeBack, if it is not nil, is called if work
+// succeeded and nobody waited for it any more.
 type work func(ctx context.Context, op operation) (takeBack func(), err error)
 
 // on runs work on a path of a share, alone. If the share does not answer, it
@@ -105,5 +106,39 @@ func reasonOf(kind keeper.Kind) string {
 		return ReasonShare
 	default:
 		return ReasonStorage
+	}
+}
+
+// undoing is the operation as it takes back what it made, also after it was
+// given up.
+func (op operation) undoing() operation {
+	op.dirs, op.ledger, op.givenUp = op.undo.Dirs, op.undo.Records, nil
+	return op
+}
+
+// onceReady is on for what no queue repeats: a share that does not answer is
+// waited for. Where another operation on the path is under way, nothing is done:
+// that one does the same.
+func onceReady[T any](ctx context.Context, p *Provisioner, path volpath.Path, name string, work func(context.Context, operation) (T, error)) (T, error) {
+	var none T
+	for {
+		if err := p.site.WaitReady(ctx); err != nil {
+			return none, err
+		}
+		var result T // of this try: one that was given up may still be under way
+		err := p.on(ctx, p.site, path, name, func(ctx context.Context, op operation) (takeBack func(), err error) {
+			result, err = work(ctx, op)
+			return nil, err
+		})
+		if err == nil {
+			return result, nil
+		}
+		refused, ok := errors.AsType[*Refusal](err)
+		switch {
+		case ok && refused.Reason() == ReasonBusy:
+			return none, nil
+		case !ok || !refused.Waits():
+			return none, err
+		}
 	}
 }

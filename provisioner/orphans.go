@@ -159,6 +159,7 @@ func ArchiveOrphan(ctx context.Context, files Files, path volpath.Path, check Ch
 		return archive, fmt.Errorf("archive what is left of %s: it was never a volume's: %w", path, ErrNoOrphan)
 	}
 	record.ArchiveRetention = ""
+	// Without Shares: archive asks neither the cluster nor a lock.
 	op := operation{dirs: files.Dirs, ledger: forgetting{files.Records, path, record}, undo: files}
 	return op.archive(ctx, path, record)
 }

@@ -122,71 +122,6 @@ func isOurs(record ledger.Parent, found share.Parent) bool {
 	return record.Directory.Same(found.ID)
 }
 
-// pruneParents removes the parents of path that claimdir made and that are
-// empty, nearest first, up to the first one that is not. path's directory and
-// record must be gone.
-func (op operation) pruneParents(path volpath.Path) error {
-	for _, parent := range path.Ancestors() {
-		if gone, err := op.pruneParent(parent); err != nil || !gone {
-			return err
-		}
-	}
-	return nil
-}
-
-// pruneParent reports whether a parent on record is gone. Most have other
-// volumes in them: that is seen without the lock, so releases below one parent
-// do not wait for each other.
-func (op operation) pruneParent(path volpath.Path) (gone bool, err error) {
-	record, known, err := op.ledger.Parent(path)
-	if err != nil || !known {
-		return false, err
-	}
-	found, err := op.dirs.LookParent(path)
-	if err == nil && found.Occupied && isOurs(record, found) {
-		return false, nil
-	}
-	unlock, err := op.lockParents()
-	if err != nil {
-		return false, err
-	}
-	defer unlock()
-	return op.removeParent(path)
-}
-
-// removeParent removes a parent if it is ours and empty, and drops its record
-// when it is gone or not ours. The caller holds the lock, so nobody of this
-// process is making it.
-func (op operation) removeParent(path volpath.Path) (gone bool, err error) {
-	record, known, err := op.ledger.Parent(path)
-	if err != nil || !known {
-		return false, err
-	}
-	// A volume may have become what was a parent: adopted, or made where somebody
-	// had removed the parent by hand.
-	if _, volume, err := op.ledger.Lookup(path); err != nil {
-		return false, err
-	} else if volume {
-		return false, op.ledger.ForgetParent(path)
-	}
-	found, err := op.dirs.LookParent(path)
-	if err == nil {
-		if !isOurs(record, found) {
-			return false, op.ledger.ForgetParent(path)
-		}
-		err = op.dirs.RemoveParent(path, found.ID)
-	}
-	switch {
-	case err == nil, errors.Is(err, fs.ErrNotExist):
-		return true, op.ledger.ForgetParent(path)
-	case errors.Is(err, fs.ErrExist):
-		return false, nil
-	case errors.Is(err, share.ErrNotDirectory), errors.Is(err, share.ErrChanged):
-		return false, op.ledger.ForgetParent(path)
-	}
-	return false, err
-}
-
 // disownParent makes what may be a parent of ours a directory that is a volume's
 // from now on: path has its record. Whoever removed it as a parent has done so
 // when this returns, and nobody does afterwards.
@@ -211,11 +146,4 @@ func (op operation) lockParents() (unlock func(), err error) {
 	case <-op.givenUp:
 		return nil, postpone(ReasonBusy, "another operation on parents of volumes is under way; will be tried again")
 	}
-}
-
-// undoing is the operation as it takes back what it made, also after it was
-// given up.
-func (op operation) undoing() operation {
-	op.dirs, op.ledger, op.givenUp = op.undo.Dirs, op.undo.Records, nil
-	return op
 }

@@ -65,11 +65,14 @@ func (p *Provisioner) provision(ctx context.Context, o controller.ProvisionOptio
 	err = p.on(ctx, site, path, "provision "+o.PVName, func(ctx context.Context, op operation) (takeBack func(), err error) {
 		record := newRecord(p.cluster, o, c)
 		if archive, asked := o.PVC.Annotations[AnnotationRestore]; asked {
-			return op.restore(ctx, path, record, wish{archive, c.OnExisting == class.Adopt})
+			return nil, op.restore(ctx, path, record, wish{archive, c.OnExisting == class.Adopt})
 		}
 		record, err = op.takePath(path, record, c.OnExisting)
 		if err != nil {
 			return nil, err
+		}
+		if record.RestoredFrom != "" { // begun when the claim asked for it, which it may not do any more
+			return nil, op.bringBack(ctx, path, record)
 		}
 		return op.makeDirectory(ctx, path, record, c)
 	})
@@ -148,9 +151,6 @@ func (op operation) knownOwner(path volpath.Path, owner, asking ledger.Record, e
 // makeDirectory makes the directory of a record that is not complete yet, and
 // takes back what it made if that fails.
 func (op operation) makeDirectory(ctx context.Context, path volpath.Path, record ledger.Record, c class.Class) (takeBack func(), err error) {
-	if record.RestoredFrom != "" { // begun when the claim asked for it, which it may not do any more
-		return nil, op.bringBack(ctx, path, record)
-	}
 	present, err := op.presentAlready(path, record)
 	switch {
 	case err != nil:

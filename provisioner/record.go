@@ -8,7 +8,6 @@ import (
 
 	"claimdir/provisioner/class"
 	"claimdir/provisioner/ledger"
-	"claimdir/provisioner/volpath"
 )
 
 // newRecord is the record of a volume that is being made.
@@ -38,15 +37,4 @@ func modeNames(modes []v1.PersistentVolumeAccessMode) []string {
 		names[i] = string(mode)
 	}
 	return names
-}
-
-func variables(o controller.ProvisionOptions) volpath.Vars {
-	return volpath.Vars{
-		Namespace:   o.PVC.Namespace,
-		Name:        o.PVC.Name,
-		UID:         string(o.PVC.UID),
-		PVName:      o.PVName,
-		Labels:      o.PVC.Labels,
-		Annotations: o.PVC.Annotations,
-	}
 }

@@ -14,38 +14,38 @@ import (
 
 // restore makes the volume of a claim that asks for an archive: it takes the path
 // with a record that names the archive, and then renames the archive there. A
-// repeat goes on with what the record names, whatever the claim says by then.
-func (op operation) restore(ctx context.Context, path volpath.Path, record ledger.Record, w wish) (takeBack func(), err error) {
+// repeat goes on with what the record names, whatever the claim says by then. Nothing
+// is taken back after a late answer: the repeat finds a complete volume.
+func (op operation) restore(ctx context.Context, path volpath.Path, record ledger.Record, w wish) error {
 	own, known, err := op.ledger.Lookup(path)
 	switch {
 	case err != nil:
-		return nil, storageError(err)
+		return storageError(err)
 	case known && own.PV == record.PV && own.Cluster == record.Cluster && own.RestoredFrom != "":
-		return nil, op.bringBack(ctx, path, own)
+		return op.bringBack(ctx, path, own)
 	case known && own.PV == record.PV && own.Cluster == record.Cluster:
-		return nil, refuse(ReasonArchive, "annotation %s came after the volume was begun, without anything restored; delete the claim and make it anew with the annotation", AnnotationRestore)
+		return refuse(ReasonArchive, "annotation %s came after the volume was begun, without anything restored; delete the claim and make it anew with the annotation", AnnotationRestore)
 	case known && own.State != ledger.Creating: // a retained one, too: it is not to be mixed up with what is restored
-		return nil, storageError(ledger.Taken(path, own, record))
+		return storageError(ledger.Taken(path, own, record))
 	}
 	archive, err := op.findArchive(record, w)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if err := op.giveBackAbandoned(path, archive, record); err != nil {
-		return nil, storageError(err)
+		return storageError(err)
 	}
 	record.RestoredFrom = archive.Path
 	record, err = op.takePath(path, record, class.Refuse)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return nil, op.bringBack(ctx, path, record)
+	return op.bringBack(ctx, path, record)
 }
 
 // bringBack renames the archive that the record names to path and completes the
 // record. The record of the archive goes last, so that the archive can be given
-// back until then; once all is done a late answer takes nothing back: the repeat
-// finds a complete volume.
+// back until then.
 func (op operation) bringBack(ctx context.Context, path volpath.Path, record ledger.Record) error {
 	archive, err := volpath.ParseRecorded(record.RestoredFrom)
 	if err != nil {

@@ -2,12 +2,10 @@ package provisioner
 
 import (
 	"context"
-	"slices"
 	"strings"
 	"sync"
 
 	v1 "k8s.io/api/core/v1"
-	"sigs.k8s.io/sig-storage-lib-external-provisioner/v10/controller"
 
 	"claimdir/provisioner/class"
 	"claimdir/provisioner/share"
@@ -64,7 +62,7 @@ func (p *Provisioner) ownsClaim(claim *v1.PersistentVolumeClaim) bool {
 	if len(p.sites) == 1 {
 		return true
 	}
-	sc, found := p.objects.Class(claimClass(claim))
+	sc, found := p.objects.Class(classOfClaim(claim))
 	if !found {
 		return p.site == nil
 	}
@@ -96,42 +94,6 @@ func (p *Provisioner) ShouldDelete(_ context.Context, pv *v1.PersistentVolume) b
 	return p.Owns(pv)
 }
 
-// claimClass also reads the annotation that old claims have in place of the
-// field.
-func claimClass(claim *v1.PersistentVolumeClaim) string {
-	if name, ok := claim.Annotations[v1.BetaStorageClassAnnotation]; ok {
-		return name
-	}
-	if name := claim.Spec.StorageClassName; name != nil {
-		return *name
-	}
-	return ""
-}
-
-// candidates returns the shares that a class allows.
-func (s *Shares) candidates(c class.Class) ([]Site, error) {
-	if len(c.Shares) == 0 {
-		if len(s.sites) == 1 {
-			return s.sites, nil
-		}
-		return nil, refuse(ReasonClass, "parameter \"share\" is missing in the StorageClass, and there are several shares; allowed are %s, "+
-			"or several of them separated by commas", siteNames(s.sites))
-	}
-	var found []Site
-	for _, name := range c.Shares {
-		i := slices.IndexFunc(s.sites, func(site Site) bool { return site.Name() == name })
-		if i >= 0 {
-			found = append(found, s.sites[i])
-			continue
-		}
-		if names := strings.Trim(siteNames(s.sites), ", "); names != "" {
-			return nil, refuse(ReasonClass, "parameter \"share\": there is no share %q; allowed are %s", name, names)
-		}
-		return nil, refuse(ReasonClass, "parameter \"share\": there is no share %q; the only one has no name: make the StorageClass without the parameter", name)
-	}
-	return found, nil
-}
-
 // find returns the share that the PersistentVolume names, wherever that is
 // mounted now, and what it says of its volume.
 func (s *Shares) find(pv *v1.PersistentVolume) (Site, volume, error) {
@@ -156,23 +118,4 @@ func (s *Shares) find(pv *v1.PersistentVolume) (Site, volume, error) {
 	}
 	return nil, volume{}, refuse(ReasonVolume, "spec.nfs %s:%s is on none of the shares that this claimdir serves (%s); nothing was touched",
 		pv.Spec.NFS.Server, pv.Spec.NFS.Path, strings.Join(exports, ", "))
-}
-
-// chooseSite returns the share of a claim's volume.
-func (s *Shares) chooseSite(ctx context.Context, o controller.ProvisionOptions, c class.Class, path volpath.Path) (Site, error) {
-	candidates, err := s.candidates(c)
-	if err != nil {
-		return nil, err
-	}
-	if len(candidates) == 1 {
-		return candidates[0], nil
-	}
-	begun, err := s.begunSite(ctx, o, candidates, path)
-	if begun != nil || err != nil {
-		return begun, err
-	}
-	if archive, asked := o.PVC.Annotations[AnnotationRestore]; asked {
-		return s.archived(ctx, o, candidates, newRecord(s.cluster, o, c), wish{archive, c.OnExisting == class.Adopt})
-	}
-	return s.roomiest(o, candidates)
 }

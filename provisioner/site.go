@@ -5,6 +5,9 @@ import (
 	"iter"
 	"strings"
 
+	v1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
+
 	"claimdir/provisioner/keeper"
 	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/share"
@@ -105,4 +108,17 @@ func siteNames(sites []Site) string {
 		names[i] = site.Name()
 	}
 	return strings.Join(names, ", ")
+}
+
+// Objects is what this package knows of the cluster.
+type Objects interface {
+	// Volumes returns the PersistentVolumes of our provisioner names.
+	Volumes() []*v1.PersistentVolume
+	// Overlapping returns the PersistentVolumes, of any provisioner, that share
+	// files with an exported path: see control.Informers.
+	Overlapping(server, export string) []*v1.PersistentVolume
+	// Synced reports whether all of them are known by now.
+	Synced() bool
+	// Class returns a StorageClass, or false if there is none.
+	Class(name string) (*storagev1.StorageClass, bool)
 }

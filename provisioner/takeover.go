@@ -2,7 +2,6 @@ package provisioner
 
 import (
 	"context"
-	"errors"
 	"slices"
 
 	v1 "k8s.io/api/core/v1"
@@ -18,7 +17,8 @@ import (
 // predecessor made, and those that were recovered from the records of a cluster
 // that is lost. For that it writes records and touches no directory. What it
 // cannot take over it logs; a release then says why, as an event. Then it removes
-// the empty parents that a release or a provision has left which was cut off.
+// the empty parents that a release or a provision has left which was cut off. The
+// Provisioner without a share only forgets which volumes were begun where.
 func (p *Provisioner) Start(ctx context.Context) {
 	if p.site == nil {
 		p.tried.forget()
@@ -52,33 +52,6 @@ func (p *Provisioner) takeOver(ctx context.Context, pv *v1.PersistentVolume, vol
 	return onceReady(ctx, p, vol.Path, "take over "+pv.Name, func(_ context.Context, op operation) (bool, error) {
 		return op.takeOver(pv, vol)
 	})
-}
-
-// onceReady is on for what no queue repeats: a share that does not answer is
-// waited for. Where another operation on the path is under way, nothing is done:
-// that one does the same.
-func onceReady[T any](ctx context.Context, p *Provisioner, path volpath.Path, name string, work func(context.Context, operation) (T, error)) (T, error) {
-	var none T
-	for {
-		if err := p.site.WaitReady(ctx); err != nil {
-			return none, err
-		}
-		var result T // of this try: one that was given up may still be under way
-		err := p.on(ctx, p.site, path, name, func(ctx context.Context, op operation) (takeBack func(), err error) {
-			result, err = work(ctx, op)
-			return nil, err
-		})
-		if err == nil {
-			return result, nil
-		}
-		refused, ok := errors.AsType[*Refusal](err)
-		switch {
-		case ok && refused.Reason() == ReasonBusy:
-			return none, nil
-		case !ok || !refused.Waits():
-			return none, err
-		}
-	}
 }
 
 func (op operation) takeOver(pv *v1.PersistentVolume, vol volume) (bool, error) {
@@ -120,7 +93,7 @@ func peerRecord(cluster string, pv *v1.PersistentVolume) ledger.Record {
 		State:         ledger.Active,
 		PV:            pv.Name,
 		Cluster:       cluster,
-		Class:         className(pv),
+		Class:         classOfVolume(pv),
 		ReclaimPolicy: string(pv.Spec.PersistentVolumeReclaimPolicy),
 		Adopted:       true,
 		Size:          size.String(),
@@ -151,6 +124,15 @@ func (op operation) moved(record ledger.Record, pv *v1.PersistentVolume) ledger.
 	return record
 }
 
+// retention is how long the archive of a released volume is kept: what its
+// PersistentVolume says. A volume of ours that lost its annotations has it on record.
+func retention(vol volume, record ledger.Record) string {
+	if lost := vol.Peer && record.Policy != ""; lost && vol.Retention == 0 {
+		return record.ArchiveRetention
+	}
+	return class.FormatRetention(vol.Retention)
+}
+
 // policy is what becomes of a released volume: what its PersistentVolume says
 // or, for a peer's, what its class says as the peer would read it. Without a
 // class nothing is lost: the directory is archived. A volume of ours that lost
@@ -171,13 +153,4 @@ func (op operation) policy(vol volume, record ledger.Record) (class.Policy, erro
 		return "", refuse(ReasonClass, "StorageClass %s: %w; nothing was touched", record.Class, err)
 	}
 	return policy, nil
-}
-
-// className also reads the annotation that old clusters have in place of the
-// field.
-func className(pv *v1.PersistentVolume) string {
-	if name, ok := pv.Annotations[v1.BetaStorageClassAnnotation]; ok {
-		return name
-	}
-	return pv.Spec.StorageClassName
 }

@@ -198,10 +198,13 @@ func TestReleaseSparesAVolumeOfSomebodyElseInside(t *testing.T) {
 func TestAVolumeThatLostItsAnnotationsGoesAsItsRecordSays(t *testing.T) {
 	w := newWorld(t)
 	w.seen.classes["nfs"] = &storage.StorageClass{Parameters: map[string]string{"onDelete": "delete"}}
-	pv := w.provision(t, options("ns/data", "pvc-1", at("data", "onDelete", "archive")))
+	pv := w.provision(t, options("ns/data", "pvc-1", at("data", "onDelete", "archive", "archiveRetention", "720h")))
 	pv.Annotations, pv.Spec.ClaimRef = nil, &v1.ObjectReference{Namespace: "ns", Name: "data"}
 	must(t, w.Delete(t.Context(), pv))
 	w.holds(t, "archived-ns-data-pvc-1", "archived-ns-data-pvc-1 = pvc-1 archived")
+	if r := w.record(t, "archived-ns-data-pvc-1"); r.Until == nil || r.Until.Sub(*r.Released) != 720*time.Hour {
+		t.Errorf("released %v, until %v", r.Released, r.Until)
+	}
 }
 
 func recoveredFrom(pv *v1.PersistentVolume, lost string) *v1.PersistentVolume {

@@ -97,10 +97,11 @@ func archiveCommand() command {
 	return c
 }
 
-// checkName refuses what is neither NAMESPACE nor NAMESPACE/CLAIM.
-func checkName(name string) error {
+// checkName refuses what is neither a name nor NAMESPACE/CLAIM, and says what is
+// allowed.
+func checkName(name, allowed string) error {
 	if parts := strings.Split(name, "/"); len(parts) > 2 || slices.Contains(parts, "") {
-		return fmt.Errorf("argument %q: allowed are NAMESPACE and NAMESPACE/CLAIM", name)
+		return fmt.Errorf("argument %q: allowed are %s", name, allowed)
 	}
 	return nil
 }
@@ -111,7 +112,7 @@ func listArguments(o *options, args []string) (problems []error) {
 		problems = append(problems, fmt.Errorf("arguments %q: one is allowed, NAMESPACE or NAMESPACE/CLAIM", args))
 	}
 	for _, name := range args {
-		if err := checkName(name); err != nil {
+		if err := checkName(name, "NAMESPACE and NAMESPACE/CLAIM"); err != nil {
 			problems = append(problems, err)
 		}
 	}
@@ -133,15 +134,15 @@ func listArchives(_ context.Context, o options, std streams) error {
 	} else if err = archives.WriteTable(std.out, listed, time.Now()); len(listed) == 0 {
 		fmt.Fprintln(std.err, "No archives found.")
 	}
-	return errors.Join(err, found.unread)
+	return errors.Join(err, found.incomplete)
 }
 
 // archivesFound is what is on the shares.
 type archivesFound struct {
 	archives.Found
 
-	shares int
-	unread error // if something could not be read, which is said already
+	shares     int
+	incomplete error // if something could not be read, which is said already
 }
 
 func findArchives(o options, std streams) (archivesFound, error) {
@@ -149,18 +150,13 @@ func findArchives(o options, std streams) (archivesFound, error) {
 	if err != nil {
 		return archivesFound{}, err
 	}
-	var shares []archives.Share
-	var closed []error
-	for _, mount := range mounts {
-		dirs, records, err := openShare(mount)
-		if err != nil {
-			closed = append(closed, err)
-			continue
-		}
-		shares = append(shares, archives.Share{Name: mount.Name, Dirs: dirs, Records: records})
-	}
-	if len(shares) == 0 && len(closed) > 0 {
+	opened, closed := openShares(mounts)
+	if len(opened) == 0 && len(closed) > 0 {
 		return archivesFound{}, errors.Join(closed...)
+	}
+	var shares []archives.Share
+	for _, s := range opened {
+		shares = append(shares, archives.Share{Name: s.Name, Dirs: s.dirs, Records: s.records})
 	}
 	found := archivesFound{Found: archives.Find(shares), shares: len(mounts)}
 	found.Unread = append(closed, found.Unread...)
@@ -168,7 +164,7 @@ func findArchives(o options, std streams) (archivesFound, error) {
 		fmt.Fprintln(std.err, "claimdir:", output.Line(err))
 	}
 	if n := len(found.Unread); n > 0 {
-		found.unread = fmt.Errorf("%d records or shares could not be read; the rest was looked at", n)
+		found.incomplete = fmt.Errorf("%d records or shares could not be read; the rest was looked at", n)
 	}
 	return found, nil
 }

@@ -271,7 +271,7 @@ func TestArchiveUsage(t *testing.T) {
 		{"purge", "say which archives: NAMESPACE/CLAIM, NAMESPACE, the name of a PersistentVolume, --all or --ended"},
 		{"purge --older-than=1h --yes", "say which archives"},
 		{"purge --all team", `--all and the arguments ["team"]`},
-		{"purge a//b", `argument "a//b"`},
+		{"purge a//b", `argument "a//b": allowed are NAMESPACE/CLAIM, NAMESPACE and the name of a PersistentVolume`},
 		{"purge --all --older-than=-1h", "--older-than -1h0m0s: must not be negative"},
 		{"purge --all --older-than=1d", `--older-than "1d"`},
 	} {

@@ -43,7 +43,7 @@ func purgeArguments(o *options, args []string) (problems []error) {
 		problems = append(problems, fmt.Errorf("--all and the arguments %q: only one of them can be meant", args))
 	}
 	for _, name := range args {
-		if err := checkName(name); err != nil {
+		if err := checkName(name, "NAMESPACE/CLAIM, NAMESPACE and the name of a PersistentVolume"); err != nil {
 			problems = append(problems, err)
 		}
 	}
@@ -75,7 +75,7 @@ func purgeArchives(ctx context.Context, o options, std streams) error {
 	}
 	if len(selected) == 0 {
 		fmt.Fprintln(std.err, "No archives to move.")
-		return found.unread
+		return found.incomplete
 	}
 	if err := archives.WriteTable(std.out, selected, now); err != nil {
 		return err
@@ -88,7 +88,7 @@ func purgeArchives(ctx context.Context, o options, std streams) error {
 			return nil
 		}
 	}
-	return errors.Join(discardAll(ctx, selected, std), found.unread)
+	return errors.Join(discardAll(ctx, selected, std), found.incomplete)
 }
 
 // checkCluster makes somebody say whose archives go where that is not plain: what is

@@ -65,12 +65,9 @@ func newFixer(o options, client kubernetes.Interface) (doctor.Fixer, error) {
 	if err != nil {
 		return fixer, err
 	}
-	for _, mount := range mounts {
-		dirs, records, err := openShare(mount)
-		if err != nil {
-			continue // it is a finding, and nothing else on it is one
-		}
-		fixer.Shares[mount.Name] = doctor.Mendable{Source: mount.Source, Files: provisioner.Files{Dirs: dirs, Records: records}}
+	opened, _ := openShares(mounts) // one that is not is a finding, and nothing else on it is one
+	for _, s := range opened {
+		fixer.Shares[s.Name] = doctor.Mendable{Source: s.Source, Files: provisioner.Files{Dirs: s.dirs, Records: s.records}}
 	}
 	return fixer, nil
 }

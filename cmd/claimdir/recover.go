@@ -39,18 +39,13 @@ func printManifests(_ context.Context, o options, std streams) error {
 	if err != nil {
 		return err
 	}
-	var shares []recovery.Share
-	var closed []error
-	for _, mount := range mounts {
-		dirs, records, err := openShare(mount)
-		if err != nil {
-			closed = append(closed, err)
-			continue
-		}
-		shares = append(shares, recovery.Share{Name: mount.Name, Source: mount.Source, Records: records, Dirs: dirs})
-	}
-	if len(shares) == 0 {
+	opened, closed := openShares(mounts)
+	if len(opened) == 0 {
 		return errors.Join(closed...)
+	}
+	var shares []recovery.Share
+	for _, s := range opened {
+		shares = append(shares, recovery.Share{Name: s.Name, Source: s.Source, Records: s.records, Dirs: s.dirs})
 	}
 	out := bufio.NewWriter(std.out)
 	leftOut, err := recovery.Print(out, shares, o.provisionerName)

@@ -38,11 +38,31 @@ func openShare(mount share.Mount) (*share.Share, *ledger.Ledger, error) {
 	return dirs, records, err
 }
 
+// openedShare is a share that is open.
+type openedShare struct {
+	share.Mount
+
+	dirs    *share.Share
+	records *ledger.Ledger
+}
+
+// openShares opens those that can be opened, and returns the errors of the others.
+func openShares(mounts []share.Mount) (opened []openedShare, closed []error) {
+	for _, mount := range mounts {
+		dirs, records, err := openShare(mount)
+		if err != nil {
+			closed = append(closed, err)
+			continue
+		}
+		opened = append(opened, openedShare{mount, dirs, records})
+	}
+	return opened, closed
+}
+
 // given is NFS_SERVER or NFS_PATH: one value for all shares, or one for each.
 type given struct {
-	variable string
-	all      string
-	each     map[string]string
+	all  string
+	each map[string]string
 }
 
 // of returns the value for a share, empty if there is none.
@@ -163,7 +183,7 @@ func readGiven(o options) (server, exported given, err error) {
 // commas.
 func parseServers(value string) (given, error) {
 	if !strings.Contains(value, "=") {
-		return given{variable: "NFS_SERVER", all: value}, nil
+		return given{all: value}, nil
 	}
 	return parsePairs("NFS_SERVER", strings.Split(value, ","))
 }
@@ -175,7 +195,7 @@ var pathOfShare = regexp.MustCompile(`(^|,)[^/,=]*=/`)
 // parsePaths reads PATH, or NAME=PATH for each share, separated by commas.
 func parsePaths(value string) (given, error) {
 	if value == "" || strings.HasPrefix(value, "/") {
-		return given{variable: "NFS_PATH", all: value}, nil
+		return given{all: value}, nil
 	}
 	var pairs []string
 	begins := pathOfShare.FindAllStringIndex(value, -1)
@@ -193,7 +213,7 @@ func parsePaths(value string) (given, error) {
 }
 
 func parsePairs(variable string, pairs []string) (given, error) {
-	g := given{variable: variable, each: map[string]string{}}
+	g := given{each: map[string]string{}}
 	var errs []error
 	for _, pair := range pairs {
 		name, value, found := strings.Cut(pair, "=")

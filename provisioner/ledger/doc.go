@@ -10,9 +10,13 @@
 //
 //	          Claim              Activate            Retain
 //	(none) ─────────► creating ─────────► active ─────────────► retained
-//	                     │ Forget            │ Archive              │ Claim by the same
-//	                     ▼                   ▼ (moves to the        ▼ namespace and name
-//	                  (none)             archive's own path)      active
+//	                     │ Forget            │ Discard              │ Claim by the same
+//	                     ▼                   ▼ (with it into        ▼ namespace and name
+//	                  (none)                   the trash)         active
+//
+// An archive has a record at its own path: Archive writes it before the directory is
+// renamed, and Forget removes the volume's after. The volume of another provisioner is
+// Active from its Claim on; one that cannot be moved is removed and then forgotten.
 //
 // Beside them lie parents/<key>.json, for each directory that was made only because
 // volumes lie below it, and trash/<name>.json, a record that Discard moved there with

@@ -38,9 +38,10 @@ type Claim struct {
 	UID       string `json:"uid"`
 }
 
-// Record says whose a path is. All fields but the times, State, Origin,
-// ArchiveRetention (the volume's as it was released) and RestoredFrom are the
-// volume's as it was made.
+// Record says whose a path is: the volume's as it was made. What changes later are
+// State and the times; Path, Origin, ArchiveRetention and Until when it becomes an
+// archive; and Cluster and the claim's UID when another cluster takes over a volume
+// that it recovered.
 type Record struct {
 	Layout  int    `json:"layout"`
 	State   State  `json:"state"`
@@ -70,9 +71,10 @@ type Record struct {
 	Origin string `json:"origin,omitempty"`
 	// RestoredFrom is the path of the archive that the directory is, or is to be,
 	// made from.
-	RestoredFrom string     `json:"restoredFrom,omitempty"`
-	Created      time.Time  `json:"created"`
-	Released     *time.Time `json:"released,omitempty"`
+	RestoredFrom string `json:"restoredFrom,omitempty"`
+	// Created is when the path was claimed, Released when it was retained or archived.
+	Created  time.Time  `json:"created"`
+	Released *time.Time `json:"released,omitempty"`
 	// Until is when an archive ends; nil means never.
 	Until *time.Time `json:"until,omitempty"`
 }

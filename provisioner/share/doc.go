@@ -1,4 +1,4 @@
-// Package share is the only one that touches files. A Share is one mounted NFS
+// Package share is the only one below provisioner that touches files. A Share is one mounted NFS
 // export as this process sees it; volumes are directories on it, named by
 // volpath.Path, and claimdir's own files lie below .claimdir (Meta).
 //

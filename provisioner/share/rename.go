@@ -11,9 +11,9 @@ import (
 	"claimdir/provisioner/volpath"
 )
 
-// Rename gives the directory from the name to. It never replaces anything: an
-// existing to is fs.ErrExist, an absent from is fs.ErrNotExist. The parent of
-// to must exist.
+// Rename gives the directory from the name to. It replaces nothing but, on NFS, an
+// empty directory that somebody makes there at that moment: an existing to is
+// fs.ErrExist, an absent from is fs.ErrNotExist. The parent of to must exist.
 func (s *Share) Rename(from, to volpath.Path) error {
 	err := s.move(from, func() (*os.Root, error) { return s.openParent(to) }, to.Base())
 	if err != nil {
@@ -99,9 +99,9 @@ func renameat(source *os.Root, from string, target *os.Root, to string) error {
 	if !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOSYS) {
 		return err
 	}
-	// NFS has no exclusive rename. Only claimdir makes names of the kind that
-	// is renamed to, and the record of the target is ours, so looking first is
-	// enough; and rename(2) itself replaces nothing but an empty directory.
+	// NFS has no exclusive rename. The record of the target is ours, so no claimdir
+	// makes it, and looking first is enough; should somebody else do so since,
+	// rename(2) replaces nothing but an empty directory.
 	if _, err := target.Lstat(to); err == nil {
 		return fs.ErrExist
 	} else if !errors.Is(err, fs.ErrNotExist) {

@@ -27,8 +27,8 @@ var (
 	// ErrOccupied says that a directory to be made exists with something in it.
 	ErrOccupied = fmt.Errorf("%w and is not empty", fs.ErrExist)
 	// ErrChanged says that a directory was exchanged for another one while it
-	// was being opened. A retry finds either.
-	ErrChanged = errors.New("was exchanged while it was being opened")
+	// was being opened, or is not the one that was meant. A retry finds either.
+	ErrChanged = errors.New("was exchanged for another one meanwhile")
 )
 
 // Open returns the share mounted at dir, or an error if dir is no directory.

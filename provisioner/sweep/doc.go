@@ -9,6 +9,9 @@
 //	a record of this cluster, Creating or Active, whose claim and PersistentVolume
 //	are gone by a live read, older than the grace
 //	    no directory, or an empty one    both are removed
+//	    to be made from an archive       that is given back
+//	    to be adopted, or Creating and
+//	    inside a later volume            only the record is removed
 //	    something in it, or adopted      kept, and told
 //	anything else that package doctor finds about records and directories
 //	                                     told

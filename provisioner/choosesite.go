@@ -2,15 +2,62 @@ package provisioner
 
 import (
 	"context"
+	"errors"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/sig-storage-lib-external-provisioner/v10/controller"
 
+	"claimdir/provisioner/class"
 	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/volpath"
 )
+
+// chooseSite returns the share of a claim's volume.
+func (s *Shares) chooseSite(ctx context.Context, o controller.ProvisionOptions, c class.Class, path volpath.Path) (Site, error) {
+	candidates, err := s.candidates(c)
+	if err != nil {
+		return nil, err
+	}
+	if len(candidates) == 1 {
+		return candidates[0], nil
+	}
+	begun, err := s.begunSite(ctx, o, candidates, path)
+	if begun != nil || err != nil {
+		return begun, err
+	}
+	if archive, asked := o.PVC.Annotations[AnnotationRestore]; asked {
+		return s.archiveSite(ctx, o, candidates, newRecord(s.cluster, o, c), wish{archive, c.OnExisting == class.Adopt})
+	}
+	return s.roomiestSite(o, candidates)
+}
+
+// candidates returns the shares that a class allows.
+func (s *Shares) candidates(c class.Class) ([]Site, error) {
+	if len(c.Shares) == 0 {
+		if len(s.sites) == 1 {
+			return s.sites, nil
+		}
+		return nil, refuse(ReasonClass, "parameter \"share\" is missing in the StorageClass, and there are several shares; allowed are %s, "+
+			"or several of them separated by commas", siteNames(s.sites))
+	}
+	var found []Site
+	for _, name := range c.Shares {
+		i := slices.IndexFunc(s.sites, func(site Site) bool { return site.Name() == name })
+		if i >= 0 {
+			found = append(found, s.sites[i])
+			continue
+		}
+		if names := strings.Trim(siteNames(s.sites), ", "); names != "" {
+			return nil, refuse(ReasonClass, "parameter \"share\": there is no share %q; allowed are %s", name, names)
+		}
+		return nil, refuse(ReasonClass, "parameter \"share\": there is no share %q; the only one has no name: make the StorageClass without the parameter", name)
+	}
+	return found, nil
+}
 
 // begunSite returns, of several shares, the one where the claim's volume was begun
 // or left, or nil. A share that does not answer is waited for if the volume may
@@ -35,8 +82,8 @@ func (s *Shares) begunSite(ctx context.Context, o controller.ProvisionOptions, c
 	return nil, nil
 }
 
-// roomiest returns the share with the most room among those that answer.
-func (s *Shares) roomiest(o controller.ProvisionOptions, candidates []Site) (Site, error) {
+// roomiestSite returns the share with the most room among those that answer.
+func (s *Shares) roomiestSite(o controller.ProvisionOptions, candidates []Site) (Site, error) {
 	var best Site
 	var trouble error
 	for _, site := range candidates {
@@ -123,4 +170,42 @@ func (t *tried) succeeded(pv string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.sites, pv)
+}
+
+// archiveSite returns, of several shares, the one with the archive that the claim
+// asks for. One that is in trouble may have it, and is waited for only if no other
+// has; but the latest is known only when all have answered.
+func (s *Shares) archiveSite(ctx context.Context, o controller.ProvisionOptions, candidates []Site, asking ledger.Record, w wish) (Site, error) {
+	var best Site
+	var newest ledger.Record
+	var missing, trouble error
+	for _, site := range candidates {
+		if err := site.Ready(); err != nil {
+			trouble = err
+			continue
+		}
+		var found ledger.Record
+		err := site.Do(ctx, "look for the archive of "+o.PVName, func(_ context.Context, do, _ Files) (_ func(bool), err error) {
+			op := operation{Shares: s, source: site.Source(), dirs: do.Dirs, ledger: do.Records}
+			found, err = op.findArchive(asking, w)
+			return nil, err
+		})
+		var refused *Refusal
+		switch {
+		case errors.As(err, &refused) && refused.Reason() == ReasonArchive:
+			missing = err
+		case err != nil:
+			return nil, storageError(err)
+		case best == nil || olderArchive(newest, found) < 0:
+			best, newest = site, found
+		}
+	}
+	switch {
+	case trouble != nil && (best == nil || w.name == RestoreLatest):
+		return nil, storageError(trouble)
+	case best == nil:
+		return nil, missing
+	}
+	s.tried.begin(o.PVName, best)
+	return best, nil
 }
