@@ -62,29 +62,41 @@ func (op operation) removeOrphan(ctx context.Context, path volpath.Path, check C
 	if err != nil {
 		return err
 	}
-	var taken *ledger.TakenError
-	switch err := op.ledger.CheckAbove(path, record); {
-	case errors.As(err, &taken) && record.State == ledger.Creating && record.RestoredFrom == "":
-		_, err := op.ledger.ForgetIf(path, record)
-		return err
-	case err != nil:
+	if err := op.checkOrphan(path, record); err != nil {
 		return err
 	}
-	if err := op.checkAlone(path, record); err != nil {
-		return err
+	if unfinishedRestore(record) {
+		err = op.giveBackOrphan(ctx, path, record)
+	} else {
+		err = removeOrphan(ctx, files, path, record)
 	}
-	if record.State == ledger.Creating && record.RestoredFrom != "" {
-		if err := op.giveBack(path, record); err != nil {
-			return err
-		}
-		klog.FromContext(ctx).Info("Gave back the archive that a claim was about to get", "path", path, "archive", record.RestoredFrom, "PV", record.PV)
-		return nil
-	}
-	if err := removeOrphan(ctx, files, path, record); err != nil {
+	if err != nil {
 		return err
 	}
 	op.tidyParents(ctx, path)
 	return nil
+}
+
+// checkOrphan is checkAlone, but lets what was never completed lie inside a later
+// volume: its directory is left alone there, and as long as its record is there that
+// volume cannot be released.
+func (op operation) checkOrphan(path volpath.Path, record ledger.Record) error {
+	if record.State != ledger.Creating {
+		return op.checkAlone(path, record)
+	}
+	if err := op.ledger.CheckBelow(path, record); err != nil {
+		return storageError(err)
+	}
+	return op.checkVolumes(path, record.PV)
+}
+
+// giveBackOrphan makes an archive again of what a claim was about to get.
+func (op operation) giveBackOrphan(ctx context.Context, path volpath.Path, record ledger.Record) error {
+	returned, err := op.returnArchive(path, record)
+	if err == nil {
+		klog.FromContext(ctx).Info("Removed the record of a volume that was to be made from an archive", "path", path, "PV", record.PV, "archive", record.RestoredFrom, "returned", returned)
+	}
+	return err
 }
 
 // RemoveOrphan is Shares.RemoveOrphan for a process that holds neither the lease
@@ -110,6 +122,14 @@ func RemoveOrphan(ctx context.Context, files Files, path volpath.Path, check Che
 }
 
 func removeOrphan(ctx context.Context, files Files, path volpath.Path, record ledger.Record) error {
+	if record.State == ledger.Creating {
+		var taken *ledger.TakenError
+		if err := files.Records.CheckAbove(path, record); errors.As(err, &taken) {
+			return forgetInside(ctx, files, path, record)
+		} else if err != nil {
+			return err
+		}
+	}
 	present, err := files.Dirs.Exists(path)
 	if err != nil {
 		return err
@@ -140,6 +160,19 @@ func removeOrphan(ctx context.Context, files Files, path volpath.Path, record le
 	}
 	klog.FromContext(ctx).Info("Removed what was left of a volume", "path", path, "PV", record.PV, "PVC", klog.KRef(record.Claim.Namespace, record.Claim.Name), "state", record.State, "directory", present)
 	return nil
+}
+
+// forgetInside removes the record of a volume that was never completed and lies inside
+// a later one: what is there is that one's.
+func forgetInside(ctx context.Context, files Files, path volpath.Path, record ledger.Record) error {
+	forgotten, err := files.Records.ForgetIf(path, record)
+	if err == nil && !forgotten {
+		err = fmt.Errorf("remove what is left of %s: a new volume took it up: %w", path, ErrNoOrphan)
+	}
+	if err == nil {
+		klog.FromContext(ctx).Info("Removed the record of a volume that was never completed, inside of a later one", "path", path, "PV", record.PV)
+	}
+	return err
 }
 
 // ArchiveOrphan makes the directory of an orphan an archive, as a release with that

@@ -133,6 +133,15 @@ func TestRemoveOrphanBesideAProvisioner(t *testing.T) {
 	}
 }
 
+// What the new volume gets by rename is not made.
+func TestNothingIsMadeAgainWhereAnArchiveIsToCome(t *testing.T) {
+	w := newWorld(t)
+	archive := w.archived(t, "ns/data", "pvc-1")
+	w.cutOffBefore(t, "FinishedParents", func() { _, _, _ = w.Provision(t.Context(), asks(options("ns/data", "pvc-2", at("data")), "pvc-1")) })
+	must(t, makeAgain(Files{w.dirs, w.ledger}, pathOf(t, "data")))
+	w.holds(t, archive, archive+"/file-of-pvc-1", archive+" = pvc-1 archived", "data = pvc-2 creating")
+}
+
 func newWorldOn(t *testing.T, dir string) *world {
 	t.Helper()
 	w := &world{dir: dir, seen: &seen{}}

@@ -44,10 +44,13 @@ func (p *Provisioner) tidyAllParents(ctx context.Context) {
 }
 
 // parentsOnRecord waits for the share. Records that it cannot read it logs.
-func (p *Provisioner) parentsOnRecord(ctx context.Context) ([]volpath.Path, error) {
+func (p *Provisioner) parentsOnRecord(stop context.Context) ([]volpath.Path, error) {
 	// The zero path is no volume's, so nothing is kept off for it.
-	return onceReady(ctx, p, volpath.Path{}, "list parents", func(ctx context.Context, op operation) (paths []volpath.Path, err error) {
+	return onceReady(stop, p, volpath.Path{}, "list parents", func(ctx context.Context, op operation) (paths []volpath.Path, err error) {
 		for path, err := range op.ledger.Parents() {
+			if stop.Err() != nil { // the operation itself goes on to its end
+				return nil, stop.Err()
+			}
 			if err != nil {
 				klog.FromContext(ctx).Error(err, "Cannot read the record of a parent of volumes")
 				continue

@@ -87,8 +87,8 @@ func (op operation) moveBack(path, archive volpath.Path, record ledger.Record) e
 		return err
 	}
 	if present {
-		there, err := op.dirs.Exists(archive)
-		if err == nil && there { // nothing of this volume was renamed, so somebody made it since takePath looked
+		moved, err := op.archiveMoved(archive)
+		if err == nil && !moved { // somebody made it since takePath looked
 			err = errExists(path, record)
 		}
 		return err
@@ -129,7 +129,7 @@ func (op operation) forgetRestored(archive volpath.Path) error {
 // abandonedRestore reports whether owner is what an earlier claim of the same name
 // left that asked for an archive and went before it had it.
 func (op operation) abandonedRestore(owner, asking ledger.Record) bool {
-	return owner.State == ledger.Creating && owner.RestoredFrom != "" && owner.PV != asking.PV &&
+	return unfinishedRestore(owner) && owner.PV != asking.PV &&
 		owner.Cluster == asking.Cluster && owner.Claim.Namespace == asking.Claim.Namespace && owner.Claim.Name == asking.Claim.Name
 }
 
@@ -156,7 +156,7 @@ func (op operation) giveBackAbandoned(path volpath.Path, archive, asking ledger.
 		return err
 	}
 	defer unlock()
-	if now, known, err := op.ledger.Lookup(there); err != nil || !known || now.PV != getting.PV {
+	if now, known, err := op.ledger.Lookup(there); err != nil || !known || now.PV != getting.PV || !unfinishedRestore(now) { // that is complete by now, or gone
 		return err
 	}
 	return op.giveBack(there, getting)
@@ -173,23 +173,49 @@ func (op operation) giveBackIncomplete(path volpath.Path) error {
 }
 
 // giveBack makes an archive again of a volume that was not completed, and frees its
-// path. The archive's record is still there.
+// path.
 func (op operation) giveBack(path volpath.Path, record ledger.Record) error {
-	archive, err := volpath.ParseRecorded(record.RestoredFrom)
-	if err != nil {
-		return err
-	}
-	there, err := op.dirs.Exists(archive)
-	if err != nil {
-		return err
-	}
-	if !there { // else it never left
-		if err := op.dirs.Rename(path, archive); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-	}
-	if err := op.ledger.Forget(path); err != nil {
+	if _, err := op.returnArchive(path, record); err != nil {
 		return err
 	}
 	return op.pruneParents(path)
+}
+
+// returnArchive renames what was renamed for a volume that was not completed, if
+// anything was, and removes the volume's record.
+func (op operation) returnArchive(path volpath.Path, record ledger.Record) (returned bool, err error) {
+	archive, err := volpath.ParseRecorded(record.RestoredFrom)
+	if err != nil {
+		return false, err
+	}
+	moved, err := op.archiveMoved(archive)
+	if err != nil {
+		return false, err
+	}
+	if moved {
+		err := op.dirs.Rename(path, archive)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return false, err
+		}
+		returned = err == nil
+	}
+	return returned, op.ledger.Forget(path)
+}
+
+// archiveMoved reports whether an archive has left its place for an unfinished restore.
+// Until that is complete its record stays: nobody forgets it, and one that went
+// otherwise took its record along.
+func (op operation) archiveMoved(archive volpath.Path) (bool, error) {
+	there, err := op.dirs.Exists(archive)
+	if err != nil || there {
+		return false, err
+	}
+	record, known, err := op.ledger.Lookup(archive)
+	return known && record.State == ledger.Archived, err
+}
+
+// unfinishedRestore reports whether a volume is to be made from an archive, and is not
+// complete.
+func unfinishedRestore(r ledger.Record) bool {
+	return r.State == ledger.Creating && r.RestoredFrom != ""
 }

@@ -244,15 +244,26 @@ func TestRestoringCutOffAnywhereIsCompletedByARepeat(t *testing.T) {
 	}, "team", "team/data", "team/data/file-of-pvc-1", "team/data = pvc-2 active")
 }
 
-// cutOffAfter kills the process when the first call of the method is done.
+// cutOffAfter kills the process when the first call of the method is done, and
+// cutOffBefore instead of it.
 func (w *world) cutOffAfter(t *testing.T, method string, call func()) {
 	t.Helper()
+	w.cutOffIn(t, method, func(do func() error) { _ = do() }, call)
+}
+
+func (w *world) cutOffBefore(t *testing.T, method string, call func()) {
+	t.Helper()
+	w.cutOffIn(t, method, func(func() error) {}, call)
+}
+
+func (w *world) cutOffIn(t *testing.T, method string, last func(do func() error), call func()) {
+	t.Helper()
 	w.dirs.step = func(called string, do func() error, _ func()) error {
-		err := do()
-		if called == method {
-			panic(errCut)
+		if called != method {
+			return do()
 		}
-		return err
+		last(do)
+		panic(errCut)
 	}
 	func() {
 		defer func() {
@@ -282,6 +293,68 @@ func TestTheNextClaimGetsWhatAnEarlierOneBeganToRestore(t *testing.T) {
 		w.provision(t, o)
 		w.holds(t, "archived-ns-data-pvc-1", "archived-ns-data-pvc-1/file-of-pvc-1", "archived-ns-data-pvc-1 = pvc-1 archived", "four", "four/file-of-pvc-2", "four = pvc-4 active")
 	}
+}
+
+// Else a dead claim would take a live one's directory.
+func TestWhatAnEarlierClaimHasByNowIsNotGivenBack(t *testing.T) {
+	w := newWorld(t)
+	w.archived(t, "ns/data", "pvc-1")
+	earlier := asks(options("ns/data", "pvc-3", at("three")), "pvc-1")
+	w.cutOffAfter(t, "Rename", func() { _, _, _ = w.Provision(t.Context(), earlier) })
+	looks, other := 0, newWorldOn(t, w.dir)
+	w.use(Files{w.dirs, restoringThen{w.ledger, func() {
+		if looks++; looks == 2 { // the first is findArchive's
+			other.provision(t, earlier)
+		}
+	}}})
+	_, _, err := w.Provision(t.Context(), asks(options("ns/data", "pvc-4", at("four")), "pvc-1"))
+	refused(t, err, ReasonArchive, false)
+	w.holds(t, "three", "three/file-of-pvc-1", "three = pvc-3 active")
+}
+
+// restoringThen is a ledger on which something happens after each call of Restoring.
+type restoringThen struct {
+	Records
+	then func()
+}
+
+func (l restoringThen) Restoring(p volpath.Path) (r ledger.Record, restoring bool, err error) {
+	r, restoring, err = l.Records.Restoring(p)
+	l.then()
+	return r, restoring, err
+}
+
+// What was never renamed is not given back: the directory there is somebody else's.
+func TestARestoreThatNeverBeganOnlyLosesItsRecord(t *testing.T) {
+	began := func(path string) *world {
+		w := newWorld(t)
+		w.archived(t, "ns/data", "pvc-1")
+		w.cutOffBefore(t, "FinishedParents", func() { _, _, _ = w.Provision(t.Context(), asks(options("ns/data", "pvc-2", at(path)), "pvc-1")) })
+		return w
+	}
+	t.Run("a stranger's directory", func(t *testing.T) {
+		w := began("data")
+		w.provision(t, asks(options("ns/more", "pvc-3", at("more")), "pvc-1"))
+		w.tree(t, "data/by-hand")
+		_, _, err := w.Provision(t.Context(), asks(options("ns/data", "pvc-2", at("data")), "pvc-1"))
+		refused(t, err, ReasonTaken, false, `path "data" exists`)
+		w.holds(t, "data", "data/by-hand", "more", "more/file-of-pvc-1", "more = pvc-3 active")
+	})
+	t.Run("and the sweep", func(t *testing.T) {
+		w := began("data")
+		w.provision(t, asks(options("ns/more", "pvc-3", at("more")), "pvc-1"))
+		w.tree(t, "data/by-hand")
+		must(t, w.RemoveOrphan(t.Context(), w.site, pathOf(t, "data"), nobody))
+		w.holds(t, "data", "data/by-hand", "more", "more/file-of-pvc-1", "more = pvc-3 active")
+	})
+	t.Run("a volume above", func(t *testing.T) {
+		w := began("team/data")
+		above := w.provision(t, options("a/team", "pvc-9", at("team", "onDelete", "delete")))
+		refused(t, w.Delete(t.Context(), above), ReasonTaken, false, "pvc-2")
+		must(t, w.RemoveOrphan(t.Context(), w.site, pathOf(t, "team/data"), nobody))
+		must(t, w.Delete(t.Context(), above))
+		w.holds(t, "archived-ns-data-pvc-1", "archived-ns-data-pvc-1/file-of-pvc-1", "archived-ns-data-pvc-1 = pvc-1 archived")
+	})
 }
 
 // Whose claim does not come back, gives it back.

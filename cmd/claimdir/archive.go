@@ -131,7 +131,7 @@ func listArchives(_ context.Context, o options, std streams) error {
 	}
 	if o.output == "json" {
 		err = archives.WriteJSON(std.out, listed)
-	} else if err = archives.WriteTable(std.out, listed, time.Now()); len(listed) == 0 {
+	} else if err = archives.WriteTable(std.out, listed, len(found.Clusters) > 1, time.Now()); len(listed) == 0 {
 		fmt.Fprintln(std.err, "No archives found.")
 	}
 	return errors.Join(err, found.incomplete)

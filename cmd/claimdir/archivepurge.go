@@ -77,7 +77,7 @@ func purgeArchives(ctx context.Context, o options, std streams) error {
 		fmt.Fprintln(std.err, "No archives to move.")
 		return found.incomplete
 	}
-	if err := archives.WriteTable(std.out, selected, now); err != nil {
+	if err := archives.WriteTable(std.out, selected, len(found.Clusters) > 1, now); err != nil {
 		return err
 	}
 	if !o.yes {
@@ -97,7 +97,7 @@ func checkCluster(found archives.Found, cluster string) error {
 	switch {
 	case cluster == "" && len(found.Clusters) > 1:
 		return fmt.Errorf("several clusters have records on the shares: say with --cluster whose archives are meant, of %s", strings.Join(found.Clusters, ", "))
-	case cluster != "" && !slices.Contains(found.Clusters, cluster):
+	case cluster != "" && len(found.Clusters) > 0 && !slices.Contains(found.Clusters, cluster):
 		return fmt.Errorf("--cluster %q has no records on the shares; these have: %s", cluster, strings.Join(found.Clusters, ", "))
 	}
 	return nil

@@ -48,7 +48,7 @@ func printManifests(_ context.Context, o options, std streams) error {
 		shares = append(shares, recovery.Share{Name: s.Name, Source: s.Source, Records: s.records, Dirs: s.dirs})
 	}
 	out := bufio.NewWriter(std.out)
-	leftOut, err := recovery.Print(out, shares, o.provisionerName)
+	leftOut, err := recovery.Print(out, shares, len(closed) > 0, o.provisionerName)
 	if err = errors.Join(err, out.Flush()); err != nil {
 		return err
 	}

@@ -136,7 +136,9 @@ func (s Share) find(found *Found) {
 			continue
 		}
 		recorded[r.Path] = true
-		found.Clusters = append(found.Clusters, r.Cluster)
+		if r.Cluster != "" {
+			found.Clusters = append(found.Clusters, r.Cluster)
+		}
 		if r.State == ledger.Archived {
 			archived = append(archived, r)
 		}

@@ -88,7 +88,7 @@ func TestArchivesOfSeveralShares(t *testing.T) {
 		}
 	}
 	var out bytes.Buffer
-	if err := WriteTable(&out, found.Archives, now); err != nil {
+	if err := WriteTable(&out, found.Archives, false, now); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"CLAIM   VOLUME  SHARE  SIZE", "a/data  pvc-3   fast   1Gi", "-       -       fast   -"} {
@@ -105,7 +105,7 @@ func TestTable(t *testing.T) {
 		kept{claim: "a/data", pv: "pvc-3", since: daysAgo(1), until: daysAgo(-29), change: func(r *ledger.Record) { r.Size = "" }})
 	write(t, s, "archived-\x1b[2J\n/file", "")
 	var out bytes.Buffer
-	if err := WriteTable(&out, findAll(t, s), now); err != nil {
+	if err := WriteTable(&out, findAll(t, s), false, now); err != nil {
 		t.Fatal(err)
 	}
 	const want = `CLAIM   VOLUME  SIZE  SINCE             UNTIL                PATH
@@ -118,7 +118,7 @@ a/data  pvc-3   -     2026-02-28 (24h)  2026-03-30 (in 29d)  archived-a-data-pvc
 		t.Errorf("got\n%swant\n%s", &out, want)
 	}
 	out.Reset()
-	if err := WriteTable(&out, nil, now); err != nil || out.Len() > 0 {
+	if err := WriteTable(&out, nil, true, now); err != nil || out.Len() > 0 {
 		t.Errorf("%v; no archives are %q", err, &out)
 	}
 }
@@ -135,7 +135,7 @@ func TestArchivesOfSeveralClusters(t *testing.T) {
 	both := newShare(t, "", kept{claim: "a/data", pv: "pvc-1", since: daysAgo(2)}, kept{claim: "a/data", pv: "pvc-2", since: daysAgo(1), change: elsewhere})
 	all := findAll(t, both)
 	var out bytes.Buffer
-	if err := WriteTable(&out, all, now); err != nil || !strings.Contains(out.String(), "VOLUME  CLUSTER    SIZE") || !strings.Contains(out.String(), "pvc-2   elsewhere  1Gi") {
+	if err := WriteTable(&out, all, true, now); err != nil || !strings.Contains(out.String(), "VOLUME  CLUSTER    SIZE") || !strings.Contains(out.String(), "pvc-2   elsewhere  1Gi") {
 		t.Errorf("%v\n%s", err, &out)
 	}
 	if selected, err := (Selection{Names: []string{"a"}, Cluster: "here"}).Select(all, now); err != nil || names(selected) != "pvc-1" {

@@ -22,14 +22,13 @@ func WriteJSON(w io.Writer, archives []Archive) error {
 	return output.JSON(w, archives)
 }
 
-// WriteTable writes archives for people, who see it at the time now; none is
-// nothing. Its error is that of w.
-func WriteTable(w io.Writer, archives []Archive, now time.Time) error {
+// WriteTable writes archives for people, who see it at the time now, and with their
+// clusters if that is told apart; none is nothing. Its error is that of w.
+func WriteTable(w io.Writer, archives []Archive, clusters bool, now time.Time) error {
 	if len(archives) == 0 {
 		return nil
 	}
 	shares := slices.ContainsFunc(archives, func(a Archive) bool { return a.Share != "" })
-	clusters := slices.ContainsFunc(archives, func(a Archive) bool { return a.Recorded() && a.Cluster != archives[0].Cluster })
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	row := func(claim, volume, share, cluster string, rest ...string) {
 		cells := []string{claim, volume}

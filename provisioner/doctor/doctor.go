@@ -74,7 +74,7 @@ type Directories interface {
 }
 
 // Diagnose compares the cluster with its shares, or looks at the cluster alone
-// where there are none. Findings are sorted by kind and object.
+// where there are none. Findings are sorted by kind, share and object.
 func Diagnose(c Cluster, sites ...*Site) Report {
 	r := Report{Findings: []Finding{}, NotChecked: []string{}}
 	for i := range c.Volumes {

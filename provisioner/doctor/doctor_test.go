@@ -141,9 +141,9 @@ func TestFindings(t *testing.T) {
 		"a retained directory is missing": {records: []ledger.Record{record(ledger.Retained, "pvc-1", "a")}, want: []string{"record a: it is retained by its record, and the directory is missing"}},
 		"an archive comes back":           {records: []ledger.Record{record(ledger.Archived, "pvc-1", "archived-a"), restoring}, dirs: tree{"b"}},
 		"an archive is missing":           {records: []ledger.Record{record(ledger.Archived, "pvc-1", "archived-a")}, want: []string{"record archived-a: it is archived"}},
-		"an archive that should be gone":  {records: []ledger.Record{ended(3*time.Hour, "here")}, dirs: tree{"archived-a"}, want: []string{"record archived-a: this archive of claim team/data was to end on 20 → claimdir archive purge pvc-1"}},
+		"an archive that should be gone":  {records: []ledger.Record{ended(3*time.Hour, "here")}, dirs: tree{"archived-a"}, want: []string{"record archived-a: this archive of claim team/data was to end on 20 → claimdir archive purge pvc-1 --cluster here"}},
 		"an archive that ends":            {records: []ledger.Record{ended(time.Hour, "here")}, dirs: tree{"archived-a"}},
-		"another cluster's that stays":    {records: []ledger.Record{ended(3*time.Hour, "elsewhere")}, dirs: tree{"archived-a"}, want: []string{"record archived-a: was to end → purge pvc-1 --cluster elsewhere"}},
+		"another cluster's that stays":    {records: []ledger.Record{ended(3*time.Hour, "elsewhere")}, dirs: tree{"archived-a"}},
 		"an ended archive in use":         {volumes: []v1.PersistentVolume{volume("mine", "", "archived-a", byHand)}, records: []ledger.Record{ended(3*time.Hour, "here")}, dirs: tree{"archived-a"}},
 		"a damaged record":                {damaged: fmt.Errorf("%w in a.json", ledger.ErrDamaged), want: []string{"record .claimdir/volumes: damaged record in a.json → from a copy"}},
 		"a newer record":                  {damaged: errors.New("layout 2"), want: []string{"record .claimdir/volumes: layout 2 → the claimdir that wrote it"}},
@@ -266,8 +266,10 @@ func TestOtherClustersAreNotChecked(t *testing.T) {
 	foreign.Cluster = "elsewhere"
 	kept := record(ledger.Retained, "pvc-2", "b")
 	kept.Cluster = "elsewhere"
-	r := Diagnose(Cluster{ID: "here"}, &Site{Dirs: tree{"a"}, Records: []ledger.Record{foreign, kept}, Lookup: lookup(nil)})
-	if len(r.NotChecked) != 1 || !strings.Contains(r.NotChecked[0], "by 1 records") || len(r.Findings) != 1 || r.Findings[0].Object != "b" {
+	ended := record(ledger.Archived, "pvc-3", "archived-c")
+	ended.Cluster, ended.Until = "elsewhere", new(time.Now().Add(-3*time.Hour))
+	r := Diagnose(Cluster{ID: "here"}, &Site{Dirs: tree{"a", "archived-c"}, Records: []ledger.Record{foreign, kept, ended}, Lookup: lookup(nil)})
+	if len(r.NotChecked) != 2 || !strings.Contains(r.NotChecked[0], "1 archives of other clusters whose time is over") || !strings.Contains(r.NotChecked[1], "by 1 records") || len(r.Findings) != 1 || r.Findings[0].Object != "b" {
 		t.Errorf("%+v", r)
 	}
 }

@@ -94,8 +94,10 @@ func (x Fixer) check(on Mendable, path volpath.Path, f Finding, ask provisioner.
 		if user := c.Uses(on.Source, path); user != "" {
 			return fmt.Errorf("PersistentVolume %s uses it", user)
 		}
-		if err := on.Files.Records.CheckAbove(path, r); err != nil {
-			return err
+		if r.State != ledger.Creating { // one inside a later volume only loses its record
+			if err := on.Files.Records.CheckAbove(path, r); err != nil {
+				return err
+			}
 		}
 		if err := on.Files.Records.CheckBelow(path, r); err != nil {
 			return err

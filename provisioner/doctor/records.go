@@ -27,7 +27,7 @@ const stale = time.Hour
 // directory is gone, and those that cannot be read.
 func (r *Report) records(c Cluster, site *Site) {
 	r.damaged(site)
-	volumes, at, foreign := c.byName(), c.at(site.Source), 0
+	volumes, at := c.byName(), c.at(site.Source)
 	restoring := site.restoring()
 	for _, record := range site.Records {
 		r.Checked.Records++
@@ -35,10 +35,7 @@ func (r *Report) records(c Cluster, site *Site) {
 		switch {
 		case record.State == ledger.Retained || record.State == ledger.Archived:
 			r.kept(c, site, record, restoring)
-		case record.Cluster != c.ID:
-			if pv == nil { // else it was recovered here, and volumes looks at it
-				foreign++
-			}
+		case record.Cluster != c.ID: // or it was recovered here, and volumes looks at it
 		case record.State == ledger.Active && time.Since(record.Created) > saving:
 			if other := at[record.Path]; other == nil || other.Name != record.PV && !c.serves(other) { // one of ours is looked at in volumes
 				r.active(site, record, pv, other)
@@ -46,6 +43,24 @@ func (r *Report) records(c Cluster, site *Site) {
 		case record.State == ledger.Creating && time.Since(record.Created) > stale:
 			r.creating(record, pv, at[record.Path])
 		}
+	}
+	r.foreign(c, site, volumes)
+}
+
+// foreign says how much of other clusters is not looked at.
+func (r *Report) foreign(c Cluster, site *Site, volumes map[string]*v1.PersistentVolume) {
+	ended, foreign := 0, 0
+	for _, record := range site.Records {
+		switch {
+		case record.Cluster == c.ID:
+		case overdue(record):
+			ended++
+		case record.State != ledger.Retained && record.State != ledger.Archived && volumes[record.PV] == nil:
+			foreign++
+		}
+	}
+	if ended > 0 {
+		r.NotChecked = append(r.NotChecked, fmt.Sprintf("%d archives of other clusters whose time is over: claimdir ends them there; if such a cluster is lost: claimdir archive purge --ended --cluster UID", ended))
 	}
 	if foreign > 0 {
 		r.NotChecked = append(r.NotChecked, fmt.Sprintf("volumes of other clusters, by %d records: run doctor there; if such a cluster is lost, claimdir recover brings them back", foreign))
@@ -145,22 +160,15 @@ func (r *Report) kept(c Cluster, site *Site, record ledger.Record, restoring map
 		r.find(KindRecord, record.Path, fmt.Sprintf("it is %s by its record, and the directory is missing", record.State),
 			"put the data back from a copy, or remove "+fileOf(record))
 		r.fixable(record.Cluster == c.ID, record, mendMissing)
-	case record.Until != nil && time.Since(*record.Until) > ending:
-		r.overdue(c, site, record, p)
+	case record.Cluster == c.ID && overdue(record) && c.Uses(site.Source, p) == "": // one that somebody's PersistentVolume shows waits for that
+		r.find(KindRecord, record.Path, fmt.Sprintf("this archive of claim %s was to end on %s, and is still there", claimBy(record), record.Until.UTC().Format(time.RFC3339)),
+			fmt.Sprintf("claimdir tries again every ten minutes, and its log says what is in the way; or move it into the trash yourself: claimdir archive purge %s --cluster %s", record.PV, record.Cluster))
 	}
 }
 
-// overdue finds an archive that should have ended. One that somebody's PersistentVolume
-// shows is in use, and waits for that.
-func (r *Report) overdue(c Cluster, site *Site, record ledger.Record, p volpath.Path) {
-	if c.Uses(site.Source, p) != "" {
-		return
-	}
-	remedy := "claimdir tries again every ten minutes, and its log says what is in the way; or move it into the trash yourself: claimdir archive purge " + record.PV
-	if record.Cluster != c.ID {
-		remedy = fmt.Sprintf("cluster %s made it, whose claimdir ends it; if that cluster is lost: claimdir archive purge %s --cluster %s", record.Cluster, record.PV, record.Cluster)
-	}
-	r.find(KindRecord, record.Path, fmt.Sprintf("this archive of claim %s was to end on %s, and is still there", claimBy(record), record.Until.UTC().Format(time.RFC3339)), remedy)
+// overdue reports whether an archive should be gone.
+func overdue(record ledger.Record) bool {
+	return record.State == ledger.Archived && record.Until != nil && time.Since(*record.Until) > ending
 }
 
 func claimBy(record ledger.Record) string { return record.Claim.Namespace + "/" + record.Claim.Name }

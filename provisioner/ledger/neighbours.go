@@ -26,7 +26,7 @@ func (l *Ledger) CheckAbove(path volpath.Path, r Record) error {
 
 // CheckBelow refuses a path that another volume lies inside of. It lists the
 // names of all records and reads those whose path may lie below, so it is for
-// paths that are adopted or released, not for those newly made.
+// paths that are adopted, restored or released, not for those newly made.
 func (l *Ledger) CheckBelow(path volpath.Path, r Record) error {
 	names, err := l.share.ListMeta(volumesDir)
 	if err != nil {

@@ -54,8 +54,11 @@ func (s Share) named(err error) error {
 // namespaces that they need, PersistentVolumes and claims, ready for kubectl
 // apply. It returns a line for each record that it had to leave out, which
 // says why and what to do. provisionerName is who is to serve them.
-func Print(w io.Writer, shares []Share, provisionerName string) (leftOut []error, err error) {
-	found, leftOut := collect(shares)
+//
+// partial says that there are more shares, which cannot be read: what was retained is
+// left out then, for its claim may have a volume there.
+func Print(w io.Writer, shares []Share, partial bool, provisionerName string) (leftOut []error, err error) {
+	found, leftOut := collect(shares, partial)
 	var exports []string
 	for _, s := range shares {
 		exports = append(exports, s.Source.Server+":"+s.Source.Path)
@@ -90,7 +93,7 @@ func Print(w io.Writer, shares []Share, provisionerName string) (leftOut []error
 }
 
 // collect returns the records to print, sorted by claim, and those left out.
-func collect(shares []Share) (found []volume, leftOut []error) {
+func collect(shares []Share, partial bool) (found []volume, leftOut []error) {
 	for _, s := range shares {
 		for r, err := range s.Records.Records() {
 			switch {
@@ -98,6 +101,10 @@ func collect(shares []Share) (found []volume, leftOut []error) {
 				leftOut = append(leftOut, s.named(err))
 				continue
 			case r.State != ledger.Active && r.State != ledger.Retained:
+				continue
+			}
+			if partial && r.State == ledger.Retained {
+				leftOut = append(leftOut, s.named(leave(r, "its claim may have a volume on the share that cannot be read; mend that and run it again")))
 				continue
 			}
 			if err := checkDirectory(r, s.Dirs); err != nil {

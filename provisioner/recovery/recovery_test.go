@@ -66,7 +66,7 @@ func TestManifestsAreTheGoldenFile(t *testing.T) {
 		record("team-a/half", "pvc-6", "half", state(ledger.Creating)),
 	}}
 	var out bytes.Buffer
-	leftOut, err := Print(&out, []Share{{"", share.Source{Server: "nas", Path: "/export"}, s, s}}, "example.com/nfs")
+	leftOut, err := Print(&out, []Share{{"", share.Source{Server: "nas", Path: "/export"}, s, s}}, false, "example.com/nfs")
 	if err != nil || len(leftOut) > 0 {
 		t.Fatal(leftOut, err)
 	}
@@ -116,7 +116,7 @@ func TestWhatIsLeftOutIsSaid(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var out bytes.Buffer
-			leftOut, err := Print(&out, []Share{{"", share.Source{Server: "nas", Path: "/"}, tt.share, tt.share}}, "example.com/nfs")
+			leftOut, err := Print(&out, []Share{{"", share.Source{Server: "nas", Path: "/"}, tt.share, tt.share}}, false, "example.com/nfs")
 			if err != nil || len(leftOut) != 1 || !strings.Contains(leftOut[0].Error(), tt.want) {
 				t.Errorf("left out %v, %v; want %q", leftOut, err, tt.want)
 			}
@@ -132,7 +132,7 @@ func TestSeveralSharesArePrintedAsOne(t *testing.T) {
 	fast := share1{records: []ledger.Record{record("a/c", "pvc-1", "old", state(ledger.Retained)), record("a/d", "pvc-2", "d")}}
 	bulk := share1{records: []ledger.Record{record("a/c", "pvc-3", "kept")}}
 	var out bytes.Buffer
-	leftOut, err := Print(&out, []Share{{"fast", share.Source{Server: "ssd", Path: "/fast"}, fast, fast}, {"bulk", share.Source{Server: "nas", Path: "/bulk"}, bulk, bulk}}, "example.com/nfs")
+	leftOut, err := Print(&out, []Share{{"fast", share.Source{Server: "ssd", Path: "/fast"}, fast, fast}, {"bulk", share.Source{Server: "nas", Path: "/bulk"}, bulk, bulk}}, false, "example.com/nfs")
 	if err != nil || len(leftOut) != 1 || !strings.Contains(leftOut[0].Error(), `share "fast": left out path "old"`) || !strings.Contains(leftOut[0].Error(), `"kept" on share "bulk" is printed`) {
 		t.Errorf("left out %v, %v", leftOut, err)
 	}
@@ -171,7 +171,7 @@ func TestALargeShareIsPrintedInSeconds(t *testing.T) {
 	}
 	var out bytes.Buffer
 	begin := time.Now()
-	leftOut, err := Print(&out, []Share{{"", share.Source{Server: "nas", Path: "/export"}, l, dirs}}, "example.com/nfs")
+	leftOut, err := Print(&out, []Share{{"", share.Source{Server: "nas", Path: "/export"}, l, dirs}}, false, "example.com/nfs")
 	took := time.Since(begin)
 	if n := strings.Count(out.String(), "kind: PersistentVolume\n"); err != nil || len(leftOut) > 0 || n != volumes {
 		t.Fatal(n, leftOut, err)

@@ -21,7 +21,7 @@ func NewCollector(sweepers ...*Sweeper) prometheus.Collector {
 	return &collector{
 		sweepers: sweepers,
 		orphans:  desc("", "Records and directories on the share that nothing accounts for, at the last look; claimdir doctor names them.", "kind"),
-		removed:  desc("_removed_total", "Records of volumes that were gone, and were removed with their empty directory."),
+		removed:  desc("_removed_total", "Records of volumes that were gone, and were removed with their empty directory, or gave an archive back."),
 		ended:    desc("_last_look_timestamp_seconds", "When the last look at the whole share ended; 0 if none did since this replica leads."),
 	}
 }
