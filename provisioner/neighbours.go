@@ -2,6 +2,7 @@ package provisioner
 
 import (
 	"claimdir/provisioner/ledger"
+	"claimdir/provisioner/share"
 	"claimdir/provisioner/volpath"
 )
 
@@ -10,7 +11,7 @@ import (
 // of other programs and people.
 func (op operation) checkVolumes(path volpath.Path, name string) error {
 	for _, other := range op.objects.Overlapping(op.source.Server, exportOf(op.source, path)) {
-		relative, inside := below(op.source.Path, other.Spec.NFS.Path)
+		relative, inside := share.Below(op.source.Path, other.Spec.NFS.Path)
 		if !inside || other.Name == name { // one that spans the whole share is how people look at it, no volume
 			continue
 		}

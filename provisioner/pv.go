@@ -2,7 +2,6 @@ package provisioner
 
 import (
 	"path"
-	"strings"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -100,7 +99,7 @@ func readPV(source share.Source, pv *v1.PersistentVolume) (volume, error) {
 	if nfs.Server != source.Server {
 		return volume{}, refuse(ReasonVolume, "spec.nfs.server %q: this claimdir serves %q; nothing was touched", nfs.Server, source.Server)
 	}
-	relative, inside := below(source.Path, nfs.Path)
+	relative, inside := share.Below(source.Path, nfs.Path)
 	if !inside {
 		return volume{}, refuse(ReasonVolume, "spec.nfs.path %q is not below the export %q that this claimdir serves; nothing was touched",
 			nfs.Path, source.Path)
@@ -140,13 +139,6 @@ func readPeerPV(pv *v1.PersistentVolume, relative string, retention time.Duratio
 		return volume{}, refuse(ReasonVolume, "spec.nfs.path %q: %w; nothing was touched", pv.Spec.NFS.Path, err)
 	}
 	return volume{Path: p, Retention: retention, Peer: true}, nil
-}
-
-// below returns full relative to base, element by element: "/a/bc" is not
-// below "/a/b", and everything but "/" is below "/".
-func below(base, full string) (string, bool) {
-	relative, ok := strings.CutPrefix(full, strings.TrimSuffix(base, "/")+"/")
-	return relative, ok && relative != ""
 }
 
 // PathOf returns the directory that a PersistentVolume of ours has on the share

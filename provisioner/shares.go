@@ -106,7 +106,7 @@ func (s *Shares) find(pv *v1.PersistentVolume) (Site, volume, error) {
 		source := site.Source()
 		exports = append(exports, source.Server+":"+source.Path)
 		if nfs := pv.Spec.NFS; nfs != nil && nfs.Server == source.Server {
-			if _, inside := below(source.Path, nfs.Path); inside {
+			if _, inside := share.Below(source.Path, nfs.Path); inside {
 				vol, err := readPV(source, pv)
 				return site, vol, err
 			}

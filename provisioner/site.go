@@ -82,8 +82,8 @@ type Records interface {
 	ForgetIf(path volpath.Path, r ledger.Record) (forgotten bool, err error)
 }
 
-// Kept is the Site of a share that a Keeper keeps.
-func Kept(k *keeper.Keeper) Site { return kept{k} }
+// SiteOf is the Site of a share that a Keeper keeps.
+func SiteOf(k *keeper.Keeper) Site { return kept{k} }
 
 type kept struct{ *keeper.Keeper }
 

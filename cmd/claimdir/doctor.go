@@ -127,7 +127,7 @@ func examine(ctx context.Context, o options, client kubernetes.Interface) (repor
 	read := readSites(o)
 	cluster := doctor.Cluster{Names: o.names()}
 	if slices.ContainsFunc(read.sites, func(site *doctor.Site) bool { return site.Dirs != nil }) {
-		if cluster.ID, err = systemUID(ctx, client); err != nil {
+		if cluster.ID, err = clusterID(ctx, client); err != nil {
 			return doctor.Report{}, err
 		}
 	}
@@ -220,12 +220,4 @@ func readSite(mount share.Mount) (*doctor.Site, error) {
 		}
 	}
 	return site, nil
-}
-
-func systemUID(ctx context.Context, client kubernetes.Interface) (string, error) {
-	system, err := client.CoreV1().Namespaces().Get(ctx, metav1.NamespaceSystem, metav1.GetOptions{})
-	if err != nil {
-		return "", fmt.Errorf("identify the cluster: %w", err)
-	}
-	return string(system.UID), nil
 }

@@ -53,7 +53,7 @@ func newFixer(o options, client kubernetes.Interface) (doctor.Fixer, error) {
 	fixer := doctor.Fixer{Gone: live.GoneForGood, NoVolume: live.NoVolume, Shares: map[string]doctor.Mendable{}}
 	fixer.Cluster = func(ctx context.Context) (c doctor.Cluster, err error) {
 		c.Names = o.names()
-		if c.ID, err = systemUID(ctx, client); err != nil {
+		if c.ID, err = clusterID(ctx, client); err != nil {
 			return c, err
 		}
 		if c.Volumes, err = live.Volumes(ctx); err != nil {

@@ -7,7 +7,6 @@ import (
 	"os"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/uuid"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
@@ -78,7 +77,7 @@ func serve(ctx context.Context, o options) error {
 	}
 	defer stopServing()
 
-	cluster, err := clusterID(ctx, clients.Main)
+	cluster, err := waitClusterID(ctx, clients.Main)
 	if err != nil {
 		return err
 	}
@@ -86,29 +85,29 @@ func serve(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	shares := keep(o, mounts, informers)
-	config := control.Config{Informers: informers, Clients: clients, Registry: registry, Unfinished: shares.stuck}
-	volumes := provisioner.New(cluster, informers, shares.sites()...)
-	for _, p := range volumes.Provisioners() {
+	served := newServed(o, mounts, informers)
+	config := control.Config{Informers: informers, Clients: clients, Registry: registry, Unfinished: served.stuck}
+	shares := provisioner.New(cluster, informers, served.sites()...)
+	for _, p := range shares.Provisioners() {
 		config.Provisioners = append(config.Provisioners, p)
 	}
 	var c *control.Controller
-	beside := besides(o, shares.keepers, sweep.Config{Shares: volumes, Client: clients.Main, Cluster: cluster},
+	background := newBackground(o, served.keepers, sweep.Config{Shares: shares, Client: clients.Main, Cluster: cluster},
 		func(class, reason, message string) { c.WarnOfClass(class, reason, message) })
-	config.Background = beside.run
+	config.Background = background.run
 	if c, err = newController(ctx, o, config); err != nil {
 		return err
 	}
-	for _, collector := range append(beside.metrics, keeper.NewCollector(shares.keepers...)) {
+	for _, collector := range append(background.metrics, keeper.NewCollector(served.keepers...)) {
 		if err := registry.Register(collector); err != nil {
 			return fmt.Errorf("register metrics: %w", err)
 		}
 	}
-	endpoints.use(c.Healthy, c.Ready, shares.ready)
+	endpoints.use(c.Healthy, c.Ready, served.ready)
 	// The shares are kept until what is under way has ended.
 	keeping, stopKeeping := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopKeeping()
-	shares.run(keeping, c.Retry)
+	served.run(keeping, c.Retry)
 	if err := c.Run(ctx); err != nil {
 		return err
 	}
@@ -128,24 +127,17 @@ func newController(ctx context.Context, o options, config control.Config) (*cont
 	return control.New(ctx, config)
 }
 
-// clusterID is the UID of the namespace kube-system, which is as old as the
-// cluster. An API server that does not answer yet is waited for.
-func clusterID(ctx context.Context, client kubernetes.Interface) (id string, err error) {
+// waitClusterID is clusterID; an API server that does not answer yet is waited for.
+func waitClusterID(ctx context.Context, client kubernetes.Interface) (id string, err error) {
 	backoff := wait.Backoff{Duration: time.Second, Factor: 2, Steps: 6, Cap: 30 * time.Second, Jitter: 0.2}
 	waitErr := backoff.DelayFunc().Until(ctx, true, false, func(ctx context.Context) (bool, error) {
-		namespace, getErr := client.CoreV1().Namespaces().Get(ctx, metav1.NamespaceSystem, metav1.GetOptions{})
-		if err = getErr; err != nil {
+		if id, err = clusterID(ctx, client); err != nil {
 			klog.FromContext(ctx).Error(err, "Cannot ask the API server which cluster this is, trying again")
-			return false, nil
 		}
-		id = string(namespace.UID)
-		return true, nil
+		return err == nil, nil
 	})
-	if waitErr != nil && err == nil {
+	if err == nil {
 		err = waitErr
 	}
-	if err != nil {
-		return "", fmt.Errorf("identify the cluster: %w", err)
-	}
-	return id, nil
+	return id, err
 }

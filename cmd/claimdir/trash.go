@@ -40,8 +40,8 @@ func emptiers(o options, keepers []*keeper.Keeper, warn func(class, reason, mess
 }
 
 // expirers makes one for each share; warn is that of emptiers.
-func expirers(volumes *provisioner.Shares, warn func(class, reason, message string)) []*provisioner.Expirer {
-	return volumes.Expirers(func(ctx context.Context, archive ledger.Record, err error) {
+func expirers(shares *provisioner.Shares, warn func(class, reason, message string)) []*provisioner.Expirer {
+	return shares.Expirers(func(ctx context.Context, archive ledger.Record, err error) {
 		klog.FromContext(ctx).Error(err, "Cannot end the archive", "archive", archive.Path, "PV", archive.PV)
 		warn(archive.Class, eventExpiryFailed, fmt.Sprintf("archive %s of claim %s/%s should have ended at %s: %v",
 			archive.Path, archive.Claim.Namespace, archive.Claim.Name, archive.Until.Format(time.RFC3339), err))

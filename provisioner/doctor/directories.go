@@ -39,7 +39,7 @@ func (r *Report) look(site *Site, dir volpath.Path, volumes, above map[string]bo
 		if !e.Dir || dir == (volpath.Path{}) && notOurs(e.Name) {
 			continue
 		}
-		p, err := below(dir, e.Name)
+		p, err := child(dir, e.Name)
 		switch {
 		case err != nil:
 			r.find(KindDirectory, fmt.Sprintf("%q", e.Name), "no volume has it: "+err.Error(), "remove it if neither another program nor another cluster needs it")
@@ -65,8 +65,8 @@ func notOurs(name string) bool {
 		slices.Contains([]string{"lost+found", ".snapshot", ".snapshots", "~snapshot", ".zfs", "@eaDir", "#recycle", "#snapshot"}, name)
 }
 
-// below is the path of a directory in dir.
-func below(dir volpath.Path, name string) (volpath.Path, error) {
+// child is the path of a directory in dir.
+func child(dir volpath.Path, name string) (volpath.Path, error) {
 	if dir == (volpath.Path{}) {
 		return volpath.Parse(name)
 	}

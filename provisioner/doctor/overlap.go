@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"claimdir/provisioner/ledger"
+	"claimdir/provisioner/share"
 )
 
 // rank says how a volume may go, the most dangerous for what lies in it first.
@@ -130,6 +131,5 @@ func inside(outer, p string) bool {
 
 // relative returns p as it is seen from outer, if it lies strictly below it.
 func relative(outer, p string) (string, bool) {
-	rest, is := strings.CutPrefix(path.Clean(p), strings.TrimSuffix(outer, "/")+"/")
-	return rest, is && rest != ""
+	return share.Below(outer, path.Clean(p))
 }

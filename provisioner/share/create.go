@@ -109,7 +109,12 @@ func modeBits(dir *os.File) (fs.FileMode, error) {
 	if err != nil {
 		return 0, fmt.Errorf("look at the mode: %w", plain(err))
 	}
-	return info.Mode() & (fs.ModePerm | fs.ModeSetuid | fs.ModeSetgid | fs.ModeSticky), nil
+	return settable(info), nil
+}
+
+// settable is what chmod(2) sets of a mode.
+func settable(info fs.FileInfo) fs.FileMode {
+	return info.Mode() & (fs.ModePerm | fs.ModeSetuid | fs.ModeSetgid | fs.ModeSticky)
 }
 
 // makeDir makes one directory and reports whether it did; one that exists, and

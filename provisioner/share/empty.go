@@ -195,7 +195,7 @@ func openUp(dir *os.File) (changed bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	mode := info.Mode() & (fs.ModePerm | fs.ModeSetuid | fs.ModeSetgid | fs.ModeSticky)
+	mode := settable(info)
 	open := mode&^fs.ModeSticky | 0o700
 	if open == mode {
 		return false, nil

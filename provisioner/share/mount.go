@@ -93,7 +93,7 @@ func checkInside(whole Source, dir string, below map[string]*mountinfo.Info) err
 	var errs []error
 	for name, m := range below {
 		inner, err := parseSource(m.Source)
-		if !isNFS(m) || err != nil || inner.Server != whole.Server || !Inside(whole.Path, inner.Path) {
+		if !isNFS(m) || err != nil || inner.Server != whole.Server || !inside(whole.Path, inner.Path) {
 			errs = append(errs, fmt.Errorf("%s is a share (%s:%s), and %s (%s) is mounted inside of it: mount each share in a directory of its own below %s",
 				dir, whole.Server, whole.Path, path.Join(dir, name), m.Source, dir))
 		}
@@ -139,7 +139,7 @@ func CheckApart(mounts []Mount) error {
 	var errs []error
 	for i, a := range mounts {
 		for _, b := range mounts[:i] {
-			if a.Source.Server == b.Source.Server && (a.Source.Path == b.Source.Path || Inside(a.Source.Path, b.Source.Path) || Inside(b.Source.Path, a.Source.Path)) {
+			if a.Source.Server == b.Source.Server && (a.Source.Path == b.Source.Path || inside(a.Source.Path, b.Source.Path) || inside(b.Source.Path, a.Source.Path)) {
 				errs = append(errs, fmt.Errorf("shares %q (%s:%s) and %q (%s:%s) are the same or one inside the other: mount only one of them",
 					b.Name, b.Source.Server, b.Source.Path, a.Name, a.Source.Server, a.Source.Path))
 			}
@@ -148,9 +148,18 @@ func CheckApart(mounts []Mount) error {
 	return errors.Join(errs...)
 }
 
-// Inside reports whether the exported path inner lies strictly below outer.
-func Inside(outer, inner string) bool {
-	return inner != outer && strings.HasPrefix(inner, strings.TrimSuffix(outer, "/")+"/")
+// Below returns the exported path full relative to another one, and whether it lies
+// strictly below that, element by element: "/a/bc" is not below "/a/b", and everything
+// but "/" is below "/". Both are clean, or full is as somebody wrote it and what is
+// returned is too.
+func Below(export, full string) (relative string, below bool) {
+	relative, below = strings.CutPrefix(full, strings.TrimSuffix(export, "/")+"/")
+	return relative, below && relative != ""
+}
+
+func inside(outer, inner string) bool {
+	_, is := Below(outer, inner)
+	return is
 }
 
 func isNFS(m *mountinfo.Info) bool { return m.FSType == "nfs" || m.FSType == "nfs4" }

@@ -67,7 +67,7 @@ func moveClosed(parent *os.Root, name string, seen fs.FileInfo, denied error, re
 	if err != nil {
 		return err
 	}
-	mode := info.Mode() & (fs.ModePerm | fs.ModeSetuid | fs.ModeSetgid | fs.ModeSticky)
+	mode := settable(info)
 	const write = 0o200
 	if !os.SameFile(info, seen) || mode&write != 0 {
 		return denied

@@ -122,7 +122,7 @@ func (w *world) killed(t *testing.T, k *killer, run func(p *provisioner.Provisio
 	must(t, err)
 	l, err := ledger.Open(s, "share-1")
 	must(t, err)
-	site := dying{provisioner.Kept(w.config.Keeper), provisioner.Files{Dirs: killedDirs{s, k}, Records: killedRecords{l, k}}}
+	site := dying{provisioner.SiteOf(w.config.Keeper), provisioner.Files{Dirs: killedDirs{s, k}, Records: killedRecords{l, k}}}
 	defer func() {
 		if r := recover(); r != nil && r != any(errKilled) {
 			panic(r)
@@ -356,7 +356,7 @@ func TestARemovalThatIsKilled(t *testing.T) {
 		must(t, err)
 		l, err := ledger.Open(s, "share-1")
 		must(t, err)
-		site := dying{provisioner.Kept(w.config.Keeper), provisioner.Files{Dirs: killedDirs{s, k}, Records: killedRecords{l, k}}}
+		site := dying{provisioner.SiteOf(w.config.Keeper), provisioner.Files{Dirs: killedDirs{s, k}, Records: killedRecords{l, k}}}
 		func() {
 			defer func() { _ = recover() }()
 			path, err := volpath.Parse("a")

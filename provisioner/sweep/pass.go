@@ -189,7 +189,7 @@ func (s *Sweeper) removeOrphans(ctx context.Context, found []ledger.Record, volu
 // remove asks once more under the lock of the path: what was listed may be another
 // volume's by now.
 func (s *Sweeper) remove(ctx context.Context, path volpath.Path, listed ledger.Record) error {
-	err := s.config.Shares.RemoveOrphan(ctx, provisioner.Kept(s.config.Keeper), path, func(ctx context.Context, now ledger.Record) error {
+	err := s.config.Shares.RemoveOrphan(ctx, provisioner.SiteOf(s.config.Keeper), path, func(ctx context.Context, now ledger.Record) error {
 		if now.PV != listed.PV || time.Since(now.Created) < s.config.Grace {
 			return fmt.Errorf("it is volume %s now: %w", now.PV, provisioner.ErrNoOrphan)
 		}

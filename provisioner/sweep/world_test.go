@@ -59,7 +59,7 @@ func (w *world) start(t *testing.T, grace time.Duration) {
 	must(t, k.WaitReady(t.Context()))
 	w.Sweeper = New(Config{
 		Keeper: k, Client: w.client, Names: []string{ours}, Cluster: cluster, Interval: time.Hour, Grace: grace,
-		Shares: provisioner.New(cluster, cached{w}, provisioner.Kept(k)),
+		Shares: provisioner.New(cluster, cached{w}, provisioner.SiteOf(k)),
 	})
 	w.settle = time.Millisecond
 }

@@ -10,16 +10,16 @@ import (
 	"claimdir/provisioner/trash"
 )
 
-// beside is what works beside the controller while it leads, on each share: the
+// background is what works beside the controller while it leads, on each share: the
 // trash is emptied, archives end, and what was left behind is looked for.
-type beside struct {
+type background struct {
 	run     []func(ctx context.Context)
 	metrics []prometheus.Collector
 }
 
-// besides makes them. config is what all sweepers have in common; warn makes an
+// newBackground makes it. config is what all sweepers have in common; warn makes an
 // event on a StorageClass, for claim and PersistentVolume are gone by then.
-func besides(o options, keepers []*keeper.Keeper, config sweep.Config, warn func(class, reason, message string)) (b beside) {
+func newBackground(o options, keepers []*keeper.Keeper, config sweep.Config, warn func(class, reason, message string)) (b background) {
 	emptiers := emptiers(o, keepers, warn)
 	for _, e := range emptiers {
 		b.run = append(b.run, e.Run)

@@ -18,27 +18,27 @@ import (
 	"claimdir/provisioner/volpath"
 )
 
-// kept are the shares that are served, each with its keeper.
-type kept struct {
+// served are the shares that are served, each with its keeper.
+type served struct {
 	keepers []*keeper.Keeper
 	retry   func() // set by run
 }
 
-// keep makes a keeper for each share. No share is touched before run.
-func keep(o options, mounts []share.Mount, objects provisioner.Objects) *kept {
-	k := &kept{}
+// newServed makes a keeper for each share. No share is touched before run.
+func newServed(o options, mounts []share.Mount, objects provisioner.Objects) *served {
+	s := &served{}
 	for _, mount := range mounts {
-		k.keepers = append(k.keepers, keeper.New(keeper.Config{
+		s.keepers = append(s.keepers, keeper.New(keeper.Config{
 			Mount:   mount,
 			Mounted: stillMounted(o, mount),
 			Known:   func() ([]volpath.Path, bool) { return provisioner.PathsOn(objects, mount.Source) },
 			NewID:   string(uuid.NewUUID()),
 			Timeout: o.shareTimeout,
 			Slots:   slots(o.workers, len(mounts)),
-			Changed: func() { k.retry() },
+			Changed: func() { s.retry() },
 		}))
 	}
-	return k
+	return s
 }
 
 // slots is how many operations may be under way on one share: as many as the
@@ -86,32 +86,32 @@ func stillMounted(o options, mount share.Mount) func() error {
 
 // run looks after the shares until ctx ends, and calls retry when something
 // changed that claims or volumes wait for.
-func (k *kept) run(ctx context.Context, retry func()) {
-	k.retry = retry
-	for _, one := range k.keepers {
+func (s *served) run(ctx context.Context, retry func()) {
+	s.retry = retry
+	for _, one := range s.keepers {
 		go one.Run(ctx)
 	}
 }
 
-func (k *kept) sites() []provisioner.Site {
+func (s *served) sites() []provisioner.Site {
 	var sites []provisioner.Site
-	for _, one := range k.keepers {
-		sites = append(sites, provisioner.Kept(one))
+	for _, one := range s.keepers {
+		sites = append(sites, provisioner.SiteOf(one))
 	}
 	return sites
 }
 
 // ready names every share that cannot be worked on.
-func (k *kept) ready() error {
+func (s *served) ready() error {
 	var errs []error
-	for _, one := range k.keepers {
+	for _, one := range s.keepers {
 		errs = append(errs, one.Ready())
 	}
 	return errors.Join(errs...)
 }
 
-func (k *kept) stuck() (n int) {
-	for _, one := range k.keepers {
+func (s *served) stuck() (n int) {
+	for _, one := range s.keepers {
 		n += one.Stuck()
 	}
 	return n
