@@ -76,4 +76,18 @@
 //
 // The policy that one of our PVs carries decides on release, never the class,
 // which may be gone or changed by then.
+//
+// The rooms below this one, each of which knows only those before it:
+//
+//	volpath    names of directories: patterns, what is allowed, what is reserved
+//	class      parameters of a StorageClass
+//	share      the only one that touches files: one mounted export, no link followed
+//	ledger     records on the share: whose a path is
+//	output     what commands print
+//	keeper     lets work on a share, or refuses it, and gives up what has no answer
+//	trash      empties the trash
+//
+// Those above it, side by side, which cmd/claimdir brings together: control runs the
+// library; archives, recovery and doctor are what the commands of these names do; sweep
+// finds what was left behind. TestImports holds who may import whom.
 package provisioner

@@ -39,7 +39,7 @@ func packages(t *testing.T) []goPackage {
 }
 
 // rooms are the packages of this module, each with those that it may import: imports
-// run one way. provisioner/doc.go says what each is for. A new room gets its row here.
+// run one way. doc.go says what each is for. A new room gets its row in both.
 func rooms() map[string][]string {
 	return map[string][]string{
 		"volpath":  {},

@@ -150,8 +150,7 @@ func CheckApart(mounts []Mount) error {
 
 // Below returns the exported path full relative to another one, and whether it lies
 // strictly below that, element by element: "/a/bc" is not below "/a/b", and everything
-// but "/" is below "/". Both are clean, or full is as somebody wrote it and what is
-// returned is too.
+// but "/" is below "/". Nothing is cleaned.
 func Below(export, full string) (relative string, below bool) {
 	relative, below = strings.CutPrefix(full, strings.TrimSuffix(export, "/")+"/")
 	return relative, below && relative != ""
