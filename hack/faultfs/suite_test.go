@@ -2,6 +2,7 @@ package faultfs
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,16 +19,19 @@ import (
 // and claimdir to one where every call is a call.
 func TestSuites(t *testing.T) {
 	for _, pkg := range []string{"share", "ledger", "trash", ""} {
-		t.Run("provisioner/"+pkg, func(t *testing.T) { suite(t, "provisioner/"+pkg) })
+		t.Run("provisioner/"+pkg, func(t *testing.T) { suite(t, "provisioner/"+pkg, 0) })
 	}
+	// Root may do what modes forbid; with components/nonroot claimdir is not root.
+	t.Run("provisioner/share as another user", func(t *testing.T) { suite(t, "provisioner/share", 65532) })
 }
 
 // hostile tests swap links and directories as fast as they can, for minutes: one
 // mount of make test-nfs has them.
 const hostile = "^(Test|Fuzz)Hostile"
 
-// suite runs a package's tests with their share on the mount. All must pass.
-func suite(t *testing.T, pkg string) {
+// suite runs a package's tests as a user, with their share on the mount. All must
+// pass.
+func suite(t *testing.T, pkg string, uid uint32) {
 	t.Helper()
 	root, err := project.Root()
 	must(t, err)
@@ -43,6 +47,11 @@ func suite(t *testing.T, pkg string) {
 	cmd.Dir = filepath.Join(root, pkg)
 	cmd.Env = append(os.Environ(), "TMPDIR="+s.dir, "CLAIMDIR_TEST_BRIEF=1")
 	cmd.Stdout, cmd.Stderr = &out, &out
+	if uid != 0 {
+		cmd.Dir = "/" // its tests need no file, and may not get to the source
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
+		must(t, errors.Join(os.Chown(s.backing, int(uid), int(uid)), os.Chmod(filepath.Dir(program), 0o755), os.Chmod(filepath.Dir(filepath.Dir(program)), 0o755)))
+	}
 	start := time.Now()
 	tests, err := child.Start(cmd, syscall.SIGKILL)
 	must(t, err)
