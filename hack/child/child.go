@@ -24,7 +24,10 @@ type Child struct {
 // no other goroutine can take that thread along. A group of its own keeps the
 // terminal's Ctrl-C away: the caller decides.
 func Start(cmd *exec.Cmd, last syscall.Signal) (*Child, error) {
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: last}
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	cmd.SysProcAttr.Setpgid, cmd.SysProcAttr.Pdeathsig = true, last
 	done, started := make(chan struct{}), make(chan error, 1)
 	c := &Child{Done: done, cmd: cmd}
 	go func() {
