@@ -5,7 +5,9 @@ import (
 	"testing"
 
 	v1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"claimdir/hack/clustertest"
 	"claimdir/hack/testbed"
@@ -49,6 +51,37 @@ func testRestore(t *testing.T, bed *testbed.Bed) {
 	other := clustertest.New(t, bed.Admin, patience, w.Poll, nil)
 	other.Claim("thief", clustertest.Annotated(annRestore, first), clustertest.OfClass(w.Name))
 	other.Event(other.Name, "thief", `no archive of volume "`+first+`"`)
+}
+
+// testReplace: a claim is deleted and made anew in the same moment, as kubectl
+// replace --force does, so that Kubernetes is still to call the old volume Released.
+func testReplace(t *testing.T, bed *testbed.Bed) {
+	w := newWorld(t, bed)
+	w.class()
+	w.Claim("data")
+	for _, round := range []string{"1", "2", "3"} {
+		pv := w.Bound("data")
+		path := pv.Annotations["claimdir/path"]
+		if round != "1" {
+			w.wantFile(path+"/round-before", round)
+		}
+		w.put(path+"/round-before", string(round[0]+1))
+		w.DeleteClaim("data")
+		w.claimGone("data", pv.Spec.ClaimRef.UID)
+		w.Claim("data", clustertest.Annotated(annRestore, "latest"), clustertest.Annotated("volume.kubernetes.io/storage-provisioner", w.provisioner))
+	}
+}
+
+// claimGone waits, without a pause, until a claim is not there any more.
+func (w *world) claimGone(name string, uid types.UID) {
+	w.T.Helper()
+	for {
+		claim, err := w.bed.Admin.CoreV1().PersistentVolumeClaims(w.Name).Get(w.T.Context(), name, metav1.GetOptions{})
+		if apierrors.IsNotFound(err) || err == nil && claim.UID != uid {
+			return
+		}
+		w.Must(err)
+	}
 }
 
 // oneBound waits until one of the claims is Bound, and returns its name.

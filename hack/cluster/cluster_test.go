@@ -48,6 +48,7 @@ var cases = []struct {
 	{"what cannot be removed is told of and tried again", testTrashFails},
 	{"archive renames the directory aside", testArchive},
 	{"a claim gets its archive back, and only one of two does", testRestore},
+	{"a claim that replaces one gets its latest data, however fast it is", testReplace},
 	{"an archive ends when its time is over", testRetention},
 	{"retain keeps the directory, and the same claim gets it back", testRetain},
 	{"the policy on the volume decides, not the class", testPolicyOnVolume},
