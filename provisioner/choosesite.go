@@ -25,7 +25,7 @@ func (s *Shares) chooseSite(ctx context.Context, o controller.ProvisionOptions, 
 	if len(candidates) == 1 {
 		return candidates[0], nil
 	}
-	begun, err := s.begunSite(ctx, o, candidates, path)
+	begun, err := s.begunSite(ctx, o, candidates, path, c.OnDelete == class.Retain && !strings.Contains(path.String(), o.PVName))
 	if begun != nil || err != nil {
 		return begun, err
 	}
@@ -62,11 +62,12 @@ func (s *Shares) candidates(c class.Class) ([]Site, error) {
 // begunSite returns, of several shares, the one where the claim's volume was begun
 // or left, or nil. A share that does not answer is waited for if the volume may
 // have been begun there: it would be begun a second time elsewhere, and the first
-// one would be left over.
-func (s *Shares) begunSite(ctx context.Context, o controller.ProvisionOptions, candidates []Site, path volpath.Path) (Site, error) {
+// one would be left over. So is one that may have kept the directory of an earlier
+// claim at this path, if mayBeKept says that such are kept.
+func (s *Shares) begunSite(ctx context.Context, o controller.ProvisionOptions, candidates []Site, path volpath.Path, mayBeKept bool) (Site, error) {
 	for _, site := range candidates {
 		if err := site.Ready(); err != nil {
-			if s.tried.perhaps(o.PVC, o.PVName, site) {
+			if mayBeKept || s.tried.perhaps(o.PVC, o.PVName, site) {
 				return nil, storageError(err)
 			}
 			continue

@@ -69,11 +69,14 @@ func (e *Expirer) expire(ctx context.Context) error {
 		if parseErr != nil || ctx.Err() != nil {
 			continue
 		}
-		expireErr := e.shares.on(ctx, e.site, path, "expire "+archive.PV, func(ctx context.Context, op operation) (takeBack func(), err error) {
+		expireErr := e.shares.on(ctx, background{e.site}, path, "expire "+archive.PV, func(ctx context.Context, op operation) (takeBack func(), err error) {
 			return nil, op.expire(ctx, path)
 		})
 		var refused *Refusal
-		if expireErr == nil || errors.As(expireErr, &refused) && (refused.Waits() || refused.Reason() == ReasonBusy) {
+		if errors.As(expireErr, &refused) && refused.Waits() { // for the share: the others wait too
+			break
+		}
+		if expireErr == nil || refused != nil && refused.Reason() == ReasonBusy {
 			continue
 		}
 		e.ends[ledger.FileOf(path)] = new(time.Now().Add(expireAgain))

@@ -131,6 +131,27 @@ func TestTheRetentionOfTheVolumeCounts(t *testing.T) {
 	})
 }
 
+// waitedFor is a share on which somebody waits for each operation.
+type waitedFor struct{ Site }
+
+func (w waitedFor) Do(context.Context, string, Work) error {
+	return errors.New("nobody waits for this: it would leave a call behind at each try")
+}
+
+func TestWhatNobodyWaitsForHangsOnce(t *testing.T) {
+	w := newWorld(t)
+	w.ending(t, "pvc-1", time.Second)
+	w.orphan(t, ledger.Active, "left")
+	w.Provisioner = New(cluster, w.seen, waitedFor{w.site}).Provisioners()[0]
+	e, reported := w.expirer()
+	must(t, e.expire(t.Context()))
+	must(t, w.RemoveOrphan(t.Context(), w.site, pathOf(t, "left"), nobody))
+	w.holds(t)
+	if len(*reported) > 0 {
+		t.Error(*reported)
+	}
+}
+
 // What another cluster shows of it cannot be seen here.
 func TestAnotherClustersArchiveDoesNotEnd(t *testing.T) {
 	w := newWorld(t)

@@ -46,7 +46,7 @@ type Check func(ctx context.Context, r ledger.Record) error
 // An archive that the claim was about to get is one again. Of a volume that was never
 // completed inside of a later one only the record goes: what is there is that one's.
 func (s *Shares) RemoveOrphan(ctx context.Context, site Site, path volpath.Path, check Check) error {
-	return s.on(ctx, site, path, "remove what is left of "+path.String(), func(ctx context.Context, op operation) (takeBack func(), err error) {
+	return s.on(ctx, background{site}, path, "remove what is left of "+path.String(), func(ctx context.Context, op operation) (takeBack func(), err error) {
 		return nil, op.removeOrphan(ctx, path, check)
 	})
 }

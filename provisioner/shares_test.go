@@ -226,6 +226,11 @@ func TestAKeptDirectoryIsTakenUpWhereItIs(t *testing.T) {
 	s.fast.free, s.seen.volumes = 1, nil
 	again := first
 	again.PVName = "pvc-2"
+	s.fast.down = errDown
+	if _, err := s.provision(t, again); !errors.Is(err, errDown) { // it would get an empty one on the other
+		t.Error(err)
+	}
+	s.fast.down = nil
 	if on, err := s.provision(t, again); err != nil || on != "fast" {
 		t.Error(on, err)
 	}

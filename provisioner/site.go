@@ -95,6 +95,14 @@ func (k kept) Background(ctx context.Context, name string, work Work) error {
 	return k.Keeper.Background(ctx, name, onFiles(work))
 }
 
+// background is a Site whose operations run as what nobody waits for: see
+// keeper.Keeper.Background.
+type background struct{ Site }
+
+func (b background) Do(ctx context.Context, name string, work Work) error {
+	return b.Background(ctx, name, work)
+}
+
 func onFiles(work Work) keeper.Work {
 	return func(ctx context.Context, do, undo keeper.View) (func(bool), error) {
 		return work(ctx, Files{do.Dirs, do.Records}, Files{undo.Dirs, undo.Records})

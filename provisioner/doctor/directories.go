@@ -14,19 +14,25 @@ import (
 // what lies above one. A volume is whatever a PersistentVolume or a record
 // names, whoever made that.
 func (r *Report) directories(c Cluster, site *Site) {
-	volumes, above := map[string]bool{}, map[string]bool{}
-	for p := range c.at(site.Source) {
-		volumes[p] = true
-	}
-	for _, record := range site.Records {
-		volumes[record.Path] = true
-	}
+	volumes, above := c.placesOn(site), map[string]bool{}
 	for p := range volumes {
 		for i := strings.LastIndexByte(p, '/'); i > 0; i = strings.LastIndexByte(p[:i], '/') {
 			above[p[:i]] = true
 		}
 	}
 	r.look(site, volpath.Path{}, volumes, above)
+}
+
+// placesOn are the paths of all volumes on a share.
+func (c Cluster) placesOn(site *Site) map[string]bool {
+	volumes := map[string]bool{}
+	for p := range c.at(site.Source) {
+		volumes[p] = true
+	}
+	for _, record := range site.Records {
+		volumes[record.Path] = true
+	}
+	return volumes
 }
 
 func (r *Report) look(site *Site, dir volpath.Path, volumes, above map[string]bool) {
@@ -79,7 +85,8 @@ func child(dir volpath.Path, name string) (volpath.Path, error) {
 type listed struct {
 	Directories
 
-	seen map[volpath.Path]listing
+	volumes map[string]bool // whose content is nobody's business, and may be large
+	seen    map[volpath.Path]listing
 }
 
 type listing struct {
@@ -97,8 +104,12 @@ func (l listed) List(dir volpath.Path) ([]share.Entry, error) {
 // and a listing grows old.
 func (l listed) Exists(p volpath.Path) (bool, error) {
 	var parent volpath.Path
-	if above := p.Ancestors(); len(above) > 0 {
+	above := p.Ancestors()
+	if len(above) > 0 {
 		parent = above[0]
+	}
+	if slices.ContainsFunc(above, func(a volpath.Path) bool { return l.volumes[a.String()] }) {
+		return l.Directories.Exists(p)
 	}
 	if l.listing(parent).dirs[p.Base()] {
 		return true, nil

@@ -96,7 +96,7 @@ func Diagnose(c Cluster, sites ...*Site) Report {
 
 func (r *Report) site(c Cluster, site Site) {
 	if site.Dirs != nil {
-		site.Dirs = listed{site.Dirs, map[volpath.Path]listing{}}
+		site.Dirs = listed{site.Dirs, c.placesOn(&site), map[volpath.Path]listing{}}
 	}
 	before := len(r.Findings)
 	r.volumes(c, &site)

@@ -347,6 +347,21 @@ func TestManyVolumesTakeNoTime(t *testing.T) {
 	}
 }
 
+// Through some PersistentVolumes people look at many volumes; what else is in those
+// may be large.
+func TestNoVolumeIsListed(t *testing.T) {
+	asked := 0
+	dirs := counted{map[string][]share.Entry{"": {{Name: "team", Dir: true}}}, &asked}
+	c := Cluster{Names: []string{ours}, ID: "here", Volumes: []v1.PersistentVolume{
+		volume("pvc-1", ours, "team/a"), volume("hand", theirs, "team", func(v *v1.PersistentVolume) { v.Annotations = nil }),
+	}}
+	records := []ledger.Record{record(ledger.Active, "pvc-1", "team/a")}
+	Diagnose(c, &Site{Source: share.Source{Server: "nas", Path: "/export"}, Dirs: dirs, Records: records, Lookup: lookup(records)})
+	if asked != 2 {
+		t.Errorf("the share was asked %d times, want 2: to list its root, and for pvc-1's directory", asked)
+	}
+}
+
 func TestTheTableKeepsTheTerminalInOrder(t *testing.T) {
 	r := Report{Findings: []Finding{{Kind: KindDirectory, Object: "a\x1b[2J\u009b\nb", Problem: "x", Remedy: "y"}}}
 	var table bytes.Buffer

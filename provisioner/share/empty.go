@@ -23,6 +23,9 @@ const (
 	// ones are moved up first: each level in between keeps a descriptor open, and a
 	// tenant can make a tree deeper than there are descriptors.
 	maxDepth = 12
+	// hardDepth bounds how far below the top what cannot be moved up is removed where it
+	// is: each level costs a descriptor, and a path as long as it is deep.
+	hardDepth = 8 * maxDepth
 	// rounds is how often a directory is emptied that is not empty afterwards: by
 	// then somebody is filling it.
 	rounds = 3
@@ -258,11 +261,35 @@ func retryInterrupted(open func() (int, error)) (int, error) {
 	}
 }
 
-// lift moves a directory up into the top one, where a later pass meets it.
-func (r *removal) lift(parent int, name string) bool {
-	if r.step() != nil || unix.Renameat(parent, name, r.top, ".claimdir-"+rand.Text()) != nil {
-		return false // it is removed where it is
+// lift moves a directory up into the top one, where a later pass meets it. What forbids
+// that is opened up: the directory that it lies in, which may be closed or sticky, the
+// top one, and itself, for it is written to.
+func (r *removal) lift(parent int, name string) error {
+	err := r.liftOnce(parent, name)
+	if !errors.Is(err, unix.EPERM) && !errors.Is(err, unix.EACCES) {
+		return err
 	}
-	r.lifted.Add(1)
-	return true
+	openAt(parent, ".")
+	openAt(r.top, ".")
+	openAt(parent, name)
+	return r.liftOnce(parent, name)
+}
+
+func (r *removal) liftOnce(parent int, name string) error {
+	if err := r.step(); err != nil {
+		return err
+	}
+	err := unix.Renameat(parent, name, r.top, ".claimdir-"+rand.Text())
+	if err == nil {
+		r.lifted.Add(1)
+	}
+	return err
+}
+
+// openAt gives the owner all rights to a directory, if its mode is ours to change.
+func openAt(parent int, name string) {
+	if dir, err := openPath(parent, name); err == nil {
+		_ = chmodPath(dir, 0o700)
+		_ = dir.Close()
+	}
 }

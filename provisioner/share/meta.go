@@ -7,6 +7,7 @@ import (
 	"os"
 	"path"
 	"slices"
+	"strings"
 )
 
 // metaDir holds claimdir's own files. volpath reserves the name.
@@ -136,7 +137,9 @@ func (s *Share) RenameMeta(from, to string) error {
 	return nil
 }
 
-// ListMeta returns the names in the directory dir below .claimdir, sorted.
+// ListMeta returns the names in the directory dir below .claimdir, sorted, but not
+// those that an NFS client gives to files which are removed while they are read: if it
+// dies then, they stay.
 func (s *Share) ListMeta(dir string) ([]string, error) {
 	meta, err := s.openMeta()
 	if err != nil {
@@ -152,6 +155,9 @@ func (s *Share) ListMeta(dir string) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list %s/%s: %w", metaDir, dir, plain(err))
 	}
+	names = slices.DeleteFunc(names, func(name string) bool {
+		return strings.HasPrefix(name, ".nfs") && !strings.HasSuffix(name, ".json") // a record may begin so
+	})
 	slices.Sort(names)
 	return names, nil
 }

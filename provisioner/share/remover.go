@@ -126,8 +126,10 @@ func (o *outcome) note(e entry, err error) {
 // removeDirectory removes the directory name of parent; at is its path from the
 // one that is to be removed.
 func (r *removal) removeDirectory(parent int, name, at string, depth int) (err error) {
-	if depth > maxDepth && r.lift(parent, name) {
-		return nil
+	if depth > maxDepth {
+		if err := r.lift(parent, name); err == nil || depth >= hardDepth {
+			return ignoreAbsent(err)
+		}
 	}
 	for range rounds {
 		err = r.removeOnce(parent, name, at, depth)

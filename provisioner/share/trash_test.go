@@ -8,8 +8,11 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -112,17 +115,23 @@ func emptyHostile(t *testing.T, s site) {
 // than the kernel takes.
 func emptyDeep(t *testing.T, s site) {
 	must(t, s.share.MakeMeta("volumes"))
-	levels := times(3000, 300)
-	deep(t, s.dir, "data", levels)
+	for mode, levels := range map[uint32]int{0o755: times(3000, 300), 0o555: 300, 0: 300} {
+		emptyDeepOf(t, s, mode, levels)
+	}
+}
+
+// emptyDeepOf: nobody but root may move a directory up that is closed, or lies in one.
+func emptyDeepOf(t *testing.T, s site, mode uint32, levels int) {
+	t.Helper()
+	deep(t, s.dir, "data", mode, levels)
 	name, err := s.share.Discard(pathOf(t, "data"), "pvc-1")
 	must(t, err)
-	var limit unix.Rlimit
-	must(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &limit))
-	few := limit
-	few.Cur = 200
-	must(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &few))
-	defer func() { must(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &limit)) }()
+	peak, stop := descriptors(t)
 	removed, err := s.share.EmptyTrash(t.Context(), name, NewRemover(0, 0))
+	stop()
+	if most := peak.Load(); most > 150 {
+		t.Errorf("mode %o: %d descriptors were open at once", mode, most)
+	}
 	must(t, err)
 	if removed.Directories != int64(levels)+1 || removed.Files != int64(levels) {
 		t.Errorf("%+v of %d levels", removed, levels)
@@ -130,8 +139,25 @@ func emptyDeep(t *testing.T, s site) {
 	absent(t, s.dir+"/.claimdir/trash/"+name)
 }
 
-// deep makes a directory, and levels below it, each with a file.
-func deep(t *testing.T, dir, name string, levels int) {
+// descriptors watches how many are open at most, until stop.
+func descriptors(t *testing.T) (peak *atomic.Int64, stop func()) {
+	t.Helper()
+	peak = &atomic.Int64{}
+	var watching sync.WaitGroup
+	ctx, cancel := context.WithCancel(t.Context())
+	watching.Go(func() {
+		for ctx.Err() == nil {
+			if open, err := os.ReadDir("/proc/self/fd"); err == nil {
+				peak.Store(max(peak.Load(), int64(len(open))))
+			}
+			time.Sleep(time.Millisecond)
+		}
+	})
+	return peak, func() { cancel(); watching.Wait() }
+}
+
+// deep makes a directory, and levels below it, each with a file, and gives all a mode.
+func deep(t *testing.T, dir, name string, mode uint32, levels int) {
 	t.Helper()
 	must(t, os.Mkdir(dir+"/"+name, 0o755))
 	at, err := unix.Open(dir+"/"+name, unix.O_RDONLY|unix.O_DIRECTORY, 0)
@@ -140,12 +166,12 @@ func deep(t *testing.T, dir, name string, levels int) {
 		must(t, unix.Mkdirat(at, "down", 0o755))
 		next, err := unix.Openat(at, "down", unix.O_RDONLY|unix.O_DIRECTORY, 0)
 		must(t, err)
-		must(t, unix.Close(at))
+		must(t, errors.Join(unix.Fchmod(at, mode), unix.Close(at)))
 		file, err := unix.Openat(next, "file", unix.O_CREAT|unix.O_WRONLY, 0o644)
 		must(t, errors.Join(err, unix.Close(file)))
 		at = next
 	}
-	must(t, unix.Close(at))
+	must(t, errors.Join(unix.Fchmod(at, mode), unix.Close(at)))
 }
 
 func emptyResumes(t *testing.T, s site) {

@@ -133,7 +133,9 @@ func (e *Emptier) list(ctx context.Context) (due []string) {
 		found, recorded, err := do.Dirs.Trash()
 		for _, name := range recorded {
 			if err == nil && !has(found, name) {
-				err = do.Records.ForgetDiscarded(name)
+				if forgetErr := do.Records.ForgetDiscarded(name); forgetErr != nil { // it holds nothing else up
+					klog.FromContext(ctx).Error(forgetErr, "Cannot remove the record of a directory that is gone from the trash", "trash", name)
+				}
 			}
 		}
 		directories = found
@@ -199,7 +201,9 @@ func (e *Emptier) empty(ctx context.Context, name string) {
 		e.succeeded(name)
 		klog.FromContext(ctx).Info("Removed directory from the trash", "trash", name, "path", record.Path, "PV", record.PV,
 			"PVC", klog.KRef(record.Claim.Namespace, record.Claim.Name), "after", time.Since(began).Round(time.Millisecond))
-	case ctx.Err() != nil, errors.As(err, &trouble): // not the directory's fault; the work may still be under way
+	case ctx.Err() != nil:
+	case errors.As(err, &trouble): // perhaps not the directory's fault; the others come first now
+		e.hadTurn(name)
 	default:
 		e.config.Report(ctx, e.failed(name, record, err))
 	}

@@ -231,6 +231,17 @@ func TestAnEmptierThatEndsIsContinuedByTheNext(t *testing.T) {
 	w.run(t, func() bool { return w.left(t) == 0 })
 }
 
+// That of a directory which is gone, and which cannot be removed.
+func TestARecordThatStaysHoldsNothingUp(t *testing.T) {
+	w := newWorld(t)
+	must(t, os.MkdirAll(w.dir+"/.claimdir/trash/pvc-gone-1.json/x", 0o755))
+	name := w.discard(t, "pvc-1", 3)
+	w.run(t, func() bool {
+		_, err := os.Stat(w.dir + "/.claimdir/trash/" + name)
+		return errors.Is(err, os.ErrNotExist)
+	})
+}
+
 // As many as are removed at once are large, or somebody is filling them: a small one
 // is not held up, and nothing is told as failed.
 func TestLargeDirectoriesTakeTurns(t *testing.T) {
