@@ -97,13 +97,21 @@ func archiveCommand() command {
 	return c
 }
 
-// checkName refuses what is neither a name nor NAMESPACE/CLAIM, and says what is
+// checkNames refuses what is neither a name nor NAMESPACE/CLAIM, and says what is
 // allowed.
-func checkName(name, allowed string) error {
-	if parts := strings.Split(name, "/"); len(parts) > 2 || slices.Contains(parts, "") {
-		return fmt.Errorf("argument %q: allowed are %s", name, allowed)
+func checkNames(args []string, allowed string) (problems []error) {
+	for _, name := range args {
+		if !isName(name) {
+			problems = append(problems, fmt.Errorf("argument %q: allowed are %s", name, allowed))
+		}
 	}
-	return nil
+	return problems
+}
+
+// isName reports whether s is a name or NAMESPACE/CLAIM.
+func isName(s string) bool {
+	parts := strings.Split(s, "/")
+	return len(parts) <= 2 && !slices.Contains(parts, "")
 }
 
 func listArguments(o *options, args []string) (problems []error) {
@@ -111,12 +119,7 @@ func listArguments(o *options, args []string) (problems []error) {
 	if len(args) > 1 {
 		problems = append(problems, fmt.Errorf("arguments %q: one is allowed, NAMESPACE or NAMESPACE/CLAIM", args))
 	}
-	for _, name := range args {
-		if err := checkName(name, "NAMESPACE and NAMESPACE/CLAIM"); err != nil {
-			problems = append(problems, err)
-		}
-	}
-	return problems
+	return append(problems, checkNames(args, "NAMESPACE and NAMESPACE/CLAIM")...)
 }
 
 func listArchives(_ context.Context, o options, std streams) error {

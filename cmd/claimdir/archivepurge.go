@@ -42,11 +42,7 @@ func purgeArguments(o *options, args []string) (problems []error) {
 	if len(args) > 0 && o.archive.all {
 		problems = append(problems, fmt.Errorf("--all and the arguments %q: only one of them can be meant", args))
 	}
-	for _, name := range args {
-		if err := checkName(name, "NAMESPACE/CLAIM, NAMESPACE and the name of a PersistentVolume"); err != nil {
-			problems = append(problems, err)
-		}
-	}
+	problems = append(problems, checkNames(args, "NAMESPACE/CLAIM, NAMESPACE and the name of a PersistentVolume")...)
 	if o.archive.olderThan < 0 {
 		problems = append(problems, fmt.Errorf("--older-than %s: must not be negative", o.archive.olderThan))
 	}

@@ -34,7 +34,7 @@ Exit codes: 0 printed, 1 there is no such archive or it failed, 2 wrong configur
 
 func restoreArguments(o *options, args []string) (problems []error) {
 	o.archive.args = args
-	if len(args) != 1 || checkName(args[0], "") != nil || !strings.Contains(args[0], "/") {
+	if len(args) != 1 || !isName(args[0]) || !strings.Contains(args[0], "/") {
 		problems = append(problems, fmt.Errorf("arguments %q: one is needed, NAMESPACE/CLAIM, the claim that the archive was of", args))
 	}
 	if to := o.archive.to; to != "" {

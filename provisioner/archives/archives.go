@@ -21,6 +21,7 @@ import (
 
 	"claimdir/provisioner"
 	"claimdir/provisioner/ledger"
+	"claimdir/provisioner/output"
 	"claimdir/provisioner/share"
 	"claimdir/provisioner/volpath"
 )
@@ -96,12 +97,11 @@ type Found struct {
 // Find looks for archives on the shares.
 func Find(shares []Share) (found Found) {
 	for _, s := range shares {
-		before := len(found.Unread)
-		s.find(&found)
-		for i, err := range found.Unread[before:] {
-			if s.Name != "" {
-				found.Unread[before+i] = fmt.Errorf("share %q: %w", s.Name, err)
-			}
+		there := s.find()
+		found.Archives = append(found.Archives, there.Archives...)
+		found.Clusters = append(found.Clusters, there.Clusters...)
+		for _, err := range there.Unread {
+			found.Unread = append(found.Unread, output.OfShare(s.Name, err))
 		}
 	}
 	slices.Sort(found.Clusters)
@@ -126,7 +126,7 @@ func (a Archive) since() time.Time {
 // find reads the records first and then what is there: a record without its
 // directory is no archive yet, and to discard it would leave the one that it is
 // to be without a record. One that stays so is doctor's to name.
-func (s Share) find(found *Found) {
+func (s Share) find() (found Found) {
 	var archived []ledger.Record
 	recorded, listed := map[string]bool{}, true
 	for r, err := range s.Records.Records() {
@@ -146,7 +146,7 @@ func (s Share) find(found *Found) {
 	entries, err := s.Dirs.List(volpath.Path{})
 	if err != nil {
 		found.Unread = append(found.Unread, fmt.Errorf("list archives: %w", err))
-		return
+		return found
 	}
 	present := map[string]bool{}
 	for _, e := range entries {
@@ -162,6 +162,7 @@ func (s Share) find(found *Found) {
 			found.Archives = append(found.Archives, s.archive(r))
 		}
 	}
+	return found
 }
 
 func (s Share) archive(r ledger.Record) Archive {

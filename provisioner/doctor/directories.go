@@ -13,8 +13,8 @@ import (
 // directories finds those that are nobody's. It looks into no volume, only into
 // what lies above one. A volume is whatever a PersistentVolume or a record
 // names, whoever made that.
-func (r *Report) directories(c Cluster, site *Site) {
-	volumes, above := c.placesOn(site), map[string]bool{}
+func (r *Report) directories(site *Site, volumes map[string]bool) {
+	above := map[string]bool{}
 	for p := range volumes {
 		for i := strings.LastIndexByte(p, '/'); i > 0; i = strings.LastIndexByte(p[:i], '/') {
 			above[p[:i]] = true

@@ -95,15 +95,17 @@ func Diagnose(c Cluster, sites ...*Site) Report {
 }
 
 func (r *Report) site(c Cluster, site Site) {
+	var volumes map[string]bool
 	if site.Dirs != nil {
-		site.Dirs = listed{site.Dirs, c.placesOn(&site), map[volpath.Path]listing{}}
+		volumes = c.placesOn(&site)
+		site.Dirs = listed{site.Dirs, volumes, map[volpath.Path]listing{}}
 	}
 	before := len(r.Findings)
 	r.volumes(c, &site)
 	if site.Dirs != nil {
 		r.records(c, &site)
 		r.recordOverlaps(c, &site)
-		r.directories(c, &site)
+		r.directories(&site, volumes)
 	}
 	for i := range r.Findings[before:] {
 		r.Findings[before+i].Share = site.Name

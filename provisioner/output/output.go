@@ -42,6 +42,14 @@ func JSON(w io.Writer, v any) error {
 	return encoder.Encode(v)
 }
 
+// OfShare says of an error which share it is about, where that has a name.
+func OfShare(name string, err error) error {
+	if name == "" {
+		return err
+	}
+	return fmt.Errorf("share %q: %w", name, err)
+}
+
 // Line is Cell for an error, which may be several.
 func Line(err error) string { return Cell(strings.ReplaceAll(err.Error(), "\n", "; ")) }
 

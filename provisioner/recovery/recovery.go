@@ -42,14 +42,6 @@ type volume struct {
 	on Share
 }
 
-// named says of an error which share it is about.
-func (s Share) named(err error) error {
-	if s.Name == "" {
-		return err
-	}
-	return fmt.Errorf("share %q: %w", s.Name, err)
-}
-
 // Print writes the manifests of every Active and Retained record to w: the
 // namespaces that they need, PersistentVolumes and claims, ready for kubectl
 // apply. It returns a line for each record that it had to leave out, which
@@ -98,17 +90,17 @@ func collect(shares []Share, partial bool) (found []volume, leftOut []error) {
 		for r, err := range s.Records.Records() {
 			switch {
 			case err != nil:
-				leftOut = append(leftOut, s.named(err))
+				leftOut = append(leftOut, output.OfShare(s.Name, err))
 				continue
 			case r.State != ledger.Active && r.State != ledger.Retained:
 				continue
 			}
 			if partial && r.State == ledger.Retained {
-				leftOut = append(leftOut, s.named(leave(r, "its claim may have a volume on the share that cannot be read; mend that and run it again")))
+				leftOut = append(leftOut, output.OfShare(s.Name, leave(r, "its claim may have a volume on the share that cannot be read; mend that and run it again")))
 				continue
 			}
 			if err := checkDirectory(r, s.Dirs); err != nil {
-				leftOut = append(leftOut, s.named(err))
+				leftOut = append(leftOut, output.OfShare(s.Name, err))
 				continue
 			}
 			found = append(found, volume{r, s})
@@ -153,7 +145,7 @@ func checkDirectory(r ledger.Record, dirs Directories) error {
 }
 
 func (v volume) leave(format string, args ...any) error {
-	return v.on.named(leave(v.Record, format, args...))
+	return output.OfShare(v.on.Name, leave(v.Record, format, args...))
 }
 
 // place is the path for people, where there are several shares with the share.

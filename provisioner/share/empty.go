@@ -209,13 +209,7 @@ func openUp(dir *os.File) (changed bool, err error) {
 // openDirectory opens a directory of parent and nothing else: it follows
 // no link and waits for no pipe.
 func openDirectory(parent int, name string) (*os.File, error) {
-	fd, err := retryInterrupted(func() (int, error) {
-		return unix.Openat(parent, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-	})
-	if err != nil {
-		return nil, err
-	}
-	return os.NewFile(uintptr(fd), name), nil
+	return openNoFollow(parent, name, unix.O_RDONLY)
 }
 
 // openClosed opens a directory whose mode forbids it, which is how, if the mode is
@@ -239,8 +233,12 @@ func openClosed(parent int, name string, how error) (*os.File, error) {
 // openPath opens a directory of parent as the place that it is, which needs no right
 // to it, and nothing else.
 func openPath(parent int, name string) (*os.File, error) {
+	return openNoFollow(parent, name, unix.O_PATH)
+}
+
+func openNoFollow(parent int, name string, how int) (*os.File, error) {
 	fd, err := retryInterrupted(func() (int, error) {
-		return unix.Openat(parent, name, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+		return unix.Openat(parent, name, how|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	})
 	if err != nil {
 		return nil, err
@@ -248,17 +246,17 @@ func openPath(parent int, name string) (*os.File, error) {
 	return os.NewFile(uintptr(fd), name), nil
 }
 
+func retryInterrupted(call func() (int, error)) (int, error) {
+	for {
+		if n, err := call(); !errors.Is(err, unix.EINTR) {
+			return n, err
+		}
+	}
+}
+
 // chmodPath sets the mode of what openPath opened; fchmod(2) refuses such descriptors.
 func chmodPath(dir *os.File, mode fs.FileMode) error {
 	return os.Chmod(fmt.Sprintf("/proc/self/fd/%d", dir.Fd()), mode)
-}
-
-func retryInterrupted(open func() (int, error)) (int, error) {
-	for {
-		if fd, err := open(); !errors.Is(err, unix.EINTR) {
-			return fd, err
-		}
-	}
 }
 
 // lift moves a directory up into the top one, where a later pass meets it. What forbids
@@ -269,9 +267,9 @@ func (r *removal) lift(parent int, name string) error {
 	if !errors.Is(err, unix.EPERM) && !errors.Is(err, unix.EACCES) {
 		return err
 	}
-	openAt(parent, ".")
-	openAt(r.top, ".")
-	openAt(parent, name)
+	openUpAt(parent, ".")
+	openUpAt(r.top, ".")
+	openUpAt(parent, name)
 	return r.liftOnce(parent, name)
 }
 
@@ -286,8 +284,8 @@ func (r *removal) liftOnce(parent int, name string) error {
 	return err
 }
 
-// openAt gives the owner all rights to a directory, if its mode is ours to change.
-func openAt(parent int, name string) {
+// openUpAt gives the owner all rights to a directory, if its mode is ours to change.
+func openUpAt(parent int, name string) {
 	if dir, err := openPath(parent, name); err == nil {
 		_ = chmodPath(dir, 0o700)
 		_ = dir.Close()
