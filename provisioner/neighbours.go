@@ -27,6 +27,11 @@ func (op operation) checkAlone(path volpath.Path, record ledger.Record) error {
 	if err := op.ledger.CheckAbove(path, record); err != nil {
 		return storageError(err)
 	}
+	return op.checkNoneInside(path, record)
+}
+
+// checkNoneInside is the part of checkAlone that is not about records above.
+func (op operation) checkNoneInside(path volpath.Path, record ledger.Record) error {
 	if err := op.ledger.CheckBelow(path, record); err != nil {
 		return storageError(err)
 	}

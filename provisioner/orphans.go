@@ -65,7 +65,7 @@ func (op operation) removeOrphan(ctx context.Context, path volpath.Path, check C
 	if err := op.checkOrphan(path, record); err != nil {
 		return err
 	}
-	if unfinishedRestore(record) {
+	if record.Restoring() {
 		err = op.giveBackOrphan(ctx, path, record)
 	} else {
 		err = removeOrphan(ctx, files, path, record)
@@ -84,10 +84,7 @@ func (op operation) checkOrphan(path volpath.Path, record ledger.Record) error {
 	if record.State != ledger.Creating {
 		return op.checkAlone(path, record)
 	}
-	if err := op.ledger.CheckBelow(path, record); err != nil {
-		return storageError(err)
-	}
-	return op.checkVolumes(path, record.PV)
+	return op.checkNoneInside(path, record)
 }
 
 // giveBackOrphan makes an archive again of what a claim was about to get.
@@ -152,7 +149,7 @@ func removeOrphan(ctx context.Context, files Files, path volpath.Path, record le
 		return err
 	}
 	if !forgotten {
-		err := fmt.Errorf("remove what is left of %s: a new volume took it up: %w", path, ErrNoOrphan)
+		err := errTakenUp(path)
 		if !removing {
 			return err
 		}
@@ -162,12 +159,16 @@ func removeOrphan(ctx context.Context, files Files, path volpath.Path, record le
 	return nil
 }
 
+func errTakenUp(path volpath.Path) error {
+	return fmt.Errorf("remove what is left of %s: a new volume took it up: %w", path, ErrNoOrphan)
+}
+
 // forgetInside removes the record of a volume that was never completed and lies inside
 // a later one: what is there is that one's.
 func forgetInside(ctx context.Context, files Files, path volpath.Path, record ledger.Record) error {
 	forgotten, err := files.Records.ForgetIf(path, record)
 	if err == nil && !forgotten {
-		err = fmt.Errorf("remove what is left of %s: a new volume took it up: %w", path, ErrNoOrphan)
+		err = errTakenUp(path)
 	}
 	if err == nil {
 		klog.FromContext(ctx).Info("Removed the record of a volume that was never completed, inside of a later one", "path", path, "PV", record.PV)

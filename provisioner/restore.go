@@ -58,11 +58,11 @@ func (op operation) bringBack(ctx context.Context, path volpath.Path, record led
 	if err == nil { // as for a directory that is made: a volume above may have come meanwhile
 		err = op.ledger.CheckAbove(path, record)
 	}
+	if err == nil {
+		err = op.ledger.Activate(path, record)
+	}
 	if err != nil {
 		return storageError(errors.Join(err, op.undoing().giveBack(path, record)))
-	}
-	if err := op.ledger.Activate(path, record); err != nil {
-		return storageError(errors.Join(err, op.undoing().giveBackIncomplete(path)))
 	}
 	klog.FromContext(ctx).Info("Restored archive", "path", path, "archive", archive)
 	return storageError(op.forgetRestored(archive))
@@ -129,7 +129,7 @@ func (op operation) forgetRestored(archive volpath.Path) error {
 // abandonedRestore reports whether owner is what an earlier claim of the same name
 // left that asked for an archive and went before it had it.
 func (op operation) abandonedRestore(owner, asking ledger.Record) bool {
-	return unfinishedRestore(owner) && owner.PV != asking.PV &&
+	return owner.Restoring() && owner.PV != asking.PV &&
 		owner.Cluster == asking.Cluster && owner.Claim.Namespace == asking.Claim.Namespace && owner.Claim.Name == asking.Claim.Name
 }
 
@@ -156,26 +156,17 @@ func (op operation) giveBackAbandoned(path volpath.Path, archive, asking ledger.
 		return err
 	}
 	defer unlock()
-	if now, known, err := op.ledger.Lookup(there); err != nil || !known || now.PV != getting.PV || !unfinishedRestore(now) { // that is complete by now, or gone
-		return err
-	}
 	return op.giveBack(there, getting)
 }
 
-// giveBackIncomplete is giveBack where the record may be complete, and the answer was
-// lost: then nothing is given back, and a repeat goes on.
-func (op operation) giveBackIncomplete(path volpath.Path) error {
-	record, known, err := op.ledger.Lookup(path)
-	if err != nil || !known || record.State != ledger.Creating {
+// giveBack makes an archive again of the volume of record, and frees its path, unless
+// that is complete by now, as it may be if an answer was lost: then a repeat goes on.
+func (op operation) giveBack(path volpath.Path, record ledger.Record) error {
+	now, known, err := op.ledger.Lookup(path)
+	if err != nil || !known || now.PV != record.PV || !now.Restoring() {
 		return err
 	}
-	return op.giveBack(path, record)
-}
-
-// giveBack makes an archive again of a volume that was not completed, and frees its
-// path.
-func (op operation) giveBack(path volpath.Path, record ledger.Record) error {
-	if _, err := op.returnArchive(path, record); err != nil {
+	if _, err := op.returnArchive(path, now); err != nil {
 		return err
 	}
 	return op.pruneParents(path)
@@ -212,10 +203,4 @@ func (op operation) archiveMoved(archive volpath.Path) (bool, error) {
 	}
 	record, known, err := op.ledger.Lookup(archive)
 	return known && record.State == ledger.Archived, err
-}
-
-// unfinishedRestore reports whether a volume is to be made from an archive, and is not
-// complete.
-func unfinishedRestore(r ledger.Record) bool {
-	return r.State == ledger.Creating && r.RestoredFrom != ""
 }

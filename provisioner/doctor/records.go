@@ -72,7 +72,7 @@ func (r *Report) foreign(c Cluster, site *Site, volumes map[string]*v1.Persisten
 func (s *Site) restoring() map[string]bool {
 	paths := map[string]bool{}
 	for _, record := range s.Records {
-		if record.State == ledger.Creating && record.RestoredFrom != "" {
+		if record.Restoring() {
 			paths[record.RestoredFrom] = true
 		}
 	}
@@ -102,7 +102,7 @@ func (r *Report) creating(record ledger.Record, pv, other *v1.PersistentVolume) 
 			"remove the directory, if it is empty, and "+fileOf(record))
 		return
 	}
-	if record.RestoredFrom != "" {
+	if record.Restoring() {
 		r.find(KindRecord, record.Path, fmt.Sprintf("volume %s of claim %s was to be made from archive %s, and never completed", record.PV, claimBy(record), record.RestoredFrom),
 			"if the claim is gone, claimdir gives the archive back by itself: see ORPHAN_GRACE and SWEEP_INTERVAL")
 		return

@@ -79,6 +79,10 @@ type Record struct {
 	Until *time.Time `json:"until,omitempty"`
 }
 
+// Restoring reports whether the volume is to be made from an archive, and is not
+// complete.
+func (r Record) Restoring() bool { return r.State == Creating && r.RestoredFrom != "" }
+
 // ErrDamaged marks a record that cannot be understood. Nothing may be done on
 // its path until somebody has looked at it.
 var ErrDamaged = errors.New("damaged record")

@@ -67,7 +67,7 @@ func (l *Ledger) Restoring(archive volpath.Path) (r Record, restoring bool, err 
 			damaged = errors.Join(damaged, err)
 		case err != nil:
 			return Record{}, false, err
-		case r.State == Creating && r.RestoredFrom == archive.String():
+		case r.Restoring() && r.RestoredFrom == archive.String():
 			return r, true, nil
 		}
 	}
