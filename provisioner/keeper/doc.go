@@ -19,19 +19,7 @@
 // place among the slots and the operation's lock, so that what hangs is bounded,
 // however long it lasts and however many claims wait.
 //
-// Why the late answer of such a call does no harm:
-//
-//   - It is one call. All others of the operation fail from then on before they
-//     touch anything (share.During), so that what the operation would have done
-//     next, on the word of a PersistentVolume that may have been changed
-//     meanwhile, is not done.
-//   - What the operation made it takes back, as if the call had failed. If that
-//     call was its last and went well, the result, which nobody waits for, is
-//     taken back too (see Work).
-//   - Until then its lock keeps the path from a repeat. A repeat that comes after
-//     it finds what any repeat may find.
-//   - It goes to the directory that was open when it began, on the share that was
-//     recognised through it, whatever is mounted there since.
-//   - Should the process end first, it is a crash like any other: what the server
-//     still does after it is the operation's last call, done or not done.
+// A call that is carried out late, when its operation was given up and its path may be
+// another volume's, does no harm: see package steps. What the operation made is found by
+// its repeat, or by the sweep.
 package keeper

@@ -14,7 +14,7 @@ import (
 	"claimdir/provisioner/volpath"
 )
 
-// Config is what a Keeper needs. All fields but Mounted are required.
+// Config is what a Keeper needs. All fields but Mounted and MayAct are required.
 type Config struct {
 	Mount share.Mount
 	// Mounted returns an error if the mount table shows something else at the
@@ -29,6 +29,9 @@ type Config struct {
 	Timeout time.Duration
 	// Slots is how many operations may be under way.
 	Slots int
+	// MayAct returns an error if this process may make no further call to the share,
+	// because another replica may lead by now. Nil means always.
+	MayAct func() error
 	// Changed is called, in a goroutine that must not wait, when the share
 	// becomes ready, and when an operation that was given up has ended.
 	Changed func()

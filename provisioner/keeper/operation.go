@@ -14,17 +14,9 @@ import (
 	"claimdir/provisioner/share"
 )
 
-// View is the share as one operation sees it.
-type View struct {
-	Dirs    *share.Share
-	Records *ledger.Ledger
-}
-
-// Work is an operation on a share. Once it is given up, the calls of do fail,
-// and those of undo do not: they take back what was made. It returns what is
-// still to be done at its end, or nil: late says that it was given up, so that
-// nobody takes its result, and what it made is to be taken back.
-type Work func(ctx context.Context, do, undo View) (end func(late bool), err error)
+// Work is an operation on a share. Once it is given up, the calls of its store fail. It
+// may be run a second time; see Do.
+type Work func(ctx context.Context, store ledger.Store) error
 
 // errGivenUp is what calls of an operation get that was given up.
 var errGivenUp = errors.New("given up: the share did not answer in time")
@@ -63,7 +55,7 @@ func (k *Keeper) start(ctx context.Context, name string, work Work) (*operation,
 		return nil, err
 	}
 	k.mu.Lock()
-	whole := View{k.share, k.ledger}
+	whole := ledger.Store{Dirs: k.share, Records: k.ledger}
 	k.mu.Unlock()
 	op := &operation{keeper: k, name: name, result: make(chan error, 1), left: make(chan struct{}), over: make(chan struct{})}
 	// What is under way when the process is asked to stop is finished.
@@ -71,9 +63,7 @@ func (k *Keeper) start(ctx context.Context, name string, work Work) (*operation,
 	op.cancel = cancel
 	op.began.Store(new(time.Now()))
 	op.timer = time.AfterFunc(k.config.Timeout, op.giveUp)
-	seen := whole.Dirs.During(giveUp, op.calls)
-	do := View{seen, whole.Records.On(seen)}
-	go op.run(giveUp, do, whole, work)
+	go op.run(giveUp, whole.On(whole.Dirs.During(giveUp, op.call)), work)
 	return op, nil
 }
 
@@ -152,13 +142,23 @@ type operation struct {
 	over   chan struct{} // closed when it has ended, also late
 }
 
-// calls is told of each call as it begins.
-func (o *operation) calls() {
-	if o.state.Load() == running {
-		o.began.Store(new(time.Now()))
+// call makes one call to the share, unless this process may not act any more.
+func (o *operation) call(_ string, call func() error) error {
+	if may := o.keeper.config.MayAct; may != nil {
+		if err := may(); err != nil {
+			return err
+		}
+	}
+	// Thousands of calls a second may be made at once, and none need be timed that finely.
+	if now := time.Now(); o.state.Load() == running && now.Sub(*o.began.Load()) > o.keeper.config.Timeout/timings {
+		o.began.Store(&now)
 		o.timer.Reset(o.keeper.config.Timeout)
 	}
+	return call()
 }
+
+// timings is how exactly a call is timed: to this part of the time-out.
+const timings = 100
 
 func (o *operation) giveUp() {
 	if !o.state.CompareAndSwap(running, givenUp) {
@@ -171,24 +171,21 @@ func (o *operation) giveUp() {
 	close(o.left)
 }
 
-func (o *operation) run(ctx context.Context, do, undo View, work Work) {
+func (o *operation) run(ctx context.Context, store ledger.Store, work Work) {
 	defer close(o.over)
-	defer do.Dirs.Release()
-	end, err := safely(ctx, do, undo, work)
+	defer store.Dirs.Release()
+	err := safely(ctx, store, work)
 	if share.IsStale(err) && ctx.Err() == nil {
-		finish(ctx, end, false)
-		do.Dirs.Release()
-		end, err = safely(ctx, do, undo, work)
+		store.Dirs.Release()
+		err = safely(ctx, store, work)
 	}
 	o.timer.Stop()
 	defer o.cancel(nil)
 	if o.state.CompareAndSwap(running, ended) {
-		finish(ctx, end, false)
 		<-o.keeper.slots
 		o.result <- err
 		return
 	}
-	finish(ctx, end, true)
 	klog.FromContext(ctx).Info("An operation that was given up has ended", "operation", o.name, "after", time.Since(*o.began.Load()).Round(time.Millisecond))
 	o.keeper.mu.Lock()
 	o.keeper.stuck--
@@ -202,27 +199,12 @@ type panicError struct{ value any }
 
 func (e *panicError) Error() string { return fmt.Sprint("panic: ", e.value) }
 
-func safely(ctx context.Context, do, undo View, work Work) (end func(bool), err error) {
+func safely(ctx context.Context, store ledger.Store, work Work) (err error) {
 	defer func() {
 		if value := recover(); value != nil {
-			logPanic(ctx, value)
-			end, err = nil, &panicError{value}
+			klog.FromContext(ctx).Error(nil, "Panic in an operation on the share", "panic", value, "stack", string(debug.Stack()))
+			err = &panicError{value}
 		}
 	}()
-	return work(ctx, do, undo)
-}
-
-func finish(ctx context.Context, end func(late bool), late bool) {
-	defer func() {
-		if value := recover(); value != nil {
-			logPanic(ctx, value)
-		}
-	}()
-	if end != nil {
-		end(late)
-	}
-}
-
-func logPanic(ctx context.Context, value any) {
-	klog.FromContext(ctx).Error(nil, "Panic in an operation on the share", "panic", value, "stack", string(debug.Stack()))
+	return work(ctx, store)
 }

@@ -7,8 +7,8 @@ import (
 	"claimdir/provisioner/volpath"
 )
 
-// maxKey leaves room for ".json" and for people who list the directory; longer
-// keys are cut and hashed.
+// maxKey leaves room for people who list the directory; longer keys are cut and
+// hashed.
 const maxKey = 200
 
 // hashedMark ends the keys that are hashed. No other key has it: without it a
@@ -22,10 +22,12 @@ const hashedTail = 17
 // recordSuffix ends the file names of records.
 const recordSuffix = ".json"
 
-// file is the name of path's record below .claimdir.
-func file(path volpath.Path) string {
-	return volumesDir + "/" + key(path) + recordSuffix
-}
+// fileOf is the name of a record in the directory of its path: it is named by its owner,
+// so that nothing that is done late for one volume hits the record of another.
+func fileOf(r Record) string { return volpath.Own(r.PV, r.Cluster) + recordSuffix }
+
+// directoryOf is the directory of path's records below .claimdir.
+func directoryOf(path volpath.Path) string { return recordsDir + "/" + key(path) }
 
 // key is path as one readable file name: escaped, so different paths have
 // different keys, and hashed where that is too long.

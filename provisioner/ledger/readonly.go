@@ -22,7 +22,7 @@ func OpenReadOnly(s *share.Share) (*Ledger, error) {
 	if !present {
 		return nil, fmt.Errorf("%s: %w", s.Dir(), ErrNoRecords)
 	}
-	l, err := recognise(s)
+	l, err := recognise(s, false)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s: %w", s.Dir(), ErrNoRecords)
 	} else if err != nil {

@@ -7,12 +7,13 @@ import (
 	"strings"
 	"time"
 
+	"claimdir/provisioner/share"
 	"claimdir/provisioner/volpath"
 )
 
 // Layout is the version of records and of the share that this program writes.
 // It reads no newer one.
-const Layout = 1
+const Layout = 2
 
 // State says what a path is at the moment.
 type State string
@@ -67,6 +68,9 @@ type Record struct {
 	Mode         string   `json:"mode,omitempty"` // octal, as chmod(1) takes it
 	UID          *uint32  `json:"uid,omitempty"`
 	GID          *uint32  `json:"gid,omitempty"`
+	// Directory is which directory the volume, retained directory or archive is. It is nil
+	// while the volume is being created, and in records of layout 1.
+	Directory *share.Identity `json:"directory,omitempty"`
 	// Origin is the path that an archive had as a volume.
 	Origin string `json:"origin,omitempty"`
 	// RestoredFrom is the path of the archive that the directory is, or is to be,
@@ -110,15 +114,16 @@ func decode(data []byte, path volpath.Path) (Record, error) {
 	return Record{}, fmt.Errorf("%w of %s: unknown state %q", ErrDamaged, path, r.State)
 }
 
-// decodeNamed is decode for a record that was found by its file name.
-func decodeNamed(data []byte, name string) (Record, error) {
+// decodeKeyed is decode for a record that was found by its key; file is its name for
+// people.
+func decodeKeyed(data []byte, found, file string) (Record, error) {
 	var head struct{ Path string }
 	if err := json.Unmarshal(data, &head); err != nil {
-		return Record{}, fmt.Errorf("%w in %s: %w", ErrDamaged, fileNamed(name), err)
+		return Record{}, fmt.Errorf("%w in %s: %w", ErrDamaged, file, err)
 	}
 	path, err := volpath.ParseRecorded(head.Path)
-	if err != nil || file(path) != volumesDir+"/"+name {
-		return Record{}, fmt.Errorf("%w in %s: it is for path %q", ErrDamaged, fileNamed(name), head.Path)
+	if err != nil || key(path) != found {
+		return Record{}, fmt.Errorf("%w in %s: it is for path %q", ErrDamaged, file, head.Path)
 	}
 	return decode(data, path)
 }

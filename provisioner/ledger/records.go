@@ -1,14 +1,105 @@
 package ledger
 
 import (
+	"cmp"
 	"errors"
+	"fmt"
 	"io/fs"
 	"iter"
+	"slices"
+	"strings"
 
+	"claimdir/provisioner/share"
 	"claimdir/provisioner/volpath"
 )
 
-// Records returns all records of the share, in the order of their file names.
+// Lookup returns the record of path, and false if there is none. Any error
+// means that the owner is unknown: do nothing.
+func (l *Ledger) Lookup(path volpath.Path) (Record, bool, error) {
+	all, err := l.LookupAll(path)
+	if err != nil || len(all) == 0 {
+		return Record{}, false, err
+	}
+	return all[0], true, nil
+}
+
+// LookupAll returns the records of path, in the order of their owners' names. There is
+// one; several are there only after somebody has put an older copy of the records beside
+// them.
+func (l *Ledger) LookupAll(path volpath.Path) (all []Record, err error) {
+	for r, err := range l.of(key(path), func(data []byte, _ string) (Record, error) { return decode(data, path) }) {
+		if err != nil {
+			return nil, fmt.Errorf("record of %s: %w", path, err)
+		}
+		all = append(all, r)
+	}
+	return all, nil
+}
+
+// Own returns the record of path that is the volume's of that name, whoever else has one
+// there, and false if it has none.
+func (l *Ledger) Own(path volpath.Path, pv, cluster string) (Record, bool, error) {
+	own := Record{PV: pv, Cluster: cluster}
+	data, err := l.share.ReadFile(directoryOf(path), fileOf(own))
+	if errors.Is(err, fs.ErrNotExist) {
+		r, found, err := l.first(path)
+		return r, found && r.sameVolume(own), err
+	}
+	if err != nil {
+		return Record{}, false, fmt.Errorf("record of %s: %w", path, err)
+	}
+	r, err := decode(data, path)
+	return r, err == nil, err
+}
+
+// of yields the records in the directory of a key, or the one of layout 1.
+func (l *Ledger) of(key string, decode func(data []byte, file string) (Record, error)) iter.Seq2[Record, error] {
+	return func(yield func(Record, error) bool) {
+		in, found := recordsDir+"/"+key, false
+		names, err := l.share.ListMeta(in)
+		if errors.Is(err, share.ErrNotDirectory) {
+			err = fmt.Errorf("%w: %s: %w", ErrDamaged, keyNamed(key), err)
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			yield(Record{}, err)
+			return
+		}
+		for _, name := range names {
+			if !strings.HasSuffix(name, recordSuffix) {
+				continue // a file that is being written
+			}
+			found = true
+			data, err := l.share.ReadFile(in, name)
+			if errors.Is(err, fs.ErrNotExist) {
+				continue
+			}
+			var r Record
+			if err == nil {
+				r, err = decode(data, fileNamed(key, name))
+			}
+			if err == nil && fileOf(r) != name {
+				err = fmt.Errorf("%w in %s: it is that of volume %q", ErrDamaged, fileNamed(key, name), r.PV)
+			}
+			if !yield(r, err) {
+				return
+			}
+		}
+		if found || !l.layout.first.Load() {
+			return
+		}
+		data, err := l.share.ReadFile(firstVolumesDir, key+recordSuffix)
+		if errors.Is(err, fs.ErrNotExist) {
+			return
+		}
+		var r Record
+		if err == nil {
+			r, err = decode(data, firstNamed(key))
+		}
+		yield(r, err)
+	}
+}
+
+// Records returns all records of the share, in the order of their keys.
 // Each comes alone or as an error that names its file; one that is damaged or
 // of a newer layout does not end the listing. One that goes meanwhile is
 // passed over.
@@ -20,7 +111,7 @@ func (l *Ledger) Records() iter.Seq2[Record, error] {
 // all records, but reads only those that may be of archives and that skip does not
 // know: it is given the record's file as FileOf returns it.
 func (l *Ledger) Archives(skip func(file string) bool) iter.Seq2[Record, error] {
-	named := l.records(func(name string) bool { return volpath.NamedAsArchive(name) && !skip(fileNamed(name)) })
+	named := l.records(func(key string) bool { return volpath.NamedAsArchive(key) && !skip(keyNamed(key)) })
 	return func(yield func(Record, error) bool) {
 		for r, err := range named {
 			if err == nil && r.State != Archived {
@@ -33,27 +124,43 @@ func (l *Ledger) Archives(skip func(file string) bool) iter.Seq2[Record, error] 
 	}
 }
 
-// records returns those whose names are wanted.
-func (l *Ledger) records(wanted func(name string) bool) iter.Seq2[Record, error] {
+// records returns those whose keys are wanted.
+func (l *Ledger) records(wanted func(key string) bool) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
-		names, err := l.share.ListMeta(volumesDir)
+		keys, err := l.keys()
 		if err != nil {
 			yield(Record{}, err)
 			return
 		}
-		for _, name := range names {
-			if !wanted(name) {
+		for _, key := range keys {
+			if !wanted(key) {
 				continue
 			}
-			r, err := l.read(name)
-			if errors.Is(err, fs.ErrNotExist) {
-				continue
+			for r, err := range l.of(key, func(data []byte, file string) (Record, error) { return decodeKeyed(data, key, file) }) {
+				if !yield(r, err) {
+					return
+				}
 			}
-			if !yield(r, err) {
-				return
-			}
+			l.share.Drop(recordsDir + "/" + key) // a view would keep all of them open
 		}
 	}
+}
+
+// keys lists the keys of all paths that have records, sorted.
+func (l *Ledger) keys() ([]string, error) {
+	keys, err := l.share.ListMeta(recordsDir)
+	if errors.Is(err, fs.ErrNotExist) && l.layout.first.Load() { // nothing was written since layout 1
+		keys, err = nil, nil
+	}
+	if err != nil || !l.layout.first.Load() {
+		return keys, err
+	}
+	names, err := l.firstNames()
+	for _, name := range names {
+		keys = append(keys, strings.TrimSuffix(name, recordSuffix))
+	}
+	slices.SortFunc(keys, func(a, b string) int { return cmp.Compare(a, b) })
+	return slices.Compact(keys), err
 }
 
 // Restoring returns the record of the volume that is being made from the archive, if
@@ -74,8 +181,12 @@ func (l *Ledger) Restoring(archive volpath.Path) (r Record, restoring bool, err 
 	return Record{}, false, damaged
 }
 
-// FileOf is the file of path's record, from the root of the share, for people
+// FileOf is the directory of path's record, from the root of the share, for people
 // who are to look at it.
-func FileOf(path volpath.Path) string { return fileNamed(key(path) + recordSuffix) }
+func FileOf(path volpath.Path) string { return keyNamed(key(path)) }
 
-func fileNamed(name string) string { return ".claimdir/" + volumesDir + "/" + name }
+func keyNamed(key string) string { return ".claimdir/" + recordsDir + "/" + key }
+
+func fileNamed(key, file string) string { return keyNamed(key) + "/" + file }
+
+func firstNamed(key string) string { return ".claimdir/" + firstVolumesDir + "/" + key + recordSuffix }

@@ -10,29 +10,54 @@ import (
 	"claimdir/provisioner/volpath"
 )
 
-// Discard moves the record of path into the trash, beside the directory that has
-// the name there and was path's. The path is free then. A repeat finds no record,
-// which is no error.
-func (l *Ledger) Discard(path volpath.Path, name string) error {
-	err := l.share.RenameMeta(file(path), share.TrashRecord(name))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+// trashRecord is the name of a record in the trash, beside the directory that was set
+// aside there.
+const trashRecord = "record" + recordSuffix
+
+// Discard moves r's record of path into the trash, beside the directory that was set
+// aside there as own. The path is free then. A repeat finds no record, which is no error.
+func (l *Ledger) Discard(path volpath.Path, r Record, own string) error {
+	err := l.mayWrite()
+	if err == nil {
+		err = l.convert(path)
+	}
+	if err == nil {
+		err = l.share.RenameFile(directoryOf(path), fileOf(r), share.TrashDir+"/"+own, trashRecord)
+	}
+	if errors.Is(err, fs.ErrNotExist) { // either the record or what was set aside is gone
+		err = l.share.RemoveFile(directoryOf(path), fileOf(r))
+	}
+	if err == nil {
+		err = l.share.RemoveEmptyDirectory(recordsDir, key(path))
+	}
+	if err != nil {
 		return fmt.Errorf("record that %s is in the trash: %w", path, err)
 	}
 	return nil
 }
 
-// Discarded returns the record of a directory in the trash, or false if there is
-// none or it cannot be read: it only says whose the directory was.
-func (l *Ledger) Discarded(name string) (Record, bool) {
-	data, err := l.share.ReadMeta(share.TrashRecord(name))
-	var r Record
+// Discarded returns the record of what is in the trash, or false if there is none or it
+// cannot be read: it only says whose it was.
+func (l *Ledger) Discarded(own string) (r Record, found bool) {
+	in, name := share.TrashDir+"/"+own, trashRecord
+	if share.IsFirstTrash(own) {
+		in, name = share.TrashDir, own+recordSuffix
+	}
+	data, err := l.share.ReadFile(in, name)
 	if err != nil || json.Unmarshal(data, &r) != nil {
 		return Record{}, false
 	}
 	return r, true
 }
 
-// ForgetDiscarded removes the record of a directory that is gone from the trash.
-func (l *Ledger) ForgetDiscarded(name string) error {
-	return l.share.RemoveMeta(share.TrashRecord(name))
+// RemoveDiscarded removes the record of a directory that is gone from the trash, and then
+// the directory of its own that it had.
+func (l *Ledger) RemoveDiscarded(own string) error {
+	if share.IsFirstTrash(own) {
+		return l.share.RemoveFile(share.TrashDir, own+recordSuffix)
+	}
+	if err := l.share.RemoveFile(share.TrashDir+"/"+own, trashRecord); err != nil {
+		return err
+	}
+	return l.share.RemoveEmptyDirectory(share.TrashDir, own)
 }

@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 
+	"golang.org/x/sys/unix"
+
 	"claimdir/provisioner/volpath"
 )
 
@@ -20,58 +22,67 @@ type Attributes struct {
 }
 
 // Create makes the directory p with attributes a below parents that are there: a
-// missing one is fs.ErrNotExist. It reports whether it made p in this call. Attributes are applied
-// to p alone, and only if it was made here or is still empty: an empty
-// directory is what a create that was cut off leaves. A directory with
+// missing one is fs.ErrNotExist. It reports whether it made p in this call.
+// Attributes are applied to p alone, and only if it was made here or is still empty:
+// an empty directory is what a create that was cut off leaves. A directory with
 // something in it is fs.ErrExist and stays as it is.
 //
-// The caller must own the path (a record in the ledger) before calling. If an
-// attribute cannot be set, a directory made here is taken back.
-func (s *Share) Create(p volpath.Path, a Attributes) (created bool, err error) {
-	parent, err := s.openSpelled(p)
+// The caller must own the path (a record in the ledger) before calling. ours is asked
+// once the directory is open, and its error ends the call: what was opened by name
+// then is this volume's and no later one's. It may be nil.
+func (s *Share) Create(p volpath.Path, a Attributes, ours func() error) (created bool, err error) {
+	parent, err := s.openParent(p)
 	if err != nil {
-		return false, err
+		return false, fmt.Errorf("open the parents of %s: %w", p, plain(err))
 	}
-	defer s.closeRoot(parent)
-
-	created, err = makeDir(parent, p.Base())
-	if err != nil {
+	defer s.done(parent)
+	if err := s.checkParentSpellings(p); err != nil {
 		return false, fmt.Errorf("create %s: %w", p, plain(err))
 	}
-	if err := finish(parent, p.Base(), a); err != nil {
-		if created {
-			err = errors.Join(err, parent.Remove(p.Base()))
-		}
-		return false, fmt.Errorf("create %s: %w", p, plain(err))
+	created, err = makeDirectory(parent, p.Base())
+	if err == nil {
+		err = finish(parent, p.Base(), a, created, ours)
+	}
+	if err != nil {
+		return created, fmt.Errorf("create %s: %w", p, plain(err))
 	}
 	return created, nil
 }
 
-// finish gives a new or empty directory its attributes.
-func finish(parent *os.Root, name string, a Attributes) error {
-	dir, err := openFile(parent, name)
+// finish gives a new or empty directory its attributes. One that was made in this call
+// is known to be empty.
+func finish(parent *dir, name string, a Attributes, created bool, ours func() error) error {
+	opened, err := parent.open(name, toRead)
 	if err != nil {
 		return err
 	}
-	defer dir.Close()
-	switch _, err := dir.Readdirnames(1); {
+	defer opened.close()
+	if !created {
+		if err := isEmpty(opened); err != nil {
+			return err
+		}
+	}
+	if ours != nil {
+		if err := ours(); err != nil {
+			return err
+		}
+	}
+	return opened.run("set attributes of "+name, func() error { return setAttributes(opened.file, a) })
+}
+
+func isEmpty(d *dir) error {
+	listing, err := d.listing()
+	if err != nil {
+		return err
+	}
+	defer listing.Close()
+	switch _, err := listing.Readdirnames(1); {
 	case err == nil:
 		return ErrOccupied
 	case !errors.Is(err, io.EOF): // not known to be empty
 		return fmt.Errorf("look into it: %w", plain(err))
 	}
-	return setAttributes(dir, a)
-}
-
-// openFile opens the directory name of parent, as openChild does, for what os.Root
-// has no call for.
-func openFile(parent *os.Root, name string) (*os.File, error) {
-	child, err := openChild(parent, name)
-	if err != nil {
-		return nil, err
-	}
-	defer closeRoot(child)
-	return child.Open(".")
+	return nil
 }
 
 // setAttributes works on the open directory, so that nothing swapped in at its
@@ -80,32 +91,32 @@ func openFile(parent *os.Root, name string) (*os.File, error) {
 // the mode or the setgid bit. It comes after mkdir because the umask applies
 // there. A mode that is right already is left alone: in a repeat after a crash
 // the directory may belong to the other uid by then.
-func setAttributes(dir *os.File, a Attributes) error {
-	mode, err := modeBits(dir)
+func setAttributes(opened *os.File, a Attributes) error {
+	mode, err := modeBits(opened)
 	if err != nil {
 		return err
 	}
 	if mode != fileMode(a.Mode) {
-		if err := dir.Chmod(fileMode(a.Mode)); err != nil {
+		if err := opened.Chmod(fileMode(a.Mode)); err != nil {
 			return fmt.Errorf("set mode %04o: %w", a.Mode, plain(err))
 		}
 	}
 	if a.UID != nil || a.GID != nil {
-		if err := dir.Chown(id(a.UID), id(a.GID)); err != nil {
+		if err := opened.Chown(id(a.UID), id(a.GID)); err != nil {
 			return fmt.Errorf("set owner %s:%s, for which the server must let us give directories away: %w", idText(a.UID), idText(a.GID), plain(err))
 		}
 	}
 	// A server may drop bits without an error: setgid for a group that the
 	// process is not in, or by a policy of its own.
-	if mode, err = modeBits(dir); err == nil && mode != fileMode(a.Mode) {
+	if mode, err = modeBits(opened); err == nil && mode != fileMode(a.Mode) {
 		err = fmt.Errorf("set mode %04o: the server made it %v", a.Mode, mode)
 	}
 	return err
 }
 
 // modeBits returns what Attributes.Mode sets.
-func modeBits(dir *os.File) (fs.FileMode, error) {
-	info, err := dir.Stat()
+func modeBits(opened *os.File) (fs.FileMode, error) {
+	info, err := opened.Stat()
 	if err != nil {
 		return 0, fmt.Errorf("look at the mode: %w", plain(err))
 	}
@@ -117,12 +128,15 @@ func settable(info fs.FileInfo) fs.FileMode {
 	return info.Mode() & (fs.ModePerm | fs.ModeSetuid | fs.ModeSetgid | fs.ModeSticky)
 }
 
-// makeDir makes one directory and reports whether it did; one that exists, and
-// under this very name, is no error.
-func makeDir(parent *os.Root, name string) (bool, error) {
-	err := parent.Mkdir(name, parentMode)
+// makeDirectory makes one directory, marked as ours, and reports whether it did; one
+// that exists, and under this very name, is no error.
+func makeDirectory(parent *dir, name string) (bool, error) {
+	err := parent.mkdir(name, markedMode)
 	if !errors.Is(err, fs.ErrExist) {
 		return err == nil, err
+	}
+	if _, err := parent.isDirectory(name); err != nil {
+		return false, err
 	}
 	return false, lookSpelled(parent, name)
 }
@@ -130,10 +144,10 @@ func makeDir(parent *os.Root, name string) (bool, error) {
 // fileMode translates chmod(1) bits into Go's.
 func fileMode(bits uint32) fs.FileMode {
 	mode := fs.FileMode(bits) & fs.ModePerm
-	if bits&0o2000 != 0 {
+	if bits&unix.S_ISGID != 0 {
 		mode |= fs.ModeSetgid
 	}
-	if bits&0o1000 != 0 {
+	if bits&unix.S_ISVTX != 0 {
 		mode |= fs.ModeSticky
 	}
 	return mode

@@ -24,6 +24,7 @@ const (
 // dirent is one name of a directory.
 type dirent struct {
 	inode uint64
+	kind  byte // as getdents64(2) says it: unix.DT_DIR and its like, or unix.DT_UNKNOWN
 	name  string
 }
 
@@ -71,18 +72,23 @@ func (r *removal) appendDirents(names []dirent, dir *os.File) ([]dirent, int, er
 		buffer = new(direntBuffer)
 	}
 	defer r.buffers.Put(buffer)
-	n, err := retryInterrupted(func() (int, error) { return unix.Getdents(int(dir.Fd()), buffer[:]) })
+	return readDirents(int(dir.Fd()), buffer, names)
+}
+
+// readDirents does it with a buffer.
+func readDirents(fd int, buffer *direntBuffer, names []dirent) ([]dirent, int, error) {
+	n, err := retryInterrupted(func() (int, error) { return unix.Getdents(fd, buffer[:]) })
 	if err != nil {
 		return names, 0, ignoreAbsent(err) // a directory that somebody has removed meanwhile is empty
 	}
-	const inode, length, name = 0, 16, 19 // where struct linux_dirent64 has them
+	const inode, length, kind, name = 0, 16, 18, 19 // where struct linux_dirent64 has them
 	text := string(buffer[:n])
 	for at := 0; at < n; {
 		entry := buffer[at:n]
 		size := int(binary.NativeEndian.Uint16(entry[length:]))
 		called, _, _ := strings.Cut(text[at+name:at+size], "\x00")
 		if called != "." && called != ".." {
-			names = append(names, dirent{binary.NativeEndian.Uint64(entry[inode:]), called})
+			names = append(names, dirent{binary.NativeEndian.Uint64(entry[inode:]), entry[kind], called})
 		}
 		at += size
 	}

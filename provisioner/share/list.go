@@ -1,17 +1,20 @@
 package share
 
 import (
+	"cmp"
 	"fmt"
-	"io/fs"
 	"slices"
+
+	"golang.org/x/sys/unix"
 
 	"claimdir/provisioner/volpath"
 )
 
 // Entry is what a directory of the share holds at a name.
 type Entry struct {
-	Name string
-	Dir  bool // a directory; false for files, links and all else
+	Name   string
+	Dir    bool   // a directory; false for files, links and all else
+	Number uint64 // its file number, as the server lists it: see Identity
 }
 
 // List returns what the directory p holds, sorted by name; the zero Path is
@@ -22,21 +25,22 @@ func (s *Share) List(p volpath.Path) ([]Entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	dir, err := s.descend(root, p.Elements())
+	opened, err := s.descend(root, p.Elements())
 	if err != nil {
 		return nil, fmt.Errorf("list %s: %w", p, plain(err))
 	}
-	defer s.closeRoot(dir)
-	found, err := fs.ReadDir(dir.FS(), ".")
+	defer s.done(opened)
+	found, err := opened.entries()
 	if err != nil {
 		return nil, fmt.Errorf("list %s: %w", p, plain(err))
 	}
 	entries := make([]Entry, 0, len(found))
 	for _, e := range found {
-		entries = append(entries, Entry{e.Name(), e.IsDir()})
+		if p == (volpath.Path{}) && e.name == metaDir {
+			continue
+		}
+		entries = append(entries, Entry{e.name, e.kind == unix.DT_DIR, e.inode})
 	}
-	if p == (volpath.Path{}) {
-		entries = slices.DeleteFunc(entries, func(e Entry) bool { return e.Name == metaDir })
-	}
+	slices.SortFunc(entries, func(a, b Entry) int { return cmp.Compare(a.Name, b.Name) })
 	return entries, nil
 }

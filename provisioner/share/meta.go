@@ -4,40 +4,51 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path"
 	"slices"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // metaDir holds claimdir's own files. volpath reserves the name.
 const metaDir = ".claimdir"
 
-// maxMetaFile bounds what ReadMeta reads; a record is about a kilobyte.
+// newSuffix ends the name under which a file is written before it gets its own.
+const newSuffix = ".new"
+
+// maxMetaFile bounds what ReadFile reads; a record is about a kilobyte.
 const maxMetaFile = 1 << 20
 
 // MakeMeta makes .claimdir and the given directories in it, readable by the
-// owner alone, and clears abandoned temporary files.
+// owner alone.
 func (s *Share) MakeMeta(dirs ...string) error {
 	root, err := s.openRoot()
 	if err != nil {
 		return err
 	}
-	defer s.closeRoot(root)
+	defer s.done(root)
 	if err := makePrivate(root, metaDir); err != nil {
 		return fmt.Errorf("create %s: %w", metaDir, plain(err))
 	}
-	meta, err := openChild(root, metaDir)
+	meta, err := root.open(metaDir, asPlace)
 	if err != nil {
 		return err
 	}
-	defer s.closeRoot(meta)
-	for _, dir := range dirs {
-		if err := makePrivate(meta, dir); err != nil {
-			return fmt.Errorf("create %s: %w", path.Join(metaDir, dir), plain(err))
+	defer meta.close()
+	for _, name := range dirs {
+		if err := makePrivate(meta, name); err != nil {
+			return fmt.Errorf("create %s: %w", path.Join(metaDir, name), plain(err))
 		}
 	}
-	return clearTemps(meta)
+	return nil
+}
+
+func makePrivate(parent *dir, name string) error {
+	if err := parent.mkdir(name, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return nil
 }
 
 // HasMeta reports whether the share has a directory .claimdir.
@@ -46,176 +57,218 @@ func (s *Share) HasMeta() (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	defer s.closeRoot(root)
-	info, err := root.Lstat(metaDir)
-	switch {
+	defer s.done(root)
+	switch _, err := root.isDirectory(metaDir); {
 	case errors.Is(err, fs.ErrNotExist):
 		return false, nil
 	case err != nil:
 		return false, fmt.Errorf("look at %s: %w", metaDir, plain(err))
-	case !info.IsDir():
-		return false, fmt.Errorf("look at %s: %w", metaDir, ErrNotDirectory)
 	}
 	return true, nil
 }
 
-func makePrivate(root *os.Root, name string) error {
-	if err := root.Mkdir(name, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
+// openMeta opens a directory below .claimdir; "" is .claimdir itself. That .claimdir
+// is missing is not the absence of something in it: a share that was recognised once
+// has it. The first level below is opened to read, so that an NFS client looks names
+// up anew in it; what lies deeper is held by views as the place that it is.
+func (s *Share) openMeta(name string) (*dir, error) {
+	root, err := s.openRoot()
+	if err != nil {
+		return nil, err
+	}
+	defer s.done(root)
+	if s.held != nil && s.held.dirs[name] != nil {
+		return s.held.dirs[name], nil
+	}
+	if name == "" {
+		meta, err := root.open(metaDir, asPlace)
+		if err != nil {
+			return nil, unreachable(err)
+		}
+		s.hold("", meta)
+		return meta, nil
+	}
+	above, base := path.Split(name)
+	parent, err := s.openMeta(strings.TrimSuffix(above, "/"))
+	if err != nil {
+		return nil, err
+	}
+	defer s.done(parent)
+	how := asPlace
+	if above == "" || strings.HasPrefix(name, TrashDir+"/") || strings.HasPrefix(name, MovingDir+"/") {
+		how = toRead
+	}
+	found, err := parent.open(base, how)
+	if err != nil {
+		return nil, err
+	}
+	s.hold(name, found)
+	return found, nil
+}
+
+// inMeta calls do with a directory below .claimdir and names both in an error.
+func (s *Share) inMeta(name, step string, do func(d *dir) error) error {
+	d, err := s.openMeta(name)
+	if err == nil {
+		defer s.done(d)
+		err = do(d)
+	}
+	if err != nil {
+		return fmt.Errorf("%s %s: %w", step, path.Join(metaDir, name), plain(err))
 	}
 	return nil
 }
 
-// ReadMeta returns the file name below .claimdir; an absent one is
+// ReadFile returns the file name in a directory below .claimdir; an absent one is
 // fs.ErrNotExist.
-func (s *Share) ReadMeta(name string) ([]byte, error) {
-	meta, err := s.openMeta()
-	if err != nil {
-		return nil, err
-	}
-	defer s.closeRoot(meta)
-	info, err := meta.Lstat(name)
-	if err != nil {
-		return nil, fmt.Errorf("read %s/%s: %w", metaDir, name, plain(err))
-	}
-	if !info.Mode().IsRegular() || info.Size() > maxMetaFile {
-		return nil, fmt.Errorf("read %s/%s: not a file of at most %d bytes", metaDir, name, maxMetaFile)
-	}
-	data, err := meta.ReadFile(name)
-	if err != nil {
-		return nil, fmt.Errorf("read %s/%s: %w", metaDir, name, plain(err))
-	}
-	return data, nil
+func (s *Share) ReadFile(in, name string) (data []byte, err error) {
+	err = s.inMeta(in, "read "+name+" in", func(d *dir) (err error) {
+		data, err = d.readFile(name, maxMetaFile)
+		return err
+	})
+	return data, err
 }
 
-// CreateMeta makes the file name below .claimdir with data in it, whole or not
-// at all; a name that exists is fs.ErrExist and stays as it is. Of several
-// callers, in any process or cluster, one succeeds: link(2) is atomic on the
-// server, also in NFSv3, where O_EXCL was not always.
-func (s *Share) CreateMeta(name string, data []byte) error {
-	return s.writeMeta(name, data, func(meta *os.Root, temp string) error {
-		if err := meta.Link(temp, name); err != nil {
+// WriteFile exchanges the content of the file name in a directory below .claimdir, or
+// makes it; a reader sees the old or the new, never half.
+func (s *Share) WriteFile(in, name string, data []byte) error {
+	return s.inMeta(in, "write "+name+" in", func(d *dir) error {
+		if err := createAnew(d, name+newSuffix, data); err != nil {
 			return err
 		}
-		_ = meta.Remove(temp) // the file is made; what stays is cleared later
+		return d.rename(name+newSuffix, d, name)
+	})
+}
+
+// ExchangeFile is WriteFile for a file that must be there: fs.ErrNotExist if it is not.
+func (s *Share) ExchangeFile(in, name string, data []byte) error {
+	return s.inMeta(in, "write "+name+" in", func(d *dir) error {
+		if _, err := d.look(name); err != nil {
+			return err
+		}
+		if err := createAnew(d, name+newSuffix, data); err != nil {
+			return err
+		}
+		return d.rename(name+newSuffix, d, name)
+	})
+}
+
+// createAnew removes what a call that was cut off left at name, which is our own.
+func createAnew(d *dir, name string, data []byte) error {
+	err := d.createFile(name, data)
+	if !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	if err := d.unlink(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return d.createFile(name, data)
+}
+
+// CreateFile makes the file name in .claimdir itself, whole or not at all. A name that
+// exists is fs.ErrExist and stays as it is: of several callers, on any client, one
+// succeeds, because link(2) is atomic on the server.
+func (s *Share) CreateFile(name, temporary string, data []byte) error {
+	return s.inMeta("", "create "+name+" in", func(d *dir) error {
+		if err := createAnew(d, temporary, data); err != nil {
+			return err
+		}
+		err := d.change("link "+name, func() error { return unix.Linkat(d.fd(), temporary, d.fd(), name, 0) })
+		return errors.Join(err, d.unlink(temporary))
+	})
+}
+
+// RemoveFile removes a file; an absent one, or an absent directory, is no error.
+func (s *Share) RemoveFile(in, name string) error {
+	err := s.inMeta(in, "remove "+name+" in", func(d *dir) error { return d.unlink(name) })
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil
+	}
+	return err
+}
+
+// RenameFile gives the file from in one directory below .claimdir the name to in
+// another, and replaces one that has it. An absent from is fs.ErrNotExist.
+func (s *Share) RenameFile(in, from, target, to string) error {
+	return s.inMeta(in, "rename "+from+" in", func(d *dir) error {
+		t, err := s.openMeta(target)
+		if err != nil {
+			return err
+		}
+		defer s.done(t)
+		return d.rename(from, t, to)
 	})
 }
 
-// ReplaceMeta exchanges the content of the file name below .claimdir; a reader
-// sees the old or the new, never half.
-func (s *Share) ReplaceMeta(name string, data []byte) error {
-	return s.writeMeta(name, data, func(meta *os.Root, temp string) error {
-		return meta.Rename(temp, name)
-	})
-}
-
-// RemoveMeta removes the file name below .claimdir; an absent one is no error.
-func (s *Share) RemoveMeta(name string) error {
-	meta, err := s.openMeta()
+// PlaceDirectory makes the directory name in one below .claimdir, with a file in it, in
+// one step: whoever sees it sees the file too. It is fs.ErrExist, and nothing is
+// changed, if there is a directory of that name with something in it. An empty one is
+// replaced. staged is a name of the caller's own, under which it is made in staging.
+func (s *Share) PlaceDirectory(in, name, staging, staged, file string, data []byte) error {
+	own := path.Join(staging, staged)
+	if err := s.inMeta(staging, "make "+staged+" in", func(d *dir) error { return makePrivate(d, staged) }); err != nil {
+		return err
+	}
+	// Held, it would lead to where it is by now, not to where the name leads.
+	s.drop(own)
+	err := s.inMeta(own, "write "+file+" in", func(d *dir) error { return createAnew(d, file, data) })
 	if err != nil {
 		return err
 	}
-	defer s.closeRoot(meta)
-	if err := meta.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("remove %s/%s: %w", metaDir, name, plain(err))
+	err = s.inMeta(in, "place "+name+" in", func(d *dir) error {
+		from, err := s.openMeta(staging)
+		if err != nil {
+			return err
+		}
+		defer s.done(from)
+		return from.rename(staged, d, name)
+	})
+	if errors.Is(err, unix.ENOTEMPTY) || errors.Is(err, fs.ErrExist) {
+		return errors.Join(fmt.Errorf("%s in %s: %w", name, path.Join(metaDir, in), fs.ErrExist), s.removeStaged(own, staging, staged, file))
+	}
+	if err != nil {
+		return err
+	}
+	if s.held != nil { // it is the same directory, under its name
+		d := s.held.dirs[own]
+		delete(s.held.dirs, own)
+		s.hold(path.Join(in, name), d)
 	}
 	return nil
 }
 
-// RenameMeta gives the file from below .claimdir the name to, and replaces one
-// that has it. An absent from is fs.ErrNotExist.
-func (s *Share) RenameMeta(from, to string) error {
-	meta, err := s.openMeta()
-	if err != nil {
-		return err
-	}
-	defer s.closeRoot(meta)
-	if err := meta.Rename(from, to); err != nil {
-		return fmt.Errorf("rename %s/%s to %s: %w", metaDir, from, to, plain(err))
-	}
-	return nil
+// removeStaged removes what PlaceDirectory made and could not place.
+func (s *Share) removeStaged(own, staging, staged, file string) error {
+	err := s.RemoveFile(own, file)
+	s.drop(own)
+	return errors.Join(err, s.RemoveEmptyDirectory(staging, staged))
 }
 
-// ListMeta returns the names in the directory dir below .claimdir, sorted, but not
-// those that an NFS client gives to files which are removed while they are read: if it
-// dies then, they stay.
-func (s *Share) ListMeta(dir string) ([]string, error) {
-	meta, err := s.openMeta()
+// RemoveEmptyDirectory removes the directory name in one below .claimdir. One that is
+// absent, or has something in it, is no error: it is somebody's again.
+func (s *Share) RemoveEmptyDirectory(in, name string) error {
+	s.drop(path.Join(in, name))
+	err := s.inMeta(in, "remove "+name+" in", func(d *dir) error { return d.rmdir(name) })
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrExist) || errors.Is(err, unix.ENOTEMPTY) {
+		return nil
+	}
+	return err
+}
+
+// ListMeta returns the names in a directory below .claimdir, sorted, but not those that
+// an NFS client gives to files which are removed while they are read: if it dies then,
+// they stay.
+func (s *Share) ListMeta(in string) (names []string, err error) {
+	err = s.inMeta(in, "list", func(d *dir) (err error) {
+		names, err = d.names()
+		return err
+	})
 	if err != nil {
 		return nil, err
-	}
-	defer s.closeRoot(meta)
-	opened, err := meta.Open(dir)
-	if err != nil {
-		return nil, fmt.Errorf("list %s/%s: %w", metaDir, dir, plain(err))
-	}
-	defer opened.Close()
-	names, err := opened.Readdirnames(-1)
-	if err != nil {
-		return nil, fmt.Errorf("list %s/%s: %w", metaDir, dir, plain(err))
 	}
 	names = slices.DeleteFunc(names, func(name string) bool {
 		return strings.HasPrefix(name, ".nfs") && !strings.HasSuffix(name, ".json") // a record may begin so
 	})
 	slices.Sort(names)
 	return names, nil
-}
-
-// openMeta opens .claimdir. That it is missing is not the absence of a file in
-// it: a share that was recognised once has it.
-func (s *Share) openMeta() (*os.Root, error) {
-	root, err := s.openRoot()
-	if err != nil {
-		return nil, err
-	}
-	defer s.closeRoot(root)
-	if s.held != nil && s.held.meta != nil {
-		return s.held.meta, nil
-	}
-	meta, err := openChild(root, metaDir)
-	if err != nil {
-		return nil, unreachable(err)
-	}
-	if s.held != nil {
-		s.held.meta = meta
-	}
-	return meta, nil
-}
-
-// writeMeta writes data under a temporary name, syncs it, and lets place give
-// it its own.
-func (s *Share) writeMeta(name string, data []byte, place func(meta *os.Root, temp string) error) error {
-	meta, err := s.openMeta()
-	if err != nil {
-		return err
-	}
-	defer s.closeRoot(meta)
-	dir, temp := newTemp()
-	err = writeSynced(meta, temp, data)
-	if errors.Is(err, fs.ErrNotExist) {
-		if err = makePrivate(meta, dir); err == nil {
-			err = writeSynced(meta, temp, data)
-		}
-	}
-	if err == nil {
-		err = place(meta, temp)
-	}
-	if err != nil {
-		_ = meta.Remove(temp) // the first error is the one to report
-		return fmt.Errorf("write %s/%s: %w", metaDir, name, plain(err))
-	}
-	return nil
-}
-
-func writeSynced(root *os.Root, name string, data []byte) error {
-	file, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = file.Write(data)
-	if err == nil {
-		err = file.Sync()
-	}
-	return errors.Join(err, file.Close())
 }

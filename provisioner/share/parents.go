@@ -4,200 +4,145 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"claimdir/provisioner/volpath"
 )
 
-const (
-	// parentMode is the mode of directories that are made only because a path has
-	// several elements: anyone may pass through, only we may add to them.
-	parentMode = 0o755
-	// unfinishedMode is the one they are made with, and have until it is on record
-	// which directory was made. Nobody else gives a directory that mode, so one
-	// that was made just before a kill, or whose making was answered with "it
-	// exists" because the first answer got lost, is told from a stranger's.
-	unfinishedMode = unix.S_ISVTX | 0o700
-)
+// markedMode marks a directory as one that claimdir made and that is no volume: a
+// parent, or the directory of a volume before it gets its own mode. Anyone may pass
+// through it and only we may add to it; that the group may not pass is what nobody else
+// asks for. The mark is there from mkdir(2) on, goes with the directory, and survives a
+// copy of the share. Where a server or a default ACL changes the mode, empty parents
+// stay, and claimdir doctor names them.
+const markedMode = 0o745
 
-// FileID tells a directory from another one that has its name later.
-type FileID struct {
-	// Number is the file number (inode). File systems give a number out again.
-	Number uint64 `json:"number"`
-	// UID is the owner: one who has given the directory to somebody else made it
-	// theirs.
-	UID uint32 `json:"uid"`
-	// Born is when it was made, where the share tells.
-	Born *time.Time `json:"born,omitempty"`
+// marked reports whether a directory has the mark. Below a directory with setgid it
+// has that too.
+func marked(stat unix.Stat_t) bool {
+	return stat.Mode&unix.S_IFMT == unix.S_IFDIR && stat.Mode&0o7777&^unix.S_ISGID == markedMode
 }
 
-// Same reports whether both are of one directory, as far as both know.
-func (id FileID) Same(other FileID) bool {
-	return id.Number == other.Number && id.UID == other.UID && (id.Born == nil || other.Born == nil || id.Born.Equal(*other.Born))
+// parentTries is how often parents are made that vanish at once. Each time somebody
+// else has to have released the last volume below one, so it is not reached by chance.
+const parentTries = 20
+
+// WithParents makes what is missing of the directories above p, marked as ours, and
+// then calls do. A release of the last other volume below a parent may remove that
+// again in between; do then says fs.ErrNotExist, and both are repeated. That is cheaper
+// than to keep each release waiting for everything that is being made.
+func (s *Share) WithParents(p volpath.Path, do func() error) error {
+	for range parentTries {
+		err := do()
+		if !errors.Is(err, fs.ErrNotExist) || len(p.Elements()) == 1 {
+			return err
+		}
+		if err := s.makeParents(p); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("make the parents of %s: %w", p, plain(err))
+		}
+	}
+	return do()
 }
 
-// Parent is what a directory above volumes is.
-type Parent struct {
-	ID FileID
-	// Unfinished: MakeParent made it, and FinishParent was not called.
-	Unfinished bool
-	// Occupied: something was seen in it. One that cannot be looked into is not.
-	Occupied bool
-}
-
-// FinishedParents returns how many of p's parents, from the root of the share
-// down, are there and finished. Each that is there is looked up once; for a path
-// of one element nothing is.
-func (s *Share) FinishedParents(p volpath.Path) (n int, err error) {
+func (s *Share) makeParents(p volpath.Path) error {
+	current, err := s.openRoot()
+	if err != nil {
+		return err
+	}
 	elements := p.Elements()
-	parents := elements[:len(elements)-1]
-	if len(parents) == 0 {
-		return 0, nil
-	}
-	dir, err := s.openRoot()
-	if err != nil {
-		return 0, err
-	}
-	defer func() { s.closeRoot(dir) }()
-	for ; n < len(parents); n++ {
-		info, err := dir.Lstat(parents[n])
-		if err == nil && info.Mode()&(fs.ModePerm|fs.ModeSticky) == fileMode(unfinishedMode) {
-			return n, nil
-		}
-		var next *os.Root
-		if err == nil && n < len(parents)-1 { // what the last one is, whoever opens it sees
-			next, err = openChild(dir, parents[n])
-		}
+	for _, element := range elements[:len(elements)-1] {
+		next, err := current.open(element, toRead)
 		if errors.Is(err, fs.ErrNotExist) {
-			return n, nil
-		}
-		if err != nil {
-			return n, fmt.Errorf("look at the parents of %s: %w", p, plain(err))
-		}
-		if next != nil {
-			s.closeRoot(dir)
-			dir = next
-		}
-	}
-	return n, nil
-}
-
-// LookParent says what is at p: fs.ErrNotExist if nothing is, ErrNotDirectory if
-// no directory.
-func (s *Share) LookParent(p volpath.Path) (found Parent, err error) {
-	err = s.inParent(p, func(dir *os.Root, fd int) error {
-		if found, err = parentAt(fd, p.Base()); err == nil {
-			found.Occupied = occupied(dir, p.Base())
-		}
-		return err
-	})
-	if err != nil {
-		return Parent{}, fmt.Errorf("look at parent %s: %w", p, plain(err))
-	}
-	return found, nil
-}
-
-// MakeParent makes the directory p below one that is there, and says which it
-// is. It is unfinished until FinishParent. Whatever is at p already is
-// fs.ErrExist, or ErrSpelling.
-func (s *Share) MakeParent(p volpath.Path) (id FileID, err error) {
-	err = s.inParent(p, func(dir *os.Root, fd int) error {
-		err := unix.Mkdirat(fd, p.Base(), unfinishedMode)
-		if errors.Is(err, fs.ErrExist) {
-			if found, looked := dir.Lstat(p.Base()); looked == nil {
-				err = errors.Join(checkSpelling(dir, p.Base(), found), err)
+			if _, err = makeDirectory(current, element); err == nil {
+				next, err = current.open(element, toRead)
 			}
+		} else if errors.Is(err, fs.ErrPermission) {
+			next, err = current.open(element, asPlace)
 		}
+		s.done(current)
 		if err != nil {
 			return err
 		}
-		made, err := parentAt(fd, p.Base())
-		id = made.ID
-		return err
-	})
-	if err != nil {
-		return FileID{}, fmt.Errorf("make parent %s: %w", p, plain(err))
+		current = next
 	}
-	return id, nil
-}
-
-// FinishParent gives p, which MakeParent made, the mode that parents have.
-func (s *Share) FinishParent(p volpath.Path) error {
-	err := s.inParent(p, func(parent *os.Root, _ int) error {
-		dir, err := openFile(parent, p.Base())
-		if err != nil {
-			return err
-		}
-		return errors.Join(dir.Chmod(parentMode), dir.Close())
-	})
-	if err != nil {
-		return fmt.Errorf("set mode of parent %s: %w", p, plain(err))
-	}
+	s.done(current)
 	return nil
 }
 
-// RemoveParent removes the directory p if it is id and empty. Anything in it is
-// fs.ErrExist, and another directory at p ErrChanged. Nothing but an empty
-// directory can be removed by it, whatever is swapped in at the name meanwhile.
-func (s *Share) RemoveParent(p volpath.Path, id FileID) error {
-	err := s.inParent(p, func(_ *os.Root, fd int) error {
-		found, err := parentAt(fd, p.Base())
-		if err == nil && !found.ID.Same(id) {
-			err = ErrChanged
+// IsMarked reports whether p is an empty directory that claimdir made and that no volume
+// was completed in: see markedMode.
+func (s *Share) IsMarked(p volpath.Path) (is bool, err error) {
+	err = s.inParent(p, func(parent *dir) error {
+		is, err = emptyAndMarked(parent, p.Base())
+		return err
+	})
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrNotDirectory) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("look at %s: %w", p, plain(err))
+	}
+	return is, nil
+}
+
+func emptyAndMarked(parent *dir, name string) (bool, error) {
+	stat, err := parent.look(name)
+	if err != nil || !marked(stat) {
+		return false, err
+	}
+	opened, err := parent.open(name, toRead)
+	if err != nil {
+		return false, err
+	}
+	defer opened.close()
+	switch err := isEmpty(opened); {
+	case errors.Is(err, ErrOccupied):
+		return false, nil
+	case err != nil:
+		return false, err
+	}
+	return true, nil
+}
+
+// RemoveMarked removes p if it is marked as ours and empty, and reports whether it did,
+// or found it gone. Nothing but an empty directory can be removed by it, whatever is
+// swapped in at the name meanwhile.
+func (s *Share) RemoveMarked(p volpath.Path) (gone bool, err error) {
+	err = s.inParent(p, func(parent *dir) error {
+		if stat, err := parent.look(p.Base()); err != nil || !marked(stat) {
+			return err
 		}
+		if gone, err = true, parent.rmdir(p.Base()); errors.Is(err, unix.ENOTEMPTY) || errors.Is(err, fs.ErrExist) {
+			gone, err = false, nil
+		}
+		return err
+	})
+	if errors.Is(err, fs.ErrNotExist) {
+		return true, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("remove the empty parent %s: %w", p, plain(err))
+	}
+	return gone, nil
+}
+
+// Mark marks the directory p if it has the file number: an older claimdir kept records
+// of the parents that it made. Another directory is an ErrChanged.
+func (s *Share) Mark(p volpath.Path, number uint64) error {
+	err := s.inParent(p, func(parent *dir) error {
+		opened, err := parent.open(p.Base(), toRead)
 		if err != nil {
 			return err
 		}
-		return unix.Unlinkat(fd, p.Base(), unix.AT_REMOVEDIR)
+		defer opened.close()
+		if stat, err := opened.look("."); err != nil || stat.Ino != number {
+			return errors.Join(err, ErrChanged)
+		}
+		return opened.run("mark "+p.Base(), func() error { return opened.file.Chmod(fileMode(markedMode)) })
 	})
 	if err != nil {
-		return fmt.Errorf("remove parent %s: %w", p, plain(err))
+		return fmt.Errorf("mark parent %s: %w", p, plain(err))
 	}
 	return nil
-}
-
-// inParent calls do with the directory that holds p, which fd is of.
-func (s *Share) inParent(p volpath.Path, do func(dir *os.Root, fd int) error) error {
-	dir, err := s.openParent(p)
-	if err != nil {
-		return err
-	}
-	defer s.closeRoot(dir)
-	opened, err := dir.Open(".")
-	if err != nil {
-		return err
-	}
-	defer opened.Close()
-	return do(dir, int(opened.Fd()))
-}
-
-// parentAt looks at name in the open directory fd without following a link.
-func parentAt(fd int, name string) (Parent, error) {
-	var found unix.Statx_t
-	if err := unix.Statx(fd, name, unix.AT_SYMLINK_NOFOLLOW, unix.STATX_BASIC_STATS|unix.STATX_BTIME, &found); err != nil {
-		return Parent{}, err
-	}
-	if found.Mode&unix.S_IFMT != unix.S_IFDIR {
-		return Parent{}, ErrNotDirectory
-	}
-	id := FileID{Number: found.Ino, UID: found.Uid}
-	if found.Mask&unix.STATX_BTIME != 0 {
-		id.Born = new(time.Unix(found.Btime.Sec, int64(found.Btime.Nsec)).UTC())
-	}
-	// A parent with setgid hands that on.
-	return Parent{ID: id, Unfinished: found.Mode&(unix.S_ISVTX|0o777) == unfinishedMode}, nil
-}
-
-// occupied reports whether something is seen in the directory.
-func occupied(parent *os.Root, name string) bool {
-	dir, err := openFile(parent, name)
-	if err != nil {
-		return false
-	}
-	defer dir.Close()
-	_, err = dir.Readdirnames(1)
-	return err == nil
 }

@@ -7,7 +7,6 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"golang.org/x/sys/unix"
 	"golang.org/x/time/rate"
@@ -42,17 +41,13 @@ type removal struct {
 
 	ctx    context.Context //nolint:containedctx // a removal is one call, in many goroutines
 	share  *Share
-	top    int    // descriptor of the directory that is removed, where too deep ones are moved to
-	device uint64 // of the file system that is not left
+	only   func() error // an error if the directory to be removed is another one by now
+	top    int          // descriptor of the directory that is removed, where too deep ones are moved to
+	device uint64       // of the file system that is not left
 
 	files, directories atomic.Int64
 	lifted             atomic.Int64
-	told               atomic.Int64 // when the share's operation was last told of a call
 }
-
-// tellEvery is how often the operation is told of a call. Many are under way at
-// once, and it is to know that the share answers, not of each.
-const tellEvery = 100 * time.Millisecond
 
 // step comes before each call to the file system.
 func (r *removal) step() error {
@@ -64,11 +59,10 @@ func (r *removal) step() error {
 			return errors.Join(r.ended(), err)
 		}
 	}
-	now, told := time.Now().UnixNano(), r.told.Load()
-	if r.share.began != nil && now-told > int64(tellEvery) && r.told.CompareAndSwap(told, now) {
-		r.share.began()
+	if err := r.ended(); err != nil {
+		return err
 	}
-	return r.ended()
+	return r.share.run("remove", func() error { return nil })
 }
 
 // ended returns why nothing more is to be done, if so.
@@ -147,6 +141,14 @@ func (r *removal) removeOnce(parent int, name, at string, depth int) error {
 		return err
 	}
 	dir, err := openDirectory(parent, name)
+	if depth == 0 && r.only != nil { // after it was opened: what is at the name then is what was opened, or another one
+		if changed := r.only(); changed != nil {
+			if dir != nil {
+				_ = dir.Close()
+			}
+			return ignoreAbsent(changed)
+		}
+	}
 	switch {
 	case errors.Is(err, unix.ENOENT):
 		return nil

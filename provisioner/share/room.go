@@ -16,14 +16,9 @@ func (s *Share) Room() (Room, error) {
 	if err != nil {
 		return Room{}, err
 	}
-	defer s.closeRoot(root)
-	dir, err := root.Open(".")
-	if err != nil {
-		return Room{}, unreachable(err)
-	}
-	defer dir.Close()
+	defer s.done(root)
 	var stat unix.Statfs_t
-	if err := unix.Fstatfs(int(dir.Fd()), &stat); err != nil {
+	if err := unix.Fstatfs(root.fd(), &stat); err != nil {
 		return Room{}, unreachable(err)
 	}
 	unit := uint64(stat.Bsize) //nolint:unconvert // its type differs between architectures

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 
@@ -11,13 +12,13 @@ import (
 )
 
 // Share is one mounted export. It holds no open files and is safe for
-// concurrent use.
+// concurrent use; a view of it, made by During, is for one operation.
 type Share struct {
-	dir   string
-	mark  *mark
-	ctx   context.Context //nolint:containedctx // see During: a view of one operation ends with it
-	began func()
-	held  *held // by a view
+	dir  string
+	mark *mark
+	ctx  context.Context //nolint:containedctx // see During: a view of one operation ends with it
+	call Call
+	held *held // by a view
 }
 
 var (
@@ -26,9 +27,9 @@ var (
 	ErrNotDirectory = errors.New("is not a directory (symbolic links are not followed)")
 	// ErrOccupied says that a directory to be made exists with something in it.
 	ErrOccupied = fmt.Errorf("%w and is not empty", fs.ErrExist)
-	// ErrChanged says that a directory was exchanged for another one while it
-	// was being opened, or is not the one that was meant. A retry finds either.
-	ErrChanged = errors.New("was exchanged for another one meanwhile")
+	// ErrChanged says that a directory is not the one that was meant. It is where it
+	// was, or was put back there.
+	ErrChanged = errors.New("is another directory than the one that was meant")
 )
 
 // Open returns the share mounted at dir, or an error if dir is no directory.
@@ -51,25 +52,14 @@ func (s *Share) Dir() string { return s.dir }
 // ErrSpelling, and what cannot be known is an error: never take an error for
 // absence.
 func (s *Share) Exists(p volpath.Path) (bool, error) {
-	parent, err := s.openParent(p)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	defer s.closeRoot(parent)
-	info, err := parent.Lstat(p.Base())
+	err := s.inParent(p, func(parent *dir) error {
+		if _, err := parent.isDirectory(p.Base()); err != nil {
+			return err
+		}
+		return s.checkSpellings(p, parent)
+	})
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return false, nil
-	case err != nil:
-		return false, fmt.Errorf("look at %s: %w", p, plain(err))
-	case !info.IsDir():
-		return false, fmt.Errorf("look at %s: %w", p, ErrNotDirectory)
-	}
-	switch err := s.checkSpellings(p); {
-	case errors.Is(err, fs.ErrNotExist): // it was renamed or removed just now
+	case errors.Is(err, fs.ErrNotExist): // also in the middle, or renamed just now
 		return false, nil
 	case err != nil:
 		return false, fmt.Errorf("look at %s: %w", p, plain(err))
@@ -77,31 +67,41 @@ func (s *Share) Exists(p volpath.Path) (bool, error) {
 	return true, nil
 }
 
-// RemoveEmpty removes p if it is an empty directory and fails otherwise. An
-// absent path is no error.
-func (s *Share) RemoveEmpty(p volpath.Path) error {
+// inParent calls do with the directory that holds p.
+func (s *Share) inParent(p volpath.Path, do func(parent *dir) error) error {
 	parent, err := s.openParent(p)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
 	if err != nil {
 		return err
 	}
-	defer s.closeRoot(parent)
-	if err := parent.Remove(p.Base()); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("remove empty %s: %w", p, plain(err))
-	}
-	return nil
+	defer s.done(parent)
+	return do(parent)
 }
 
-// openParent opens the directory that holds p.
-func (s *Share) openParent(p volpath.Path) (*os.Root, error) {
+// openParent opens the directory that holds p, anew by its path.
+func (s *Share) openParent(p volpath.Path) (*dir, error) {
 	elements := p.Elements()
 	root, err := s.openRoot()
 	if err != nil {
 		return nil, err
 	}
 	return s.descend(root, elements[:len(elements)-1])
+}
+
+// descend opens the directory at elements below root, element by element and
+// without following a link, and closes root.
+func (s *Share) descend(root *dir, elements []string) (*dir, error) {
+	for _, element := range elements {
+		next, err := root.open(element, toRead)
+		if errors.Is(err, fs.ErrPermission) { // we may pass through what we may not list
+			next, err = root.open(element, asPlace)
+		}
+		s.done(root)
+		if err != nil {
+			return nil, err
+		}
+		root = next
+	}
+	return root, nil
 }
 
 // unreachable marks an error of the mount directory itself.
@@ -134,50 +134,9 @@ func plain(err error) error {
 	return err
 }
 
-// descend opens the directory at elements below root and closes root. An
-// element that is a link is refused: it is looked at first without following,
-// and what was opened must be the very directory that was seen, so a link
-// swapped in between is noticed. (os.Root alone follows links that stay
-// inside.)
-func (s *Share) descend(root *os.Root, elements []string) (*os.Root, error) {
-	for _, element := range elements {
-		next, err := openChild(root, element)
-		s.closeRoot(root)
-		if err != nil {
-			return nil, err
-		}
-		root = next
+func ignoreEOF(err error) error {
+	if errors.Is(err, io.EOF) {
+		return nil
 	}
-	return root, nil
+	return err
 }
-
-// openChild opens one directory of parent without following a link.
-func openChild(parent *os.Root, name string) (*os.Root, error) {
-	seen, err := parent.Lstat(name)
-	if err != nil {
-		return nil, fmt.Errorf("look at %s: %w", name, plain(err))
-	}
-	if !seen.IsDir() {
-		return nil, fmt.Errorf("open %s: %w", name, ErrNotDirectory)
-	}
-	// With "/." after it, name is opened as a directory or not at all. Alone it
-	// would be opened as whatever it is by now, and a pipe opens when somebody
-	// writes to it: never.
-	child, err := parent.OpenRoot(name + "/.")
-	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", name, plain(err))
-	}
-	opened, err := child.Stat(".")
-	if err == nil && !os.SameFile(seen, opened) {
-		err = ErrChanged
-	}
-	if err != nil {
-		closeRoot(child)
-		return nil, fmt.Errorf("open %s: %w", name, plain(err))
-	}
-	return child, nil
-}
-
-// closeRoot closes a directory that was only read or passed through; such a
-// close has nothing to report.
-func closeRoot(root *os.Root) { _ = root.Close() }

@@ -5,9 +5,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"slices"
 	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"claimdir/provisioner/volpath"
 )
@@ -17,49 +18,49 @@ import (
 // directory may be another volume's.
 var ErrSpelling = errors.New("is on the share in another spelling")
 
-// checkSpellings looks at every element of p, which is there; if it goes meanwhile,
-// that is fs.ErrNotExist.
-func (s *Share) checkSpellings(p volpath.Path) error {
-	parent, err := s.openSpelled(p)
-	if err != nil {
+// checkSpellings looks at every element of p, whose parent is open; if it goes
+// meanwhile, that is fs.ErrNotExist.
+func (s *Share) checkSpellings(p volpath.Path, parent *dir) error {
+	if err := s.checkParentSpellings(p); err != nil {
 		return err
 	}
-	defer s.closeRoot(parent)
 	return lookSpelled(parent, p.Base())
 }
 
-// openSpelled opens the directory that holds p, whose elements are those very
-// names.
-func (s *Share) openSpelled(p volpath.Path) (*os.Root, error) {
-	dir, err := s.openRoot()
-	if err != nil {
-		return nil, err
-	}
+// checkParentSpellings looks at the elements above p.
+func (s *Share) checkParentSpellings(p volpath.Path) error {
 	elements := p.Elements()
-	for _, element := range elements[:len(elements)-1] {
-		err := lookSpelled(dir, element)
-		var next *os.Root
-		if err == nil {
-			next, err = openChild(dir, element)
-		}
-		s.closeRoot(dir)
-		if err != nil {
-			return nil, fmt.Errorf("open the parents of %s: %w", p, plain(err))
-		}
-		dir = next
+	if len(elements) == 1 {
+		return nil
 	}
-	return dir, nil
+	current, err := s.openRoot()
+	if err != nil {
+		return err
+	}
+	defer func() { s.done(current) }()
+	for _, element := range elements[:len(elements)-1] {
+		if err := lookSpelled(current, element); err != nil {
+			return err
+		}
+		next, err := current.open(element, asPlace)
+		if err != nil {
+			return err
+		}
+		s.done(current)
+		current = next
+	}
+	return nil
 }
 
 // lookSpelled makes sure that parent has the entry name, by that very name.
-func lookSpelled(parent *os.Root, name string) error {
-	found, err := parent.Lstat(name)
+func lookSpelled(parent *dir, name string) error {
+	found, err := parent.look(name)
 	if err != nil {
 		return err
 	}
 	err = checkSpelling(parent, name, found)
 	if errors.Is(err, ErrSpelling) { // or it has gone since, and was not listed for that
-		if _, gone := parent.Lstat(name); errors.Is(gone, fs.ErrNotExist) {
+		if _, gone := parent.look(name); errors.Is(gone, fs.ErrNotExist) {
 			return gone
 		}
 	}
@@ -69,14 +70,14 @@ func lookSpelled(parent *os.Root, name string) error {
 // checkSpelling refuses name if parent has the entry that was found by it under
 // another one. Nothing is listed unless the share shows that it may take two
 // names for one: an ASCII name is looked up in the other case first.
-func checkSpelling(parent *os.Root, name string, found fs.FileInfo) error {
+func checkSpelling(parent *dir, name string, found unix.Stat_t) error {
 	if plainASCII(name) {
 		other := swapCase(name)
 		if other == name {
 			return nil
 		}
-		info, err := parent.Lstat(other)
-		if err != nil || !os.SameFile(info, found) {
+		stat, err := parent.look(other)
+		if err != nil || stat.Dev != found.Dev || stat.Ino != found.Ino {
 			return nil //nolint:nilerr // it is not there, or cannot be seen: so not by that name
 		}
 	}
@@ -84,14 +85,14 @@ func checkSpelling(parent *os.Root, name string, found fs.FileInfo) error {
 }
 
 // checkListed looks for name, byte for byte, in what parent lists.
-func checkListed(parent *os.Root, name string) error {
-	dir, err := parent.Open(".")
+func checkListed(parent *dir, name string) error {
+	listing, err := parent.listing()
 	if err != nil {
 		return err
 	}
-	defer dir.Close()
+	defer listing.Close()
 	for {
-		names, err := dir.Readdirnames(1000)
+		names, err := listing.Readdirnames(1000)
 		switch {
 		case slices.Contains(names, name):
 			return nil

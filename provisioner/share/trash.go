@@ -5,44 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path"
-	"strings"
 	"syscall"
-
-	"claimdir/provisioner/volpath"
 )
 
-// TrashDir holds, below .claimdir, the directories that are on their way out, each
-// with its record beside it (TrashRecord).
+// TrashDir holds, below .claimdir, the directories that are on their way out, each set
+// aside in a directory of its own with its record beside it.
 const TrashDir = "trash"
 
-// trashRecordSuffix ends the names of records in the trash. No directory there
-// has it: see volpath.Trash.
-const trashRecordSuffix = ".json"
-
-// TrashRecord is the record of a directory in the trash, as a name below
-// .claimdir.
-func TrashRecord(name string) string { return path.Join(TrashDir, name+trashRecordSuffix) }
-
-// Discard moves the directory p into the trash, in one call however large it is,
-// and returns the first free of the names for the volume. An absent p is
-// fs.ErrNotExist. What cannot be moved stays as it is: see CannotMove.
-func (s *Share) Discard(p volpath.Path, volume string) (name string, err error) {
-	for n := 1; ; n++ {
-		name = volpath.Trash(volume, n)
-		err = s.move(p, s.openTrash, name)
-		if !errors.Is(err, fs.ErrExist) {
-			break
-		}
-	}
-	if err != nil {
-		return "", fmt.Errorf("move %s into the trash: %w", p, plain(err))
-	}
-	return name, nil
-}
-
-// CannotMove reports whether err, of Discard, says that the directory cannot be
+// CannotMove reports whether err, of SetAside, says that the directory cannot be
 // moved while its content may well be removed: it is mounted there from another
 // file system, or we may not change it.
 func CannotMove(err error) bool {
@@ -54,53 +25,20 @@ func CannotMove(err error) bool {
 	return false
 }
 
-// Trash lists what is in the trash, sorted: directories by their names, and the
-// names of those whose records are there.
-func (s *Share) Trash() (directories, recorded []string, err error) {
-	names, err := s.ListMeta(TrashDir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil, nil
+// EmptyTrash removes the directory that was set aside in the trash, if it is the one that
+// id says, until ctx ends, and says how much that was, also with an error. It behaves as
+// Remove does. own is as SetAside had it, or the directory's own name, which is how an
+// older claimdir left it there.
+func (s *Share) EmptyTrash(ctx context.Context, own string, id *Identity, remover *Remover) (Removed, error) {
+	where := aside(TrashDir, own)
+	if IsFirstTrash(own) {
+		where = inDirectory(TrashDir, own)
 	}
-	for _, name := range names {
-		if of, isRecord := strings.CutSuffix(name, trashRecordSuffix); isRecord {
-			recorded = append(recorded, of)
-		} else {
-			directories = append(directories, name)
-		}
-	}
-	return directories, recorded, err
-}
-
-// EmptyTrash removes what has the name in the trash, until ctx ends, and says how
-// much that was, also with an error. It behaves as Remove does.
-func (s *Share) EmptyTrash(ctx context.Context, name string, remover *Remover) (Removed, error) {
-	trash, err := s.openTrash()
+	removed, err := s.remove(ctx, remover, where, id)
 	if err != nil {
-		return Removed{}, err
-	}
-	defer s.closeRoot(trash)
-	removed, err := s.remove(ctx, remover, trash, name)
-	if err != nil {
-		return removed, fmt.Errorf("remove .claimdir/%s/%s: %w", TrashDir, name, plain(err))
+		return removed, fmt.Errorf("remove %s/%s: %w", metaDir, path.Join(TrashDir, own), plain(err))
 	}
 	return removed, nil
-}
-
-// openTrash opens the trash, which is made when it is needed first.
-func (s *Share) openTrash() (*os.Root, error) {
-	meta, err := s.openMeta()
-	if err != nil {
-		return nil, err
-	}
-	defer s.closeRoot(meta)
-	trash, err := openChild(meta, TrashDir)
-	if !errors.Is(err, fs.ErrNotExist) {
-		return trash, err
-	}
-	if err := makePrivate(meta, TrashDir); err != nil {
-		return nil, fmt.Errorf("create .claimdir/%s: %w", TrashDir, plain(err))
-	}
-	return openChild(meta, TrashDir)
 }
 
 // Reasons why something cannot be removed, as metrics label them.

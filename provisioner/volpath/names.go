@@ -80,11 +80,26 @@ func plain(s string) string {
 	}, s)
 }
 
-// maxTrash leaves room for what is put behind the name: a number, a suffix.
-const maxTrash = 200
+// maxOwn leaves room for what is put behind the name: a cluster, a number, a suffix.
+const maxOwn = 200
 
-// Trash returns the n-th name of a volume's directory in the trash, `<pv>-<n>`. It
-// never ends in ".json", as records there do.
-func Trash(pv string, n int) string {
-	return fmt.Sprintf("%s-%d", Shorten(plain(pv), maxTrash), n)
+// Own returns a name for what belongs to one volume: its PersistentVolume's, with a tag of its cluster's, for each cluster may have a
+// PersistentVolume of the name. No PersistentVolume has an '@' in its name, so nothing else is called like it.
+func Own(pv, cluster string) string {
+	sum := sha256.Sum256([]byte(cluster))
+	return Shorten(strings.ReplaceAll(plain(pv), "@", "-"), maxOwn) + ownMark + hex.EncodeToString(sum[:4])
 }
+
+// OwnAt is Own for what a volume has at one of several paths.
+func OwnAt(pv, cluster string, p Path) string {
+	sum := sha256.Sum256([]byte(p.s))
+	return Own(pv, cluster) + "-" + hex.EncodeToString(sum[:4])
+}
+
+// Trash returns the n-th name of what a volume has in the trash.
+func Trash(pv, cluster string, n int) string { return fmt.Sprintf("%s-%d", Own(pv, cluster), n) }
+
+// IsOwn reports whether a name was made by Own, OwnAt or Trash.
+func IsOwn(name string) bool { return strings.Contains(name, ownMark) }
+
+const ownMark = "@"

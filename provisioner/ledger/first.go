@@ -1,0 +1,249 @@
+package ledger
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+	"strings"
+
+	"claimdir/provisioner/share"
+	"claimdir/provisioner/volpath"
+)
+
+// Layout 1 had a file a path, volumes/<key>.json, and a record for each parent that
+// claimdir had made, parents/<key>.json. Files were written in tmp-0 to tmp-f. Its
+// records are read where a path has no other, and become records of layout 2 when they
+// change, or by Convert.
+const (
+	firstVolumesDir = "volumes"
+	firstParentsDir = "parents"
+	firstTempPrefix = "tmp-"
+)
+
+// ErrFirstLayout says that nothing may be written on a share yet.
+var ErrFirstLayout = errors.New("an older claimdir wrote the records of this share; start the controller of this version once, which upgrades them, and run this again")
+
+// mayWrite makes the share one of layout 2 before the first record is written, so that
+// an older claimdir, also one that still runs, refuses it from then on.
+func (l *Ledger) mayWrite() error {
+	if !l.layout.old.Load() {
+		return nil
+	}
+	identity, _, err := readIdentity(l.share)
+	if err != nil {
+		return err
+	}
+	if identity.Layout < Layout {
+		if !l.layout.upgrades {
+			return ErrFirstLayout
+		}
+		identity.Layout = Layout
+		data, err := encodeIdentity(identity)
+		if err == nil {
+			err = l.share.ExchangeFile("", identityFile, data)
+		}
+		if err != nil {
+			return fmt.Errorf("upgrade the share to layout %d: %w", Layout, err)
+		}
+	}
+	l.layout.old.Store(false)
+	return nil
+}
+
+// first returns the record of layout 1 that path has, if it has no other.
+func (l *Ledger) first(path volpath.Path) (Record, bool, error) {
+	if !l.layout.first.Load() {
+		return Record{}, false, nil
+	}
+	names, err := l.share.ListMeta(directoryOf(path))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return Record{}, false, err
+	}
+	for _, name := range names {
+		if strings.HasSuffix(name, recordSuffix) {
+			return Record{}, false, nil
+		}
+	}
+	data, err := l.share.ReadFile(firstVolumesDir, key(path)+recordSuffix)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Record{}, false, nil
+	}
+	if err != nil {
+		return Record{}, false, fmt.Errorf("record of %s: %w", path, err)
+	}
+	r, err := decode(data, path)
+	return r, err == nil, err
+}
+
+// convert makes the record of layout 1 that path may have one of layout 2. A kill in
+// between leaves both, of which the newer one counts, and a repeat removes the other.
+func (l *Ledger) convert(path volpath.Path) error {
+	if !l.layout.first.Load() {
+		return nil
+	}
+	r, found, err := l.first(path)
+	if err != nil {
+		return err
+	}
+	if found {
+		data, err := encode(r)
+		if err == nil {
+			err = l.share.PlaceDirectory(recordsDir, key(path), stagingDir, volpath.OwnAt(r.PV, r.Cluster, path), fileOf(r), data)
+		}
+		if err != nil && !errors.Is(err, fs.ErrExist) {
+			return fmt.Errorf("convert the record of %s: %w", path, err)
+		}
+	}
+	return l.share.RemoveFile(firstVolumesDir, key(path)+recordSuffix)
+}
+
+// removeFirst removes r's record of layout 1.
+func (l *Ledger) removeFirst(path volpath.Path, r Record) error {
+	known, found, err := l.first(path)
+	if err != nil || !found || !known.sameVolume(r) {
+		return err
+	}
+	return l.share.RemoveFile(firstVolumesDir, key(path)+recordSuffix)
+}
+
+// FirstPaths returns the paths that have records of layout 1, for Convert. A record that
+// cannot be read comes as an error, and stays.
+func (l *Ledger) FirstPaths() iter.Seq2[volpath.Path, error] {
+	return func(yield func(volpath.Path, error) bool) {
+		if !l.layout.first.Load() {
+			return
+		}
+		names, err := l.firstNames()
+		if err != nil {
+			yield(volpath.Path{}, err)
+			return
+		}
+		for _, name := range names {
+			data, err := l.share.ReadFile(firstVolumesDir, name)
+			if errors.Is(err, fs.ErrNotExist) {
+				continue
+			}
+			var r Record
+			if err == nil {
+				found := strings.TrimSuffix(name, recordSuffix)
+				r, err = decodeKeyed(data, found, firstNamed(found))
+			}
+			var path volpath.Path
+			if err == nil {
+				path, err = volpath.ParseRecorded(r.Path)
+			}
+			if !yield(path, err) {
+				return
+			}
+		}
+	}
+}
+
+// Convert makes the record of layout 1 that path has one of layout 2.
+func (l *Ledger) Convert(path volpath.Path) error {
+	if err := l.mayWrite(); err != nil {
+		return err
+	}
+	return l.convert(path)
+}
+
+// firstNames lists the files of records of layout 1. When the last has gone, their
+// directory goes, and nobody looks there any more.
+func (l *Ledger) firstNames() ([]string, error) {
+	names, err := l.share.ListMeta(firstVolumesDir)
+	if errors.Is(err, fs.ErrNotExist) {
+		l.layout.first.Store(false)
+		return nil, nil
+	}
+	return names, err
+}
+
+// EndFirst removes what layout 1 has and layout 2 has not: parents that are on record
+// are marked (share.Mark), and what is empty goes. It does nothing while records of
+// layout 1 are there.
+func (l *Ledger) EndFirst() error {
+	if !l.layout.first.Load() {
+		return nil
+	}
+	names, err := l.firstNames()
+	if err != nil || len(names) > 0 {
+		return err
+	}
+	if err := l.mayWrite(); err != nil {
+		return err
+	}
+	if err := l.endParents(); err != nil {
+		return err
+	}
+	all, err := l.share.ListMeta("")
+	if err != nil {
+		return err
+	}
+	for _, name := range all {
+		if strings.HasPrefix(name, firstTempPrefix) {
+			err = errors.Join(err, l.share.RemoveStale(name, "probe."+l.id), l.share.RemoveEmptyDirectory("", name))
+		}
+	}
+	// Last: as long as it is there, the rest is done again.
+	err = errors.Join(err, l.share.RemoveEmptyDirectory("", firstParentsDir))
+	if err == nil {
+		err = l.share.RemoveEmptyDirectory("", firstVolumesDir)
+	}
+	if err != nil {
+		return fmt.Errorf("remove what layout 1 left: %w", err)
+	}
+	_, err = l.firstNames()
+	return err
+}
+
+// endParents marks the parents that are on record. Another directory than the recorded
+// one, and one whose making was cut off before it was known which it is, is left alone.
+func (l *Ledger) endParents() error {
+	names, err := l.share.ListMeta(firstParentsDir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		data, err := l.share.ReadFile(firstParentsDir, name)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		var parent struct {
+			Path      string
+			Directory *struct{ Number uint64 }
+		}
+		if json.Unmarshal(data, &parent) == nil && parent.Directory != nil {
+			if err := l.markParent(parent.Path, parent.Directory.Number); err != nil {
+				return err
+			}
+		}
+		if err := l.share.RemoveFile(firstParentsDir, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *Ledger) markParent(recorded string, number uint64) error {
+	path, err := volpath.Parse(recorded)
+	if err != nil {
+		return nil //nolint:nilerr // a damaged record marks nothing
+	}
+	_, isVolume, err := l.Lookup(path)
+	if err != nil || isVolume {
+		return err
+	}
+	err = l.share.Mark(path, number)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, share.ErrChanged) || errors.Is(err, share.ErrNotDirectory) {
+		return nil
+	}
+	return err
+}

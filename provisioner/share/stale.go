@@ -1,0 +1,61 @@
+package share
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// staleAge is the age from which a staged directory or a temporary file is nobody's any
+// more: no write takes nearly as long.
+const staleAge = time.Hour
+
+// RemoveStale removes what a kill left in a directory below .claimdir: whatever is older
+// than an hour there, by the server's own clock, in which directories are looked into
+// one level deep. probe is a name of the caller's own; the file that is written under it
+// tells the server's time. It is removed again.
+func (s *Share) RemoveStale(in, probe string) error {
+	return s.inMeta(in, "clear", func(d *dir) error {
+		entries, err := d.entries()
+		if err != nil || len(entries) == 0 {
+			return err
+		}
+		if err := createAnew(d, probe, nil); err != nil {
+			return err
+		}
+		now, err := d.look(probe)
+		err = errors.Join(err, d.unlink(probe))
+		if err != nil {
+			return err
+		}
+		for _, e := range entries {
+			if err := removeStale(d, e, now.Mtim); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return fmt.Errorf("%s: %w", e.name, err)
+			}
+		}
+		return nil
+	})
+}
+
+func removeStale(d *dir, e dirent, now unix.Timespec) error {
+	stat, err := d.look(e.name)
+	if err != nil || time.Duration(now.Nano()-max(stat.Mtim.Nano(), stat.Ctim.Nano())) < staleAge {
+		return err
+	}
+	if e.kind != unix.DT_DIR {
+		return d.unlink(e.name)
+	}
+	inside, err := d.open(e.name, asPlace)
+	if err != nil {
+		return err
+	}
+	defer inside.close()
+	names, err := inside.names()
+	for _, name := range names {
+		err = errors.Join(err, inside.unlink(name))
+	}
+	return errors.Join(err, d.rmdir(e.name))
+}
