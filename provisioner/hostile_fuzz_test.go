@@ -11,7 +11,7 @@ import (
 
 	"sigs.k8s.io/sig-storage-lib-external-provisioner/v10/controller"
 
-	"claimdir/provisioner/class"
+	"claimdir/provisioner/refusal"
 )
 
 // FuzzHostileClaim makes and releases the volume of a claim on a real share.
@@ -44,14 +44,14 @@ func FuzzHostileClaim(f *testing.F) {
 		before, whole := s.outside(t, path, "archived-"+andMore), s.outside(t, path+"/"+andMore)
 		pv, _, err := s.Provision(t.Context(), o)
 		if err != nil {
-			var refusal *Refusal
+			var refusal *refusal.Refusal
 			if text := err.Error(); !errors.As(err, &refusal) || !utf8.ValidString(text) || strings.ContainsFunc(text, unicode.IsControl) {
 				t.Errorf("%T %q", err, text)
 			}
 			whole.same(t, s.outside(t, path+"/"+andMore)) // but parents
 			return
 		}
-		promised(t, pv.Annotations[AnnotationPath], path)
+		promised(t, pv.Annotations[volume.AnnotationPath], path)
 		before.same(t, s.outside(t, path, "archived-"+andMore))
 		for name, target := range map[string]string{"out": s.top + "/" + fullCanary, "across": s.dir + "/rival", "records": s.dir + "/.claimdir"} {
 			must(t, os.Symlink(target, s.dir+"/"+path+"/"+name))

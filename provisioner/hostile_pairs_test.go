@@ -9,6 +9,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"claimdir/provisioner/refusal"
 	"claimdir/provisioner/volpath"
 )
 
@@ -68,7 +69,7 @@ func TestHostilePathsHaveALongestLength(t *testing.T) {
 	untouched := s.outside(t)
 	for _, n := range []int{fits + 1, volpath.MaxPath, volpath.MaxPath + 1} {
 		_, _, err := s.Provision(t.Context(), annotated("pvc-1", "V", ofLength(n, 1)))
-		refused(t, err, ReasonPath, true)
+		refused(t, err, refusal.ReasonPath, true)
 	}
 	untouched.same(t, s.outside(t))
 	for _, width := range []int{volpath.MaxElement, volpath.MaxLevels} { // the second has almost as many levels as are allowed
@@ -115,7 +116,7 @@ func TestHostileASecondVolumeInOnOrAboveIsRefusedAndNotToldWhose(t *testing.T) {
 					before := s.outside(t)
 					for range 2 {
 						_, _, err := s.Provision(t.Context(), o)
-						refused(t, err, ReasonTaken, false)
+						refused(t, err, refusal.ReasonTaken, false)
 						if strings.HasPrefix(path, "at/data/") && strings.Contains(err.Error(), "exists") {
 							t.Errorf("tells what the other volume holds: %v", err)
 						}

@@ -12,6 +12,8 @@ import (
 
 	"golang.org/x/sys/unix"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"claimdir/provisioner/refusal"
 )
 
 // swapped is the volume beside whose provision and release something is
@@ -44,7 +46,7 @@ func (s *site) race(t *testing.T, policy string, inside bool) {
 	start, limit := time.Now(), time.Duration(times(1000, 500))*time.Millisecond
 	made, released, refusals := 0, 0, 0
 	count := func(err error) bool {
-		var refusal *Refusal
+		var refusal *refusal.Refusal
 		if err != nil && !errors.As(err, &refusal) {
 			t.Errorf("no refusal: %v", err)
 		}

@@ -20,6 +20,7 @@ import (
 	"sigs.k8s.io/sig-storage-lib-external-provisioner/v10/controller"
 
 	"claimdir/provisioner/ledger"
+	"claimdir/provisioner/refusal"
 	"claimdir/provisioner/share"
 	"claimdir/provisioner/volpath"
 )
@@ -223,7 +224,7 @@ func (w *world) provision(t *testing.T, o controller.ProvisionOptions) *v1.Persi
 // refused fails the test unless err is a refusal of that kind that says words.
 func refused(t *testing.T, err error, reason string, final bool, words ...string) {
 	t.Helper()
-	var refusal *Refusal
+	var refusal *refusal.Refusal
 	if !errors.As(err, &refusal) {
 		t.Fatalf("error %v, want a refusal", err)
 	}
