@@ -11,7 +11,9 @@ import (
 
 	"sigs.k8s.io/sig-storage-lib-external-provisioner/v10/controller"
 
+	"claimdir/provisioner/class"
 	"claimdir/provisioner/refusal"
+	"claimdir/provisioner/volume"
 )
 
 // FuzzHostileClaim makes and releases the volume of a claim on a real share.
@@ -44,8 +46,8 @@ func FuzzHostileClaim(f *testing.F) {
 		before, whole := s.outside(t, path, "archived-"+andMore), s.outside(t, path+"/"+andMore)
 		pv, _, err := s.Provision(t.Context(), o)
 		if err != nil {
-			var refusal *refusal.Refusal
-			if text := err.Error(); !errors.As(err, &refusal) || !utf8.ValidString(text) || strings.ContainsFunc(text, unicode.IsControl) {
+			var refusing *refusal.Refusal
+			if text := err.Error(); !errors.As(err, &refusing) || !utf8.ValidString(text) || strings.ContainsFunc(text, unicode.IsControl) {
 				t.Errorf("%T %q", err, text)
 			}
 			whole.same(t, s.outside(t, path+"/"+andMore)) // but parents
@@ -71,7 +73,7 @@ func expected(o controller.ProvisionOptions) string {
 	if err != nil {
 		return "none"
 	}
-	path, err := c.Pattern.Expand(variables(o))
+	path, err := c.Pattern.Expand(volume.Vars(o.PVName, o.PVC))
 	if err != nil {
 		return "none"
 	}

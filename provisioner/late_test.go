@@ -167,7 +167,7 @@ func (w *lateWorld) hangAt(t *testing.T, n int, after bool, run func() error) bo
 		return false
 	}
 	refused(t, err, refusal.ReasonStalled, false, "has not answered since")
-	if refusal, ok := errors.AsType[*refusal.Refusal](err); !ok || !refusal.Waits() {
+	if refusing, ok := errors.AsType[*refusal.Refusal](err); !ok || !refusing.Waits() {
 		t.Errorf("hung in %s: %v does not wait for the share", *h.hit.Load(), err)
 	}
 	refused(t, run(), refusal.ReasonBusy, false, "under way") // a repeat before the answer
@@ -299,7 +299,7 @@ func (*lateWorld) after(policy string) []string {
 // repeat finds that.
 func TestARestoreThatIsAnsweredTooLateLosesNothing(t *testing.T) {
 	archive := []string{"archived-ns-data-pvc-1", "archived-ns-data-pvc-1/file-of-pvc-1", "archived-ns-data-pvc-1 = pvc-1 archived"}
-	volume := []string{"data", "data/file-of-pvc-1", "data = pvc-2 active"}
+	restored := []string{"data", "data/file-of-pvc-1", "data = pvc-2 active"}
 	everyHang(t, 6, func(t *testing.T, n int, after bool) bool {
 		w := newLateWorld(t)
 		w.archived(t, "ns/data", "pvc-1")
@@ -317,7 +317,7 @@ func TestARestoreThatIsAnsweredTooLateLosesNothing(t *testing.T) {
 		}
 		must(t, restore())
 		must(t, restore())
-		w.holds(t, volume...)
+		w.holds(t, restored...)
 		return !t.Failed()
 	})
 }

@@ -310,13 +310,13 @@ func TestTwoClaimsForOnePath(t *testing.T) {
 		callers.Wait()
 		winner := -1
 		for i, err := range errs {
-			var refusal *refusal.Refusal
+			var refusing *refusal.Refusal
 			switch {
 			case err == nil && winner < 0:
 				winner = i
 			case err == nil:
 				t.Fatal("two claims have one directory")
-			case !errors.As(err, &refusal) || refusal.Reason() != refusal.ReasonTaken && refusal.Reason() != refusal.ReasonBusy:
+			case !errors.As(err, &refusing) || refusing.Reason() != refusal.ReasonTaken && refusing.Reason() != refusal.ReasonBusy:
 				t.Error(err)
 			}
 		}
