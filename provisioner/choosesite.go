@@ -13,7 +13,9 @@ import (
 
 	"claimdir/provisioner/class"
 	"claimdir/provisioner/ledger"
+	"claimdir/provisioner/refusal"
 	"claimdir/provisioner/volpath"
+	"claimdir/provisioner/volume"
 )
 
 // chooseSite returns the share of a claim's volume.
@@ -29,8 +31,8 @@ func (s *Shares) chooseSite(ctx context.Context, o controller.ProvisionOptions, 
 	if begun != nil || err != nil {
 		return begun, err
 	}
-	if archive, asked := o.PVC.Annotations[AnnotationRestore]; asked {
-		return s.archiveSite(ctx, o, candidates, newRecord(s.cluster, o, c), wish{archive, c.OnExisting == class.Adopt})
+	if vol := volume.FromClaim(o.PVName, o.PVC, o.StorageClass, c, path); vol.Restores {
+		return s.archiveSite(ctx, o, candidates, s.newRecord(vol), wish{vol.Restore, c.OnExisting == class.Adopt})
 	}
 	return s.roomiestSite(o, candidates)
 }
@@ -41,7 +43,7 @@ func (s *Shares) candidates(c class.Class) ([]Site, error) {
 		if len(s.sites) == 1 {
 			return s.sites, nil
 		}
-		return nil, refuse(ReasonClass, "parameter \"share\" is missing in the StorageClass, and there are several shares; allowed are %s, "+
+		return nil, refusal.Refuse(refusal.ReasonClass, "parameter \"share\" is missing in the StorageClass, and there are several shares; allowed are %s, "+
 			"or several of them separated by commas", siteNames(s.sites))
 	}
 	var found []Site
@@ -52,9 +54,9 @@ func (s *Shares) candidates(c class.Class) ([]Site, error) {
 			continue
 		}
 		if names := strings.Trim(siteNames(s.sites), ", "); names != "" {
-			return nil, refuse(ReasonClass, "parameter \"share\": there is no share %q; allowed are %s", name, names)
+			return nil, refusal.Refuse(refusal.ReasonClass, "parameter \"share\": there is no share %q; allowed are %s", name, names)
 		}
-		return nil, refuse(ReasonClass, "parameter \"share\": there is no share %q; the only one has no name: make the StorageClass without the parameter", name)
+		return nil, refusal.Refuse(refusal.ReasonClass, "parameter \"share\": there is no share %q; the only one has no name: make the StorageClass without the parameter", name)
 	}
 	return found, nil
 }
@@ -191,9 +193,9 @@ func (s *Shares) archiveSite(ctx context.Context, o controller.ProvisionOptions,
 			found, err = op.findArchive(asking, w)
 			return nil, err
 		})
-		var refused *Refusal
+		var refused *refusal.Refusal
 		switch {
-		case errors.As(err, &refused) && refused.Reason() == ReasonArchive:
+		case errors.As(err, &refused) && refused.Reason() == refusal.ReasonArchive:
 			missing = err
 		case err != nil:
 			return nil, storageError(err)
@@ -202,7 +204,7 @@ func (s *Shares) archiveSite(ctx context.Context, o controller.ProvisionOptions,
 		}
 	}
 	switch {
-	case trouble != nil && (best == nil || w.name == RestoreLatest):
+	case trouble != nil && (best == nil || w.name == volume.RestoreLatest):
 		return nil, storageError(trouble)
 	case best == nil:
 		return nil, missing

@@ -4,9 +4,10 @@
 // A claim becomes a volume (Provision):
 //
 //	1  class.Parse       StorageClass parameters → Class   unknown key, value or variable: refused, naming the allowed ones
-//	2  checkClaim        what an nfs volume cannot be: selector, Block, a data source
+//	2  volume.Check      what an nfs volume cannot be: selector, Block, a data source
 //	3  Pattern.Expand    claim, PV name → volpath.Path      never empty, absolute, "..", reserved or too long
-//	4  newPV             → PersistentVolume                 share path and policy written on it; refused before anything is made
+//	4  volume.FromClaim  → Volume
+//	   Volume.PV         → PersistentVolume                 share path and policy written on it; refused before anything is made
 //	5  takePath          → ledger.Record                    one owner a path, whoever made its volume; an existing directory only if
 //	                                                        the class adopts
 //	6  makeParents       parents that are missing           each on record as ours before it is made, and which it is after
@@ -26,7 +27,7 @@
 //
 // A released volume goes (Delete):
 //
-//	1  readPV            PV → path, policy                  other server or export, hand-made, unparsable: refused, nothing touched
+//	1  volume.FromPV     PV → path, policy                  other server or export, hand-made, unparsable: refused, nothing touched
 //	2  ownRecord         is the path this PV's?             absent: let go; another's or unknown: refused, nothing touched
 //	   checkAlone        no volume on, above or below       refused, nothing touched
 //	3  delete            share.Discard, ledger.Discard: into the trash, which package trash empties
@@ -83,6 +84,8 @@
 //	class      parameters of a StorageClass
 //	share      the only one that touches files: one mounted export, no link followed
 //	ledger     records on the share: whose a path is
+//	refusal    errors that say why nothing was done, and whether a repeat can help
+//	volume     the Volume: from a claim, to a PersistentVolume, to a record, and back
 //	output     what commands print
 //	keeper     lets work on a share, or refuses it, and gives up what has no answer
 //	trash      empties the trash

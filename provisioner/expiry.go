@@ -9,6 +9,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"claimdir/provisioner/ledger"
+	"claimdir/provisioner/refusal"
 	"claimdir/provisioner/share"
 	"claimdir/provisioner/volpath"
 )
@@ -72,11 +73,11 @@ func (e *Expirer) expire(ctx context.Context) error {
 		expireErr := e.shares.on(ctx, background{e.site}, path, "expire "+archive.PV, func(ctx context.Context, op operation) (takeBack func(), err error) {
 			return nil, op.expire(ctx, path)
 		})
-		var refused *Refusal
+		var refused *refusal.Refusal
 		if errors.As(expireErr, &refused) && refused.Waits() { // for the share: the others wait too
 			break
 		}
-		if expireErr == nil || refused != nil && refused.Reason() == ReasonBusy {
+		if expireErr == nil || refused != nil && refused.Reason() == refusal.ReasonBusy {
 			continue
 		}
 		e.ends[ledger.FileOf(path)] = new(time.Now().Add(expireAgain))

@@ -14,8 +14,10 @@ import (
 	v1 "k8s.io/api/core/v1"
 
 	"claimdir/provisioner/ledger"
+	"claimdir/provisioner/refusal"
 	"claimdir/provisioner/share"
 	"claimdir/provisioner/volpath"
+	"claimdir/provisioner/volume"
 )
 
 // expirer returns the one of the world, and what it reported.
@@ -65,7 +67,7 @@ func TestTheRetentionCountsWhenTheArchiveIsMade(t *testing.T) {
 		t.Fatal("there is no record of the first try")
 	}
 	w.dirs.step = nil
-	pv.Annotations[AnnotationArchiveRetention] = "720h" // an administrator saw the event
+	pv.Annotations[volume.AnnotationArchiveRetention] = "720h" // an administrator saw the event
 	must(t, w.Delete(t.Context(), pv))
 	r := w.record(t, "archived-ns-data-pvc-1")
 	if !r.Released.After(*failed.Released) || r.Until.Sub(*r.Released) != 720*time.Hour {
@@ -112,7 +114,7 @@ func TestTheRetentionOfTheVolumeCounts(t *testing.T) {
 			w := newWorld(t)
 			pv := w.provision(t, options("ns/data", "pvc-1", at("data", tt.class...)))
 			if tt.annotated != "" {
-				pv.Annotations[AnnotationArchiveRetention] = tt.annotated
+				pv.Annotations[volume.AnnotationArchiveRetention] = tt.annotated
 			}
 			must(t, w.Delete(t.Context(), pv))
 			r := w.record(t, "archived-ns-data-pvc-1")
@@ -124,9 +126,9 @@ func TestTheRetentionOfTheVolumeCounts(t *testing.T) {
 	t.Run("a mistake", func(t *testing.T) {
 		w := newWorld(t)
 		pv := w.provision(t, options("ns/data", "pvc-1", at("data")))
-		pv.Annotations[AnnotationArchiveRetention] = "30 days"
+		pv.Annotations[volume.AnnotationArchiveRetention] = "30 days"
 		before := w.snapshot(t)
-		refused(t, w.Delete(t.Context(), pv), ReasonVolume, true, AnnotationArchiveRetention, `"30 days"`, "720h")
+		refused(t, w.Delete(t.Context(), pv), refusal.ReasonVolume, true, volume.AnnotationArchiveRetention, `"30 days"`, "720h")
 		w.untouched(t, before)
 	})
 }

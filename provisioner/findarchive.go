@@ -14,16 +14,14 @@ import (
 
 	"claimdir/provisioner/class"
 	"claimdir/provisioner/ledger"
+	"claimdir/provisioner/refusal"
 	"claimdir/provisioner/volpath"
+	"claimdir/provisioner/volume"
 )
-
-// RestoreLatest asks, as the value of AnnotationRestore, for the newest archive of
-// a claim of the same name.
-const RestoreLatest = "latest"
 
 // wish is which archive a claim asks for.
 type wish struct {
-	name string // of a PersistentVolume, or RestoreLatest
+	name string // of a PersistentVolume, or volume.RestoreLatest
 	// adopts says that the class takes what is there, also what another cluster
 	// left: see ledger.Claim.
 	adopts bool
@@ -33,7 +31,7 @@ type wish struct {
 // are kept, and an annotation may be large.
 func (w wish) check() error {
 	if n := len(w.name); n == 0 || n > validation.DNS1123SubdomainMaxLength {
-		return refuse(ReasonArchive, "annotation %s has %d bytes; allowed are the name of a PersistentVolume that was archived and %q", AnnotationRestore, n, RestoreLatest)
+		return refusal.Refuse(refusal.ReasonArchive, "annotation %s has %d bytes; allowed are the name of a PersistentVolume that was archived and %q", volume.AnnotationRestore, n, volume.RestoreLatest)
 	}
 	return nil
 }
@@ -57,7 +55,7 @@ func (op operation) findArchive(asking ledger.Record, w wish) (ledger.Record, er
 		case err != nil:
 			damaged = errors.Join(damaged, err)
 		case r.Claim.Namespace != asking.Claim.Namespace || r.Cluster != asking.Cluster && !w.adopts:
-		case w.name == RestoreLatest && r.Claim.Name == asking.Claim.Name, w.name == r.PV:
+		case w.name == volume.RestoreLatest && r.Claim.Name == asking.Claim.Name, w.name == r.PV:
 			found = append(found, r)
 		default:
 			others = append(others, r)
@@ -103,8 +101,8 @@ func (op operation) checkReleased(asking ledger.Record, w wish) error {
 		if ref == nil || ref.Namespace != asking.Claim.Namespace || string(ref.UID) == asking.Claim.UID || !becomesArchive(pv) {
 			continue
 		}
-		if pv.Name == w.name || w.name == RestoreLatest && ref.Name == asking.Claim.Name && ref.UID != "" {
-			return postpone(ReasonArchive, "annotation %s: volume %s of an earlier claim is not archived yet; will be tried again", AnnotationRestore, pv.Name)
+		if pv.Name == w.name || w.name == volume.RestoreLatest && ref.Name == asking.Claim.Name && ref.UID != "" {
+			return refusal.Postpone(refusal.ReasonArchive, "annotation %s: volume %s of an earlier claim is not archived yet; will be tried again", volume.AnnotationRestore, pv.Name)
 		}
 	}
 	return nil
@@ -113,7 +111,7 @@ func (op operation) checkReleased(asking ledger.Record, w wish) error {
 // becomesArchive reports whether the release of the volume makes it one. Those of a
 // peer, which do not say, are not waited for; nor are those that Kubernetes keeps.
 func becomesArchive(pv *v1.PersistentVolume) bool {
-	policy, err := class.ParsePolicy(pv.Annotations[AnnotationOnDelete])
+	policy, err := class.ParsePolicy(pv.Annotations[volume.AnnotationOnDelete])
 	return err == nil && policy == class.Archive && pv.Spec.PersistentVolumeReclaimPolicy == v1.PersistentVolumeReclaimDelete
 }
 
@@ -133,7 +131,7 @@ const shownArchives = 5
 
 func noArchive(asking ledger.Record, w wish, others []ledger.Record) error {
 	what := fmt.Sprintf("volume %q", w.name)
-	if w.name == RestoreLatest {
+	if w.name == volume.RestoreLatest {
 		what = fmt.Sprintf("claim %q", asking.Claim.Name)
 	}
 	hint := "" // others' archives are not told of, also not whether there are any
@@ -141,7 +139,7 @@ func noArchive(asking ledger.Record, w wish, others []ledger.Record) error {
 		hint = "; one that another cluster left is given only to a class with onExisting: adopt"
 	}
 	if len(others) == 0 {
-		return postpone(ReasonArchive, "annotation %s: the namespace has no archive of %s, nor any other, on this share; remove the annotation to get an empty volume%s", AnnotationRestore, what, hint)
+		return refusal.Postpone(refusal.ReasonArchive, "annotation %s: the namespace has no archive of %s, nor any other, on this share; remove the annotation to get an empty volume%s", volume.AnnotationRestore, what, hint)
 	}
 	slices.SortFunc(others, func(a, b ledger.Record) int { return olderArchive(b, a) })
 	var names []string
@@ -151,5 +149,5 @@ func noArchive(asking ledger.Record, w wish, others []ledger.Record) error {
 	if more := len(others) - len(names); more > 0 {
 		names = append(names, fmt.Sprintf("%d more", more))
 	}
-	return postpone(ReasonArchive, "annotation %s: the namespace has no archive of %s on this share; it has those of %s%s", AnnotationRestore, what, strings.Join(names, ", "), hint)
+	return refusal.Postpone(refusal.ReasonArchive, "annotation %s: the namespace has no archive of %s on this share; it has those of %s%s", volume.AnnotationRestore, what, strings.Join(names, ", "), hint)
 }

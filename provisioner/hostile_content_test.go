@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"claimdir/provisioner/refusal"
 )
 
 // content is what a tenant leaves in a volume: each makes something in dir. An
@@ -158,7 +160,7 @@ func TestHostileWhateverATenantLeavesIsReleasedAloneAndWhole(t *testing.T) {
 				inside := s.inside(t, own)
 				err := s.Delete(t.Context(), pv)
 				if errors.Is(err, fs.ErrPermission) && os.Geteuid() != 0 && what == "closed trees" {
-					refused(t, err, ReasonStorage, false) // only root takes it; anybody else must hear of it
+					refused(t, err, refusal.ReasonStorage, false) // only root takes it; anybody else must hear of it
 					open(s.dir + "/" + own)
 					err = s.Delete(t.Context(), pv)
 				}

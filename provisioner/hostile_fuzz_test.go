@@ -12,6 +12,8 @@ import (
 	"sigs.k8s.io/sig-storage-lib-external-provisioner/v10/controller"
 
 	"claimdir/provisioner/class"
+	"claimdir/provisioner/refusal"
+	"claimdir/provisioner/volume"
 )
 
 // FuzzHostileClaim makes and releases the volume of a claim on a real share.
@@ -44,14 +46,14 @@ func FuzzHostileClaim(f *testing.F) {
 		before, whole := s.outside(t, path, "archived-"+andMore), s.outside(t, path+"/"+andMore)
 		pv, _, err := s.Provision(t.Context(), o)
 		if err != nil {
-			var refusal *Refusal
-			if text := err.Error(); !errors.As(err, &refusal) || !utf8.ValidString(text) || strings.ContainsFunc(text, unicode.IsControl) {
+			var refusing *refusal.Refusal
+			if text := err.Error(); !errors.As(err, &refusing) || !utf8.ValidString(text) || strings.ContainsFunc(text, unicode.IsControl) {
 				t.Errorf("%T %q", err, text)
 			}
 			whole.same(t, s.outside(t, path+"/"+andMore)) // but parents
 			return
 		}
-		promised(t, pv.Annotations[AnnotationPath], path)
+		promised(t, pv.Annotations[volume.AnnotationPath], path)
 		before.same(t, s.outside(t, path, "archived-"+andMore))
 		for name, target := range map[string]string{"out": s.top + "/" + fullCanary, "across": s.dir + "/rival", "records": s.dir + "/.claimdir"} {
 			must(t, os.Symlink(target, s.dir+"/"+path+"/"+name))
@@ -71,7 +73,7 @@ func expected(o controller.ProvisionOptions) string {
 	if err != nil {
 		return "none"
 	}
-	path, err := c.Pattern.Expand(variables(o))
+	path, err := c.Pattern.Expand(volume.Vars(o.PVName, o.PVC))
 	if err != nil {
 		return "none"
 	}

@@ -9,6 +9,9 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/sig-storage-lib-external-provisioner/v10/controller"
+
+	"claimdir/provisioner/refusal"
+	"claimdir/provisioner/volume"
 )
 
 // maxEvent is how many bytes of text an event holds.
@@ -74,7 +77,7 @@ func TestHostileNoValueIsAWayOut(t *testing.T) {
 		if err == nil {
 			t.Fatalf("value %.40q makes a path of %s", value, o.StorageClass.Parameters["pathPattern"])
 		}
-		refused(t, err, ReasonPath, true)
+		refused(t, err, refusal.ReasonPath, true)
 		if text := err.Error(); len(text) > maxEvent || !utf8.ValidString(text) || strings.ContainsFunc(text, unicode.IsControl) {
 			t.Errorf("value %.40q makes an event of %d bytes: %.2000q", value, len(text), text)
 		}
@@ -136,8 +139,8 @@ func (s *site) literal(t *testing.T, o controller.ProvisionOptions, want string)
 	want = strings.Trim(strings.ReplaceAll(want, "//", "/"), "/")
 	before := s.outside(t, want)
 	pv := s.provision(t, o)
-	if pv.Annotations[AnnotationPath] != want || s.record(t, want).PV != o.PVName {
-		t.Errorf("%q lies at %q", want, pv.Annotations[AnnotationPath])
+	if pv.Annotations[volume.AnnotationPath] != want || s.record(t, want).PV != o.PVName {
+		t.Errorf("%q lies at %q", want, pv.Annotations[volume.AnnotationPath])
 	}
 	if _, there := s.outside(t)["share/"+want]; !there { // listed, not looked up
 		t.Errorf("no entry is named %q", want)
@@ -171,7 +174,7 @@ func TestHostileDefaultAndArchiveNamesAreOneElementWhateverTheyAreMadeOf(t *test
 			}
 			before := s.outside(t, "archived-"+andMore)
 			pv := s.provision(t, o)
-			path := pv.Annotations[AnnotationPath]
+			path := pv.Annotations[volume.AnnotationPath]
 			if strings.Contains(path, "/") || len(path) > 255 {
 				t.Errorf("%s %q gives %q", part, name, path)
 			}

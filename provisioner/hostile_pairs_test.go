@@ -9,6 +9,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"claimdir/provisioner/refusal"
 	"claimdir/provisioner/volpath"
 )
 
@@ -68,14 +69,14 @@ func TestHostilePathsHaveALongestLength(t *testing.T) {
 	untouched := s.outside(t)
 	for _, n := range []int{fits + 1, volpath.MaxPath, volpath.MaxPath + 1} {
 		_, _, err := s.Provision(t.Context(), annotated("pvc-1", "V", ofLength(n, 1)))
-		refused(t, err, ReasonPath, true)
+		refused(t, err, refusal.ReasonPath, true)
 	}
 	untouched.same(t, s.outside(t))
 	for _, width := range []int{volpath.MaxElement, volpath.MaxLevels} { // the second has almost as many levels as are allowed
 		path := ofLength(fits, width)
 		before := s.outside(t, path)
 		pv := s.provision(t, annotated("pvc-1", "V", path, "onDelete", "delete"))
-		if len(pv.Spec.NFS.Path) != maxExport {
+		if len(pv.Spec.NFS.Path) != 4095 {
 			t.Errorf("a path of %d bytes", len(pv.Spec.NFS.Path))
 		}
 		before.same(t, s.outside(t, path))
@@ -115,7 +116,7 @@ func TestHostileASecondVolumeInOnOrAboveIsRefusedAndNotToldWhose(t *testing.T) {
 					before := s.outside(t)
 					for range 2 {
 						_, _, err := s.Provision(t.Context(), o)
-						refused(t, err, ReasonTaken, false)
+						refused(t, err, refusal.ReasonTaken, false)
 						if strings.HasPrefix(path, "at/data/") && strings.Contains(err.Error(), "exists") {
 							t.Errorf("tells what the other volume holds: %v", err)
 						}

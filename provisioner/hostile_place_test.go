@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"claimdir/provisioner/refusal"
 )
 
 // things are what a tenant who may write to a directory can put where claimdir
@@ -55,7 +57,7 @@ func TestHostileNothingIsMadeBelowWhatIsNoDirectory(t *testing.T) {
 		for _, path := range []string{"team", "team/volumes", "team/new", "team/volumes/tree", "team/new/deep"} {
 			for _, existing := range []string{"refuse", "adopt"} {
 				_, _, err := s.Provision(t.Context(), options("ns/data", "pvc-1", at(path, "onExisting", existing)))
-				refused(t, err, ReasonStorage, false, "symbolic links are not followed")
+				refused(t, err, refusal.ReasonStorage, false, "symbolic links are not followed")
 			}
 		}
 		before.same(t, s.outside(t))
@@ -77,7 +79,7 @@ func TestHostileNothingIsReleasedBelowWhatIsNoDirectory(t *testing.T) {
 					must(t, place(s.dir+"/"+swapped))
 					before := s.outside(t)
 					for range 2 {
-						refused(t, s.Delete(t.Context(), pv), ReasonStorage, false, "symbolic links are not followed")
+						refused(t, s.Delete(t.Context(), pv), refusal.ReasonStorage, false, "symbolic links are not followed")
 					}
 					before.same(t, s.outside(t))
 					must(t, os.Remove(s.dir+"/"+swapped))
@@ -99,7 +101,7 @@ func TestHostileAnArchiveGoesNeitherOverNorThroughWhatIsInItsPlace(t *testing.T)
 		must(t, place(s.dir+"/"+name))
 		before := s.outside(t)
 		for range 2 {
-			refused(t, s.Delete(t.Context(), pv), ReasonStorage, false, name, "symbolic links are not followed")
+			refused(t, s.Delete(t.Context(), pv), refusal.ReasonStorage, false, name, "symbolic links are not followed")
 		}
 		before.same(t, s.outside(t))
 		must(t, os.Remove(s.dir+"/"+name))
@@ -146,7 +148,7 @@ func TestHostileWhatComesAndGoesInAnArchivesPlaceIsNeitherReplacedNorFollowed(t 
 		s.tree(t, "team/data/file")
 		release.Store(int64(n))
 		for err := s.Delete(t.Context(), pv); err != nil; err = s.Delete(t.Context(), pv) {
-			refused(t, err, ReasonStorage, false, "archived-ns-data")
+			refused(t, err, refusal.ReasonStorage, false, "archived-ns-data")
 			refusals++
 		}
 	}

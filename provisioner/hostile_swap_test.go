@@ -12,6 +12,8 @@ import (
 
 	"golang.org/x/sys/unix"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"claimdir/provisioner/refusal"
 )
 
 // swapped is the volume beside whose provision and release something is
@@ -44,8 +46,8 @@ func (s *site) race(t *testing.T, policy string, inside bool) {
 	start, limit := time.Now(), time.Duration(times(1000, 500))*time.Millisecond
 	made, released, refusals := 0, 0, 0
 	count := func(err error) bool {
-		var refusal *Refusal
-		if err != nil && !errors.As(err, &refusal) {
+		var refusing *refusal.Refusal
+		if err != nil && !errors.As(err, &refusing) {
 			t.Errorf("no refusal: %v", err)
 		}
 		if err != nil {

@@ -11,8 +11,10 @@ import (
 
 	"claimdir/provisioner/keeper"
 	"claimdir/provisioner/ledger"
+	"claimdir/provisioner/refusal"
 	"claimdir/provisioner/share"
 	"claimdir/provisioner/volpath"
+	"claimdir/provisioner/volume"
 )
 
 // hang is a call of an operation that gets no answer until release. It is
@@ -164,11 +166,11 @@ func (w *lateWorld) hangAt(t *testing.T, n int, after bool, run func() error) bo
 		must(t, err)
 		return false
 	}
-	refused(t, err, ReasonStalled, false, "has not answered since")
-	if refusal, ok := errors.AsType[*Refusal](err); !ok || !refusal.Waits() {
+	refused(t, err, refusal.ReasonStalled, false, "has not answered since")
+	if refusing, ok := errors.AsType[*refusal.Refusal](err); !ok || !refusing.Waits() {
 		t.Errorf("hung in %s: %v does not wait for the share", *h.hit.Load(), err)
 	}
-	refused(t, run(), ReasonBusy, false, "under way") // a repeat before the answer
+	refused(t, run(), refusal.ReasonBusy, false, "under way") // a repeat before the answer
 	close(h.release)
 	for end := time.Now().Add(20 * time.Second); w.keeper.Stuck() > 0; <-time.After(time.Millisecond) {
 		if time.Now().After(end) {
@@ -259,7 +261,7 @@ func TestAReleaseThatIsAnsweredTooLateDoesNothingMore(t *testing.T) {
 				}
 				before := w.snapshot(t)
 				kept := pv.DeepCopy()
-				kept.Annotations[AnnotationOnDelete] = "retain"
+				kept.Annotations[volume.AnnotationOnDelete] = "retain"
 				if strings.Contains(before, "/data/file") && !strings.Contains(before, "archived-ns-data-pvc-1/file") {
 					must(t, w.Delete(t.Context(), kept))
 					w.holds(t, append(w.archiveRecord(t), "data", "data/file", "data = pvc-1 retained")...)
@@ -297,12 +299,12 @@ func (*lateWorld) after(policy string) []string {
 // repeat finds that.
 func TestARestoreThatIsAnsweredTooLateLosesNothing(t *testing.T) {
 	archive := []string{"archived-ns-data-pvc-1", "archived-ns-data-pvc-1/file-of-pvc-1", "archived-ns-data-pvc-1 = pvc-1 archived"}
-	volume := []string{"data", "data/file-of-pvc-1", "data = pvc-2 active"}
+	restored := []string{"data", "data/file-of-pvc-1", "data = pvc-2 active"}
 	everyHang(t, 6, func(t *testing.T, n int, after bool) bool {
 		w := newLateWorld(t)
 		w.archived(t, "ns/data", "pvc-1")
 		restore := func() error {
-			_, _, err := w.Provision(t.Context(), asks(options("ns/data", "pvc-2", at("data")), RestoreLatest))
+			_, _, err := w.Provision(t.Context(), asks(options("ns/data", "pvc-2", at("data")), volume.RestoreLatest))
 			return err
 		}
 		if !w.hangAt(t, n, after, restore) {
@@ -315,7 +317,7 @@ func TestARestoreThatIsAnsweredTooLateLosesNothing(t *testing.T) {
 		}
 		must(t, restore())
 		must(t, restore())
-		w.holds(t, volume...)
+		w.holds(t, restored...)
 		return !t.Failed()
 	})
 }

@@ -6,6 +6,7 @@ import (
 
 	"claimdir/provisioner/keeper"
 	"claimdir/provisioner/ledger"
+	"claimdir/provisioner/refusal"
 	"claimdir/provisioner/share"
 	"claimdir/provisioner/volpath"
 )
@@ -69,7 +70,7 @@ type lockKey struct {
 func (s *Shares) lock(site string, path volpath.Path) (unlock func(), err error) {
 	key := lockKey{site, path}
 	if _, taken := s.busy.LoadOrStore(key, true); taken {
-		return nil, postpone(ReasonBusy, "another operation on path %q is under way; will be tried again", path)
+		return nil, refusal.Postpone(refusal.ReasonBusy, "another operation on path %q is under way; will be tried again", path)
 	}
 	return func() { s.busy.Delete(key) }, nil
 }
@@ -78,7 +79,7 @@ func (s *Shares) lock(site string, path volpath.Path) (unlock func(), err error)
 // tried again, for paths become free and shares come back.
 func storageError(err error) error {
 	var taken *ledger.TakenError
-	var already *Refusal
+	var already *refusal.Refusal
 	var trouble *keeper.Trouble
 	switch {
 	case err == nil:
@@ -86,26 +87,26 @@ func storageError(err error) error {
 	case errors.As(err, &already):
 		return err
 	case errors.As(err, &taken):
-		return postpone(ReasonTaken, "%w", err)
+		return refusal.Postpone(refusal.ReasonTaken, "%w", err)
 	case errors.Is(err, ledger.ErrDamaged):
-		return postpone(ReasonRecord, "%w", err)
+		return refusal.Postpone(refusal.ReasonRecord, "%w", err)
 	case errors.As(err, &trouble):
-		return await(reasonOf(trouble.Kind), trouble)
+		return refusal.Await(reasonOf(trouble.Kind), trouble)
 	}
 	if advice := share.Advice(err); advice != "" {
-		return postpone(ReasonStorage, "%w: %s; this is tried again by itself", err, advice)
+		return refusal.Postpone(refusal.ReasonStorage, "%w: %s; this is tried again by itself", err, advice)
 	}
-	return postpone(ReasonStorage, "%w", err)
+	return refusal.Postpone(refusal.ReasonStorage, "%w", err)
 }
 
 func reasonOf(kind keeper.Kind) string {
 	switch kind {
 	case keeper.Stalled:
-		return ReasonStalled
+		return refusal.ReasonStalled
 	case keeper.WrongPlace:
-		return ReasonShare
+		return refusal.ReasonShare
 	default:
-		return ReasonStorage
+		return refusal.ReasonStorage
 	}
 }
 
@@ -133,9 +134,9 @@ func onceReady[T any](ctx context.Context, p *Provisioner, path volpath.Path, na
 		if err == nil {
 			return result, nil
 		}
-		refused, ok := errors.AsType[*Refusal](err)
+		refused, ok := errors.AsType[*refusal.Refusal](err)
 		switch {
-		case ok && refused.Reason() == ReasonBusy:
+		case ok && refused.Reason() == refusal.ReasonBusy:
 			return none, nil
 		case !ok || !refused.Waits():
 			return none, err

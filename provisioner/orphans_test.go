@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"claimdir/provisioner/ledger"
+	"claimdir/provisioner/refusal"
 	"claimdir/provisioner/volpath"
 )
 
@@ -70,7 +71,7 @@ func TestAnOrphanInsideALaterVolumeOnlyLosesItsRecord(t *testing.T) {
 	w.cutOffAfter(t, "FinishedParents", func() { _, _, _ = w.Provision(t.Context(), options("b/x", "pvc-2", at("team/x"))) })
 	above := w.provision(t, options("a/team", "pvc-1", at("team", "onDelete", "delete")))
 	w.tree(t, "team/x/")
-	refused(t, w.Delete(t.Context(), above), ReasonTaken, false, "pvc-2")
+	refused(t, w.Delete(t.Context(), above), refusal.ReasonTaken, false, "pvc-2")
 	must(t, w.RemoveOrphan(t.Context(), w.site, pathOf(t, "team/x"), nobody))
 	w.holds(t, "team", "team/x", "team = pvc-1 active")
 	must(t, w.Delete(t.Context(), above))
@@ -82,7 +83,7 @@ func TestRemoveOrphanWaitsForNobody(t *testing.T) {
 	w.orphan(t, ledger.Creating, "data")
 	unlock, err := w.lock(w.site.ID(), pathOf(t, "data"))
 	must(t, err)
-	refused(t, w.RemoveOrphan(t.Context(), w.site, pathOf(t, "data"), nobody), ReasonBusy, false)
+	refused(t, w.RemoveOrphan(t.Context(), w.site, pathOf(t, "data"), nobody), refusal.ReasonBusy, false)
 	unlock()
 	must(t, w.RemoveOrphan(t.Context(), w.site, pathOf(t, "data"), nobody))
 	w.holds(t)

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"claimdir/provisioner/ledger"
+	"claimdir/provisioner/refusal"
 	"claimdir/provisioner/share"
 	"claimdir/provisioner/volpath"
 )
@@ -144,6 +145,6 @@ func (op operation) lockParents() (unlock func(), err error) {
 	case lock <- struct{}{}:
 		return func() { <-lock }, nil
 	case <-op.givenUp:
-		return nil, postpone(ReasonBusy, "another operation on parents of volumes is under way; will be tried again")
+		return nil, refusal.Postpone(refusal.ReasonBusy, "another operation on parents of volumes is under way; will be tried again")
 	}
 }

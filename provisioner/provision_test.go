@@ -13,6 +13,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 
 	"claimdir/provisioner/ledger"
+	"claimdir/provisioner/refusal"
 	"claimdir/provisioner/volpath"
 )
 
@@ -42,7 +43,7 @@ func TestAttributesThatTheServerRefusesLeaveNothingBehind(t *testing.T) {
 		return do()
 	}
 	_, _, err := w.Provision(t.Context(), options("ns/data", "pvc-1", at("team/data", "uid", "1000")))
-	refused(t, err, ReasonStorage, false, "set owner 1000", "operation not permitted")
+	refused(t, err, refusal.ReasonStorage, false, "set owner 1000", "operation not permitted")
 	if !errors.Is(err, fs.ErrPermission) {
 		t.Errorf("the cause is lost: %v", err)
 	}
@@ -55,13 +56,13 @@ func TestMistakesOfTheClassAndTheClaimTouchNothing(t *testing.T) {
 		reason string
 		says   string
 	}{
-		"an unknown parameter":    {params("onDelte", "delete"), ReasonClass, `StorageClass nfs: unknown parameter "onDelte"`},
-		"an unknown value":        {params("onDelete", "shred"), ReasonClass, `"shred"`},
-		"a way out":               {at("a/${.PVC.annotations.path}/b"), ReasonPath, `".."`},
-		"an absolute path":        {at("${.PVC.annotations.abs}/x"), ReasonPath, "absolute"},
-		"the records":             {at("${.PVC.annotations.records}"), ReasonPath, "reserved name"},
-		"a path too deep":         {at("${.PVC.annotations.deep}"), ReasonPath, "65 elements; at most 64 are allowed"},
-		"an export path too long": {at("${.PVC.annotations.long}"), ReasonPath, "exported path of"},
+		"an unknown parameter":    {params("onDelte", "delete"), refusal.ReasonClass, `StorageClass nfs: unknown parameter "onDelte"`},
+		"an unknown value":        {params("onDelete", "shred"), refusal.ReasonClass, `"shred"`},
+		"a way out":               {at("a/${.PVC.annotations.path}/b"), refusal.ReasonPath, `".."`},
+		"an absolute path":        {at("${.PVC.annotations.abs}/x"), refusal.ReasonPath, "absolute"},
+		"the records":             {at("${.PVC.annotations.records}"), refusal.ReasonPath, "reserved name"},
+		"a path too deep":         {at("${.PVC.annotations.deep}"), refusal.ReasonPath, "65 elements; at most 64 are allowed"},
+		"an export path too long": {at("${.PVC.annotations.long}"), refusal.ReasonPath, "exported path of"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
@@ -83,7 +84,7 @@ func TestADirectoryThatExistsIsRefused(t *testing.T) {
 			before := w.snapshot(t)
 			for range 2 {
 				_, _, err := w.Provision(t.Context(), options("ns/data", "pvc-1", at("team/data")))
-				refused(t, err, ReasonTaken, false, `path "team/data" exists`, "onExisting: adopt")
+				refused(t, err, refusal.ReasonTaken, false, `path "team/data" exists`, "onExisting: adopt")
 			}
 			w.untouched(t, before)
 		})
@@ -104,7 +105,7 @@ func TestWhatIsNoDirectoryIsRefusedAndNeverFollowed(t *testing.T) {
 					must(t, place(w.dir+"/it", outside))
 					before := w.snapshot(t)
 					_, _, err := w.Provision(t.Context(), options("ns/data", "pvc-1", at(path, "onExisting", existing)))
-					refused(t, err, ReasonStorage, false, "symbolic links are not followed")
+					refused(t, err, refusal.ReasonStorage, false, "symbolic links are not followed")
 					w.untouched(t, before)
 					if info, err := os.Stat(outside + "/data"); err != nil || info.Mode().Perm() != 0o700 {
 						t.Errorf("outside: %v, %v", info, err)
@@ -149,7 +150,7 @@ func TestVolumesDoNotNest(t *testing.T) {
 			w.tree(t, "team/data/inside/file")
 			before := w.snapshot(t)
 			_, _, err := w.Provision(t.Context(), options("ns/new", "pvc-2", at(tt.path, "onExisting", "adopt")))
-			refused(t, err, ReasonTaken, false, tt.says)
+			refused(t, err, refusal.ReasonTaken, false, tt.says)
 			w.untouched(t, before)
 		})
 	}
@@ -169,7 +170,7 @@ func TestAdoptionsBesideEachOtherDoNotNest(t *testing.T) {
 		if records := w.records(t); len(records) == 1 && !done { // ours is written, and not yet complete
 			done = true
 			_, _, inner := other.Provision(t.Context(), options("ns/inner", "pvc-2", at("team/data", "onExisting", "adopt")))
-			refused(t, inner, ReasonTaken, false, "one inside the other")
+			refused(t, inner, refusal.ReasonTaken, false, "one inside the other")
 		}
 		return err
 	}
@@ -195,7 +196,7 @@ func TestAnAdoptionThatWasOvertakenGivesUp(t *testing.T) {
 		return err
 	}
 	_, _, err := w.Provision(t.Context(), options("ns/outer", "pvc-1", at("team", "onExisting", "adopt")))
-	refused(t, err, ReasonTaken, false, "one inside the other")
+	refused(t, err, refusal.ReasonTaken, false, "one inside the other")
 	w.holds(t, "team", "team/data", "team/data/file", "team/data = pvc-2 active")
 }
 
@@ -208,7 +209,7 @@ func TestADirectoryThatAppearsMeanwhileIsNotTaken(t *testing.T) {
 		return do()
 	}
 	_, _, err := w.Provision(t.Context(), options("ns/data", "pvc-1", at("data")))
-	refused(t, err, ReasonTaken, false, "exists", "onExisting: adopt")
+	refused(t, err, refusal.ReasonTaken, false, "exists", "onExisting: adopt")
 	w.holds(t, "data", "data/file")
 }
 
@@ -224,7 +225,7 @@ func TestAVolumeAboveThatAppearsMeanwhileIsRefused(t *testing.T) {
 		return do()
 	}
 	_, _, err := w.Provision(t.Context(), options("ns/inner", "pvc-1", at("team/data")))
-	refused(t, err, ReasonTaken, false, "one inside the other")
+	refused(t, err, refusal.ReasonTaken, false, "one inside the other")
 	w.holds(t, "team", "team = pvc-2 active")
 }
 
@@ -235,7 +236,7 @@ func TestARetainedVolumeGoesToItsNameOnly(t *testing.T) {
 	must(t, w.Delete(t.Context(), pv))
 	for _, claim := range []string{"other/data", "ns/other"} {
 		_, _, err := w.Provision(t.Context(), options(claim, "pvc-2", at("shared", "onExisting", "adopt")))
-		refused(t, err, ReasonTaken, false, "retained")
+		refused(t, err, refusal.ReasonTaken, false, "retained")
 	}
 	w.provision(t, options("ns/data", "pvc-3", at("shared")))
 	w.holds(t, "shared", "shared/file", "shared = pvc-3 active")
@@ -247,8 +248,8 @@ func TestADamagedRecordStopsEverythingOnItsPath(t *testing.T) {
 	w.tree(t, "data/file")
 	must(t, os.WriteFile(w.dir+"/.claimdir/volumes/data.json", []byte("{"), 0o600))
 	before := w.snapshot(t)
-	refused(t, w.Delete(t.Context(), pv), ReasonRecord, false, "damaged record of data")
-	refused(t, provisionError(t, w, "ns/data", "pvc-1"), ReasonRecord, false, "damaged record of data")
+	refused(t, w.Delete(t.Context(), pv), refusal.ReasonRecord, false, "damaged record of data")
+	refused(t, provisionError(t, w, "ns/data", "pvc-1"), refusal.ReasonRecord, false, "damaged record of data")
 	w.untouched(t, before)
 }
 
@@ -258,8 +259,8 @@ func TestAShareThatIsGoneTouchesNothing(t *testing.T) {
 	must(t, os.Rename(w.dir, w.dir+".away"))
 	must(t, os.Mkdir(w.dir, 0o755)) // the empty directory below a mount that is gone
 	for range 2 {
-		refused(t, w.Delete(t.Context(), pv), ReasonStorage, false, "the share")
-		refused(t, provisionError(t, w, "ns/new", "pvc-2"), ReasonStorage, false, "the share")
+		refused(t, w.Delete(t.Context(), pv), refusal.ReasonStorage, false, "the share")
+		refused(t, provisionError(t, w, "ns/new", "pvc-2"), refusal.ReasonStorage, false, "the share")
 		if entries, err := os.ReadDir(w.dir); err == nil && len(entries) > 0 {
 			t.Errorf("made on what is not the share: %v", entries)
 		}
@@ -309,13 +310,13 @@ func TestTwoClaimsForOnePath(t *testing.T) {
 		callers.Wait()
 		winner := -1
 		for i, err := range errs {
-			var refusal *Refusal
+			var refusing *refusal.Refusal
 			switch {
 			case err == nil && winner < 0:
 				winner = i
 			case err == nil:
 				t.Fatal("two claims have one directory")
-			case !errors.As(err, &refusal) || refusal.Reason() != ReasonTaken && refusal.Reason() != ReasonBusy:
+			case !errors.As(err, &refusing) || refusing.Reason() != refusal.ReasonTaken && refusing.Reason() != refusal.ReasonBusy:
 				t.Error(err)
 			}
 		}
@@ -336,7 +337,7 @@ func TestAnAdoptionThatWasCutOffLooksAgain(t *testing.T) {
 	}, false)
 	must(t, err)
 	_, _, err = w.Provision(t.Context(), options("ns/outer", "pvc-1", at("team", "onExisting", "adopt")))
-	refused(t, err, ReasonTaken, false, "one inside the other")
+	refused(t, err, refusal.ReasonTaken, false, "one inside the other")
 	w.holds(t, "team", "team/data", "team/data = pvc-2 active")
 }
 
@@ -353,7 +354,7 @@ func TestAnAdoptionBelowAVolumeThatAppearsMeanwhileGivesUp(t *testing.T) {
 		return do()
 	}
 	_, _, err := w.Provision(t.Context(), options("ns/inner", "pvc-1", at("team/data", "onExisting", "adopt")))
-	refused(t, err, ReasonTaken, false, "one inside the other")
+	refused(t, err, refusal.ReasonTaken, false, "one inside the other")
 	w.holds(t, "team", "team/data", "team/data/file", "team = pvc-2 creating")
 }
 

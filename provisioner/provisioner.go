@@ -11,8 +11,10 @@ import (
 
 	"claimdir/provisioner/class"
 	"claimdir/provisioner/ledger"
+	"claimdir/provisioner/refusal"
 	"claimdir/provisioner/share"
 	"claimdir/provisioner/volpath"
+	"claimdir/provisioner/volume"
 )
 
 // Provisioner makes and releases volumes for one controller of the library. Each
@@ -45,27 +47,28 @@ func (p *Provisioner) Provision(ctx context.Context, o controller.ProvisionOptio
 func (p *Provisioner) provision(ctx context.Context, o controller.ProvisionOptions) (*v1.PersistentVolume, error) {
 	c, err := p.classes.Parse(string(o.StorageClass.UID), o.StorageClass.Parameters)
 	if err != nil {
-		return nil, refuse(ReasonClass, "StorageClass %s: %w", o.StorageClass.Name, err)
+		return nil, refusal.Refuse(refusal.ReasonClass, "StorageClass %s: %w", o.StorageClass.Name, err)
 	}
-	if err := checkClaim(o.PVC); err != nil {
+	if err := volume.Check(o.PVC); err != nil {
 		return nil, err
 	}
-	path, err := c.Pattern.Expand(variables(o))
+	path, err := c.Pattern.Expand(volume.Vars(o.PVName, o.PVC))
 	if err != nil {
-		return nil, refuse(ReasonPath, "%w", err)
+		return nil, refusal.Refuse(refusal.ReasonPath, "%w", err)
 	}
 	site, err := p.chooseSite(ctx, o, c, path)
 	if err != nil {
 		return nil, err
 	}
-	pv, err := newPV(site.Source(), path, o, c)
+	vol := volume.FromClaim(o.PVName, o.PVC, o.StorageClass, c, path)
+	pv, err := vol.PV(site.Source())
 	if err != nil {
 		return nil, err
 	}
 	err = p.on(ctx, site, path, "provision "+o.PVName, func(ctx context.Context, op operation) (takeBack func(), err error) {
-		record := newRecord(p.cluster, o, c)
-		if archive, asked := o.PVC.Annotations[AnnotationRestore]; asked {
-			return nil, op.restore(ctx, path, record, wish{archive, c.OnExisting == class.Adopt})
+		record := p.newRecord(vol)
+		if vol.Restores {
+			return nil, op.restore(ctx, path, record, wish{vol.Restore, c.OnExisting == class.Adopt})
 		}
 		record, err = op.takePath(path, record, c.OnExisting)
 		if err != nil {
@@ -81,6 +84,14 @@ func (p *Provisioner) provision(ctx context.Context, o controller.ProvisionOptio
 	}
 	p.tried.succeeded(o.PVName)
 	return pv, nil
+}
+
+// newRecord is the record of a volume that is being made.
+func (s *Shares) newRecord(vol volume.Volume) ledger.Record {
+	vol.Cluster = s.cluster
+	record := vol.Record()
+	record.State = ledger.Creating
+	return record
 }
 
 // takePath makes the path this volume's, or says whose it is.
@@ -262,9 +273,9 @@ func (op operation) takeBack(path volpath.Path, created bool, record ledger.Reco
 
 func errExists(path volpath.Path, asking ledger.Record) error {
 	if archive := asking.RestoredFrom; archive != "" {
-		return postpone(ReasonTaken, "path %q exists on the share and no record says whose it is, so archive %s cannot be renamed there; "+
+		return refusal.Postpone(refusal.ReasonTaken, "path %q exists on the share and no record says whose it is, so archive %s cannot be renamed there; "+
 			"remove the directory, or give the claim another path", path, archive)
 	}
-	return postpone(ReasonTaken, "path %q exists on the share and no record says whose it is; "+
+	return refusal.Postpone(refusal.ReasonTaken, "path %q exists on the share and no record says whose it is; "+
 		"give the claim another path, or use a class with onExisting: adopt to take it as it is", path)
 }

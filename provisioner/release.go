@@ -9,8 +9,10 @@ import (
 
 	"claimdir/provisioner/class"
 	"claimdir/provisioner/ledger"
+	"claimdir/provisioner/refusal"
 	"claimdir/provisioner/share"
 	"claimdir/provisioner/volpath"
+	"claimdir/provisioner/volume"
 )
 
 // Delete does with a released volume's directory what its PersistentVolume
@@ -26,7 +28,7 @@ func (p *Provisioner) Delete(ctx context.Context, pv *v1.PersistentVolume) error
 	})
 }
 
-func (op operation) release(ctx context.Context, pv *v1.PersistentVolume, vol volume) error {
+func (op operation) release(ctx context.Context, pv *v1.PersistentVolume, vol volume.Volume) error {
 	record, ours, err := op.ownRecord(ctx, pv, vol)
 	if err != nil {
 		return err
@@ -62,7 +64,7 @@ func (op operation) release(ctx context.Context, pv *v1.PersistentVolume, vol vo
 // ownRecord returns the record that says that path is pv's. It reports false
 // if nothing of pv's is left on the share, so that pv may go, and refuses what
 // is not clear. A peer's volume gets its record here if it has none yet.
-func (op operation) ownRecord(ctx context.Context, pv *v1.PersistentVolume, vol volume) (ledger.Record, bool, error) {
+func (op operation) ownRecord(ctx context.Context, pv *v1.PersistentVolume, vol volume.Volume) (ledger.Record, bool, error) {
 	logger, path := klog.FromContext(ctx), vol.Path
 	record, known, err := op.ledger.Lookup(path)
 	if err != nil {
@@ -82,14 +84,14 @@ func (op operation) ownRecord(ctx context.Context, pv *v1.PersistentVolume, vol 
 		return record, false, nil
 	}
 	if known {
-		return record, false, refuse(ReasonRecord, "path %q belongs to volume %s by its record; nothing was touched", path, record.PV)
+		return record, false, refusal.Unchanged(refusal.Refuse(refusal.ReasonRecord, "path %q belongs to volume %s by its record", path, record.PV))
 	}
 	present, err := op.dirs.Exists(path)
 	if err != nil {
 		return record, false, storageError(err)
 	}
 	if present && vol.Peer {
-		record, err = op.recordPeer(pv, path)
+		record, err = op.recordPeer(vol)
 		return record, err == nil, err
 	}
 	if present {
@@ -109,10 +111,10 @@ func (op operation) unrecorded(pv *v1.PersistentVolume, path volpath.Path) error
 		err = op.ledger.CheckBelow(path, asking)
 	}
 	if err != nil {
-		return storageError(fmt.Errorf("no record on the share says that directory %q is this volume's; nothing was touched: %w", path, err))
+		return refusal.Unchanged(storageError(fmt.Errorf("no record on the share says that directory %q is this volume's: %w", path, err)))
 	}
-	return refuse(ReasonRecord, "no record on the share says that directory %q is this volume's; nothing was touched. "+
-		"Remove the directory by hand if it is no longer needed; the PersistentVolume then goes by itself", path)
+	return refusal.Unchanged(refusal.Refuse(refusal.ReasonRecord, "no record on the share says that directory %q is this volume's. "+
+		"Remove the directory by hand if it is no longer needed; the PersistentVolume then goes by itself", path))
 }
 
 // discard moves the directory and then its record into the trash: the path is

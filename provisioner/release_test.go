@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"claimdir/provisioner/ledger"
+	"claimdir/provisioner/refusal"
+	"claimdir/provisioner/volume"
 )
 
 func TestReleaseLeavesAllOthersAlone(t *testing.T) {
@@ -39,7 +41,7 @@ func TestThePolicyOnTheVolumeWins(t *testing.T) {
 	w := newWorld(t)
 	pv := w.provision(t, options("ns/data", "pvc-1", at("data", "onDelete", "delete")))
 	w.tree(t, "data/file")
-	pv.Annotations[AnnotationOnDelete] = "retain" // the operator changed it
+	pv.Annotations[volume.AnnotationOnDelete] = "retain" // the operator changed it
 	must(t, w.Delete(t.Context(), pv))
 	w.holds(t, "data", "data/file", "data = pvc-1 retained")
 }
@@ -70,7 +72,7 @@ func TestRecordsDecideWhoseADirectoryIs(t *testing.T) {
 			if err := w.Delete(t.Context(), pv); tt.letGo {
 				must(t, err)
 			} else {
-				refused(t, err, ReasonRecord, true, tt.says, "nothing was touched")
+				refused(t, err, refusal.ReasonRecord, true, tt.says, "nothing was changed")
 			}
 			w.untouched(t, before)
 		})
@@ -158,7 +160,7 @@ func TestALinkInThePlaceOfTheDirectoryStopsTheRelease(t *testing.T) {
 			must(t, os.Remove(w.dir+"/data"))
 			must(t, os.Symlink("victim", w.dir+"/data"))
 			before := w.snapshot(t)
-			refused(t, w.Delete(t.Context(), pv), ReasonStorage, false, "symbolic links are not followed")
+			refused(t, w.Delete(t.Context(), pv), refusal.ReasonStorage, false, "symbolic links are not followed")
 			w.untouched(t, before)
 		})
 	}
@@ -171,8 +173,8 @@ func TestOneOperationAtATimeOnAPath(t *testing.T) {
 	w.dirs.step = func(method string, do func() error, _ func()) error {
 		if method == "Discard" {
 			beside++
-			refused(t, w.Delete(t.Context(), pv), ReasonBusy, false, `"data"`)
-			refused(t, provisionError(t, w, "ns/data", "pvc-2"), ReasonBusy, false, "will be tried again")
+			refused(t, w.Delete(t.Context(), pv), refusal.ReasonBusy, false, `"data"`)
+			refused(t, provisionError(t, w, "ns/data", "pvc-2"), refusal.ReasonBusy, false, "will be tried again")
 		}
 		return do()
 	}
@@ -193,7 +195,7 @@ func TestAnArchiveThatNeverCameToBeIsForgotten(t *testing.T) {
 		}
 		return do()
 	}
-	refused(t, w.Delete(t.Context(), pv), ReasonStorage, false, errCut.Error())
+	refused(t, w.Delete(t.Context(), pv), refusal.ReasonStorage, false, errCut.Error())
 	w.dirs.step = nil
 	w.holds(t, "data", "data = pvc-1 active", "archived-ns-data-pvc-1 = pvc-1 archived")
 	must(t, os.Remove(w.dir+"/data")) // by hand
@@ -250,6 +252,6 @@ func TestDeleteThatTheShareRefusesTouchesNothing(t *testing.T) {
 		}
 		return do()
 	}
-	refused(t, w.Delete(t.Context(), pv), ReasonStorage, false, "read-only")
+	refused(t, w.Delete(t.Context(), pv), refusal.ReasonStorage, false, "read-only")
 	w.untouched(t, before)
 }

@@ -9,7 +9,9 @@ import (
 
 	"claimdir/provisioner/class"
 	"claimdir/provisioner/ledger"
+	"claimdir/provisioner/refusal"
 	"claimdir/provisioner/volpath"
+	"claimdir/provisioner/volume"
 )
 
 // restore makes the volume of a claim that asks for an archive: it takes the path
@@ -24,7 +26,7 @@ func (op operation) restore(ctx context.Context, path volpath.Path, record ledge
 	case known && own.PV == record.PV && own.Cluster == record.Cluster && own.RestoredFrom != "":
 		return op.bringBack(ctx, path, own)
 	case known && own.PV == record.PV && own.Cluster == record.Cluster:
-		return refuse(ReasonArchive, "annotation %s came after the volume was begun, without anything restored; delete the claim and make it anew with the annotation", AnnotationRestore)
+		return refusal.Refuse(refusal.ReasonArchive, "annotation %s came after the volume was begun, without anything restored; delete the claim and make it anew with the annotation", volume.AnnotationRestore)
 	case known && own.State != ledger.Creating: // a retained one, too: it is not to be mixed up with what is restored
 		return storageError(ledger.Taken(path, own, record))
 	}
@@ -72,7 +74,7 @@ func (op operation) bringBack(ctx context.Context, path volpath.Path, record led
 func (op operation) completeRestore(path, archive volpath.Path) error {
 	present, err := op.dirs.Exists(path)
 	if err == nil && !present {
-		return postpone(ReasonRecord, "directory %q of the volume, restored from %s, is missing; put it back from a copy, or delete the claim", path, archive)
+		return refusal.Postpone(refusal.ReasonRecord, "directory %q of the volume, restored from %s, is missing; put it back from a copy, or delete the claim", path, archive)
 	}
 	if err == nil {
 		err = op.forgetRestored(archive)
@@ -107,7 +109,7 @@ func (op operation) moveBack(path, archive volpath.Path, record ledger.Record) e
 	}
 	if errors.Is(err, fs.ErrNotExist) {
 		if there, lookErr := op.dirs.Exists(archive); lookErr != nil || !there {
-			return errors.Join(lookErr, postpone(ReasonArchive, "archive %s is not there any more: another claim got it, or it was removed", archive))
+			return errors.Join(lookErr, refusal.Postpone(refusal.ReasonArchive, "archive %s is not there any more: another claim got it, or it was removed", archive))
 		}
 	}
 	return err

@@ -17,8 +17,10 @@ import (
 	"sigs.k8s.io/sig-storage-lib-external-provisioner/v10/controller"
 
 	"claimdir/provisioner/ledger"
+	"claimdir/provisioner/refusal"
 	"claimdir/provisioner/share"
 	"claimdir/provisioner/volpath"
+	"claimdir/provisioner/volume"
 )
 
 // archived makes a volume with a file and releases it into an archive.
@@ -33,12 +35,12 @@ func (w *world) archived(t *testing.T, claim, pv string) (archive string) {
 
 // asks is the claim with the annotation.
 func asks(o controller.ProvisionOptions, archive string) controller.ProvisionOptions {
-	o.PVC.Annotations = map[string]string{AnnotationRestore: archive}
+	o.PVC.Annotations = map[string]string{volume.AnnotationRestore: archive}
 	return o
 }
 
 func TestAClaimGetsItsArchiveBack(t *testing.T) {
-	for name, asked := range map[string]string{"by name": "pvc-1", "the latest": RestoreLatest} {
+	for name, asked := range map[string]string{"by name": "pvc-1", "the latest": volume.RestoreLatest} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
 			w.archived(t, "ns/data", "pvc-1")
@@ -64,7 +66,7 @@ func TestTheLatestArchiveIsTheNewestOfTheClaim(t *testing.T) {
 	for i, claim := range []string{"ns/data", "ns/data", "ns/other", "elsewhere/data"} {
 		w.archived(t, claim, "pvc-"+string(rune('4'-i)))
 	}
-	w.provision(t, asks(options("ns/data", "pvc-9", at("data")), RestoreLatest))
+	w.provision(t, asks(options("ns/data", "pvc-9", at("data")), volume.RestoreLatest))
 	if r := w.record(t, "data"); r.RestoredFrom != "archived-ns-data-pvc-3" {
 		t.Errorf("restored %q", r.RestoredFrom)
 	}
@@ -91,9 +93,9 @@ func TestWishesThatCannotBeFulfilledTouchNothing(t *testing.T) {
 		"no such archive":                 {asked: "pvc-77", says: []string{`volume "pvc-77"`, "pvc-1 (claim data, since ", "pvc-4 (claim more"}},
 		"another namespace's":             {asked: "pvc-2", says: []string{`no archive of volume "pvc-2"`}},
 		"another cluster's":               {asked: "pvc-3", says: []string{`no archive of volume "pvc-3"`, "onExisting: adopt"}},
-		"an empty wish":                   {asked: "", final: true, says: []string{AnnotationRestore, "has 0 bytes", `"latest"`}},
+		"an empty wish":                   {asked: "", final: true, says: []string{volume.AnnotationRestore, "has 0 bytes", `"latest"`}},
 		"a way out":                       {asked: "../archived-ns-data-pvc-1", says: []string{"no archive of"}},
-		"the latest of a claim with none": {asked: RestoreLatest, says: []string{`no archive of claim "fresh"`}},
+		"the latest of a claim with none": {asked: volume.RestoreLatest, says: []string{`no archive of claim "fresh"`}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
@@ -106,7 +108,7 @@ func TestWishesThatCannotBeFulfilledTouchNothing(t *testing.T) {
 			w.Provisioner = use
 			before := w.snapshot(t)
 			_, _, err := w.Provision(t.Context(), asks(options("ns/fresh", "pvc-9", at("data")), tt.asked))
-			refused(t, err, ReasonArchive, tt.final, tt.says...)
+			refused(t, err, refusal.ReasonArchive, tt.final, tt.says...)
 			if strings.Contains(err.Error(), "ns2") || strings.Contains(err.Error(), "pvc-2 (") || strings.Contains(err.Error(), "pvc-3 (") {
 				t.Errorf("it tells of others' archives: %v", err)
 			}
@@ -140,7 +142,7 @@ func TestOneOfTwoClaimsGetsTheArchive(t *testing.T) {
 	if errs[0] != nil {
 		t.Fatal(errs)
 	}
-	refused(t, errs[1], ReasonArchive, false)
+	refused(t, errs[1], refusal.ReasonArchive, false)
 	if records := w.records(t); len(records) != 1 || !strings.HasSuffix(records[0], "active") {
 		t.Errorf("records %q", records)
 	}
@@ -159,8 +161,8 @@ func TestAPathThatIsKeptOrExistsIsNotMixedWithAnArchive(t *testing.T) {
 			w.archived(t, "ns/data", "pvc-1")
 			before(t, w)
 			seen := w.snapshot(t)
-			_, _, err := w.Provision(t.Context(), asks(options("ns/data", "pvc-2", at("data", "onExisting", "adopt")), RestoreLatest))
-			refused(t, err, ReasonTaken, false, `path "data"`)
+			_, _, err := w.Provision(t.Context(), asks(options("ns/data", "pvc-2", at("data", "onExisting", "adopt")), volume.RestoreLatest))
+			refused(t, err, refusal.ReasonTaken, false, `path "data"`)
 			w.untouched(t, seen)
 		})
 	}
@@ -181,18 +183,18 @@ func TestTheLatestWaitsForAVolumeThatIsStillBound(t *testing.T) {
 	w := newWorld(t)
 	w.archived(t, "ns/data", "pvc-1")
 	w.released(t).Status.Phase = v1.VolumeBound
-	_, _, err := w.Provision(t.Context(), asks(options("ns/data", "pvc-3", at("three")), RestoreLatest))
-	refused(t, err, ReasonArchive, false, "pvc-2", "not archived yet")
+	_, _, err := w.Provision(t.Context(), asks(options("ns/data", "pvc-3", at("three")), volume.RestoreLatest))
+	refused(t, err, refusal.ReasonArchive, false, "pvc-2", "not archived yet")
 }
 
 func TestTheLatestWaitsForTheVolumeThatIsBeingReleased(t *testing.T) {
 	w := newWorld(t)
 	w.archived(t, "ns/data", "pvc-1")
 	pv := w.released(t)
-	pv.Annotations[AnnotationOnDelete] = "Archive" // as somebody may have typed it
-	o := asks(options("ns/data", "pvc-3", at("three")), RestoreLatest)
+	pv.Annotations[volume.AnnotationOnDelete] = "Archive" // as somebody may have typed it
+	o := asks(options("ns/data", "pvc-3", at("three")), volume.RestoreLatest)
 	_, _, err := w.Provision(t.Context(), o)
-	refused(t, err, ReasonArchive, false, "pvc-2", "not archived yet")
+	refused(t, err, refusal.ReasonArchive, false, "pvc-2", "not archived yet")
 	must(t, w.Delete(t.Context(), pv))
 	w.seen.volumes = nil
 	w.provision(t, o)
@@ -204,7 +206,7 @@ func TestTheLatestDoesNotWaitForAVolumeThatIsKept(t *testing.T) {
 	w := newWorld(t)
 	w.archived(t, "ns/data", "pvc-1")
 	w.released(t).Spec.PersistentVolumeReclaimPolicy = v1.PersistentVolumeReclaimRetain
-	w.provision(t, asks(options("ns/data", "pvc-3", at("three")), RestoreLatest))
+	w.provision(t, asks(options("ns/data", "pvc-3", at("three")), volume.RestoreLatest))
 	if r := w.record(t, "three"); r.RestoredFrom != "archived-ns-data-pvc-1" {
 		t.Errorf("restored %q", r.RestoredFrom)
 	}
@@ -215,7 +217,7 @@ func TestARestoreSaysWhatIsInItsWay(t *testing.T) {
 	archive := w.archived(t, "ns/data", "pvc-1")
 	must(t, os.Mkdir(w.dir+"/data", 0o755))
 	_, _, err := w.Provision(t.Context(), asks(options("ns/data", "pvc-2", at("data", "onExisting", "adopt")), "pvc-1"))
-	refused(t, err, ReasonTaken, false, `path "data"`, archive+" cannot be renamed there", "remove the directory")
+	refused(t, err, refusal.ReasonTaken, false, `path "data"`, archive+" cannot be renamed there", "remove the directory")
 }
 
 func TestAnArchiveThatAnAdministratorShowsStays(t *testing.T) {
@@ -223,7 +225,7 @@ func TestAnArchiveThatAnAdministratorShowsStays(t *testing.T) {
 	archive := w.archived(t, "ns/data", "pvc-1")
 	w.seen.volumes = []*v1.PersistentVolume{handMade("by-hand", archive)}
 	_, _, err := w.Provision(t.Context(), asks(options("ns/data", "pvc-2", at("data")), "pvc-1"))
-	refused(t, err, ReasonTaken, false, "by-hand")
+	refused(t, err, refusal.ReasonTaken, false, "by-hand")
 	w.holds(t, archive, archive+"/file-of-pvc-1", archive+" = pvc-1 archived")
 }
 
@@ -238,7 +240,7 @@ func TestRestoringCutOffAnywhereIsCompletedByARepeat(t *testing.T) {
 	everywhere(t, func(t *testing.T, w *world) func() error {
 		w.archived(t, "ns/data", "pvc-1")
 		return func() error {
-			_, _, err := w.Provision(t.Context(), asks(options("ns/data", "pvc-2", at("team/data")), RestoreLatest))
+			_, _, err := w.Provision(t.Context(), asks(options("ns/data", "pvc-2", at("team/data")), volume.RestoreLatest))
 			return err
 		}
 	}, "team", "team/data", "team/data/file-of-pvc-1", "team/data = pvc-2 active")
@@ -278,7 +280,7 @@ func (w *world) cutOffIn(t *testing.T, method string, last func(do func() error)
 
 // With the default pattern the next claim of the name has another path.
 func TestTheNextClaimGetsWhatAnEarlierOneBeganToRestore(t *testing.T) {
-	for _, wish := range []string{"pvc-2", RestoreLatest} {
+	for _, wish := range []string{"pvc-2", volume.RestoreLatest} {
 		w := newWorld(t)
 		w.archived(t, "ns/data", "pvc-1")
 		w.archived(t, "ns/data", "pvc-2")
@@ -288,7 +290,7 @@ func TestTheNextClaimGetsWhatAnEarlierOneBeganToRestore(t *testing.T) {
 		must(t, err)
 		o := asks(options("ns/data", "pvc-4", at("four")), wish)
 		_, _, err = w.Provision(t.Context(), o)
-		refused(t, err, ReasonBusy, false)
+		refused(t, err, refusal.ReasonBusy, false)
 		unlock()
 		w.provision(t, o)
 		w.holds(t, "archived-ns-data-pvc-1", "archived-ns-data-pvc-1/file-of-pvc-1", "archived-ns-data-pvc-1 = pvc-1 archived", "four", "four/file-of-pvc-2", "four = pvc-4 active")
@@ -308,7 +310,7 @@ func TestWhatAnEarlierClaimHasByNowIsNotGivenBack(t *testing.T) {
 		}
 	}}})
 	_, _, err := w.Provision(t.Context(), asks(options("ns/data", "pvc-4", at("four")), "pvc-1"))
-	refused(t, err, ReasonArchive, false)
+	refused(t, err, refusal.ReasonArchive, false)
 	w.holds(t, "three", "three/file-of-pvc-1", "three = pvc-3 active")
 }
 
@@ -337,7 +339,7 @@ func TestARestoreThatNeverBeganOnlyLosesItsRecord(t *testing.T) {
 		w.provision(t, asks(options("ns/more", "pvc-3", at("more")), "pvc-1"))
 		w.tree(t, "data/by-hand")
 		_, _, err := w.Provision(t.Context(), asks(options("ns/data", "pvc-2", at("data")), "pvc-1"))
-		refused(t, err, ReasonTaken, false, `path "data" exists`)
+		refused(t, err, refusal.ReasonTaken, false, `path "data" exists`)
 		w.holds(t, "data", "data/by-hand", "more", "more/file-of-pvc-1", "more = pvc-3 active")
 	})
 	t.Run("and the sweep", func(t *testing.T) {
@@ -350,7 +352,7 @@ func TestARestoreThatNeverBeganOnlyLosesItsRecord(t *testing.T) {
 	t.Run("a volume above", func(t *testing.T) {
 		w := began("team/data")
 		above := w.provision(t, options("a/team", "pvc-9", at("team", "onDelete", "delete")))
-		refused(t, w.Delete(t.Context(), above), ReasonTaken, false, "pvc-2")
+		refused(t, w.Delete(t.Context(), above), refusal.ReasonTaken, false, "pvc-2")
 		must(t, w.RemoveOrphan(t.Context(), w.site, pathOf(t, "team/data"), nobody))
 		must(t, w.Delete(t.Context(), above))
 		w.holds(t, "archived-ns-data-pvc-1", "archived-ns-data-pvc-1/file-of-pvc-1", "archived-ns-data-pvc-1 = pvc-1 archived")
@@ -381,7 +383,7 @@ func TestAnArchiveIsNotRenamedAboveAVolume(t *testing.T) {
 		if method == "FinishedParents" && !met {
 			met = true
 			_, _, err := other.Provision(t.Context(), asks(options("a/team", "pvc-2", at("team")), "pvc-1"))
-			refused(t, err, ReasonTaken, false, "pvc-3")
+			refused(t, err, refusal.ReasonTaken, false, "pvc-3")
 		}
 		return do()
 	}
@@ -407,7 +409,7 @@ func TestARestoreWhoseCompletionIsUnknownIsCompletedByARepeat(t *testing.T) {
 	w.use(Files{w.dirs, answerLost{w.ledger}})
 	o := asks(options("ns/data", "pvc-2", at("data")), "pvc-1")
 	_, _, err := w.Provision(t.Context(), o)
-	refused(t, err, ReasonStorage, false)
+	refused(t, err, refusal.ReasonStorage, false)
 	w.use(Files{w.dirs, w.ledger})
 	w.provision(t, o)
 	w.holds(t, "data", "data/file-of-pvc-1", "data = pvc-2 active")
@@ -417,7 +419,7 @@ func TestARestoreWhoseCompletionIsUnknownIsCompletedByARepeat(t *testing.T) {
 func TestAWishThatIsTooLongIsNotRepeated(t *testing.T) {
 	w := newWorld(t)
 	_, _, err := w.Provision(t.Context(), asks(options("ns/data", "pvc-1", at("data")), strings.Repeat("\x01", 250<<10)))
-	refused(t, err, ReasonArchive, true, "has 256000 bytes; allowed are")
+	refused(t, err, refusal.ReasonArchive, true, "has 256000 bytes; allowed are")
 	if len(err.Error()) > 300 {
 		t.Errorf("the text has %d bytes", len(err.Error()))
 	}
@@ -444,7 +446,7 @@ func TestRestoringCutOffForGoodLosesNothing(t *testing.T) {
 			_, _, err := w.Provision(t.Context(), next)
 			switch {
 			case complete: // an orphan with content, which doctor names
-				refused(t, err, ReasonTaken, false)
+				refused(t, err, refusal.ReasonTaken, false)
 				w.has(t, "data/file-of-pvc-1")
 			case err != nil:
 				t.Errorf("cut off %s, asked again %v: %v", f.hit, again, err)
@@ -494,15 +496,15 @@ func TestTheShareOfTheArchiveIsChosen(t *testing.T) {
 		&named{direct: direct{share.Source{Server: "nfs.example.com", Path: "/second"}, Files{second.dirs, second.ledger}}, name: "second", free: 1},
 	}
 	p := New(cluster, first.seen, sites...).Provisioners()[2]
-	o := asks(options("ns/data", "pvc-2", at("data", "share", "first,second")), RestoreLatest)
+	o := asks(options("ns/data", "pvc-2", at("data", "share", "first,second")), volume.RestoreLatest)
 	pv, _, err := p.Provision(t.Context(), o)
 	must(t, err)
 	if pv.Spec.NFS.Path != "/second/data" {
 		t.Errorf("made at %s", pv.Spec.NFS.Path)
 	}
 	second.holds(t, "data", "data/file-of-pvc-1", "data = pvc-2 active")
-	_, _, err = p.Provision(t.Context(), asks(options("ns/data", "pvc-3", at("more", "share", "first,second")), RestoreLatest))
-	refused(t, err, ReasonArchive, false, "no archive")
+	_, _, err = p.Provision(t.Context(), asks(options("ns/data", "pvc-3", at("more", "share", "first,second")), volume.RestoreLatest))
+	refused(t, err, refusal.ReasonArchive, false, "no archive")
 }
 
 // failing is a ledger on which a restore fails at its end.
@@ -536,9 +538,9 @@ func TestAnArchiveThatComesBackHasItsRecord(t *testing.T) {
 					t.Errorf("got %v", err)
 				}
 			}}})
-			o := asks(options("ns/data", "pvc-2", at("data")), RestoreLatest)
+			o := asks(options("ns/data", "pvc-2", at("data")), volume.RestoreLatest)
 			_, _, err := w.Provision(t.Context(), o)
-			refused(t, err, ReasonStorage, false)
+			refused(t, err, refusal.ReasonStorage, false)
 			w.use(Files{w.dirs, w.ledger})
 			w.holds(t, archive, archive+"/file-of-pvc-1", archive+" = pvc-1 archived")
 			w.provision(t, o)
@@ -551,7 +553,7 @@ func TestTheLatestIsOneThatIsThere(t *testing.T) {
 	w := newWorld(t)
 	w.archived(t, "ns/data", "pvc-1")
 	must(t, os.RemoveAll(w.dir+"/"+w.archived(t, "ns/data", "pvc-2")))
-	w.provision(t, asks(options("ns/data", "pvc-3", at("data")), RestoreLatest))
+	w.provision(t, asks(options("ns/data", "pvc-3", at("data")), volume.RestoreLatest))
 	if r := w.record(t, "data"); r.RestoredFrom != "archived-ns-data-pvc-1" {
 		t.Errorf("restored %q", r.RestoredFrom)
 	}
@@ -567,7 +569,7 @@ func TestAWishReadsNoOthersRecords(t *testing.T) {
 	read := 0
 	w.use(Files{w.dirs, counting{w.ledger, &read}})
 	_, _, err := w.Provision(t.Context(), asks(options("ns/data", "pvc-10", at("data")), "nosuch"))
-	refused(t, err, ReasonArchive, false, "pvc-9")
+	refused(t, err, refusal.ReasonArchive, false, "pvc-9")
 	if read != 1 {
 		t.Errorf("%d records were read", read)
 	}

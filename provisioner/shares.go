@@ -8,8 +8,10 @@ import (
 	v1 "k8s.io/api/core/v1"
 
 	"claimdir/provisioner/class"
+	"claimdir/provisioner/refusal"
 	"claimdir/provisioner/share"
 	"claimdir/provisioner/volpath"
+	"claimdir/provisioner/volume"
 )
 
 // Shares are all that one claimdir serves. They say on which of them the volume
@@ -49,7 +51,7 @@ func PathsOn(objects Objects, source share.Source) (paths []volpath.Path, told b
 		return nil, false
 	}
 	for _, pv := range objects.Volumes() {
-		if vol, err := readPV(source, pv); err == nil {
+		if vol, err := volume.FromPV(source, pv); err == nil {
 			paths = append(paths, vol.Path)
 		}
 	}
@@ -62,7 +64,7 @@ func (p *Provisioner) ownsClaim(claim *v1.PersistentVolumeClaim) bool {
 	if len(p.sites) == 1 {
 		return true
 	}
-	sc, found := p.objects.Class(classOfClaim(claim))
+	sc, found := p.objects.Class(volume.ClassOfClaim(claim))
 	if !found {
 		return p.site == nil
 	}
@@ -96,9 +98,9 @@ func (p *Provisioner) ShouldDelete(_ context.Context, pv *v1.PersistentVolume) b
 
 // find returns the share that the PersistentVolume names, wherever that is
 // mounted now, and what it says of its volume.
-func (s *Shares) find(pv *v1.PersistentVolume) (Site, volume, error) {
+func (s *Shares) find(pv *v1.PersistentVolume) (Site, volume.Volume, error) {
 	if len(s.sites) == 1 {
-		vol, err := readPV(s.sites[0].Source(), pv)
+		vol, err := volume.FromPV(s.sites[0].Source(), pv)
 		return s.sites[0], vol, err
 	}
 	var exports []string
@@ -107,15 +109,15 @@ func (s *Shares) find(pv *v1.PersistentVolume) (Site, volume, error) {
 		exports = append(exports, source.Server+":"+source.Path)
 		if nfs := pv.Spec.NFS; nfs != nil && nfs.Server == source.Server {
 			if _, inside := share.Below(source.Path, nfs.Path); inside {
-				vol, err := readPV(source, pv)
+				vol, err := volume.FromPV(source, pv)
 				return site, vol, err
 			}
 		}
 	}
 	if pv.Spec.NFS == nil {
-		_, err := readPV(share.Source{}, pv)
-		return nil, volume{}, err
+		_, err := volume.FromPV(share.Source{}, pv)
+		return nil, volume.Volume{}, err
 	}
-	return nil, volume{}, refuse(ReasonVolume, "spec.nfs %s:%s is on none of the shares that this claimdir serves (%s); nothing was touched",
-		pv.Spec.NFS.Server, pv.Spec.NFS.Path, strings.Join(exports, ", "))
+	return nil, volume.Volume{}, refusal.Unchanged(refusal.Refuse(refusal.ReasonVolume, "spec.nfs %s:%s is on none of the shares that this claimdir serves (%s)",
+		pv.Spec.NFS.Server, pv.Spec.NFS.Path, strings.Join(exports, ", ")))
 }

@@ -14,8 +14,10 @@ import (
 	"sigs.k8s.io/sig-storage-lib-external-provisioner/v10/controller"
 
 	"claimdir/provisioner/ledger"
+	"claimdir/provisioner/refusal"
 	"claimdir/provisioner/share"
 	"claimdir/provisioner/volpath"
+	"claimdir/provisioner/volume"
 )
 
 // named is a share among several.
@@ -133,17 +135,17 @@ func TestAClassPicksTheShare(t *testing.T) {
 		}
 	}
 	_, err := s.provision(t, s.claim("none", ""))
-	refused(t, err, ReasonClass, true, `"share" is missing`, "allowed are fast, bulk")
+	refused(t, err, refusal.ReasonClass, true, `"share" is missing`, "allowed are fast, bulk")
 	_, err = s.provision(t, s.claim("typo", "fats"))
-	refused(t, err, ReasonClass, true, `no share "fats"; allowed are fast, bulk`)
+	refused(t, err, refusal.ReasonClass, true, `no share "fats"; allowed are fast, bulk`)
 	_, err = s.provision(t, s.claim("half", "fast,slow"))
-	refused(t, err, ReasonClass, true, `no share "slow"`)
+	refused(t, err, refusal.ReasonClass, true, `no share "slow"`)
 	only := New(cluster, s.seen, direct{s.fast.source, s.fast.files}).Provisioners()
 	if len(only) != 1 || !only[0].ShouldProvision(t.Context(), s.claim("typo", "fats").PVC) {
 		t.Error("the only Provisioner is responsible for all")
 	}
 	_, _, err = only[0].Provision(t.Context(), s.claim("typo", "fats"))
-	refused(t, err, ReasonClass, true, "the only one has no name")
+	refused(t, err, refusal.ReasonClass, true, "the only one has no name")
 }
 
 func TestOfSeveralSharesTheRoomiestIsTaken(t *testing.T) {
@@ -162,9 +164,9 @@ func TestOfSeveralSharesTheRoomiestIsTaken(t *testing.T) {
 	}
 	s.bulk.down = errDown
 	_, err := s.provision(t, s.claim("d", "fast,bulk"))
-	refused(t, err, ReasonStorage, false, "it is down")
+	refused(t, err, refusal.ReasonStorage, false, "it is down")
 	_, err = s.provision(t, s.claim("e", "fast"))
-	refused(t, err, ReasonStorage, false, "it is down")
+	refused(t, err, refusal.ReasonStorage, false, "it is down")
 }
 
 // A volume that was begun on a share is completed there, however little room that
@@ -197,7 +199,7 @@ func TestAVolumeIsCompletedWhereItWasBegun(t *testing.T) {
 			}
 			s.fast.down = errDown
 			_, err := s.provision(t, o)
-			refused(t, err, ReasonStorage, false, "it is down")
+			refused(t, err, refusal.ReasonStorage, false, "it is down")
 			s.fast.down = nil
 			if on, err := s.provision(t, o); err != nil || on != "fast" {
 				t.Error(on, err)
@@ -258,12 +260,12 @@ func TestAVolumeIsReleasedOnItsShareWhereverThatIsMounted(t *testing.T) {
 		t.Error(on)
 	}
 	err := s.all[2].Delete(t.Context(), stranger)
-	refused(t, err, ReasonVolume, true, "spec.nfs nas:/elsewhere/x is on none of the shares that this claimdir serves (nas:/fast, nas:/bulk)")
+	refused(t, err, refusal.ReasonVolume, true, "spec.nfs nas:/elsewhere/x is on none of the shares that this claimdir serves (nas:/fast, nas:/bulk)")
 	s.seen.volumes = slices.Clone(s.seen.volumes[:2])
 	for i, files := range []Files{s.fast.files, s.bulk.files} {
 		pv := s.seen.volumes[i]
 		must(t, s.all[i].Delete(t.Context(), pv))
-		p, err := volpath.Parse(pv.Annotations[AnnotationPath])
+		p, err := volpath.Parse(pv.Annotations[volume.AnnotationPath])
 		must(t, err)
 		if present, err := files.Dirs.Exists(p); present || err != nil {
 			t.Error(pv.Name, present, err)

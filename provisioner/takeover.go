@@ -2,14 +2,14 @@ package provisioner
 
 import (
 	"context"
-	"slices"
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/klog/v2"
 
 	"claimdir/provisioner/class"
 	"claimdir/provisioner/ledger"
-	"claimdir/provisioner/volpath"
+	"claimdir/provisioner/refusal"
+	"claimdir/provisioner/volume"
 )
 
 // Start takes over, once, the volumes on this Provisioner's share that have no
@@ -27,8 +27,8 @@ func (p *Provisioner) Start(ctx context.Context) {
 	logger := klog.FromContext(ctx)
 	taken := 0
 	for _, pv := range p.objects.Volumes() {
-		vol, err := readPV(p.site.Source(), pv)
-		if err == nil && (vol.Peer || pv.Annotations[AnnotationRecoveredFrom] != "") {
+		vol, err := volume.FromPV(p.site.Source(), pv)
+		if err == nil && (vol.Peer || vol.RecoveredFrom != "") {
 			var done bool
 			if done, err = p.takeOver(ctx, pv, vol); done {
 				taken++
@@ -48,14 +48,14 @@ func (p *Provisioner) Start(ctx context.Context) {
 }
 
 // takeOver reports whether it wrote a record for pv.
-func (p *Provisioner) takeOver(ctx context.Context, pv *v1.PersistentVolume, vol volume) (done bool, err error) {
+func (p *Provisioner) takeOver(ctx context.Context, pv *v1.PersistentVolume, vol volume.Volume) (done bool, err error) {
 	return onceReady(ctx, p, vol.Path, "take over "+pv.Name, func(_ context.Context, op operation) (bool, error) {
 		return op.takeOver(pv, vol)
 	})
 }
 
-func (op operation) takeOver(pv *v1.PersistentVolume, vol volume) (bool, error) {
-	recovered := pv.Annotations[AnnotationRecoveredFrom] != ""
+func (op operation) takeOver(pv *v1.PersistentVolume, vol volume.Volume) (bool, error) {
+	recovered := vol.RecoveredFrom != ""
 	record, known, err := op.ledger.Lookup(vol.Path)
 	switch {
 	case err != nil:
@@ -69,49 +69,29 @@ func (op operation) takeOver(pv *v1.PersistentVolume, vol volume) (bool, error) 
 	if err != nil || !present {
 		return false, err
 	}
-	_, err = op.recordPeer(pv, vol.Path)
+	_, err = op.recordPeer(vol)
 	return err == nil, err
 }
 
 // recordPeer writes the record of a directory that a peer made. What else the
 // ledger has below it is for its release to see: here that would be a listing of
 // all records for each of the peer's volumes.
-func (op operation) recordPeer(pv *v1.PersistentVolume, path volpath.Path) (ledger.Record, error) {
-	record := peerRecord(op.cluster, pv)
-	if err := op.checkVolumes(path, pv.Name); err != nil {
+func (op operation) recordPeer(vol volume.Volume) (ledger.Record, error) {
+	vol.Cluster = op.cluster
+	record := vol.Record()
+	record.State = ledger.Active
+	if err := op.checkVolumes(vol.Path, vol.Name); err != nil {
 		return record, err
 	}
-	record, err := op.ledger.Claim(path, record, false)
+	record, err := op.ledger.Claim(vol.Path, record, false)
 	return record, storageError(err)
-}
-
-// peerRecord is what a peer's PersistentVolume says of its volume. It has no
-// policy: the peers read the class on release.
-func peerRecord(cluster string, pv *v1.PersistentVolume) ledger.Record {
-	size := pv.Spec.Capacity[v1.ResourceStorage]
-	record := ledger.Record{
-		State:         ledger.Active,
-		PV:            pv.Name,
-		Cluster:       cluster,
-		Class:         classOfVolume(pv),
-		ReclaimPolicy: string(pv.Spec.PersistentVolumeReclaimPolicy),
-		Adopted:       true,
-		Size:          size.String(),
-		AccessModes:   modeNames(pv.Spec.AccessModes),
-		MountOptions:  slices.Clone(pv.Spec.MountOptions),
-		Created:       pv.CreationTimestamp.UTC(),
-	}
-	if ref := pv.Spec.ClaimRef; ref != nil {
-		record.Claim = ledger.Claim{Namespace: ref.Namespace, Name: ref.Name, UID: string(ref.UID)}
-	}
-	return record
 }
 
 // owns reports whether record is pv's: of this cluster, or of the lost one that
 // pv was recovered from. Only an administrator can write that on it. What was
 // archived is nobody's any more.
 func (op operation) owns(record ledger.Record, pv *v1.PersistentVolume) bool {
-	return record.PV == pv.Name && record.State != ledger.Archived && (record.Cluster == op.cluster || record.Cluster == pv.Annotations[AnnotationRecoveredFrom])
+	return record.PV == pv.Name && record.State != ledger.Archived && (record.Cluster == op.cluster || record.Cluster == pv.Annotations[volume.AnnotationRecoveredFrom])
 }
 
 // moved is the record of a recovered volume as one of this cluster.
@@ -126,7 +106,7 @@ func (op operation) moved(record ledger.Record, pv *v1.PersistentVolume) ledger.
 
 // retention is how long the archive of a released volume is kept: what its
 // PersistentVolume says. A volume of ours that lost its annotations has it on record.
-func retention(vol volume, record ledger.Record) string {
+func retention(vol volume.Volume, record ledger.Record) string {
 	if lost := vol.Peer && record.Policy != ""; lost && vol.Retention == 0 {
 		return record.ArchiveRetention
 	}
@@ -137,7 +117,7 @@ func retention(vol volume, record ledger.Record) string {
 // or, for a peer's, what its class says as the peer would read it. Without a
 // class nothing is lost: the directory is archived. A volume of ours that lost
 // its annotations has its policy on record.
-func (op operation) policy(vol volume, record ledger.Record) (class.Policy, error) {
+func (op operation) policy(vol volume.Volume, record ledger.Record) (class.Policy, error) {
 	if !vol.Peer {
 		return vol.Policy, nil
 	}
@@ -150,7 +130,7 @@ func (op operation) policy(vol volume, record ledger.Record) (class.Policy, erro
 	}
 	policy, err := class.PeerPolicy(c.Parameters)
 	if err != nil {
-		return "", refuse(ReasonClass, "StorageClass %s: %w; nothing was touched", record.Class, err)
+		return "", refusal.Unchanged(refusal.Refuse(refusal.ReasonClass, "StorageClass %s: %w", record.Class, err))
 	}
 	return policy, nil
 }

@@ -14,6 +14,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"claimdir/provisioner/ledger"
+	"claimdir/provisioner/refusal"
+	"claimdir/provisioner/volume"
 )
 
 // peerVolume is what nfs-subdir-external-provisioner saves, and the directory
@@ -117,7 +119,7 @@ func TestAPeersClassWithAMistakeStopsTheRelease(t *testing.T) {
 	pv := w.peerVolume(t, "ns/data", "pvc-1", "data")
 	before := w.besideRecords(t)
 	w.Start(t.Context())
-	refused(t, w.Delete(t.Context(), pv), ReasonClass, true, "StorageClass nfs-client", `"perhaps" is not allowed`, "nothing was touched")
+	refused(t, w.Delete(t.Context(), pv), refusal.ReasonClass, true, "StorageClass nfs-client", `"perhaps" is not allowed`, "nothing was changed")
 	unchanged(t, w, before)
 }
 
@@ -151,10 +153,10 @@ func TestStartWritesTheRecordsOfPeersAndTouchesNothing(t *testing.T) {
 	must(t, w.Delete(t.Context(), gone))
 	for _, pv := range w.seen.volumes[1:] {
 		if pv.Name == "pvc-2" || pv.Name == "pvc-4" || pv.Name == "pvc-5" {
-			refused(t, w.Delete(t.Context(), pv), ReasonTaken, false, "nothing was touched")
+			refused(t, w.Delete(t.Context(), pv), refusal.ReasonTaken, false, "nothing was changed")
 		}
 	}
-	refused(t, w.Delete(t.Context(), elsewhere), ReasonVolume, true, `"other"`)
+	refused(t, w.Delete(t.Context(), elsewhere), refusal.ReasonVolume, true, `"other"`)
 	unchanged(t, w, before)
 }
 
@@ -165,7 +167,7 @@ func TestAClaimGetsNoPathOfAnotherProgramsVolume(t *testing.T) {
 			w.peerVolume(t, "team/db", "pvc-1", "team/db")
 			before := w.snapshot(t)
 			_, _, err := w.Provision(t.Context(), options("ns/new", "pvc-2", at(path, "onExisting", "adopt")))
-			refused(t, err, ReasonTaken, false, "PersistentVolume pvc-1", "nothing was touched")
+			refused(t, err, refusal.ReasonTaken, false, "PersistentVolume pvc-1", "nothing was changed")
 			w.untouched(t, before)
 		})
 	}
@@ -188,7 +190,7 @@ func TestReleaseSparesAVolumeOfSomebodyElseInside(t *testing.T) {
 		pv := w.provision(t, options("ns/data", "pvc-1", at("data", "onDelete", policy)))
 		w.peerVolume(t, "team/db", "by-hand", "data/db")
 		before := w.snapshot(t)
-		refused(t, w.Delete(t.Context(), pv), ReasonTaken, false, "PersistentVolume by-hand", "nothing was touched", "Retain")
+		refused(t, w.Delete(t.Context(), pv), refusal.ReasonTaken, false, "PersistentVolume by-hand", "nothing was changed", "Retain")
 		w.untouched(t, before)
 		w.seen.volumes = nil
 		must(t, w.Delete(t.Context(), pv))
@@ -209,7 +211,7 @@ func TestAVolumeThatLostItsAnnotationsGoesAsItsRecordSays(t *testing.T) {
 
 func recoveredFrom(pv *v1.PersistentVolume, lost string) *v1.PersistentVolume {
 	pv = pv.DeepCopy()
-	pv.Annotations[AnnotationRecoveredFrom] = lost
+	pv.Annotations[volume.AnnotationRecoveredFrom] = lost
 	pv.Spec.ClaimRef = &v1.ObjectReference{Namespace: "ns", Name: "data", UID: "uid-of-the-new-claim"}
 	return pv
 }
@@ -221,8 +223,8 @@ func TestARecoveredVolumeBelongsToTheNewCluster(t *testing.T) {
 				w := newWorld(t)
 				pv := w.provision(t, options("ns/data", "pvc-1", at("data", "onDelete", policy)))
 				w.cluster = "cluster-2"
-				refused(t, w.Delete(t.Context(), pv), ReasonRecord, true, "belongs to volume pvc-1")
-				refused(t, w.Delete(t.Context(), recoveredFrom(pv, "cluster-3")), ReasonRecord, true, "belongs to volume pvc-1")
+				refused(t, w.Delete(t.Context(), pv), refusal.ReasonRecord, true, "belongs to volume pvc-1")
+				refused(t, w.Delete(t.Context(), recoveredFrom(pv, "cluster-3")), refusal.ReasonRecord, true, "belongs to volume pvc-1")
 				pv = recoveredFrom(pv, cluster)
 				if start {
 					w.seen.volumes = append(w.seen.volumes, pv)
@@ -252,10 +254,10 @@ func TestAClaimTakesUpWhatARebuiltClusterLeft(t *testing.T) {
 	must(t, w.Delete(t.Context(), w.provision(t, options("ns/data", "pvc-1", class))))
 	w.cluster = "cluster-2"
 	_, _, err := w.Provision(t.Context(), options("ns/data", "pvc-2", class))
-	refused(t, err, ReasonTaken, false, "belongs to the volume pvc-1 of another namespace or cluster", "onExisting: adopt")
+	refused(t, err, refusal.ReasonTaken, false, "belongs to the volume pvc-1 of another namespace or cluster", "onExisting: adopt")
 	class["onExisting"] = "adopt"
 	_, _, err = w.Provision(t.Context(), options("other/data", "pvc-2", class))
-	refused(t, err, ReasonTaken, false, "pvc-1")
+	refused(t, err, refusal.ReasonTaken, false, "pvc-1")
 	w.provision(t, options("ns/data", "pvc-2", class))
 	if r := w.record(t, "data"); r.State != ledger.Active || r.PV != "pvc-2" || r.Cluster != "cluster-2" {
 		t.Errorf("%+v", r)
@@ -277,6 +279,6 @@ func TestReleaseOfAPeersVolumeSparesARecordBelow(t *testing.T) {
 	pv := w.peerVolume(t, "ns/data", "pvc-1", "data")
 	w.Start(t.Context())
 	before := w.snapshot(t)
-	refused(t, w.Delete(t.Context(), pv), ReasonTaken, false, "volume pvc-2")
+	refused(t, w.Delete(t.Context(), pv), refusal.ReasonTaken, false, "volume pvc-2")
 	w.untouched(t, before)
 }

@@ -20,6 +20,7 @@ import (
 	"sigs.k8s.io/sig-storage-lib-external-provisioner/v10/controller"
 
 	"claimdir/provisioner/ledger"
+	"claimdir/provisioner/refusal"
 	"claimdir/provisioner/share"
 	"claimdir/provisioner/volpath"
 )
@@ -223,12 +224,12 @@ func (w *world) provision(t *testing.T, o controller.ProvisionOptions) *v1.Persi
 // refused fails the test unless err is a refusal of that kind that says words.
 func refused(t *testing.T, err error, reason string, final bool, words ...string) {
 	t.Helper()
-	var refusal *Refusal
-	if !errors.As(err, &refusal) {
+	var refusing *refusal.Refusal
+	if !errors.As(err, &refusing) {
 		t.Fatalf("error %v, want a refusal", err)
 	}
-	if refusal.Reason() != reason || refusal.Final() != final {
-		t.Errorf("reason %s, final %v, want %s, %v: %v", refusal.Reason(), refusal.Final(), reason, final, err)
+	if refusing.Reason() != reason || refusing.Final() != final {
+		t.Errorf("reason %s, final %v, want %s, %v: %v", refusing.Reason(), refusing.Final(), reason, final, err)
 	}
 	for _, word := range words {
 		if !strings.Contains(err.Error(), word) {

@@ -6,10 +6,8 @@ import (
 	"slices"
 	"strings"
 
-	"k8s.io/apimachinery/pkg/api/resource"
-
-	"claimdir/provisioner"
 	"claimdir/provisioner/output"
+	"claimdir/provisioner/volume"
 )
 
 // ErrNone says that no archive is what was asked for.
@@ -65,17 +63,11 @@ func list(archives []Archive, name func(Archive) string) string {
 
 // Manifest is the claim of that name that gets the archive back, for kubectl
 // create: in the archive's namespace, with the class, size and access modes that it
-// had as a volume. A record whose size is no quantity is an error.
+// had as a volume. A record that cannot be read is an error.
 func Manifest(a Archive, name string) ([]byte, error) {
-	size, err := resource.ParseQuantity(a.record.Size)
+	v, err := volume.FromRecord(a.record)
 	if err != nil {
-		return nil, fmt.Errorf("archive %q: the size %q in its record is no quantity: %w; mend the record", a.Path, a.Size, err)
+		return nil, fmt.Errorf("archive %q: %w; mend the record", a.Path, err)
 	}
-	claim := output.ClaimOf(a.record, size)
-	claim.Name = name
-	if a.Class == "" { // the empty name would mean: no class, so no provisioner either
-		claim.Spec.StorageClassName = nil
-	}
-	claim.Annotations = map[string]string{provisioner.AnnotationRestore: a.Volume}
-	return output.Manifest(claim)
+	return output.Manifest(v.RestoringClaim(name))
 }

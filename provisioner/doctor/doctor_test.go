@@ -50,7 +50,7 @@ func (t tree) List(p volpath.Path) (entries []share.Entry, err error) {
 	return entries, nil
 }
 
-func volume(name, provisioner, path string, change ...func(*v1.PersistentVolume)) v1.PersistentVolume {
+func volumeAt(name, provisioner, path string, change ...func(*v1.PersistentVolume)) v1.PersistentVolume {
 	pv := v1.PersistentVolume{
 		ObjectMeta: metav1.ObjectMeta{Name: name, Annotations: map[string]string{"pv.kubernetes.io/provisioned-by": provisioner}},
 		Spec: v1.PersistentVolumeSpec{
@@ -120,20 +120,20 @@ func TestFindings(t *testing.T) {
 		want    []string // "kind object: part of the problem → part of the remedy"
 	}{
 		"all is well": {
-			volumes: []v1.PersistentVolume{volume("pvc-1", ours, "a"), volume("pvc-2", peers, "team/b"), volume("x", theirs, "their/z"), volume("whole", theirs, "", byHand)},
+			volumes: []v1.PersistentVolume{volumeAt("pvc-1", ours, "a"), volumeAt("pvc-2", peers, "team/b"), volumeAt("x", theirs, "their/z"), volumeAt("whole", theirs, "", byHand)},
 			records: append(active, record(ledger.Active, "pvc-2", "team/b"), record(ledger.Retained, "pvc-3", "kept"), record(ledger.Archived, "pvc-4", "archived-team-data-pvc-4")),
 			dirs:    tree{"a", "team", "team/b", "kept", "archived-team-data-pvc-4", "archived-of-the-peer", "README|file", "their", "their/z", "lost+found"},
 			classes: []storagev1.StorageClass{class(map[string]string{"onDelete": "retain"}), {Provisioner: theirs, Parameters: map[string]string{"bogus": "x"}}},
 		},
 		"a class with mistakes":           {classes: []storagev1.StorageClass{class(map[string]string{"onDelete": "shred", "bogus": "x"})}, want: []string{`class nfs: "shred" is not allowed`}},
-		"a missing directory":             {volumes: []v1.PersistentVolume{volume("pvc-1", ours, "a")}, records: active, want: []string{`volume pvc-1: its directory "a" is missing (claim team/data)`}},
-		"a released volume is going":      {volumes: []v1.PersistentVolume{volume("pvc-1", ours, "a", released(v1.PersistentVolumeReclaimDelete))}, records: active},
-		"a directory that does not tell":  {volumes: []v1.PersistentVolume{volume("pvc-1", ours, "broken")}, want: []string{"volume pvc-1: its directory cannot be looked at: input/output error"}},
-		"another server":                  {volumes: []v1.PersistentVolume{volume("pvc-1", ours, "a", server("old-nas"))}, want: []string{`volume pvc-1: spec.nfs.server "old-nas": this claimdir serves "nas"`}},
-		"another path":                    {volumes: []v1.PersistentVolume{volume("pvc-1", ours, "../a")}, want: []string{`volume pvc-1: spec.nfs.path`}},
-		"a peer's volume without record":  {volumes: []v1.PersistentVolume{volume("pvc-1", peers, "a")}, dirs: tree{"a"}, want: []string{"volume pvc-1: directory \"a\" has no record yet"}},
-		"our volume without record":       {volumes: []v1.PersistentVolume{volume("pvc-1", ours, "a")}, dirs: tree{"a"}, want: []string{"volume pvc-1: no record says"}},
-		"another one's record":            {volumes: []v1.PersistentVolume{volume("pvc-2", ours, "a"), volume("pvc-1", theirs, "b")}, records: active, dirs: tree{"a"}, want: []string{`volume pvc-2: directory "a" belongs to volume pvc-1`}},
+		"a missing directory":             {volumes: []v1.PersistentVolume{volumeAt("pvc-1", ours, "a")}, records: active, want: []string{`volume pvc-1: its directory "a" is missing (claim team/data)`}},
+		"a released volume is going":      {volumes: []v1.PersistentVolume{volumeAt("pvc-1", ours, "a", released(v1.PersistentVolumeReclaimDelete))}, records: active},
+		"a directory that does not tell":  {volumes: []v1.PersistentVolume{volumeAt("pvc-1", ours, "broken")}, want: []string{"volume pvc-1: its directory cannot be looked at: input/output error"}},
+		"another server":                  {volumes: []v1.PersistentVolume{volumeAt("pvc-1", ours, "a", server("old-nas"))}, want: []string{`volume pvc-1: spec.nfs.server "old-nas": this claimdir serves "nas"`}},
+		"another path":                    {volumes: []v1.PersistentVolume{volumeAt("pvc-1", ours, "../a")}, want: []string{`volume pvc-1: spec.nfs.path`}},
+		"a peer's volume without record":  {volumes: []v1.PersistentVolume{volumeAt("pvc-1", peers, "a")}, dirs: tree{"a"}, want: []string{"volume pvc-1: directory \"a\" has no record yet"}},
+		"our volume without record":       {volumes: []v1.PersistentVolume{volumeAt("pvc-1", ours, "a")}, dirs: tree{"a"}, want: []string{"volume pvc-1: no record says"}},
+		"another one's record":            {volumes: []v1.PersistentVolume{volumeAt("pvc-2", ours, "a"), volumeAt("pvc-1", theirs, "b")}, records: active, dirs: tree{"a"}, want: []string{`volume pvc-2: directory "a" belongs to volume pvc-1`}},
 		"a record without volume":         {records: active, dirs: tree{"a"}, want: []string{"record a: volume pvc-1 of claim team/data is active by its record"}},
 		"a volume that is just saved":     {records: []ledger.Record{fresh}, dirs: tree{"a"}},
 		"another cluster's record":        {records: []ledger.Record{foreign}, dirs: tree{"a"}},
@@ -144,58 +144,58 @@ func TestFindings(t *testing.T) {
 		"an archive that should be gone":  {records: []ledger.Record{ended(3*time.Hour, "here")}, dirs: tree{"archived-a"}, want: []string{"record archived-a: this archive of claim team/data was to end on 20 → claimdir archive purge pvc-1 --cluster here"}},
 		"an archive that ends":            {records: []ledger.Record{ended(time.Hour, "here")}, dirs: tree{"archived-a"}},
 		"another cluster's that stays":    {records: []ledger.Record{ended(3*time.Hour, "elsewhere")}, dirs: tree{"archived-a"}},
-		"an ended archive in use":         {volumes: []v1.PersistentVolume{volume("mine", "", "archived-a", byHand)}, records: []ledger.Record{ended(3*time.Hour, "here")}, dirs: tree{"archived-a"}},
+		"an ended archive in use":         {volumes: []v1.PersistentVolume{volumeAt("mine", "", "archived-a", byHand)}, records: []ledger.Record{ended(3*time.Hour, "here")}, dirs: tree{"archived-a"}},
 		"a damaged record":                {damaged: fmt.Errorf("%w in a.json", ledger.ErrDamaged), want: []string{"record .claimdir/volumes: damaged record in a.json → from a copy"}},
 		"a newer record":                  {damaged: errors.New("layout 2"), want: []string{"record .claimdir/volumes: layout 2 → the claimdir that wrote it"}},
-		"a directory that is nobody's":    {volumes: []v1.PersistentVolume{volume("pvc-1", ours, "t/a")}, records: []ledger.Record{record(ledger.Active, "pvc-1", "t/a")}, dirs: tree{"t", "t/a", "t/b", "lost", "t/a/inside"}, want: []string{"directory lost: no PersistentVolume", "directory t/b: no PersistentVolume"}},
+		"a directory that is nobody's":    {volumes: []v1.PersistentVolume{volumeAt("pvc-1", ours, "t/a")}, records: []ledger.Record{record(ledger.Active, "pvc-1", "t/a")}, dirs: tree{"t", "t/a", "t/b", "lost", "t/a/inside"}, want: []string{"directory lost: no PersistentVolume", "directory t/b: no PersistentVolume"}},
 		"a name that no volume can have":  {dirs: tree{"a\nb"}, want: []string{`directory "a\nb": no volume has it`}},
 		"a directory that is shut":        {records: []ledger.Record{foreign, {State: ledger.Active, Path: "shut/a"}}, dirs: tree{"a", "shut"}, want: []string{"directory shut: cannot be looked into: permission denied"}},
 		"the root that is shut":           {dirs: tree{"STALE"}, want: []string{"directory /: cannot be looked into: stale file handle"}},
-		"a released volume that stays": {volumes: []v1.PersistentVolume{volume("pvc-1", ours, "a", released(v1.PersistentVolumeReclaimRetain))}, records: active,
+		"a released volume that stays": {volumes: []v1.PersistentVolume{volumeAt("pvc-1", ours, "a", released(v1.PersistentVolumeReclaimRetain))}, records: active,
 			want: []string{`volume pvc-1: its directory "a" is missing (released, claim team/data)`}},
-		"annotations that do not fit": {volumes: []v1.PersistentVolume{volume("pvc-1", ours, "a", annotated("claimdir/on-delete", "shred"))}, records: active, dirs: tree{"a"},
+		"annotations that do not fit": {volumes: []v1.PersistentVolume{volumeAt("pvc-1", ours, "a", annotated("claimdir/on-delete", "shred"))}, records: active, dirs: tree{"a"},
 			want: []string{`volume pvc-1: annotation claimdir/on-delete: "shred" is not allowed → kubectl annotate --overwrite pv pvc-1 claimdir/on-delete=archive (or delete, or retain)`}},
-		"an annotation of the path that does not fit": {volumes: []v1.PersistentVolume{volume("pvc-1", ours, "a", annotated("claimdir/path", "b"))}, records: active, dirs: tree{"a"},
+		"an annotation of the path that does not fit": {volumes: []v1.PersistentVolume{volumeAt("pvc-1", ours, "a", annotated("claimdir/path", "b"))}, records: active, dirs: tree{"a"},
 			want: []string{`volume pvc-1: annotation claimdir/path is "b" → kubectl annotate --overwrite pv pvc-1 claimdir/path=a`}},
-		"a retention that is none": {volumes: []v1.PersistentVolume{volume("pvc-1", ours, "a", annotated("claimdir/archive-retention", "30d"))}, records: active, dirs: tree{"a"},
+		"a retention that is none": {volumes: []v1.PersistentVolume{volumeAt("pvc-1", ours, "a", annotated("claimdir/archive-retention", "30d"))}, records: active, dirs: tree{"a"},
 			want: []string{`volume pvc-1: annotation claimdir/archive-retention: "30d" is not allowed → : kubectl annotate --overwrite pv pvc-1 claimdir/archive-retention=720h (or claimdir/archive-retention-,`}},
-		"a peer's volume with such a retention": {volumes: []v1.PersistentVolume{volume("pvc-1", peers, "a", annotated("claimdir/archive-retention", "30d"))}, records: active, dirs: tree{"a"},
+		"a peer's volume with such a retention": {volumes: []v1.PersistentVolume{volumeAt("pvc-1", peers, "a", annotated("claimdir/archive-retention", "30d"))}, records: active, dirs: tree{"a"},
 			want: []string{`volume pvc-1: annotation claimdir/archive-retention → : kubectl annotate --overwrite pv pvc-1 claimdir/archive-retention=720h (or`}},
-		"a path that no volume can have": {volumes: []v1.PersistentVolume{volume("pvc-1", ours, "archived-a")}, want: []string{"volume pvc-1: spec.nfs.path → refused: set its reclaim policy to Retain"}},
-		"no nfs volume at all": {volumes: []v1.PersistentVolume{volume("pvc-1", ours, "a", func(pv *v1.PersistentVolume) { pv.Spec.NFS = nil })},
+		"a path that no volume can have": {volumes: []v1.PersistentVolume{volumeAt("pvc-1", ours, "archived-a")}, want: []string{"volume pvc-1: spec.nfs.path → refused: set its reclaim policy to Retain"}},
+		"no nfs volume at all": {volumes: []v1.PersistentVolume{volumeAt("pvc-1", ours, "a", func(pv *v1.PersistentVolume) { pv.Spec.NFS = nil })},
 			want: []string{"volume pvc-1: spec.nfs is missing"}},
-		"a record of another cluster under our volume": {volumes: []v1.PersistentVolume{volume("pvc-1", ours, "a")}, records: []ledger.Record{foreign}, dirs: tree{"a"},
+		"a record of another cluster under our volume": {volumes: []v1.PersistentVolume{volumeAt("pvc-1", ours, "a")}, records: []ledger.Record{foreign}, dirs: tree{"a"},
 			want: []string{`volume pvc-1: directory "a" belongs to cluster elsewhere → claimdir/recovered-from=elsewhere`}},
-		"a recovered volume before claimdir's next start": {volumes: []v1.PersistentVolume{volume("pvc-1", ours, "a", annotated("claimdir/recovered-from", "elsewhere"))},
+		"a recovered volume before claimdir's next start": {volumes: []v1.PersistentVolume{volumeAt("pvc-1", ours, "a", annotated("claimdir/recovered-from", "elsewhere"))},
 			records: []ledger.Record{foreign}, dirs: tree{"a"}},
-		"a volume that lies elsewhere now": {volumes: []v1.PersistentVolume{volume("pvc-1", ours, "b")}, records: append(active, record(ledger.Active, "pvc-1", "b")), dirs: tree{"a", "b"},
+		"a volume that lies elsewhere now": {volumes: []v1.PersistentVolume{volumeAt("pvc-1", ours, "b")}, records: append(active, record(ledger.Active, "pvc-1", "b")), dirs: tree{"a", "b"},
 			want: []string{"record a: volume pvc-1 of claim team/data is active by its record, and the PersistentVolume of that name has another directory"}},
-		"a volume that has a PersistentVolume made by hand": {volumes: []v1.PersistentVolume{volume("mine", ours, "a", byHand)}, records: active, dirs: tree{"a"},
+		"a volume that has a PersistentVolume made by hand": {volumes: []v1.PersistentVolume{volumeAt("mine", ours, "a", byHand)}, records: active, dirs: tree{"a"},
 			want: []string{"record a: volume pvc-1 of claim team/data is active by its record, and there is no such PersistentVolume, while mine has this one → leave the directory alone"}},
-		"what others have is not nobody's": {volumes: []v1.PersistentVolume{volume("x", theirs, "t/x/"), volume("y", theirs, "y", byHand)}, dirs: tree{"t", "t/x", "t/x/inside", "y", "t/z"},
+		"what others have is not nobody's": {volumes: []v1.PersistentVolume{volumeAt("x", theirs, "t/x/"), volumeAt("y", theirs, "y", byHand)}, dirs: tree{"t", "t/x", "t/x/inside", "y", "t/z"},
 			want: []string{"directory t/z: no PersistentVolume"}},
 		"records one inside the other": {
-			volumes: []v1.PersistentVolume{volume("pvc-1", ours, "a")}, records: append(active, elsewhere), dirs: tree{"a", "a/b"},
+			volumes: []v1.PersistentVolume{volumeAt("pvc-1", ours, "a")}, records: append(active, elsewhere), dirs: tree{"a", "a/b"},
 			want: []string{`overlap a/b: path "a/b" of volume pvc-9 (active) lies inside path "a" of volume pvc-1 (active), by their records → .claimdir/volumes/a%2Fb.json`},
 		},
 		"inside one of another provisioner": {
-			volumes: []v1.PersistentVolume{volume("pvc-1", ours, "t/a"), volume("x", theirs, "t"), volume("hand", theirs, "t/a/b", byHand)},
+			volumes: []v1.PersistentVolume{volumeAt("pvc-1", ours, "t/a"), volumeAt("x", theirs, "t"), volumeAt("hand", theirs, "t/a/b", byHand)},
 			records: []ledger.Record{record(ledger.Active, "pvc-1", "t/a")}, dirs: tree{"t", "t/a"},
 			want: []string{"overlap hand: its directory /export/t/a/b lies inside that of pvc-1", "overlap pvc-1: its directory /export/t/a lies inside that of x → provisioner takes this one's data"},
 		},
-		"others among themselves":  {volumes: []v1.PersistentVolume{volume("x", theirs, "t"), volume("y", theirs, "t"), volume("z", theirs, "t/z", byHand)}, dirs: tree{"t", "t/z"}},
-		"a server of another name": {volumes: []v1.PersistentVolume{volume("pvc-1", ours, "a"), volume("x", theirs, "a", server("nas-2"))}, records: active, dirs: tree{"a"}},
+		"others among themselves":  {volumes: []v1.PersistentVolume{volumeAt("x", theirs, "t"), volumeAt("y", theirs, "t"), volumeAt("z", theirs, "t/z", byHand)}, dirs: tree{"t", "t/z"}},
+		"a server of another name": {volumes: []v1.PersistentVolume{volumeAt("pvc-1", ours, "a"), volumeAt("x", theirs, "a", server("nas-2"))}, records: active, dirs: tree{"a"}},
 		"doubled": {
-			volumes: []v1.PersistentVolume{volume("pvc-1", ours, "a"), volume("pvc-2", theirs, "a")}, records: active, dirs: tree{"a"},
+			volumes: []v1.PersistentVolume{volumeAt("pvc-1", ours, "a"), volumeAt("pvc-2", theirs, "a")}, records: active, dirs: tree{"a"},
 			want: []string{"overlap pvc-2: its directory /export/a is the same as that of pvc-1"},
 		},
 		"nested, with one between by name": {
-			volumes: []v1.PersistentVolume{volume("pvc-1", ours, "a"), volume("pvc-2", theirs, "a/b/c"), volume("pvc-3", theirs, "a-b"), volume("pvc-4", theirs, "a/b")},
+			volumes: []v1.PersistentVolume{volumeAt("pvc-1", ours, "a"), volumeAt("pvc-2", theirs, "a/b/c"), volumeAt("pvc-3", theirs, "a-b"), volumeAt("pvc-4", theirs, "a/b")},
 			records: active, dirs: tree{"a"},
 			want: []string{"overlap pvc-2: its directory /export/a/b/c lies inside that of pvc-1", "overlap pvc-4: its directory /export/a/b lies inside that of pvc-1"},
 		},
 		"inside one that was made by hand": {
-			volumes: []v1.PersistentVolume{volume("pvc-1", ours, "t/a"), volume("hand", theirs, "t", byHand), volume("elsewhere", ours, "t", server("other"))},
+			volumes: []v1.PersistentVolume{volumeAt("pvc-1", ours, "t/a"), volumeAt("hand", theirs, "t", byHand), volumeAt("elsewhere", ours, "t", server("other"))},
 			records: []ledger.Record{record(ledger.Active, "pvc-1", "t/a")}, dirs: tree{"t", "t/a"}, want: []string{"volume elsewhere: spec.nfs.server"},
 		},
 	} {
@@ -232,13 +232,13 @@ func TestWhatIsUnderWay(t *testing.T) {
 		lookup       error
 	}{
 		"a directory that is being made": {now: []ledger.Record{record(ledger.Creating, "pvc-9", "new")}, dirs: tree{"new"}},
-		"a volume made since": {volumes: []v1.PersistentVolume{volume("pvc-1", ours, "a")},
+		"a volume made since": {volumes: []v1.PersistentVolume{volumeAt("pvc-1", ours, "a")},
 			now: []ledger.Record{record(ledger.Active, "pvc-1", "a")}, dirs: tree{"a"}},
 		"a volume released since": {records: []ledger.Record{record(ledger.Active, "pvc-1", "a")}},
 		"a volume retained since": {records: []ledger.Record{record(ledger.Active, "pvc-1", "a")},
 			now: []ledger.Record{record(ledger.Retained, "pvc-1", "a")}, dirs: tree{"a"}},
 		"an archive that is being made":       {records: []ledger.Record{archiving}, now: []ledger.Record{archiving}},
-		"a volume whose record does not tell": {volumes: []v1.PersistentVolume{volume("pvc-1", ours, "a")}, dirs: tree{"a", "b"}, lookup: ledger.ErrDamaged},
+		"a volume whose record does not tell": {volumes: []v1.PersistentVolume{volumeAt("pvc-1", ours, "a")}, dirs: tree{"a", "b"}, lookup: ledger.ErrDamaged},
 	} {
 		t.Run(name, func(t *testing.T) {
 			site := &Site{Source: share.Source{Server: "nas", Path: "/export"}, Dirs: tt.dirs, Records: tt.records, Lookup: lookup(tt.now)}
@@ -277,7 +277,7 @@ func TestOtherClustersAreNotChecked(t *testing.T) {
 // TestWithoutAMountTheSourceIsEnough: server and path can be told from a
 // workstation.
 func TestWithoutAMountTheSourceIsEnough(t *testing.T) {
-	c := Cluster{Names: []string{ours}, Volumes: []v1.PersistentVolume{volume("pvc-1", ours, "a"), volume("pvc-2", ours, "b", func(pv *v1.PersistentVolume) { pv.Spec.NFS.Server = "old" })}}
+	c := Cluster{Names: []string{ours}, Volumes: []v1.PersistentVolume{volumeAt("pvc-1", ours, "a"), volumeAt("pvc-2", ours, "b", func(pv *v1.PersistentVolume) { pv.Spec.NFS.Server = "old" })}}
 	r := Diagnose(c, &Site{Source: share.Source{Server: "nas", Path: "/export"}})
 	if len(r.Findings) != 1 || r.Findings[0].Object != "pvc-2" {
 		t.Error(r.Findings)
@@ -285,7 +285,7 @@ func TestWithoutAMountTheSourceIsEnough(t *testing.T) {
 }
 
 func TestWithoutAShareTheClusterIsChecked(t *testing.T) {
-	c := Cluster{Names: []string{ours}, Volumes: []v1.PersistentVolume{volume("pvc-1", ours, "a"), volume("pvc-2", ours, "a/b"), volume("pvc-3", ours, "gone")}}
+	c := Cluster{Names: []string{ours}, Volumes: []v1.PersistentVolume{volumeAt("pvc-1", ours, "a"), volumeAt("pvc-2", ours, "a/b"), volumeAt("pvc-3", ours, "gone")}}
 	r := Diagnose(c)
 	if len(r.Findings) != 1 || r.Findings[0].Kind != KindOverlap {
 		t.Error(r.Findings)
@@ -331,8 +331,8 @@ func TestManyVolumesTakeNoTime(t *testing.T) {
 			dirs.tree[""] = append(dirs.tree[""], share.Entry{Name: team, Dir: true})
 		}
 		dirs.tree[team] = append(dirs.tree[team], share.Entry{Name: name, Dir: true})
-		c.Volumes = append(c.Volumes, volume(pv, ours, team+"/"+name),
-			volume(fmt.Sprint("hand-", i), theirs, "all", func(v *v1.PersistentVolume) { v.Annotations = nil }))
+		c.Volumes = append(c.Volumes, volumeAt(pv, ours, team+"/"+name),
+			volumeAt(fmt.Sprint("hand-", i), theirs, "all", func(v *v1.PersistentVolume) { v.Annotations = nil }))
 		site.Records = append(site.Records, record(ledger.Active, pv, team+"/"+name))
 	}
 	begin := time.Now()
@@ -353,7 +353,7 @@ func TestNoVolumeIsListed(t *testing.T) {
 	asked := 0
 	dirs := counted{map[string][]share.Entry{"": {{Name: "team", Dir: true}}}, &asked}
 	c := Cluster{Names: []string{ours}, ID: "here", Volumes: []v1.PersistentVolume{
-		volume("pvc-1", ours, "team/a"), volume("hand", theirs, "team", func(v *v1.PersistentVolume) { v.Annotations = nil }),
+		volumeAt("pvc-1", ours, "team/a"), volumeAt("hand", theirs, "team", func(v *v1.PersistentVolume) { v.Annotations = nil }),
 	}}
 	records := []ledger.Record{record(ledger.Active, "pvc-1", "team/a")}
 	Diagnose(c, &Site{Source: share.Source{Server: "nas", Path: "/export"}, Dirs: dirs, Records: records, Lookup: lookup(records)})

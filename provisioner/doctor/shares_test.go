@@ -29,11 +29,11 @@ func TestSeveralShares(t *testing.T) {
 	}
 	c := Cluster{ID: "here", Names: []string{ours},
 		Volumes: []v1.PersistentVolume{
-			volume("pvc-fast", ours, "a", on("/fast/a")),
-			volume("pvc-bulk", ours, "a", on("/bulk/a")), // the same path, and another directory
-			volume("pvc-gone", ours, "b", on("/bulk/b")),
-			volume("pvc-lost", ours, "c", on("/old/c")),
-			volume("byhand", "", "x", on("/"), func(pv *v1.PersistentVolume) { pv.Annotations = nil }),
+			volumeAt("pvc-fast", ours, "a", on("/fast/a")),
+			volumeAt("pvc-bulk", ours, "a", on("/bulk/a")), // the same path, and another directory
+			volumeAt("pvc-gone", ours, "b", on("/bulk/b")),
+			volumeAt("pvc-lost", ours, "c", on("/old/c")),
+			volumeAt("byhand", "", "x", on("/"), func(pv *v1.PersistentVolume) { pv.Annotations = nil }),
 		},
 		Classes: []storagev1.StorageClass{class("good", "fast,bulk"), class("none", ""), class("typo", "fats")},
 	}

@@ -6,10 +6,11 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 
-	"claimdir/provisioner"
 	"claimdir/provisioner/class"
 	"claimdir/provisioner/ledger"
+	"claimdir/provisioner/refusal"
 	"claimdir/provisioner/volpath"
+	"claimdir/provisioner/volume"
 )
 
 // volumes compares our PersistentVolumes with the share.
@@ -23,11 +24,12 @@ func (r *Report) volumes(c Cluster, site *Site) {
 		if !c.serves(pv) || !site.holds(pv) {
 			continue
 		}
-		p, err := provisioner.PathOf(site.Source, pv)
+		vol, err := volume.FromPV(site.Source, pv)
 		if err != nil {
-			r.find(KindVolume, pv.Name, strings.ReplaceAll(err.Error(), "; nothing was touched", ""), unclear(site, pv))
+			r.find(KindVolume, pv.Name, refusal.Message(err), unclear(site, pv))
 			continue
 		}
+		p := vol.Path
 		if site.Dirs == nil || !r.volumeDirectory(site, pv, p) {
 			continue
 		}
@@ -65,7 +67,7 @@ func unclear(site *Site, pv *v1.PersistentVolume) string {
 // and what else would be right. There are none where something else is wrong.
 func rightAnnotations(pv *v1.PersistentVolume, dir string) (right, notes []string) {
 	parse := volpath.ParseRecorded // as claimdir reads a peer's
-	path, ours := pv.Annotations[provisioner.AnnotationPath]
+	path, ours := pv.Annotations[volume.AnnotationPath]
 	if ours {
 		parse = volpath.Parse
 	}
@@ -73,15 +75,15 @@ func rightAnnotations(pv *v1.PersistentVolume, dir string) (right, notes []strin
 		return nil, nil
 	}
 	if ours && path != dir {
-		right = append(right, provisioner.AnnotationPath+"="+dir)
+		right = append(right, volume.AnnotationPath+"="+dir)
 	}
-	if _, err := class.ParsePolicy(pv.Annotations[provisioner.AnnotationOnDelete]); ours && err != nil {
-		right = append(right, provisioner.AnnotationOnDelete+"=archive")
+	if _, err := class.ParsePolicy(pv.Annotations[volume.AnnotationOnDelete]); ours && err != nil {
+		right = append(right, volume.AnnotationOnDelete+"=archive")
 		notes = append(notes, " (or delete, or retain)")
 	}
-	if _, err := class.ParseRetention(pv.Annotations[provisioner.AnnotationArchiveRetention]); err != nil {
-		right = append(right, provisioner.AnnotationArchiveRetention+"=720h")
-		notes = append(notes, fmt.Sprintf(" (or %s-, and an archive is kept for ever)", provisioner.AnnotationArchiveRetention))
+	if _, err := class.ParseRetention(pv.Annotations[volume.AnnotationArchiveRetention]); err != nil {
+		right = append(right, volume.AnnotationArchiveRetention+"=720h")
+		notes = append(notes, fmt.Sprintf(" (or %s-, and an archive is kept for ever)", volume.AnnotationArchiveRetention))
 	}
 	return right, notes
 }
@@ -113,8 +115,8 @@ func (r *Report) elsewhere(c Cluster, sites []*Site) {
 		if len(sites) == 0 || !c.serves(pv) || siteOf(sites, pv) != nil {
 			continue
 		}
-		if _, err := provisioner.PathOf(sites[0].Source, pv); len(sites) == 1 || pv.Spec.NFS == nil {
-			r.find(KindVolume, pv.Name, strings.ReplaceAll(err.Error(), "; nothing was touched", ""), unclear(sites[0], pv))
+		if _, err := volume.FromPV(sites[0].Source, pv); len(sites) == 1 || pv.Spec.NFS == nil {
+			r.find(KindVolume, pv.Name, refusal.Message(err), unclear(sites[0], pv))
 			continue
 		}
 		r.find(KindVolume, pv.Name, fmt.Sprintf("%s:%s is on none of the shares that this claimdir serves (%s)", pv.Spec.NFS.Server, pv.Spec.NFS.Path, strings.Join(exports, ", ")),
@@ -144,21 +146,21 @@ func (r *Report) volumeDirectory(site *Site, pv *v1.PersistentVolume, p volpath.
 // volumeRecord compares a volume whose directory is there with the record of
 // its path.
 func (r *Report) volumeRecord(c Cluster, pv *v1.PersistentVolume, p volpath.Path, record ledger.Record, known bool) {
-	recoveredFrom := pv.Annotations[provisioner.AnnotationRecoveredFrom]
+	recoveredFrom := pv.Annotations[volume.AnnotationRecoveredFrom]
 	switch {
-	case !known && pv.Annotations[provisioner.AnnotationPath] == "":
+	case !known && pv.Annotations[volume.AnnotationPath] == "":
 		r.find(KindVolume, pv.Name, fmt.Sprintf("directory %q has no record yet: another provisioner made the volume", p),
 			"claimdir writes it at its next start; what it cannot take over its log names")
 	case !known:
 		r.find(KindVolume, pv.Name, fmt.Sprintf("no record says that directory %q is this volume's; its release will be refused", p),
 			fmt.Sprintf("put the file back into .claimdir/volumes from a copy; or let claimdir take it over as another provisioner's, whose class decides on release: "+
-				"kubectl annotate pv %s %s- %s-, and restart claimdir", pv.Name, provisioner.AnnotationPath, provisioner.AnnotationOnDelete))
+				"kubectl annotate pv %s %s- %s-, and restart claimdir", pv.Name, volume.AnnotationPath, volume.AnnotationOnDelete))
 	case record.PV != pv.Name:
 		r.find(KindVolume, pv.Name, fmt.Sprintf("directory %q belongs to volume %s by its record; its release will be refused", p, record.PV),
 			"find out whose the data is, set the other's reclaim policy to Retain and delete it")
 	case record.Cluster != c.ID && record.Cluster != recoveredFrom:
 		r.find(KindVolume, pv.Name, fmt.Sprintf("directory %q belongs to cluster %s by its record; its release will be refused", p, record.Cluster),
 			fmt.Sprintf("if that cluster is lost: kubectl annotate --overwrite pv %s %s=%s, and restart claimdir; if not, both use one directory: "+
-				"set the reclaim policy of one to Retain and delete it", pv.Name, provisioner.AnnotationRecoveredFrom, record.Cluster))
+				"set the reclaim policy of one to Retain and delete it", pv.Name, volume.AnnotationRecoveredFrom, record.Cluster))
 	}
 }

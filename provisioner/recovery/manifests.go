@@ -1,68 +1,25 @@
-// Package recovery turns the records on a share back into the objects of a
-// cluster: after the loss of one, the PersistentVolumes and claims that it had
-// can be made again in another, and bind to the same directories. It reads the
-// share and writes nothing to it.
 package recovery
 
 import (
-	"path"
 	"slices"
 
 	v1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"claimdir/provisioner"
-	"claimdir/provisioner/ledger"
-	"claimdir/provisioner/output"
-	"claimdir/provisioner/share"
+	"claimdir/provisioner/volume"
 )
 
-// annProvisionedBy tells the library whose a PersistentVolume is.
-const annProvisionedBy = "pv.kubernetes.io/provisioned-by"
-
-// volumeOf is the PersistentVolume of a record. It names the claim without its
-// UID, so that the claim that is made anew is the one it waits for.
-func volumeOf(r ledger.Record, size resource.Quantity, source share.Source, provisionerName string) *v1.PersistentVolume {
-	annotations := map[string]string{
-		annProvisionedBy:                    provisionerName,
-		provisioner.AnnotationRecoveredFrom: r.Cluster,
+// objects are the PersistentVolume and the claim of a record, bound to each other.
+func (v lost) objects(provisionerName string) (*v1.PersistentVolume, *v1.PersistentVolumeClaim, error) {
+	vol, err := volume.FromRecord(v.Record)
+	if err != nil {
+		return nil, nil, err
 	}
-	if r.Policy != "" { // a volume of the peer has none: its class decides
-		annotations[provisioner.AnnotationPath] = r.Path
-		annotations[provisioner.AnnotationOnDelete] = r.Policy
+	pv, err := vol.RecoveredPV(v.on.Source, provisionerName)
+	if err != nil {
+		return nil, nil, err
 	}
-	if r.ArchiveRetention != "" {
-		annotations[provisioner.AnnotationArchiveRetention] = r.ArchiveRetention
-	}
-	reclaim := v1.PersistentVolumeReclaimPolicy(r.ReclaimPolicy)
-	if reclaim == "" {
-		reclaim = v1.PersistentVolumeReclaimRetain // loses nothing
-	}
-	return &v1.PersistentVolume{
-		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "PersistentVolume"},
-		ObjectMeta: metav1.ObjectMeta{Name: r.PV, Annotations: annotations},
-		Spec: v1.PersistentVolumeSpec{
-			AccessModes: output.ModesOf(r),
-			Capacity:    v1.ResourceList{v1.ResourceStorage: size},
-			ClaimRef: &v1.ObjectReference{
-				APIVersion: "v1", Kind: "PersistentVolumeClaim", Namespace: r.Claim.Namespace, Name: r.Claim.Name,
-			},
-			MountOptions:                  r.MountOptions,
-			PersistentVolumeReclaimPolicy: reclaim,
-			StorageClassName:              r.Class,
-			PersistentVolumeSource: v1.PersistentVolumeSource{
-				NFS: &v1.NFSVolumeSource{Server: source.Server, Path: path.Join(source.Path, r.Path)},
-			},
-		},
-	}
-}
-
-// claimOf is the claim of a record, bound to its PersistentVolume by name.
-func claimOf(r ledger.Record, size resource.Quantity) *v1.PersistentVolumeClaim {
-	claim := output.ClaimOf(r, size)
-	claim.Spec.VolumeName = r.PV
-	return claim
+	return pv, vol.RecoveredClaim(), nil
 }
 
 func namespaceOf(name string) *v1.Namespace {

@@ -10,8 +10,6 @@ import (
 	"strconv"
 	"strings"
 
-	"k8s.io/apimachinery/pkg/api/resource"
-
 	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/output"
 	"claimdir/provisioner/share"
@@ -36,8 +34,8 @@ type Share struct {
 	Dirs    Directories
 }
 
-// volume is a record and the share that it is on.
-type volume struct {
+// lost is the record of a volume and the share that it is on.
+type lost struct {
 	ledger.Record
 	on Share
 }
@@ -61,12 +59,12 @@ func Print(w io.Writer, shares []Share, partial bool, provisionerName string) (l
 	}
 	namespace := ""
 	for _, r := range found {
-		size, err := resource.ParseQuantity(r.Size)
+		pv, claim, err := r.objects(provisionerName)
 		if err != nil {
-			leftOut = append(leftOut, r.leave("its size %q is no quantity: %w; mend the record", r.Size, err))
+			leftOut = append(leftOut, r.leave("%w; mend the record", err))
 			continue
 		}
-		objects := []any{volumeOf(r.Record, size, r.on.Source, provisionerName), claimOf(r.Record, size)}
+		objects := []any{pv, claim}
 		if r.Claim.Namespace != namespace && !builtin(r.Claim.Namespace) {
 			objects = slices.Insert(objects, 0, any(namespaceOf(r.Claim.Namespace)))
 		}
@@ -85,7 +83,7 @@ func Print(w io.Writer, shares []Share, partial bool, provisionerName string) (l
 }
 
 // collect returns the records to print, sorted by claim, and those left out.
-func collect(shares []Share, partial bool) (found []volume, leftOut []error) {
+func collect(shares []Share, partial bool) (found []lost, leftOut []error) {
 	for _, s := range shares {
 		for r, err := range s.Records.Records() {
 			switch {
@@ -103,16 +101,16 @@ func collect(shares []Share, partial bool) (found []volume, leftOut []error) {
 				leftOut = append(leftOut, output.OfShare(s.Name, err))
 				continue
 			}
-			found = append(found, volume{r, s})
+			found = append(found, lost{r, s})
 		}
 	}
 	// Of the records of one claim, the active one comes first, then the latest.
-	slices.SortFunc(found, func(a, b volume) int {
+	slices.SortFunc(found, func(a, b lost) int {
 		return cmp.Or(cmp.Compare(a.Claim.Namespace, b.Claim.Namespace), cmp.Compare(a.Claim.Name, b.Claim.Name),
 			cmp.Compare(a.State, b.State), b.Created.Compare(a.Created), cmp.Compare(a.Path, b.Path))
 	})
-	claims, volumes := map[string]volume{}, map[string]volume{}
-	found = slices.DeleteFunc(found, func(r volume) bool {
+	claims, volumes := map[string]lost{}, map[string]lost{}
+	found = slices.DeleteFunc(found, func(r lost) bool {
 		claim := r.Claim.Namespace + "/" + r.Claim.Name
 		other, taken := claims[claim]
 		if !taken {
@@ -144,12 +142,12 @@ func checkDirectory(r ledger.Record, dirs Directories) error {
 	return nil
 }
 
-func (v volume) leave(format string, args ...any) error {
+func (v lost) leave(format string, args ...any) error {
 	return output.OfShare(v.on.Name, leave(v.Record, format, args...))
 }
 
 // place is the path for people, where there are several shares with the share.
-func (v volume) place() string {
+func (v lost) place() string {
 	if v.on.Name == "" {
 		return strconv.Quote(v.Path)
 	}

@@ -111,7 +111,7 @@ func TestWhatIsLeftOutIsSaid(t *testing.T) {
 		},
 		"a size that is none": {
 			share1{records: []ledger.Record{record("a/c", "pvc-1", "kept"), record("a/d", "pvc-2", "old", func(r *ledger.Record) { r.Size = "much" })}},
-			`its size "much" is no quantity`, "kept",
+			`the size "much" in its record is no quantity`, "kept",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

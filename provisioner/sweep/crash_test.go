@@ -19,6 +19,7 @@ import (
 	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/share"
 	"claimdir/provisioner/volpath"
+	"claimdir/provisioner/volume"
 )
 
 // errKilled is the panic of a process that is killed.
@@ -228,7 +229,7 @@ func provision(params ...string) func(t *testing.T, w *world, p *provisioner.Pro
 func restore(t *testing.T, _ *world, p *provisioner.Provisioner) error {
 	t.Helper()
 	o := options("data", "pvc-1", map[string]string{"pathPattern": "team/data"})
-	o.PVC.Annotations = map[string]string{provisioner.AnnotationRestore: "pvc-0"}
+	o.PVC.Annotations = map[string]string{volume.AnnotationRestore: "pvc-0"}
 	_, _, err := p.Provision(t.Context(), o)
 	return err
 }

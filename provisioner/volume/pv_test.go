@@ -1,33 +1,29 @@
-package provisioner
+package volume
 
 import (
+	"reflect"
 	"strings"
 	"testing"
 
 	v1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"claimdir/provisioner/class"
+	"claimdir/provisioner/refusal"
 	"claimdir/provisioner/share"
 	"claimdir/provisioner/volpath"
 )
 
 func exports() []string { return []string{"/", "/a", "/a/b"} }
 
-func pathOf(t *testing.T, s string) volpath.Path {
-	t.Helper()
-	p, err := volpath.Parse(s)
-	must(t, err)
-	return p
-}
-
-// roundTrip makes a PersistentVolume of p and reads it.
-func roundTrip(t *testing.T, export string, p volpath.Path, policy class.Policy) {
+// backAndForth makes a PersistentVolume of a volume at p and reads it.
+func backAndForth(t *testing.T, export string, p volpath.Path, policy class.Policy) {
 	t.Helper()
 	source := share.Source{Server: "[2001:db8::1]", Path: export}
-	pv, err := newPV(source, p, options("ns/data", "pvc-1", nil), class.Class{OnDelete: policy})
+	v := plain(t)
+	v.Path, v.Policy = p, policy
+	pv, err := v.PV(source)
 	if err != nil {
-		refused(t, err, ReasonPath, true, "exported path of", "allowed are 4095")
+		refused(t, err, refusal.ReasonPath, "exported path of", "allowed are 4095")
 		if len(export)+1+len(p.String()) <= 4095 {
 			t.Errorf("%s on %s: %v", p, export, err)
 		}
@@ -36,23 +32,23 @@ func roundTrip(t *testing.T, export string, p volpath.Path, policy class.Policy)
 	if !strings.HasPrefix(pv.Spec.NFS.Path, "/") || strings.Contains(pv.Spec.NFS.Path, "//") {
 		t.Errorf("exported path %q", pv.Spec.NFS.Path)
 	}
-	got, err := readPV(source, pv)
-	if err != nil || got != (volume{Path: p, Policy: policy}) {
+	got, err := FromPV(source, pv)
+	if err != nil || got.Path != p || got.Policy != policy || got.Peer {
 		t.Errorf("%s on %s: read %+v, %v", p, export, got, err)
 	}
 }
 
-func TestReadPVIsTheInverseOfNewPV(t *testing.T) {
+func TestFromPVReadsEveryPathThatPVWrites(t *testing.T) {
 	for _, path := range []string{"data", "team/data", "a", "a/b", "a/b/c", "export", "éé/数据", "a b/c\\d", "..a", "...", "a/.claimdir", strings.Repeat("e/", 2046) + "e"} {
 		for _, export := range exports() {
 			for _, policy := range []class.Policy{class.Delete, class.Archive, class.Retain} {
-				roundTrip(t, export, pathOf(t, path), policy)
+				backAndForth(t, export, pathOf(t, path), policy)
 			}
 		}
 	}
 }
 
-func FuzzReadPVIsTheInverseOfNewPV(f *testing.F) {
+func FuzzFromPVReadsWhatPVWrites(f *testing.F) {
 	for _, seed := range []string{"data", "a/b", "a/bc", "..", "a/../b", "a//b", ".claimdir/x", "%2F", "é", "a/b/a/b"} {
 		f.Add(seed)
 	}
@@ -62,36 +58,41 @@ func FuzzReadPVIsTheInverseOfNewPV(f *testing.F) {
 			return
 		}
 		for _, export := range exports() {
-			roundTrip(t, export, p, class.Archive)
+			backAndForth(t, export, p, class.Archive)
 		}
 	})
 }
 
-func TestNewPVCarriesTheClaimAndTheClass(t *testing.T) {
-	o := options("ns/data", "pvc-1", nil)
+func TestPVCarriesTheClaimAndTheClass(t *testing.T) {
+	claim, sc := described()
 	filesystem, retain := v1.PersistentVolumeFilesystem, v1.PersistentVolumeReclaimRetain
-	o.PVC.Spec.VolumeMode, o.StorageClass.MountOptions = &filesystem, []string{"nfsvers=4.2", "hard"}
-	source := share.Source{Server: "server", Path: "/export"}
-	pv, err := newPV(source, pathOf(t, "team/data"), o, class.Class{OnDelete: class.Retain})
-	must(t, err)
+	claim.Spec.VolumeMode, sc.MountOptions = &filesystem, []string{"nfsvers=4.2", "hard"}
+	made := func() *v1.PersistentVolume {
+		v := FromClaim("pvc-1", claim, sc, class.Class{OnDelete: class.Retain}, pathOf(t, "team/data"))
+		pv, err := v.PV(share.Source{Server: "server", Path: "/export"})
+		must(t, err)
+		return pv
+	}
+	pv := made()
 	size := pv.Spec.Capacity[v1.ResourceStorage]
 	if pv.Name != "pvc-1" || pv.Spec.NFS.Server != "server" || pv.Spec.NFS.Path != "/export/team/data" || pv.Spec.NFS.ReadOnly ||
 		size.String() != "1Gi" || len(pv.Spec.AccessModes) != 1 || pv.Spec.VolumeMode != &filesystem || len(pv.Spec.MountOptions) != 2 ||
-		pv.Annotations["claimdir/path"] != "team/data" || pv.Annotations["claimdir/on-delete"] != "retain" {
+		pv.Annotations["claimdir/path"] != "team/data" || pv.Annotations["claimdir/on-delete"] != "retain" || len(pv.Annotations) != 2 {
 		t.Errorf("%+v", pv)
 	}
 	if pv.Spec.PersistentVolumeReclaimPolicy != v1.PersistentVolumeReclaimDelete {
 		t.Errorf("a class that says nothing gives reclaim policy %s", pv.Spec.PersistentVolumeReclaimPolicy)
 	}
-	o.StorageClass.ReclaimPolicy = &retain
-	if pv, err = newPV(source, pathOf(t, "team/data"), o, class.Class{}); err != nil || pv.Spec.PersistentVolumeReclaimPolicy != retain {
-		t.Errorf("reclaim policy of the class: %+v, %v", pv, err)
+	sc.ReclaimPolicy = &retain
+	if pv := made(); pv.Spec.PersistentVolumeReclaimPolicy != retain {
+		t.Errorf("reclaim policy of the class: %+v", pv)
 	}
 }
 
 // A PersistentVolume that claimdir cannot have made is refused, by a text that
-// names what is wrong, and nothing on the share is touched.
-func TestReleaseRefusesVolumesThatAreNotOurs(t *testing.T) {
+// names what is wrong.
+func TestFromPVRefusesVolumesThatAreNotOurs(t *testing.T) {
+	source := share.Source{Server: "nfs.example.com", Path: "/export"}
 	nfs := func(server, path string) func(*v1.PersistentVolume) {
 		return func(pv *v1.PersistentVolume) { pv.Spec.NFS = &v1.NFSVolumeSource{Server: server, Path: path} }
 	}
@@ -126,28 +127,30 @@ func TestReleaseRefusesVolumesThatAreNotOurs(t *testing.T) {
 		"an unknown policy":            {annotated("claimdir/on-delete", "shred"), `"shred" is not allowed; allowed are "delete", "archive" and "retain"`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
-			pv := w.provision(t, options("ns/data", "pvc-1", at("team/data", "onDelete", "delete")))
-			w.provision(t, options("ns/other", "pvc-2", at("team/other")))
-			w.tree(t, "team/data/file", "team/other/file")
-			before := w.snapshot(t)
+			v := plain(t)
+			pv, err := v.PV(source)
+			must(t, err)
+			pv.Spec.ClaimRef = nil // as the library is given it: only a peer's needs one
 			tt.change(pv)
-			refused(t, w.Delete(t.Context(), pv), ReasonVolume, true, tt.says, "nothing was touched")
-			w.untouched(t, before)
+			got, err := FromPV(source, pv)
+			refused(t, err, refusal.ReasonVolume, tt.says, "; nothing was changed")
+			if !reflect.DeepEqual(got, Volume{}) {
+				t.Errorf("refused, and yet %+v", got)
+			}
 		})
 	}
 }
 
-func TestReadPVUnderstandsWhatAnOperatorTyped(t *testing.T) {
-	w := newWorld(t)
-	pv := w.provision(t, options("ns/data", "pvc-1", nil))
-	pv.Annotations["claimdir/on-delete"] = "Retain"
-	if got, err := readPV(w.source(), pv); err != nil || got.Policy != class.Retain {
+func TestFromPVUnderstandsWhatAnOperatorTyped(t *testing.T) {
+	source := share.Source{Server: "nas", Path: "/export"}
+	pv, err := plain(t).PV(source)
+	must(t, err)
+	pv.Annotations["claimdir/on-delete"], pv.Annotations["claimdir/archive-retention"] = "Retain", "720h"
+	pv.Annotations["somebody.else/key"] = "x"
+	if got, err := FromPV(source, pv); err != nil || got.Policy != class.Retain || got.Retention.Hours() != 720 {
 		t.Errorf("%+v, %v", got, err)
 	}
-	pv.ObjectMeta = metav1.ObjectMeta{Name: pv.Name, Annotations: pv.Annotations}
-	pv.Annotations["somebody.else/key"] = "x"
-	if _, err := readPV(w.source(), pv); err != nil {
-		t.Error(err)
-	}
+	pv.Annotations["claimdir/archive-retention"] = "30 days"
+	_, err = FromPV(source, pv)
+	refused(t, err, refusal.ReasonVolume, "claimdir/archive-retention", `"30 days"`, "720h")
 }

@@ -1,0 +1,132 @@
+package volume
+
+import (
+	v1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
+
+	"claimdir/provisioner/class"
+	"claimdir/provisioner/ledger"
+	"claimdir/provisioner/refusal"
+	"claimdir/provisioner/volpath"
+)
+
+// snapshotGroup is the API group of VolumeSnapshot, the one data source beside
+// a claim that Kubernetes leaves to the provisioner.
+const snapshotGroup = "snapshot.storage.k8s.io"
+
+// Check refuses what a directory on an NFS share cannot be. Without this
+// the claim would be bound to a volume that is not what it asks for.
+func Check(claim *v1.PersistentVolumeClaim) error {
+	spec := claim.Spec
+	switch source := DataSource(claim); {
+	case spec.Selector != nil:
+		return refuseClaim("spec.selector: a claim with a selector waits for an existing PersistentVolume; " +
+			"remove the selector to have one made")
+	case spec.VolumeMode != nil && *spec.VolumeMode != v1.PersistentVolumeFilesystem:
+		return refuseClaim("spec.volumeMode %q: an NFS share has directories only; allowed is %q",
+			*spec.VolumeMode, v1.PersistentVolumeFilesystem)
+	case spec.VolumeAttributesClassName != nil && *spec.VolumeAttributesClassName != "":
+		return refuseClaim("spec.volumeAttributesClassName %q: not supported; remove it", *spec.VolumeAttributesClassName)
+	case source != nil:
+		return refuseClaim("spec.dataSource %s %q: not supported, the volume would be empty; remove the data source",
+			source.Kind, source.Name)
+	}
+	return nil
+}
+
+func refuseClaim(format string, args ...any) error {
+	return refusal.Refuse(refusal.ReasonClaim, format, args...)
+}
+
+// FromClaim is the volume, of that name and path, that a claim is to get. It lacks
+// the cluster, which is for the caller to set, and what happens later: when the volume
+// was made and what its directory came from.
+func FromClaim(name string, claim *v1.PersistentVolumeClaim, sc *storagev1.StorageClass, c class.Class, p volpath.Path) Volume {
+	restore, restores := claim.Annotations[AnnotationRestore]
+	return Volume{
+		Name:          name,
+		Claim:         ledger.Claim{Namespace: claim.Namespace, Name: claim.Name, UID: string(claim.UID)},
+		Class:         sc.Name,
+		Path:          p,
+		Policy:        c.OnDelete,
+		Retention:     c.ArchiveRetention,
+		ReclaimPolicy: reclaimPolicy(sc),
+		Size:          claim.Spec.Resources.Requests[v1.ResourceStorage],
+		AccessModes:   claim.Spec.AccessModes,
+		VolumeMode:    claim.Spec.VolumeMode,
+		MountOptions:  sc.MountOptions,
+		Mode:          c.Mode,
+		UID:           c.UID,
+		GID:           c.GID,
+		Restore:       restore,
+		Restores:      restores,
+	}
+}
+
+func reclaimPolicy(c *storagev1.StorageClass) v1.PersistentVolumeReclaimPolicy {
+	if c.ReclaimPolicy == nil {
+		return v1.PersistentVolumeReclaimDelete // what the API server sets where the class says nothing
+	}
+	return *c.ReclaimPolicy
+}
+
+// Vars are what a pattern may use of the claim and the name of its volume.
+func Vars(name string, claim *v1.PersistentVolumeClaim) volpath.Vars {
+	return volpath.Vars{
+		Namespace:   claim.Namespace,
+		Name:        claim.Name,
+		UID:         string(claim.UID),
+		PVName:      name,
+		Labels:      claim.Labels,
+		Annotations: claim.Annotations,
+	}
+}
+
+// ForPopulator reports whether the claim is to be filled from an object that is
+// neither a claim nor a snapshot: a volume populator makes its volume.
+func ForPopulator(claim *v1.PersistentVolumeClaim) bool {
+	source := DataSource(claim)
+	if source == nil {
+		return false
+	}
+	group := ""
+	if source.APIGroup != nil {
+		group = *source.APIGroup
+	}
+	isClaim := group == "" && source.Kind == "PersistentVolumeClaim"
+	isSnapshot := group == snapshotGroup && source.Kind == "VolumeSnapshot"
+	return !isClaim && !isSnapshot
+}
+
+// DataSource returns what the claim is to be filled from, or nil. The API
+// server copies dataSource to dataSourceRef, but an old object may have one.
+func DataSource(claim *v1.PersistentVolumeClaim) *v1.TypedObjectReference {
+	if ref := claim.Spec.DataSourceRef; ref != nil {
+		return ref
+	}
+	if source := claim.Spec.DataSource; source != nil {
+		return &v1.TypedObjectReference{APIGroup: source.APIGroup, Kind: source.Kind, Name: source.Name}
+	}
+	return nil
+}
+
+// ClassOfClaim is the name of the claim's class. Old claims have it in an annotation
+// in place of the field.
+func ClassOfClaim(claim *v1.PersistentVolumeClaim) string {
+	if name, ok := claim.Annotations[v1.BetaStorageClassAnnotation]; ok {
+		return name
+	}
+	if name := claim.Spec.StorageClassName; name != nil {
+		return *name
+	}
+	return ""
+}
+
+// ClassOfPV is the name of the PersistentVolume's class. Old clusters have it in an
+// annotation in place of the field.
+func ClassOfPV(pv *v1.PersistentVolume) string {
+	if name, ok := pv.Annotations[v1.BetaStorageClassAnnotation]; ok {
+		return name
+	}
+	return pv.Spec.StorageClassName
+}

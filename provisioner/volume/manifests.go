@@ -1,0 +1,61 @@
+package volume
+
+import (
+	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"claimdir/provisioner/share"
+)
+
+// RecoveredPV is the PersistentVolume that brings the volume of a lost cluster back
+// in another one, served by the provisioner of that name. It names the claim without
+// its UID, so that the claim that is made anew is the one it waits for.
+func (v Volume) RecoveredPV(source share.Source, provisioner string) (*v1.PersistentVolume, error) {
+	v.RecoveredFrom = v.Cluster
+	if v.ReclaimPolicy == "" {
+		v.ReclaimPolicy = v1.PersistentVolumeReclaimRetain // loses nothing
+	}
+	pv, err := v.PV(source)
+	if err != nil {
+		return nil, err
+	}
+	pv.TypeMeta = metav1.TypeMeta{APIVersion: "v1", Kind: "PersistentVolume"}
+	pv.Annotations[annotationProvisionedBy] = provisioner
+	pv.Annotations[AnnotationRecoveredFrom] = v.Cluster // also an empty one: it says that this was recovered
+	pv.Spec.ClaimRef = &v1.ObjectReference{APIVersion: "v1", Kind: "PersistentVolumeClaim", Namespace: v.Claim.Namespace, Name: v.Claim.Name}
+	pv.Spec.StorageClassName = v.Class
+	return pv, nil
+}
+
+// RecoveredClaim is the claim of a volume that was lost with its cluster, bound to
+// its PersistentVolume by name.
+func (v Volume) RecoveredClaim() *v1.PersistentVolumeClaim {
+	claim := v.claim()
+	claim.Spec.StorageClassName = &v.Class
+	claim.Spec.VolumeName = v.Name
+	return claim
+}
+
+// RestoringClaim is the claim of that name that gets back the archive that the
+// volume became: in the same namespace, with the same class, size and access modes.
+func (v Volume) RestoringClaim(name string) *v1.PersistentVolumeClaim {
+	claim := v.claim()
+	claim.Name = name
+	claim.Annotations = map[string]string{AnnotationRestore: v.Name}
+	if v.Class != "" { // the empty name would mean: no class, so no provisioner either
+		claim.Spec.StorageClassName = &v.Class
+	}
+	return claim
+}
+
+// claim is the volume's claim, with neither class nor volume.
+func (v Volume) claim() *v1.PersistentVolumeClaim {
+	return &v1.PersistentVolumeClaim{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "PersistentVolumeClaim"},
+		ObjectMeta: metav1.ObjectMeta{Namespace: v.Claim.Namespace, Name: v.Claim.Name},
+		Spec: v1.PersistentVolumeClaimSpec{
+			AccessModes: v.AccessModes,
+			Resources:   v1.VolumeResourceRequirements{Requests: v1.ResourceList{v1.ResourceStorage: v.Size}},
+		},
+	}
+}

@@ -1,0 +1,140 @@
+package volume
+
+import (
+	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"claimdir/provisioner/class"
+	"claimdir/provisioner/ledger"
+	"claimdir/provisioner/refusal"
+	"claimdir/provisioner/share"
+	"claimdir/provisioner/volpath"
+)
+
+// maxExport is the kernel's PATH_MAX without its NUL, for the exported path
+// that a kubelet mounts.
+const maxExport = 4095
+
+// PV is the PersistentVolume of a volume; FromPV is its inverse. The library adds
+// the claim's reference, the class and the finalizer.
+func (v Volume) PV(source share.Source) (*v1.PersistentVolume, error) {
+	export := Export(source, v.Path)
+	if len(export) > maxExport {
+		return nil, refusal.Refuse(refusal.ReasonPath, "exported path of %d bytes: allowed are %d", len(export), maxExport)
+	}
+	return &v1.PersistentVolume{
+		ObjectMeta: metav1.ObjectMeta{Name: v.Name, Annotations: v.annotations()},
+		Spec: v1.PersistentVolumeSpec{
+			PersistentVolumeReclaimPolicy: v.ReclaimPolicy,
+			AccessModes:                   v.AccessModes,
+			Capacity:                      v1.ResourceList{v1.ResourceStorage: v.Size},
+			VolumeMode:                    v.VolumeMode,
+			MountOptions:                  v.MountOptions,
+			PersistentVolumeSource: v1.PersistentVolumeSource{
+				NFS: &v1.NFSVolumeSource{Server: source.Server, Path: export},
+			},
+		},
+	}, nil
+}
+
+// annotations are those that FromPV reads. A peer's volume has neither path nor
+// policy, by which it is known as one.
+func (v Volume) annotations() map[string]string {
+	a := map[string]string{}
+	if !v.Peer {
+		a[AnnotationPath], a[AnnotationOnDelete] = v.Path.String(), string(v.Policy)
+	}
+	if v.Retention > 0 {
+		a[AnnotationArchiveRetention] = class.FormatRetention(v.Retention)
+	}
+	if v.RecoveredFrom != "" {
+		a[AnnotationRecoveredFrom] = v.RecoveredFrom
+	}
+	return a
+}
+
+// FromPV says which directory of the share a PersistentVolume is and what is
+// to become of it, or refuses it. The path comes from the spec, which cannot
+// be changed, and must be the one that the annotation names.
+func FromPV(source share.Source, pv *v1.PersistentVolume) (Volume, error) {
+	nfs := pv.Spec.NFS
+	if nfs == nil {
+		return Volume{}, refusePV("spec.nfs is missing: only nfs volumes have a directory here")
+	}
+	if nfs.Server != source.Server {
+		return Volume{}, refusePV("spec.nfs.server %q: this claimdir serves %q", nfs.Server, source.Server)
+	}
+	relative, inside := share.Below(source.Path, nfs.Path)
+	if !inside {
+		return Volume{}, refusePV("spec.nfs.path %q is not below the export %q that this claimdir serves", nfs.Path, source.Path)
+	}
+	retention, err := class.ParseRetention(pv.Annotations[AnnotationArchiveRetention])
+	if err != nil {
+		return Volume{}, refusePV("annotation %s: %w", AnnotationArchiveRetention, err)
+	}
+	v := describedBy(pv)
+	v.Retention = retention
+	if annotated, ours := pv.Annotations[AnnotationPath]; ours {
+		v.Path, v.Policy, err = readOurs(pv, relative, annotated)
+	} else {
+		v.Peer, v.Adopted = true, true
+		v.Path, err = readPeers(pv, relative)
+	}
+	if err != nil {
+		return Volume{}, err
+	}
+	return v, nil
+}
+
+// describedBy is what a PersistentVolume says beside path and policy.
+func describedBy(pv *v1.PersistentVolume) Volume {
+	v := Volume{
+		Name:          pv.Name,
+		Class:         ClassOfPV(pv),
+		ReclaimPolicy: pv.Spec.PersistentVolumeReclaimPolicy,
+		Size:          pv.Spec.Capacity[v1.ResourceStorage],
+		AccessModes:   pv.Spec.AccessModes,
+		VolumeMode:    pv.Spec.VolumeMode,
+		MountOptions:  pv.Spec.MountOptions,
+		RecoveredFrom: pv.Annotations[AnnotationRecoveredFrom],
+		Created:       pv.CreationTimestamp.UTC(),
+	}
+	if ref := pv.Spec.ClaimRef; ref != nil {
+		v.Claim = ledger.Claim{Namespace: ref.Namespace, Name: ref.Name, UID: string(ref.UID)}
+	}
+	return v
+}
+
+func readOurs(pv *v1.PersistentVolume, relative, annotated string) (volpath.Path, class.Policy, error) {
+	p, err := volpath.Parse(relative)
+	if err != nil {
+		return volpath.Path{}, "", refusePV("spec.nfs.path %q: %w", pv.Spec.NFS.Path, err)
+	}
+	if annotated != relative {
+		return volpath.Path{}, "", refusePV("annotation %s is %q, but spec.nfs.path says %q", AnnotationPath, annotated, relative)
+	}
+	policy, err := class.ParsePolicy(pv.Annotations[AnnotationOnDelete])
+	if err != nil {
+		return volpath.Path{}, "", refusePV("annotation %s: %w", AnnotationOnDelete, err)
+	}
+	return p, policy, nil
+}
+
+// readPeers reads what the peers write: a path and no annotation of its own.
+// Their namespaces and patterns know no reserved names, so a directory of
+// theirs may be called as our archives are.
+func readPeers(pv *v1.PersistentVolume, relative string) (volpath.Path, error) {
+	if pv.Spec.ClaimRef == nil {
+		return volpath.Path{}, refusePV("annotation %s and spec.claimRef are missing: no provisioner made this volume. "+
+			"Remove the directory and the PersistentVolume by hand if they are no longer needed", AnnotationPath)
+	}
+	p, err := volpath.ParseRecorded(relative)
+	if err != nil {
+		return volpath.Path{}, refusePV("spec.nfs.path %q: %w", pv.Spec.NFS.Path, err)
+	}
+	return p, nil
+}
+
+func refusePV(format string, args ...any) error {
+	return refusal.Unchanged(refusal.Refuse(refusal.ReasonVolume, format, args...))
+}

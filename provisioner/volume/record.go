@@ -1,0 +1,89 @@
+package volume
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+
+	"claimdir/provisioner/class"
+	"claimdir/provisioner/ledger"
+	"claimdir/provisioner/volpath"
+)
+
+// Record is what the share keeps of a volume; FromRecord is its inverse. State, the
+// layout, and what is said of archives alone are for the ledger to set.
+func (v Volume) Record() ledger.Record {
+	r := ledger.Record{
+		Path:             v.Path.String(),
+		PV:               v.Name,
+		Claim:            v.Claim,
+		Cluster:          v.Cluster,
+		Class:            v.Class,
+		Policy:           string(v.Policy),
+		ArchiveRetention: class.FormatRetention(v.Retention),
+		ReclaimPolicy:    string(v.ReclaimPolicy),
+		Adopted:          v.Adopted,
+		Size:             v.Size.String(),
+		AccessModes:      []string{},
+		MountOptions:     slices.Clone(v.MountOptions),
+		UID:              v.UID,
+		GID:              v.GID,
+		RestoredFrom:     v.RestoredFrom,
+		Created:          v.Created,
+	}
+	for _, mode := range v.AccessModes {
+		r.AccessModes = append(r.AccessModes, string(mode))
+	}
+	if !v.Peer {
+		r.Mode = "0" + strconv.FormatUint(uint64(v.Mode), 8)
+	}
+	return r
+}
+
+// FromRecord is the volume of a record or, for an archive, the volume that it was,
+// with the archive's path. An error names the field that cannot be read.
+func FromRecord(r ledger.Record) (Volume, error) {
+	v := Volume{
+		Name:          r.PV,
+		Claim:         r.Claim,
+		Cluster:       r.Cluster,
+		Class:         r.Class,
+		ReclaimPolicy: v1.PersistentVolumeReclaimPolicy(r.ReclaimPolicy),
+		MountOptions:  slices.Clone(r.MountOptions),
+		UID:           r.UID,
+		GID:           r.GID,
+		Adopted:       r.Adopted,
+		Peer:          r.Policy == "",
+		RestoredFrom:  r.RestoredFrom,
+		Created:       r.Created,
+	}
+	for _, mode := range r.AccessModes {
+		v.AccessModes = append(v.AccessModes, v1.PersistentVolumeAccessMode(mode))
+	}
+	var err error
+	if v.Path, err = volpath.ParseRecorded(r.Path); err != nil {
+		return Volume{}, err
+	}
+	if v.Size, err = resource.ParseQuantity(r.Size); err != nil {
+		return Volume{}, fmt.Errorf("the size %q in its record is no quantity: %w", r.Size, err)
+	}
+	if v.Retention, err = class.ParseRetention(r.ArchiveRetention); err != nil {
+		return Volume{}, fmt.Errorf("the archive retention in its record: %w", err)
+	}
+	if r.Policy != "" {
+		if v.Policy, err = class.ParsePolicy(r.Policy); err != nil {
+			return Volume{}, fmt.Errorf("the policy in its record: %w", err)
+		}
+	}
+	if r.Mode != "" {
+		mode, err := strconv.ParseUint(r.Mode, 8, 32)
+		if err != nil {
+			return Volume{}, fmt.Errorf("the mode in its record: %w", err)
+		}
+		v.Mode = uint32(mode)
+	}
+	return v, nil
+}
