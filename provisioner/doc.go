@@ -79,13 +79,15 @@
 //
 // The rooms below this one, each of which knows only those before it:
 //
-//	volpath    names of directories: patterns, what is allowed, what is reserved
-//	class      parameters of a StorageClass
-//	share      the only one that touches files: one mounted export, no link followed
-//	ledger     records on the share: whose a path is
-//	output     what commands print
-//	keeper     lets work on a share, or refuses it, and gives up what has no answer
-//	trash      empties the trash
+//	volpath      names of directories: patterns, what is allowed, what is reserved
+//	class        parameters of a StorageClass
+//	share        the only one that touches files: one mounted export, no link followed
+//	ledger       records on the share: whose a path is
+//	cluster/pvs  rules about PersistentVolumes: which are ours, which share files
+//	cluster      what the API server holds: cached and live reads
+//	output       what commands print
+//	keeper       lets work on a share, or refuses it, and gives up what has no answer
+//	trash        empties the trash
 //
 // Those above it, side by side, which cmd/claimdir brings together: control runs the
 // library; archives, recovery and doctor are what the commands of these names do; sweep

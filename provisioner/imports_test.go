@@ -42,19 +42,21 @@ func packages(t *testing.T) []goPackage {
 // run one way. doc.go says what each is for. A new room gets its row in both.
 func rooms() map[string][]string {
 	return map[string][]string{
-		"volpath":  {},
-		"class":    {"volpath"},
-		"share":    {"volpath"},
-		"ledger":   {"share", "volpath"},
-		"output":   {"ledger"},
-		"keeper":   {"ledger", "share", "volpath"},
-		"trash":    {"keeper", "ledger", "share"},
-		"":         {"class", "keeper", "ledger", "share", "volpath"},
-		"control":  {}, // keeps the library honest for any Provisioner; cmd brings them together
-		"archives": {"", "ledger", "output", "share", "volpath"},
-		"recovery": {"", "ledger", "output", "share", "volpath"},
-		"doctor":   {"", "class", "ledger", "output", "share", "volpath"},
-		"sweep":    {"", "doctor", "keeper", "ledger", "share", "volpath"},
+		"volpath":     {},
+		"class":       {"volpath"},
+		"share":       {"volpath"},
+		"ledger":      {"share", "volpath"},
+		"cluster/pvs": {"share"},
+		"cluster":     {"cluster/pvs", "ledger"},
+		"output":      {"ledger"},
+		"keeper":      {"ledger", "share", "volpath"},
+		"trash":       {"keeper", "ledger", "share"},
+		"":            {"class", "keeper", "ledger", "share", "volpath"},
+		"control":     {"cluster"}, // keeps the library honest for any Provisioner; cmd brings them together
+		"archives":    {"", "ledger", "output", "share", "volpath"},
+		"recovery":    {"", "cluster/pvs", "ledger", "output", "share", "volpath"},
+		"doctor":      {"", "class", "cluster/pvs", "ledger", "output", "share", "volpath"}, // not cluster: cmd asks it
+		"sweep":       {"", "cluster", "doctor", "keeper", "ledger", "share", "volpath"},
 	}
 }
 
@@ -86,11 +88,12 @@ func rules() (all []rule) {
 		rule{"share", []string{"path/filepath"}, nil, "follows links and cleans in silence; paths are volpath.Path, resolved by os.Root"},
 		rule{"share", nil, append(kubernetes, "log", "log/slog"), "files only: no Kubernetes, no logging; return errors"},
 		rule{"ledger", nil, kubernetes, "records outlive Kubernetes objects: plain values only"},
+		rule{"cluster/pvs", nil, []string{"k8s.io/client-go/..."}, "pure: is given PersistentVolumes and asks nobody, so that doctor may use it"},
 		rule{"keeper", nil, []string{"k8s.io/api/...", "k8s.io/client-go/..."}, "keeps a share for whoever works on it: no objects of Kubernetes"},
 		rule{"recovery", []string{"k8s.io/client-go/..."}, nil, "there is no cluster to ask"},
 		rule{"archives", []string{"k8s.io/client-go/..."}, nil, "there is no cluster to ask"},
 		rule{"output", []string{"k8s.io/client-go/..."}, nil, "writes to what it is given"},
-		rule{"doctor", []string{"k8s.io/client-go/..."}, nil, "is given what it compares; cmd asks the cluster"},
+		rule{"doctor", []string{"k8s.io/client-go/...", "claimdir/provisioner/cluster"}, nil, "is given what it compares; cmd asks the cluster"},
 		rule{"", []string{"k8s.io/client-go/..."}, nil, "needs no API client: the PersistentVolume carries its policy"},
 	)
 }

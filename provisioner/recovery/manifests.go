@@ -13,19 +13,17 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"claimdir/provisioner"
+	"claimdir/provisioner/cluster/pvs"
 	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/output"
 	"claimdir/provisioner/share"
 )
 
-// annProvisionedBy tells the library whose a PersistentVolume is.
-const annProvisionedBy = "pv.kubernetes.io/provisioned-by"
-
 // volumeOf is the PersistentVolume of a record. It names the claim without its
 // UID, so that the claim that is made anew is the one it waits for.
 func volumeOf(r ledger.Record, size resource.Quantity, source share.Source, provisionerName string) *v1.PersistentVolume {
 	annotations := map[string]string{
-		annProvisionedBy:                    provisionerName,
+		pvs.AnnotationProvisionedBy:         provisionerName,
 		provisioner.AnnotationRecoveredFrom: r.Cluster,
 	}
 	if r.Policy != "" { // a volume of the peer has none: its class decides
