@@ -123,7 +123,7 @@ type Objects interface {
 	// Volumes returns the PersistentVolumes of our provisioner names.
 	Volumes() []*v1.PersistentVolume
 	// Overlapping returns the PersistentVolumes, of any provisioner, that share
-	// files with an exported path: see control.Informers.
+	// files with an exported path: see cluster.Informers.
 	Overlapping(server, export string) []*v1.PersistentVolume
 	// Synced reports whether all of them are known by now.
 	Synced() bool

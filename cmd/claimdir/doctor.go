@@ -13,9 +13,9 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/klog/v2"
 
+	"claimdir/provisioner/cluster"
 	"claimdir/provisioner/doctor"
 	"claimdir/provisioner/share"
-	"claimdir/provisioner/sweep"
 )
 
 const doctorHead = `claimdir doctor compares the cluster with the share and names what does not fit together,
@@ -125,13 +125,13 @@ func confirm(ctx context.Context, o options, client kubernetes.Interface, first 
 // looked at all the same; without the volumes there is no rest.
 func examine(ctx context.Context, o options, client kubernetes.Interface) (report doctor.Report, err error) {
 	read := readSites(o)
-	cluster := doctor.Cluster{Names: o.names()}
+	known := doctor.Cluster{Names: o.names()}
 	if slices.ContainsFunc(read.sites, func(site *doctor.Site) bool { return site.Dirs != nil }) {
-		if cluster.ID, err = clusterID(ctx, client); err != nil {
+		if known.ID, err = clusterID(ctx, client); err != nil {
 			return doctor.Report{}, err
 		}
 	}
-	if cluster.Volumes, err = (sweep.Live{Client: client}).Volumes(ctx); err != nil {
+	if known.Volumes, err = (cluster.Live{Client: client}).Volumes(ctx); err != nil {
 		return doctor.Report{}, fmt.Errorf("list volumes: %w", err)
 	}
 	classes, err := client.StorageV1().StorageClasses().List(ctx, metav1.ListOptions{})
@@ -139,9 +139,9 @@ func examine(ctx context.Context, o options, client kubernetes.Interface) (repor
 		read.troubles = append(read.troubles, doctor.Finding{Kind: doctor.KindAccess, Object: "StorageClasses", Problem: err.Error(),
 			Remedy: "allow listing them, as manifests/base/rbac.yaml does"})
 	} else {
-		cluster.Classes = classes.Items
+		known.Classes = classes.Items
 	}
-	report = doctor.Diagnose(cluster, read.sites...)
+	report = doctor.Diagnose(known, read.sites...)
 	report.Findings = append(read.troubles, report.Findings...)
 	if report.Findings == nil {
 		report.Findings = []doctor.Finding{} // JSON has a list, also an empty one

@@ -7,9 +7,9 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"claimdir/provisioner"
+	"claimdir/provisioner/cluster"
 	"claimdir/provisioner/doctor"
 	"claimdir/provisioner/output"
-	"claimdir/provisioner/sweep"
 )
 
 // fixAll asks for each finding that can be mended, and mends it. What cannot be done
@@ -49,7 +49,7 @@ func fixAll(ctx context.Context, o options, client kubernetes.Interface, finding
 }
 
 func newFixer(o options, client kubernetes.Interface) (doctor.Fixer, error) {
-	live := sweep.Live{Client: client}
+	live := cluster.Live{Client: client}
 	fixer := doctor.Fixer{Gone: live.GoneForGood, NoVolume: live.NoVolume, Shares: map[string]doctor.Mendable{}}
 	fixer.Cluster = func(ctx context.Context) (c doctor.Cluster, err error) {
 		c.Names = o.names()

@@ -13,6 +13,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"claimdir/provisioner"
+	"claimdir/provisioner/cluster"
 	"claimdir/provisioner/control"
 	"claimdir/provisioner/keeper"
 	"claimdir/provisioner/sweep"
@@ -77,22 +78,22 @@ func serve(ctx context.Context, o options) error {
 	}
 	defer stopServing()
 
-	cluster, err := waitClusterID(ctx, clients.Main)
+	id, err := waitClusterID(ctx, clients.Main)
 	if err != nil {
 		return err
 	}
-	informers, err := control.NewInformers(clients.Main, o.names()...)
+	informers, err := cluster.NewInformers(clients.Main, o.names()...)
 	if err != nil {
 		return err
 	}
 	served := newServed(o, mounts, informers)
 	config := control.Config{Informers: informers, Clients: clients, Registry: registry, Unfinished: served.stuck}
-	shares := provisioner.New(cluster, informers, served.sites()...)
+	shares := provisioner.New(id, informers, served.sites()...)
 	for _, p := range shares.Provisioners() {
 		config.Provisioners = append(config.Provisioners, p)
 	}
 	var c *control.Controller
-	background := newBackground(o, served.keepers, sweep.Config{Shares: shares, Client: clients.Main, Cluster: cluster},
+	background := newBackground(o, served.keepers, sweep.Config{Shares: shares, Client: clients.Main, Cluster: id},
 		func(class, reason, message string) { c.WarnOfClass(class, reason, message) })
 	config.Background = background.run
 	if c, err = newController(ctx, o, config); err != nil {

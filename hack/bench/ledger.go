@@ -14,6 +14,7 @@ import (
 
 	"claimdir/hack/testbed"
 	"claimdir/provisioner"
+	"claimdir/provisioner/cluster"
 	"claimdir/provisioner/control"
 	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/share"
@@ -112,7 +113,7 @@ func runHere(ctx context.Context, bed *testbed.Bed, name string, open func(*shar
 	if err != nil {
 		return nil, err
 	}
-	known, err := control.NewInformers(bed.Admin, name)
+	known, err := cluster.NewInformers(bed.Admin, name)
 	if err != nil {
 		return nil, err
 	}

@@ -19,12 +19,11 @@ import (
 	"k8s.io/klog/v2"
 	"sigs.k8s.io/sig-storage-lib-external-provisioner/v10/controller"
 	"sigs.k8s.io/sig-storage-lib-external-provisioner/v10/util"
+
+	"claimdir/provisioner/cluster"
 )
 
 const (
-	// resync is how often every claim and volume is looked at again although
-	// nothing changed; it also renews the events of what is refused.
-	resync = 15 * time.Minute
 	// retryFirst and retryMost bound the wait before a failed operation is
 	// tried again; it doubles from one to the other.
 	retryFirst = time.Second
@@ -41,7 +40,7 @@ type Clients struct {
 // Background are required.
 type Config struct {
 	// Informers know which provisioner names are served, too.
-	Informers *Informers
+	Informers *cluster.Informers
 	// Workers is how many claims, and how many volumes, each Provisioner works on at
 	// once.
 	Workers int
@@ -96,10 +95,11 @@ func New(ctx context.Context, config Config) (*Controller, error) {
 	if c.metrics, err = newMetrics(config.Registry, c.gate); err != nil {
 		return nil, err
 	}
-	names, factory := config.Informers.names, config.Informers.factory
-	claims, classes := factory.Core().V1().PersistentVolumeClaims().Informer(), factory.Storage().V1().StorageClasses()
-	c.released = newReleasedVolumes(config.Informers.volumes.GetStore())
-	c.synced = []cache.InformerSynced{claims.HasSynced, config.Informers.volumes.HasSynced, classes.Informer().HasSynced}
+	names, core := config.Informers.Names(), config.Informers.Factory().Core().V1()
+	claims, volumes := core.PersistentVolumeClaims().Informer(), core.PersistentVolumes().Informer()
+	classes := config.Informers.Factory().Storage().V1().StorageClasses()
+	c.released = newReleasedVolumes(volumes.GetStore())
+	c.synced = []cache.InformerSynced{claims.HasSynced, volumes.HasSynced, classes.Informer().HasSynced}
 	c.recorder = briefRecorder{c.broadcaster.NewRecorder(scheme.Scheme, v1.EventSource{Component: names[0]})}
 	common := guard{
 		gate:     c.gate,
@@ -109,7 +109,7 @@ func New(ctx context.Context, config Config) (*Controller, error) {
 		metrics:  c.metrics,
 	}
 	for _, p := range config.Provisioners {
-		l := &lane{claims: &claimInformer{SharedIndexInformer: claims}, volumes: newVolumeInformer(config.Informers.volumes, c.released, p)}
+		l := &lane{claims: &claimInformer{SharedIndexInformer: claims}, volumes: newVolumeInformer(volumes, c.released, p)}
 		g := common
 		g.next = p
 		l.library = c.newLibrary(ctx, l, &g)
@@ -131,7 +131,7 @@ type lane struct {
 }
 
 func (c *Controller) newLibrary(ctx context.Context, l *lane, g *guard) *controller.ProvisionController {
-	names := c.config.Informers.names
+	names := c.config.Informers.Names()
 	client := newLibraryClient(c.config.Clients.Main, c.config.Clients.Events, &saveWatch{c.gate, g.recorder, c.metrics})
 	return controller.NewProvisionController(klog.FromContext(ctx), client, names[0], g,
 		controller.AdditionalProvisionerNames(names[1:]),
@@ -142,10 +142,10 @@ func (c *Controller) newLibrary(ctx context.Context, l *lane, g *guard) *control
 		controller.CreateProvisionedPVLimiter(retryLimiter()),
 		controller.AddFinalizer(true),
 		controller.Threadiness(c.config.Workers),
-		controller.ResyncPeriod(resync),
+		controller.ResyncPeriod(cluster.Resync),
 		controller.ClaimsInformer(l.claims),
 		controller.VolumesInformer(l.volumes),
-		controller.ClassesInformer(c.config.Informers.factory.Storage().V1().StorageClasses().Informer()),
+		controller.ClassesInformer(c.config.Informers.Factory().Storage().V1().StorageClasses().Informer()),
 		controller.NodesLister(anyNode{}),
 		controller.MetricsInstance(c.metrics.library),
 	)

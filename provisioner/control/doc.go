@@ -2,7 +2,7 @@
 // the work-arounds for what it gets wrong, each in a file of its own with a
 // test, so that a later version of the library means deleting files.
 //
-//	controller.go  settings; informers of our own, started before the election: a warm standby
+//	controller.go  settings; informers of our own (package cluster), started before the election: a warm standby
 //	run.go         lease, lead, stop: the gate closes, what is under way ends, the lease is released
 //	lease.go       our own Lease: the library's own would neither drain nor release
 //	gate.go        after a stop the library works off its whole backlog; the gate turns it away
@@ -10,8 +10,8 @@
 //	brief.go       texts of events that tenants cannot make long
 //	released.go    what is released already is not released again while its PersistentVolume goes
 //	client.go      events on their own connection; saving a PersistentVolume has a time limit and is seen
-//	informers.go   the volumes of each share's own queue, and claims that are queued anew when their class comes
-//	caches.go      caches trimmed to what is used; no PersistentVolume that was only meant to be saved in them
+//	informers.go   what the library sees of the informers: no PersistentVolume in them that was only meant to be
+//	               saved, each share its own volumes; claims are queued anew when their class comes
 //	metrics.go     the library's metrics and our own
 //
 // Settings that are decisions: no failure threshold (a claim is never given

@@ -1,119 +1,154 @@
 package control
 
 import (
-	"fmt"
-	"path"
+	"maps"
+	"slices"
+	"time"
 
 	v1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
-	"k8s.io/client-go/informers"
-	"k8s.io/client-go/kubernetes"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	corelisters "k8s.io/client-go/listers/core/v1"
 	"k8s.io/client-go/tools/cache"
+	"sigs.k8s.io/sig-storage-lib-external-provisioner/v10/controller"
+	"sigs.k8s.io/sig-storage-lib-external-provisioner/v10/util"
 )
 
-// Informers hold the claims, volumes and classes of the cluster in memory. The
-// Provisioner reads them too, so they are made before it.
-type Informers struct {
-	names   []string
-	factory informers.SharedInformerFactory
-	volumes cache.SharedIndexInformer
+// volumeInformer mends two mistakes of the library. It writes a
+// PersistentVolume that may not be saved yet into the informer's store, over
+// what the API server sent meanwhile (fixed in v11): the store given to it
+// takes no Add. And it marks the key of a deleted PersistentVolume as done
+// although no worker has it (fixed in v12): a deletion is passed on as an
+// update, which finds nothing and forgets the key.
+//
+// It shows one of several Provisioners only what that owns, and keeps the
+// library's handler, so that volumes can be queued again.
+type volumeInformer struct {
+	cache.SharedInformer
+	released *releasedVolumes
+	owns     func(*v1.PersistentVolume) bool
+	handler  cache.ResourceEventHandler
 }
 
-// NewInformers makes the informers of a controller that serves the given
-// provisioner names. The first is its own; the others are those of programs
-// that it took over from.
-func NewInformers(client kubernetes.Interface, names ...string) (*Informers, error) {
-	i := &Informers{
-		names:   names,
-		factory: informers.NewSharedInformerFactoryWithOptions(client, resync, informers.WithTransform(trimmer(names))),
+func newVolumeInformer(informer cache.SharedInformer, released *releasedVolumes, p controller.Provisioner) *volumeInformer {
+	i := &volumeInformer{SharedInformer: informer, released: released, owns: func(*v1.PersistentVolume) bool { return true }}
+	if o, ok := p.(owner); ok {
+		i.owns = o.Owns
 	}
-	i.volumes = i.factory.Core().V1().PersistentVolumes().Informer()
-	if err := i.volumes.AddIndexers(cache.Indexers{exportIndex: indexExport}); err != nil {
-		return nil, fmt.Errorf("index volumes: %w", err)
-	}
-	return i, nil
+	return i
 }
 
-// Synced reports whether the volumes are all known by now.
-func (i *Informers) Synced() bool { return i.volumes.HasSynced() }
+func (i *volumeInformer) GetStore() cache.Store { return readOnlyStore{i.SharedInformer.GetStore()} }
 
-// Volumes returns the PersistentVolumes of the controller's provisioner names.
-func (i *Informers) Volumes() []*v1.PersistentVolume {
-	var ours []*v1.PersistentVolume
-	for _, object := range i.volumes.GetStore().List() {
-		if pv, ok := object.(*v1.PersistentVolume); ok && serves(i.names, pv) {
-			ours = append(ours, pv)
+func (i *volumeInformer) AddEventHandlerWithResyncPeriod(h cache.ResourceEventHandler, resync time.Duration) (cache.ResourceEventHandlerRegistration, error) {
+	i.handler = h
+	return i.SharedInformer.AddEventHandlerWithResyncPeriod(ownVolumes{deleteAsUpdate{h, i.released}, i.owns}, resync)
+}
+
+// requeue queues the released volumes of ours.
+func (i *volumeInformer) requeue() {
+	for _, object := range i.SharedInformer.GetStore().List() {
+		if pv, ok := object.(*v1.PersistentVolume); ok && pv.Status.Phase == v1.VolumeReleased && i.owns(pv) {
+			i.handler.OnUpdate(pv, pv)
 		}
 	}
-	return ours
 }
 
-// Class returns the StorageClass of that name, or false if there is none.
-func (i *Informers) Class(name string) (*storagev1.StorageClass, bool) {
-	class, err := i.factory.Storage().V1().StorageClasses().Lister().Get(name)
-	return class, err == nil
+// ownVolumes passes on what is owned.
+type ownVolumes struct {
+	deleteAsUpdate
+	owns func(*v1.PersistentVolume) bool
 }
 
-// Overlapping returns the PersistentVolumes of the server whose path is, lies
-// below or, if they are ours, lies above the exported path. A hand-made one
-// above is left out: an administrator may look at many volumes through it, and
-// nobody releases it. Of other PersistentVolumes than ours only the name and
-// the nfs source are filled in.
-func (i *Informers) Overlapping(server, export string) []*v1.PersistentVolume {
-	found := i.indexed(keyAt(server, export))
-	found = append(found, i.indexed(keyBelow(server, export))...)
-	for above := range ancestors(export) {
-		for _, pv := range i.indexed(keyAt(server, above)) {
-			if serves(i.names, pv) {
-				found = append(found, pv)
+func (h ownVolumes) OnAdd(object any, initial bool) {
+	if pv, ok := object.(*v1.PersistentVolume); !ok || h.owns(pv) {
+		h.deleteAsUpdate.OnAdd(object, initial)
+	}
+}
+
+func (h ownVolumes) OnUpdate(before, after any) {
+	if pv, ok := after.(*v1.PersistentVolume); !ok || h.owns(pv) {
+		h.deleteAsUpdate.OnUpdate(before, after)
+	}
+}
+
+type readOnlyStore struct{ cache.Store }
+
+func (readOnlyStore) Add(any) error { return nil }
+
+type deleteAsUpdate struct {
+	cache.ResourceEventHandler
+	released *releasedVolumes
+}
+
+func (h deleteAsUpdate) OnDelete(object any) {
+	h.released.forget(object)
+	h.OnUpdate(object, object)
+}
+
+// claimInformer keeps the handler that the library adds, so that claims can be
+// queued again when their class appears: the library does not watch classes.
+type claimInformer struct {
+	cache.SharedIndexInformer
+	handler cache.ResourceEventHandler
+}
+
+func (i *claimInformer) AddEventHandlerWithResyncPeriod(h cache.ResourceEventHandler, resync time.Duration) (cache.ResourceEventHandlerRegistration, error) {
+	i.handler = h
+	return i.SharedIndexInformer.AddEventHandlerWithResyncPeriod(h, resync)
+}
+
+// AddIndexers leaves out an index that is there: each controller of the library
+// brings the same one and ends the process if it is refused.
+func (i *claimInformer) AddIndexers(indexers cache.Indexers) error {
+	missing := maps.Clone(indexers)
+	for name := range i.GetIndexer().GetIndexers() {
+		delete(missing, name)
+	}
+	return i.SharedIndexInformer.AddIndexers(missing)
+}
+
+// classHandler queues the claims of a class when it appears. A class that is
+// deleted and made anew while the watch is down arrives as an update.
+func (i *claimInformer) classHandler(provisioners []string) cache.ResourceEventHandler {
+	appeared := func(object any) {
+		if class, ok := object.(*storagev1.StorageClass); ok && slices.Contains(provisioners, class.Provisioner) {
+			i.requeue(func(name string) bool { return name == class.Name })
+		}
+	}
+	return cache.ResourceEventHandlerFuncs{
+		AddFunc: appeared,
+		UpdateFunc: func(before, after any) {
+			old, okOld := before.(*storagev1.StorageClass)
+			class, ok := after.(*storagev1.StorageClass)
+			if okOld && ok && old.UID != class.UID {
+				appeared(class)
 			}
-		}
+		},
 	}
-	return found
 }
 
-func (i *Informers) indexed(key string) []*v1.PersistentVolume {
-	objects, err := i.volumes.GetIndexer().ByIndex(exportIndex, key)
-	if err != nil {
-		return nil // there is no such index: NewInformers made it
-	}
-	var volumes []*v1.PersistentVolume
-	for _, object := range objects {
-		if pv, ok := object.(*v1.PersistentVolume); ok {
-			volumes = append(volumes, pv)
+// requeue queues the unbound claims of some classes.
+func (i *claimInformer) requeue(of func(class string) bool) {
+	for _, object := range i.GetStore().List() {
+		claim, ok := object.(*v1.PersistentVolumeClaim)
+		if ok && claim.Spec.VolumeName == "" && of(util.GetPersistentVolumeClaimClass(claim)) {
+			i.handler.OnUpdate(claim, claim)
 		}
 	}
-	return volumes
 }
 
-// exportIndex finds volumes by their exported path and by each directory above
-// it, so that the search costs the same with ten volumes and 100,000.
-const exportIndex = "export"
+// anyNode knows every node by name. The library looks the selected node of a
+// late-binding claim up, but a directory on NFS is the same from everywhere;
+// this way it needs no access to nodes, and a node that vanishes is no reason
+// to start anew.
+type anyNode struct{}
 
-func indexExport(object any) ([]string, error) {
-	pv, ok := object.(*v1.PersistentVolume)
-	if !ok || pv.Spec.NFS == nil {
-		return nil, nil
-	}
-	server, export := pv.Spec.NFS.Server, path.Clean(pv.Spec.NFS.Path)
-	keys := []string{keyAt(server, export)}
-	for above := range ancestors(export) {
-		keys = append(keys, keyBelow(server, above))
-	}
-	return keys, nil
-}
+var _ corelisters.NodeLister = anyNode{}
 
-func keyAt(server, export string) string    { return "at " + server + ":" + path.Clean(export) }
-func keyBelow(server, export string) string { return "below " + server + ":" + path.Clean(export) }
+func (anyNode) List(labels.Selector) ([]*v1.Node, error) { return nil, nil }
 
-// ancestors yields the directories above an absolute path, nearest first.
-func ancestors(export string) func(yield func(string) bool) {
-	return func(yield func(string) bool) {
-		for export = path.Clean(export); export != "/" && export != "."; {
-			export = path.Dir(export)
-			if !yield(export) {
-				return
-			}
-		}
-	}
+func (anyNode) Get(name string) (*v1.Node, error) {
+	return &v1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}}, nil
 }

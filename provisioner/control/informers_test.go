@@ -2,7 +2,6 @@ package control
 
 import (
 	"context"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -10,53 +9,26 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/sig-storage-lib-external-provisioner/v10/controller"
+
+	"claimdir/provisioner/cluster/pvs"
 )
 
 func at(name, server, path, provisioner string) *v1.PersistentVolume {
 	pv := newVolume(name)
-	pv.Annotations = map[string]string{annProvisionedBy: provisioner}
+	pv.Annotations = map[string]string{pvs.AnnotationProvisionedBy: provisioner}
 	pv.Spec.PersistentVolumeSource = v1.PersistentVolumeSource{NFS: &v1.NFSVolumeSource{Server: server, Path: path}}
 	return pv
-}
-
-func TestOverlappingVolumesAreFound(t *testing.T) {
-	w := newWorld(t,
-		at("same", "nas", "/export/team/data", provisionerName),
-		at("same-unclean", "nas", "/export//team/data/", "somebody"),
-		at("below", "nas", "/export/team/data/x/y", "somebody"),
-		at("above", "nas", "/export/team", peerName),
-		at("above-by-hand", "nas", "/export/team", "somebody"),
-		at("root", "nas", "/", provisionerName),
-		at("beside", "nas", "/export/team/data2", provisionerName),
-		at("elsewhere", "other", "/export/team/data", provisionerName),
-		newVolume("no-nfs"),
-	).start()
-	for export, want := range map[string][]string{
-		"/export/team/data": {"above", "below", "root", "same", "same-unclean"},
-		"/export/team/new":  {"above", "root"},
-		"/":                 {"above", "above-by-hand", "below", "beside", "root", "same", "same-unclean"},
-		"/...":              {"root"},
-	} {
-		var got []string
-		for _, pv := range w.config.Informers.Overlapping("nas", export) {
-			got = append(got, pv.Name)
-		}
-		slices.Sort(got)
-		if !slices.Equal(got, want) {
-			t.Errorf("%s: %v, want %v", export, got, want)
-		}
-	}
 }
 
 func TestVolumesAndClaimsOfAdditionalNamesAreServed(t *testing.T) {
 	old := newClass("old")
 	old.Provisioner = peerName
 	released := newReleased("peers")
-	released.Annotations[annProvisionedBy] = peerName
+	released.Annotations[pvs.AnnotationProvisionedBy] = peerName
 	w := newWorld(t, old, newClass("nfs"), released, at("foreign", "nas", "/x", "somebody")).start()
 	w.add(newClaim("a", "old"))
 	w.eventually("the claim of the peer's class is provisioned", func() bool { return w.saved("pvc-a") != nil })
-	if by := w.saved("pvc-a").Annotations[annProvisionedBy]; by != peerName {
+	if by := w.saved("pvc-a").Annotations[pvs.AnnotationProvisionedBy]; by != peerName {
 		t.Error("provisioned by", by)
 	}
 	w.eventually("the peer's volume is released", func() bool { return w.provisioner.deletions("peers") == 1 })
@@ -101,5 +73,38 @@ func TestStartSeesFilledCachesAndEndsWithTheController(t *testing.T) {
 	case <-s.ended:
 	default: // it would act beside the next leader
 		t.Error("the lease was given back before Start ended")
+	}
+}
+
+// The library marks a volume that is deleted as done although no worker has
+// it: one that waits in the queue is then in it twice.
+func TestQueueOfVolumes(t *testing.T) {
+	w := newWorld(t, newReleased("busy"))
+	w.config.Workers = 1
+	finish := make(chan struct{})
+	w.provisioner.onDelete = func(_ context.Context, pv *v1.PersistentVolume) error {
+		if pv.Name == "busy" {
+			<-finish
+		}
+		return nil
+	}
+	w.start()
+	waiting := func(n int) {
+		t.Helper()
+		w.eventually("volumes wait", func() bool { return w.volumeQueue.get() == n })
+	}
+	w.eventually("the worker is busy", func() bool { return w.provisioner.deletions("busy") == 1 })
+	w.add(newReleased("deleted"))
+	waiting(1)
+	if err := w.main.Tracker().Delete(volumesResource, "", "deleted"); err != nil {
+		t.Fatal(err)
+	}
+	w.add(newReleased("last")) // the queue learns of it after the deletion
+	waiting(2)
+	close(finish)
+	w.eventually("all are worked off", func() bool { return w.saved("busy") == nil && w.saved("last") == nil })
+	waiting(0)
+	if n := w.provisioner.deletions("deleted"); n > 0 {
+		t.Errorf("Delete was called %d times for a volume that is gone", n)
 	}
 }

@@ -63,7 +63,7 @@ func (c *Controller) newElector(onLead func()) (*leaderelection.LeaderElector, e
 		LeaseDuration: lease.Duration,
 		RenewDeadline: lease.RenewDeadline,
 		RetryPeriod:   lease.RetryPeriod,
-		Name:          c.config.Informers.names[0],
+		Name:          c.config.Informers.Names()[0],
 		Callbacks: leaderelection.LeaderCallbacks{
 			OnStartedLeading: func(context.Context) { onLead() },
 			OnStoppedLeading: func() {}, // Run returns then, which is what we wait for
@@ -78,7 +78,7 @@ func (c *Controller) newElector(onLead func()) (*leaderelection.LeaderElector, e
 
 func (c *Controller) leaseLock() *resourcelock.LeaseLock {
 	return &resourcelock.LeaseLock{
-		LeaseMeta:  metav1.ObjectMeta{Namespace: c.config.Lease.Namespace, Name: LeaseName(c.config.Informers.names[0])},
+		LeaseMeta:  metav1.ObjectMeta{Namespace: c.config.Lease.Namespace, Name: LeaseName(c.config.Informers.Names()[0])},
 		Client:     c.config.Clients.Lease.CoordinationV1(),
 		LockConfig: resourcelock.ResourceLockConfig{Identity: c.config.Lease.Identity},
 	}

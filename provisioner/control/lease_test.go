@@ -215,7 +215,7 @@ func TestHealthy(t *testing.T) {
 			return true, nil, fmt.Errorf("late")
 		})
 		c := &Controller{
-			config:   Config{Informers: &Informers{names: []string{provisionerName}}, Lease: &Lease{Namespace: v1.NamespaceDefault, Identity: "one"}, Clients: Clients{Lease: lease}},
+			config:   Config{Informers: newInformers(t, lease), Lease: &Lease{Namespace: v1.NamespaceDefault, Identity: "one"}, Clients: Clients{Lease: lease}},
 			watchdog: leaderelection.NewLeaderHealthzAdaptor(watchdogGrace),
 		}
 		if err := c.Healthy(); err != nil {

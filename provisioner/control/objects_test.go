@@ -10,6 +10,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
+
+	"claimdir/provisioner/cluster/pvs"
 )
 
 func newClass(name string) *storagev1.StorageClass {
@@ -49,7 +51,7 @@ func newVolume(name string) *v1.PersistentVolume {
 func newReleased(name string) *v1.PersistentVolume {
 	pv := newVolume(name)
 	pv.UID, pv.ResourceVersion = types.UID("uid-of-"+name), "1"
-	pv.Annotations = map[string]string{annProvisionedBy: provisionerName}
+	pv.Annotations = map[string]string{pvs.AnnotationProvisionedBy: provisionerName}
 	pv.Finalizers = []string{finalizer}
 	pv.Spec.StorageClassName = "nfs"
 	pv.Status.Phase = v1.VolumeReleased

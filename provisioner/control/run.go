@@ -29,7 +29,7 @@ func (c *Controller) Run(ctx context.Context) error {
 	// Everything below outlives ctx until the drain is over.
 	background, stopAll := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopAll()
-	c.config.Informers.factory.StartWithContext(background)
+	c.config.Informers.Factory().StartWithContext(background)
 	if !cache.WaitForCacheSync(ctx.Done(), c.synced...) {
 		return nil // stopped before anything began
 	}
@@ -75,7 +75,7 @@ type starter interface {
 // lead runs the library until ctx ends and then drains it, or until lost.
 func (c *Controller) lead(ctx, background context.Context, lost <-chan struct{}) error {
 	logger := klog.FromContext(ctx)
-	logger.Info("Leading", "provisioner", c.config.Informers.names[0])
+	logger.Info("Leading", "provisioner", c.config.Informers.Names()[0])
 	c.metrics.leader.Set(1)
 	defer c.metrics.leader.Set(0)
 	running, stopLibrary := context.WithCancel(background)

@@ -26,7 +26,7 @@ func TestVolumeIsSavedHoweverLongItTakes(t *testing.T) {
 		return tries.Add(1) <= 5, nil, errInternal()
 	})
 	w.start()
-	cache := w.config.Informers.factory.Core().V1().PersistentVolumes().Informer().GetStore()
+	cache := w.config.Informers.Factory().Core().V1().PersistentVolumes().Informer().GetStore()
 	w.eventually("it is saved", func() bool {
 		for _, object := range cache.List() {
 			if pv := object.(*v1.PersistentVolume); pv.ResourceVersion == "" {

@@ -22,6 +22,8 @@ import (
 	"k8s.io/klog/v2"
 	"k8s.io/klog/v2/ktesting"
 	"sigs.k8s.io/sig-storage-lib-external-provisioner/v10/controller"
+
+	"claimdir/provisioner/cluster"
 )
 
 const (
@@ -83,9 +85,9 @@ func newWorld(t *testing.T, objects ...runtime.Object) *world {
 	return w
 }
 
-func newInformers(t *testing.T, client kubernetes.Interface) *Informers {
+func newInformers(t *testing.T, client kubernetes.Interface) *cluster.Informers {
 	t.Helper()
-	i, err := NewInformers(client, provisionerName, peerName)
+	i, err := cluster.NewInformers(client, provisionerName, peerName)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 
@@ -9,29 +10,19 @@ import (
 	storagev1 "k8s.io/api/storage/v1"
 
 	"claimdir/provisioner/class"
+	"claimdir/provisioner/cluster/pvs"
 	"claimdir/provisioner/share"
 	"claimdir/provisioner/volpath"
-)
-
-// Annotations by which the library tells its PersistentVolumes.
-const (
-	annProvisionedBy = "pv.kubernetes.io/provisioned-by"
-	annMigratedTo    = "pv.kubernetes.io/migrated-to"
 )
 
 // Cluster is what is known of a cluster.
 type Cluster struct {
 	// Names are the provisioner names that are served.
-	Names []string
+	Names pvs.Names
 	// ID is the UID of the namespace kube-system. Records are compared with it.
 	ID      string
 	Volumes []v1.PersistentVolume // all, also those of others
 	Classes []storagev1.StorageClass
-}
-
-// serves reports whether pv is of one of our names.
-func (c Cluster) serves(pv *v1.PersistentVolume) bool {
-	return slices.Contains(c.Names, pv.Annotations[annProvisionedBy]) || slices.Contains(c.Names, pv.Annotations[annMigratedTo])
 }
 
 func (c Cluster) byName() map[string]*v1.PersistentVolume {
@@ -48,22 +39,21 @@ func (c Cluster) at(source share.Source) map[string]*v1.PersistentVolume {
 	volumes := make(map[string]*v1.PersistentVolume, len(c.Volumes))
 	for i := range c.Volumes {
 		pv := &c.Volumes[i]
-		if pv.Spec.NFS == nil || pv.Spec.NFS.Server != source.Server {
-			continue
-		}
-		if p, here := relative(source.Path, pv.Spec.NFS.Path); here && (volumes[p] == nil || c.serves(pv)) {
+		if p, here := pvs.On(source, pv); here && (volumes[p] == nil || c.Names.Serve(pv)) {
 			volumes[p] = pv
 		}
 	}
 	return volumes
 }
 
-// Uses returns the name of a PersistentVolume, whoever made it, whose directory on
-// the share is p or lies inside it; or of one of ours that it lies inside of. It
-// is empty if there is none. Through others above it people look at many volumes.
+// Uses returns the name of a PersistentVolume on the share that shares files with p
+// (see pvs.Names.Overlap), or an empty string if there is none. A PersistentVolume of
+// the whole share does not count: people look at the share through it.
 func (c Cluster) Uses(source share.Source, p volpath.Path) (name string) {
-	for path, pv := range c.at(source) {
-		if path == p.String() || inside(p.String(), path) || c.serves(pv) && inside(path, p.String()) {
+	export := path.Join(source.Path, p.String())
+	for i := range c.Volumes {
+		pv := &c.Volumes[i]
+		if _, here := pvs.On(source, pv); here && c.Names.Overlap(pv, source.Server, export) {
 			return pv.Name
 		}
 	}

@@ -78,7 +78,7 @@ type Directories interface {
 func Diagnose(c Cluster, sites ...*Site) Report {
 	r := Report{Findings: []Finding{}, NotChecked: []string{}}
 	for i := range c.Volumes {
-		if c.serves(&c.Volumes[i]) {
+		if c.Names.Serve(&c.Volumes[i]) {
 			r.Checked.Volumes++
 		}
 	}

@@ -7,11 +7,11 @@ import (
 	"slices"
 	"strings"
 
+	"claimdir/provisioner/cluster/pvs"
 	"claimdir/provisioner/ledger"
-	"claimdir/provisioner/share"
 )
 
-// rank says how a volume may go, the most dangerous for what lies in it first.
+// rank orders volumes by who deletes their directory, most dangerous first.
 type rank int
 
 const (
@@ -22,14 +22,20 @@ const (
 
 // place is a directory on NFS and whose it is.
 type place struct {
-	// key begins the keys of all places inside, and of no others.
-	key, path, name string
-	rank            rank
+	server, path, name string
+	rank               rank
+	// key sorts a place before all places inside it, and those before all others.
+	key string
 }
 
 func newPlace(server, dir, name string, r rank) place {
 	dir = path.Clean(dir)
-	return place{server + " " + strings.TrimSuffix(dir, "/") + "/", dir, name, r}
+	return place{server, dir, name, r, server + " " + strings.TrimSuffix(dir, "/") + "/"}
+}
+
+// within reports whether p is the same directory as outer, or lies inside it.
+func (p place) within(outer place) bool {
+	return p.server == outer.server && pvs.Within(outer.path, p.path)
 }
 
 // pair is a place that lies on or in another one and would go with it.
@@ -54,7 +60,7 @@ func overlapping(all []place) (pairs []pair) {
 	})
 	var around []place // the first of each directory above: if that is no danger, those after it are none
 	for _, p := range all {
-		for len(around) > 0 && !strings.HasPrefix(p.key, around[len(around)-1].key) {
+		for len(around) > 0 && !p.within(around[len(around)-1]) {
 			around = around[:len(around)-1]
 		}
 		for _, outer := range slices.Backward(around) {
@@ -93,9 +99,9 @@ func places(c Cluster, sites []*Site) (all []place) {
 		}
 		rank := rankByHand
 		switch {
-		case c.serves(pv):
+		case c.Names.Serve(pv):
 			rank = rankOurs
-		case pv.Annotations[annProvisionedBy] != "":
+		case pv.Annotations[pvs.AnnotationProvisionedBy] != "":
 			rank = rankTheirs
 		}
 		all = append(all, newPlace(nfs.Server, nfs.Path, pv.Name, rank))
@@ -121,15 +127,4 @@ func (r *Report) recordOverlaps(c Cluster, site *Site) {
 			inner.Path, inner.PV, inner.State, p.how(), outer.Path, outer.PV, outer.State),
 			"neither is released while both exist: move the data of one to another path, or remove what is not needed, and then "+fileOf(inner)+" or "+fileOf(outer))
 	}
-}
-
-// inside reports whether p lies strictly below outer.
-func inside(outer, p string) bool {
-	_, is := relative(outer, p)
-	return is
-}
-
-// relative returns p as it is seen from outer, if it lies strictly below it.
-func relative(outer, p string) (string, bool) {
-	return share.Below(outer, path.Clean(p))
 }

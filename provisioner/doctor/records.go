@@ -37,7 +37,7 @@ func (r *Report) records(c Cluster, site *Site) {
 			r.kept(c, site, record, restoring)
 		case record.Cluster != c.ID: // or it was recovered here, and volumes looks at it
 		case record.State == ledger.Active && time.Since(record.Created) > saving:
-			if other := at[record.Path]; other == nil || other.Name != record.PV && !c.serves(other) { // one of ours is looked at in volumes
+			if other := at[record.Path]; other == nil || other.Name != record.PV && !c.Names.Serve(other) { // one of ours is looked at in volumes
 				r.active(site, record, pv, other)
 			}
 		case record.State == ledger.Creating && time.Since(record.Created) > stale:

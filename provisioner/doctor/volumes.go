@@ -7,6 +7,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 
 	"claimdir/provisioner/class"
+	"claimdir/provisioner/cluster/pvs"
 	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/refusal"
 	"claimdir/provisioner/volpath"
@@ -21,7 +22,7 @@ func (r *Report) volumes(c Cluster, site *Site) {
 	}
 	for i := range c.Volumes {
 		pv := &c.Volumes[i]
-		if !c.serves(pv) || !site.holds(pv) {
+		if !c.Names.Serve(pv) || !site.holds(pv) {
 			continue
 		}
 		vol, err := volume.FromPV(site.Source, pv)
@@ -48,12 +49,11 @@ func (r *Report) volumes(c Cluster, site *Site) {
 // to become of that.
 func unclear(site *Site, pv *v1.PersistentVolume) string {
 	const byHand = "set its reclaim policy to Retain; once it is released, delete it and its data by hand"
-	nfs := pv.Spec.NFS
-	if nfs == nil {
+	if pv.Spec.NFS == nil {
 		return byHand
 	}
-	dir, here := relative(site.Source.Path, nfs.Path)
-	if nfs.Server != site.Source.Server || !here {
+	dir, here := pvs.On(site.Source, pv)
+	if !here {
 		return "its release will be refused: let the claimdir of that share serve it; or " + byHand
 	}
 	right, notes := rightAnnotations(pv, dir)
@@ -90,8 +90,11 @@ func rightAnnotations(pv *v1.PersistentVolume, dir string) (right, notes []strin
 
 // holds reports whether a PersistentVolume lies on the share.
 func (s *Site) holds(pv *v1.PersistentVolume) bool {
-	nfs := pv.Spec.NFS
-	return s != nil && nfs != nil && nfs.Server == s.Source.Server && inside(s.Source.Path, nfs.Path)
+	if s == nil {
+		return false
+	}
+	_, here := pvs.On(s.Source, pv)
+	return here
 }
 
 // siteOf returns the share that a PersistentVolume lies on, or nil.
@@ -112,7 +115,7 @@ func (r *Report) elsewhere(c Cluster, sites []*Site) {
 	}
 	for i := range c.Volumes {
 		pv := &c.Volumes[i]
-		if len(sites) == 0 || !c.serves(pv) || siteOf(sites, pv) != nil {
+		if len(sites) == 0 || !c.Names.Serve(pv) || siteOf(sites, pv) != nil {
 			continue
 		}
 		if _, err := volume.FromPV(sites[0].Source, pv); len(sites) == 1 || pv.Spec.NFS == nil {

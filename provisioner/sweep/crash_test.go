@@ -129,7 +129,7 @@ func (w *world) killed(t *testing.T, k *killer, run func(p *provisioner.Provisio
 			panic(r)
 		}
 	}()
-	must(t, run(provisioner.New(cluster, cached{w}, site).Provisioners()[0]))
+	must(t, run(provisioner.New(clusterID, cached{w}, site).Provisioners()[0]))
 	return false
 }
 

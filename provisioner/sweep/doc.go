@@ -7,7 +7,7 @@
 // went meanwhile, this finds it:
 //
 //	a record of this cluster, Creating or Active, whose claim and PersistentVolume
-//	are gone by a live read, older than the grace
+//	are gone by a live read (package cluster), older than the grace
 //	    no directory, or an empty one    both are removed
 //	    to be made from an archive       that is given back
 //	    to be adopted, or Creating and

@@ -11,6 +11,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"claimdir/provisioner"
+	"claimdir/provisioner/cluster"
 	"claimdir/provisioner/doctor"
 	"claimdir/provisioner/keeper"
 	"claimdir/provisioner/ledger"
@@ -92,14 +93,14 @@ func (s *Sweeper) look(ctx context.Context) (doctor.Report, error) {
 	if err != nil {
 		return doctor.Report{}, err
 	}
-	cluster := doctor.Cluster{Names: s.config.Names, ID: s.config.Cluster}
-	if cluster.Volumes, err = s.live.Volumes(ctx); err != nil {
+	known := doctor.Cluster{Names: s.config.Names, ID: s.config.Cluster}
+	if known.Volumes, err = s.live.Volumes(ctx); err != nil {
 		return doctor.Report{}, fmt.Errorf("list volumes: %w", err)
 	}
 	var result doctor.Report
 	err = s.config.Keeper.Background(ctx, "look for what was left behind", func(_ context.Context, do, _ keeper.View) (func(bool), error) {
 		dirs := &looking{ctx: ctx, view: do}
-		report := doctor.Diagnose(cluster, &doctor.Site{
+		report := doctor.Diagnose(known, &doctor.Site{
 			Name: s.config.Keeper.Name(), Source: s.config.Keeper.Source(), Records: found.good, Damaged: found.damaged, Dirs: dirs, Lookup: dirs.lookup,
 		})
 		if dirs.failed != nil {
@@ -160,7 +161,7 @@ func (s *Sweeper) removeOrphans(ctx context.Context, found []ledger.Record, volu
 	for i := range volumes {
 		present[volumes[i].Name] = true
 	}
-	cluster, awaited := doctor.Cluster{Names: s.config.Names, Volumes: volumes}, map[string]bool{}
+	known, awaited := doctor.Cluster{Names: s.config.Names, Volumes: volumes}, map[string]bool{}
 	for _, r := range found {
 		if r.Cluster != s.config.Cluster || present[r.PV] || r.State != ledger.Creating && r.State != ledger.Active || ctx.Err() != nil {
 			continue
@@ -169,14 +170,14 @@ func (s *Sweeper) removeOrphans(ctx context.Context, found []ledger.Record, volu
 		if err != nil {
 			continue // doctor tells of it
 		}
-		if user := cluster.Uses(s.config.Keeper.Source(), path); user != "" {
+		if user := known.Uses(s.config.Keeper.Source(), path); user != "" {
 			continue // doctor tells of it
 		}
 		err = s.live.Gone(ctx, r)
 		if err == nil && time.Since(r.Created) >= s.config.Grace {
 			err = s.remove(ctx, path, r)
 		}
-		if errors.Is(err, errClaimed) && r.State == ledger.Creating {
+		if errors.Is(err, cluster.ErrClaimed) && r.State == ledger.Creating {
 			awaited[r.Path] = true
 		}
 		if err != nil {

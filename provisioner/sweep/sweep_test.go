@@ -11,7 +11,6 @@ import (
 	"time"
 
 	v1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	clienttesting "k8s.io/client-go/testing"
 	"k8s.io/klog/v2"
@@ -286,22 +285,4 @@ func TestRun(t *testing.T) {
 	}
 	cancel()
 	<-ended
-}
-
-func TestLiveVolumesArePaged(t *testing.T) {
-	w := newWorld(t, 0)
-	w.client.PrependReactor("list", "persistentvolumes", func(action clienttesting.Action) (bool, runtime.Object, error) {
-		page, name := &v1.PersistentVolumeList{}, "first"
-		if options := action.(clienttesting.ListActionImpl).ListOptions; options.Continue == "" {
-			page.Continue = "more"
-		} else {
-			name = "second"
-		}
-		page.Items = []v1.PersistentVolume{{ObjectMeta: metav1.ObjectMeta{Name: name, ManagedFields: []metav1.ManagedFieldsEntry{{}}}}}
-		return true, page, nil
-	})
-	volumes, err := w.live.Volumes(t.Context())
-	if err != nil || len(volumes) != 2 || volumes[1].Name != "second" || volumes[1].ManagedFields != nil {
-		t.Error(volumes, err)
-	}
 }

@@ -9,6 +9,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"claimdir/provisioner"
+	"claimdir/provisioner/cluster"
 	"claimdir/provisioner/doctor"
 	"claimdir/provisioner/keeper"
 )
@@ -42,7 +43,7 @@ type Config struct {
 // Sweeper looks after one share.
 type Sweeper struct {
 	config Config
-	live   Live
+	live   cluster.Live
 	settle time.Duration
 	retry  time.Duration
 
@@ -54,7 +55,7 @@ type Sweeper struct {
 
 // New makes the Sweeper of a share. Nothing is looked at before Run.
 func New(config Config) *Sweeper {
-	return &Sweeper{config: config, live: Live{config.Client}, settle: settle, retry: min(retry, config.Interval)}
+	return &Sweeper{config: config, live: cluster.Live{Client: config.Client}, settle: settle, retry: min(retry, config.Interval)}
 }
 
 // Run makes a pass whenever it is time, until ctx ends, and what is under way with

@@ -21,13 +21,14 @@ import (
 	"sigs.k8s.io/sig-storage-lib-external-provisioner/v10/controller"
 
 	"claimdir/provisioner"
+	"claimdir/provisioner/cluster/pvs"
 	"claimdir/provisioner/keeper"
 	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/share"
 	"claimdir/provisioner/volpath"
 )
 
-const ours, cluster = "example.com/nfs", "cluster-1"
+const ours, clusterID = "example.com/nfs", "cluster-1"
 
 var source = share.Source{Server: "nfs.example.com", Path: "/export"}
 
@@ -58,8 +59,8 @@ func (w *world) start(t *testing.T, grace time.Duration) {
 	go k.Run(ctx)
 	must(t, k.WaitReady(t.Context()))
 	w.Sweeper = New(Config{
-		Keeper: k, Client: w.client, Names: []string{ours}, Cluster: cluster, Interval: time.Hour, Grace: grace,
-		Shares: provisioner.New(cluster, cached{w}, provisioner.SiteOf(k)),
+		Keeper: k, Client: w.client, Names: []string{ours}, Cluster: clusterID, Interval: time.Hour, Grace: grace,
+		Shares: provisioner.New(clusterID, cached{w}, provisioner.SiteOf(k)),
 	})
 	w.settle = time.Millisecond
 }
@@ -78,9 +79,9 @@ func (c cached) Volumes() (all []*v1.PersistentVolume) {
 	return all
 }
 
-func (c cached) Overlapping(_, export string) (all []*v1.PersistentVolume) {
+func (c cached) Overlapping(server, export string) (all []*v1.PersistentVolume) {
 	for _, pv := range c.volumes() {
-		if path := pv.Spec.NFS.Path; path == export || strings.HasPrefix(path, export+"/") || strings.HasPrefix(export, path+"/") {
+		if (pvs.Names{ours}).Overlap(&pv, server, export) {
 			all = append(all, &pv)
 		}
 	}
@@ -139,7 +140,7 @@ func (w *world) record(t *testing.T, state ledger.State, pv, path string, change
 	old := time.Now().Add(-2 * time.Hour)
 	r := ledger.Record{
 		Layout: 1, State: state, Path: path, PV: pv, Claim: ledger.Claim{Namespace: "ns", Name: "data", UID: "uid-" + pv},
-		Cluster: cluster, Created: old, Mode: "0777", Policy: "delete",
+		Cluster: clusterID, Created: old, Mode: "0777", Policy: "delete",
 	}
 	if state == ledger.Retained || state == ledger.Archived {
 		r.Released = &old

@@ -4,6 +4,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"claimdir/provisioner/cluster/pvs"
 	"claimdir/provisioner/share"
 )
 
@@ -20,7 +21,7 @@ func (v Volume) RecoveredPV(source share.Source, provisioner string) (*v1.Persis
 		return nil, err
 	}
 	pv.TypeMeta = metav1.TypeMeta{APIVersion: "v1", Kind: "PersistentVolume"}
-	pv.Annotations[annotationProvisionedBy] = provisioner
+	pv.Annotations[pvs.AnnotationProvisionedBy] = provisioner
 	pv.Annotations[AnnotationRecoveredFrom] = v.Cluster // also an empty one: it says that this was recovered
 	pv.Spec.ClaimRef = &v1.ObjectReference{APIVersion: "v1", Kind: "PersistentVolumeClaim", Namespace: v.Claim.Namespace, Name: v.Claim.Name}
 	pv.Spec.StorageClassName = v.Class

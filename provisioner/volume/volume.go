@@ -35,8 +35,6 @@ const (
 	// was recovered from.
 	AnnotationRecoveredFrom = "claimdir/recovered-from"
 
-	// annotationProvisionedBy tells the library whose a PersistentVolume is.
-	annotationProvisionedBy = "pv.kubernetes.io/provisioned-by"
 )
 
 // RestoreLatest asks, as the value of AnnotationRestore, for the newest archive of

@@ -1,4 +1,4 @@
-package sweep
+package cluster
 
 import (
 	"context"
@@ -16,19 +16,19 @@ import (
 	"claimdir/provisioner/ledger"
 )
 
-// ErrNeeded says that the claim or the PersistentVolume of a record is there.
+// ErrNeeded says that the claim or the PersistentVolume of a record still exists.
 var ErrNeeded = errors.New("it may be needed")
 
-// errClaimed is that ErrNeeded which says that the claim is there.
-var errClaimed = fmt.Errorf("%w", ErrNeeded)
+// ErrClaimed is an ErrNeeded: the claim still exists.
+var ErrClaimed = fmt.Errorf("%w", ErrNeeded)
 
-// liveTimeout bounds a question whose answer an operation on a share waits for; it
-// is well below the time to stop.
+// liveTimeout bounds the reads that an operation on a share waits for; it is well below
+// the time that a stop may take.
 const liveTimeout = 10 * time.Second
 
-// Live reads the API server itself, never a cache. It lists also where one object
-// is meant, by its name: the API server answers that as a get, and the right to
-// list is one that claimdir has anyway.
+// Live reads the API server itself, never a cache. It reads a single object by a list
+// with its name: the API server answers that as a get, and claimdir has the right to
+// list anyway.
 type Live struct{ Client kubernetes.Interface }
 
 // Volumes returns all PersistentVolumes. It reads them in pages of 500.
@@ -46,19 +46,19 @@ func (l Live) Volumes(ctx context.Context) (volumes []v1.PersistentVolume, err e
 	return volumes, err
 }
 
-// Gone returns nil if neither the claim of a record nor its PersistentVolume is
-// there any more, and ErrNeeded or any other error if that is not certain.
+// Gone returns nil if neither the claim of a record nor its PersistentVolume exists any
+// more. It returns ErrNeeded if one does, and another error if that is not certain.
 func (l Live) Gone(ctx context.Context, r ledger.Record) error {
 	return l.gone(ctx, r, func(claim *v1.PersistentVolumeClaim) bool { return string(claim.UID) == r.Claim.UID })
 }
 
-// GoneForGood is Gone, and no other claim of that name is there either, which could
-// take up what the record names.
+// GoneForGood is Gone, but another claim of that name counts too: it could take over
+// the directory of the record.
 func (l Live) GoneForGood(ctx context.Context, r ledger.Record) error {
 	return l.gone(ctx, r, func(*v1.PersistentVolumeClaim) bool { return true })
 }
 
-// gone asks for the PersistentVolume last: it may have come while its claim went.
+// gone reads the PersistentVolume last: it may be saved while its claim is deleted.
 func (l Live) gone(ctx context.Context, r ledger.Record, same func(*v1.PersistentVolumeClaim) bool) error {
 	if r.PV == "" || r.Claim.Namespace == "" || r.Claim.Name == "" || r.Claim.UID == "" {
 		return fmt.Errorf("%w: the record does not say for what claim", ErrNeeded)
@@ -71,13 +71,14 @@ func (l Live) gone(ctx context.Context, r ledger.Record, same func(*v1.Persisten
 	}
 	for i := range claims.Items {
 		if claim := &claims.Items[i]; claim.Name == r.Claim.Name && same(claim) {
-			return fmt.Errorf("%w: claim %s/%s is there", errClaimed, claim.Namespace, claim.Name)
+			return fmt.Errorf("%w: claim %s/%s is there", ErrClaimed, claim.Namespace, claim.Name)
 		}
 	}
 	return l.NoVolume(ctx, r)
 }
 
-// NoVolume returns nil if there is no PersistentVolume of the record's name.
+// NoVolume returns nil if the PersistentVolume of a record does not exist, and
+// ErrNeeded if it does.
 func (l Live) NoVolume(ctx context.Context, r ledger.Record) error {
 	volumes, err := l.Client.CoreV1().PersistentVolumes().List(ctx, named(r.PV))
 	if err != nil {

@@ -1,7 +1,6 @@
-package control
+package cluster
 
 import (
-	"context"
 	"testing"
 
 	v1 "k8s.io/api/core/v1"
@@ -10,13 +9,15 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/tools/cache"
+
+	"claimdir/provisioner/cluster/pvs"
 )
 
 func TestTrimmer(t *testing.T) {
 	meta := func(annotations map[string]string) metav1.ObjectMeta {
 		return metav1.ObjectMeta{
 			Namespace: "team", Name: "a", UID: "1", ResourceVersion: "2",
-			Labels: map[string]string{"app": "x"}, Annotations: annotations, Finalizers: []string{finalizer},
+			Labels: map[string]string{"app": "x"}, Annotations: annotations, Finalizers: []string{"kubernetes.io/pv-protection"},
 			ManagedFields: []metav1.ManagedFieldsEntry{{Manager: "somebody"}},
 		}
 	}
@@ -30,8 +31,8 @@ func TestTrimmer(t *testing.T) {
 	bound := v1.PersistentVolumeClaimSpec{AccessModes: claim.AccessModes, VolumeName: "pvc-1"}
 	volume := v1.PersistentVolumeSpec{MountOptions: []string{"hard"}}
 	nfs := v1.PersistentVolumeSource{NFS: &v1.NFSVolumeSource{Server: "nas", Path: "/a"}}
-	ours, migrated := map[string]string{annProvisionedBy: provisionerName}, map[string]string{annProvisionedBy: "x/y", annMigratedTo: provisionerName}
-	foreign := map[string]string{annProvisionedBy: "x/y"}
+	made, migrated := map[string]string{pvs.AnnotationProvisionedBy: ours}, map[string]string{pvs.AnnotationProvisionedBy: "x/y", pvs.AnnotationMigratedTo: ours}
+	foreign := map[string]string{pvs.AnnotationProvisionedBy: "x/y"}
 	for _, c := range []struct {
 		name     string
 		in, want runtime.Object
@@ -47,13 +48,13 @@ func TestTrimmer(t *testing.T) {
 			&v1.PersistentVolume{ObjectMeta: stub, Spec: v1.PersistentVolumeSpec{PersistentVolumeSource: nfs}},
 		},
 		{"volume made by hand", &v1.PersistentVolume{ObjectMeta: meta(nil), Spec: volume}, &v1.PersistentVolume{ObjectMeta: stub}},
-		{"our volume", &v1.PersistentVolume{ObjectMeta: meta(ours), Spec: volume}, &v1.PersistentVolume{ObjectMeta: whole(ours), Spec: volume}},
+		{"our volume", &v1.PersistentVolume{ObjectMeta: meta(made), Spec: volume}, &v1.PersistentVolume{ObjectMeta: whole(made), Spec: volume}},
 		{"volume migrated to us", &v1.PersistentVolume{ObjectMeta: meta(migrated), Spec: volume}, &v1.PersistentVolume{ObjectMeta: whole(migrated), Spec: volume}},
 		{"class", &storagev1.StorageClass{ObjectMeta: meta(nil), Provisioner: "x"}, &storagev1.StorageClass{ObjectMeta: whole(nil), Provisioner: "x"}},
 		{"unknown type", &v1.Node{ObjectMeta: meta(nil)}, &v1.Node{ObjectMeta: meta(nil)}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			trim := trimmer([]string{provisionerName})
+			trim := trimmer(pvs.Names{ours})
 			once, err := trim(c.in)
 			if err != nil || !equality.Semantic.DeepEqual(once, c.want) {
 				t.Errorf("got %v, %v", once, err)
@@ -70,48 +71,21 @@ func TestTrimmer(t *testing.T) {
 }
 
 func TestCachesAreTrimmed(t *testing.T) {
-	claim := newClaim("a", "nfs")
-	claim.Spec.VolumeName = "pvc-a"
-	foreign := newVolume("foreign")
+	claim := &v1.PersistentVolumeClaim{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "team", Name: "a", Annotations: map[string]string{"x": "y"}},
+		Spec:       v1.PersistentVolumeClaimSpec{VolumeName: "pvc-a"},
+	}
+	foreign := at("foreign", "nas", "/a", "x/y")
 	foreign.Labels = map[string]string{"app": "x"}
-	w := newWorld(t, claim, foreign).start()
-	core := w.config.Informers.factory.Core().V1()
-	for _, object := range append(core.PersistentVolumeClaims().Informer().GetStore().List(), core.PersistentVolumes().Informer().GetStore().List()...) {
+	i := started(t, claim, foreign)
+	core := i.Factory().Core().V1()
+	cached := append(core.PersistentVolumeClaims().Informer().GetStore().List(), core.PersistentVolumes().Informer().GetStore().List()...)
+	if len(cached) != 2 {
+		t.Errorf("%d objects are cached", len(cached))
+	}
+	for _, object := range cached {
 		if m := object.(metav1.Object); len(m.GetAnnotations())+len(m.GetLabels()) > 0 {
 			t.Errorf("%s is whole", m.GetName())
 		}
-	}
-}
-
-// The library marks a volume that is deleted as done although no worker has
-// it: one that waits in the queue is then in it twice.
-func TestQueueOfVolumes(t *testing.T) {
-	w := newWorld(t, newReleased("busy"))
-	w.config.Workers = 1
-	finish := make(chan struct{})
-	w.provisioner.onDelete = func(_ context.Context, pv *v1.PersistentVolume) error {
-		if pv.Name == "busy" {
-			<-finish
-		}
-		return nil
-	}
-	w.start()
-	waiting := func(n int) {
-		t.Helper()
-		w.eventually("volumes wait", func() bool { return w.volumeQueue.get() == n })
-	}
-	w.eventually("the worker is busy", func() bool { return w.provisioner.deletions("busy") == 1 })
-	w.add(newReleased("deleted"))
-	waiting(1)
-	if err := w.main.Tracker().Delete(volumesResource, "", "deleted"); err != nil {
-		t.Fatal(err)
-	}
-	w.add(newReleased("last")) // the queue learns of it after the deletion
-	waiting(2)
-	close(finish)
-	w.eventually("all are worked off", func() bool { return w.saved("busy") == nil && w.saved("last") == nil })
-	waiting(0)
-	if n := w.provisioner.deletions("deleted"); n > 0 {
-		t.Errorf("Delete was called %d times for a volume that is gone", n)
 	}
 }

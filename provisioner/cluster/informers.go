@@ -1,0 +1,127 @@
+package cluster
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/cache"
+
+	"claimdir/provisioner/cluster/pvs"
+)
+
+// Resync is how often every claim and volume is handed to its handlers again although
+// nothing changed.
+const Resync = 15 * time.Minute
+
+// Informers hold the claims, PersistentVolumes and classes of the cluster in memory,
+// once somebody starts their Factory. Both the controller and the Provisioners read
+// them.
+type Informers struct {
+	names   pvs.Names
+	factory informers.SharedInformerFactory
+	volumes cache.SharedIndexInformer
+}
+
+// NewInformers makes the informers of a controller that serves the given
+// provisioner names. The first is its own; the others are those of programs
+// that it took over from.
+func NewInformers(client kubernetes.Interface, names ...string) (*Informers, error) {
+	i := &Informers{
+		names:   names,
+		factory: informers.NewSharedInformerFactoryWithOptions(client, Resync, informers.WithTransform(trimmer(names))),
+	}
+	i.volumes = i.factory.Core().V1().PersistentVolumes().Informer()
+	if err := i.volumes.AddIndexers(cache.Indexers{exportIndex: indexExport}); err != nil {
+		return nil, fmt.Errorf("index volumes: %w", err)
+	}
+	return i, nil
+}
+
+// Names returns the provisioner names that are served, the controller's own first.
+func (i *Informers) Names() pvs.Names { return i.names }
+
+// Factory returns the factory of all informers. It starts them.
+func (i *Informers) Factory() informers.SharedInformerFactory { return i.factory }
+
+// Synced reports whether all PersistentVolumes are known by now.
+func (i *Informers) Synced() bool { return i.volumes.HasSynced() }
+
+// Volumes returns the PersistentVolumes of the controller's provisioner names.
+func (i *Informers) Volumes() []*v1.PersistentVolume {
+	var ours []*v1.PersistentVolume
+	for _, object := range i.volumes.GetStore().List() {
+		if pv, ok := object.(*v1.PersistentVolume); ok && i.names.Serve(pv) {
+			ours = append(ours, pv)
+		}
+	}
+	return ours
+}
+
+// Class returns the StorageClass of that name, or false if there is none.
+func (i *Informers) Class(name string) (*storagev1.StorageClass, bool) {
+	class, err := i.factory.Storage().V1().StorageClasses().Lister().Get(name)
+	return class, err == nil
+}
+
+// Overlapping returns the PersistentVolumes that share files with an exported path of
+// the server: see pvs.Names.Overlap. Of other PersistentVolumes than ours only the
+// name and the nfs source are filled in.
+func (i *Informers) Overlapping(server, export string) []*v1.PersistentVolume {
+	near := slices.Concat(i.indexed(keyAt(server, export)), i.indexed(keyBelow(server, export)))
+	for above := range ancestors(export) {
+		near = append(near, i.indexed(keyAt(server, above))...)
+	}
+	return slices.DeleteFunc(near, func(pv *v1.PersistentVolume) bool { return !i.names.Overlap(pv, server, export) })
+}
+
+func (i *Informers) indexed(key string) []*v1.PersistentVolume {
+	objects, err := i.volumes.GetIndexer().ByIndex(exportIndex, key)
+	if err != nil {
+		return nil // there is no such index: NewInformers made it
+	}
+	var volumes []*v1.PersistentVolume
+	for _, object := range objects {
+		if pv, ok := object.(*v1.PersistentVolume); ok {
+			volumes = append(volumes, pv)
+		}
+	}
+	return volumes
+}
+
+// exportIndex finds volumes by their exported path and by each directory above
+// it, so that the search costs the same with ten volumes and 100,000.
+const exportIndex = "export"
+
+func indexExport(object any) ([]string, error) {
+	pv, ok := object.(*v1.PersistentVolume)
+	if !ok || pv.Spec.NFS == nil {
+		return nil, nil
+	}
+	server, export := pv.Spec.NFS.Server, path.Clean(pv.Spec.NFS.Path)
+	keys := []string{keyAt(server, export)}
+	for above := range ancestors(export) {
+		keys = append(keys, keyBelow(server, above))
+	}
+	return keys, nil
+}
+
+func keyAt(server, export string) string    { return "at " + server + ":" + path.Clean(export) }
+func keyBelow(server, export string) string { return "below " + server + ":" + path.Clean(export) }
+
+// ancestors yields the directories above an absolute path, nearest first.
+func ancestors(export string) func(yield func(string) bool) {
+	return func(yield func(string) bool) {
+		for export = path.Clean(export); export != "/" && export != "."; {
+			export = path.Dir(export)
+			if !yield(export) {
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,133 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	v1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes/fake"
+
+	"claimdir/provisioner/cluster/pvs"
+)
+
+const ours, peers = "example.com/nfs", "cluster.local/nfs-subdir-external-provisioner"
+
+func at(name, server, path, provisioner string) *v1.PersistentVolume {
+	return &v1.PersistentVolume{
+		ObjectMeta: metav1.ObjectMeta{Name: name, Annotations: map[string]string{pvs.AnnotationProvisionedBy: provisioner}},
+		Spec:       v1.PersistentVolumeSpec{PersistentVolumeSource: v1.PersistentVolumeSource{NFS: &v1.NFSVolumeSource{Server: server, Path: path}}},
+	}
+}
+
+// started returns filled informers of a cluster with these objects.
+func started(t *testing.T, objects ...runtime.Object) *Informers {
+	t.Helper()
+	i, err := NewInformers(fake.NewClientset(objects...), ours, peers)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if i.Synced() {
+		t.Error("they are filled before they start")
+	}
+	i.Factory().Core().V1().PersistentVolumeClaims().Informer()
+	i.Factory().Storage().V1().StorageClasses().Informer()
+	ctx, cancel := context.WithCancel(t.Context())
+	t.Cleanup(func() { cancel(); i.Factory().Shutdown() })
+	i.Factory().StartWithContext(ctx)
+	for of, synced := range i.Factory().WaitForCacheSync(ctx.Done()) {
+		if !synced {
+			t.Fatalf("%v are not filled", of)
+		}
+	}
+	if !i.Synced() {
+		t.Error("they are not filled")
+	}
+	return i
+}
+
+func namesOf(volumes []*v1.PersistentVolume) (names []string) {
+	for _, pv := range volumes {
+		names = append(names, pv.Name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+func TestOverlappingVolumesAreFound(t *testing.T) {
+	i := started(t,
+		at("same", "nas", "/export/team/data", ours),
+		at("same-unclean", "nas", "/export//team/data/", "somebody"),
+		at("below", "nas", "/export/team/data/x/y", "somebody"),
+		at("above", "nas", "/export/team", peers),
+		at("above-by-hand", "nas", "/export/team", "somebody"),
+		at("root", "nas", "/", ours),
+		at("beside", "nas", "/export/team/data2", ours),
+		at("elsewhere", "other", "/export/team/data", ours),
+		&v1.PersistentVolume{ObjectMeta: metav1.ObjectMeta{Name: "no-nfs"}},
+	)
+	for export, want := range map[string][]string{
+		"/export/team/data": {"above", "below", "root", "same", "same-unclean"},
+		"/export/team/new":  {"above", "root"},
+		"/":                 {"above", "above-by-hand", "below", "beside", "root", "same", "same-unclean"},
+		"/...":              {"root"},
+	} {
+		if got := namesOf(i.Overlapping("nas", export)); !slices.Equal(got, want) {
+			t.Errorf("%s: %v, want %v", export, got, want)
+		}
+	}
+}
+
+// The index only makes the search fast: what it finds is what the rule says of each.
+func TestTheIndexFindsWhatTheRuleSays(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	anyPath := func() string {
+		path := ""
+		for range random.IntN(4) {
+			path += []string{"/a", "/b", "/ab", "//a", "/./b"}[random.IntN(5)]
+		}
+		return path + "/"
+	}
+	var objects []runtime.Object
+	for n := range 200 {
+		objects = append(objects, at(fmt.Sprint("pv-", n), []string{"nas", "other"}[random.IntN(2)], anyPath(), []string{ours, peers, "x/y"}[random.IntN(3)]))
+	}
+	i, found := started(t, objects...), 0
+	for range 100 {
+		export := anyPath()
+		var want []*v1.PersistentVolume
+		for _, object := range objects {
+			if pv := object.(*v1.PersistentVolume); i.Names().Overlap(pv, "nas", export) {
+				want = append(want, pv)
+			}
+		}
+		if got := i.Overlapping("nas", export); !slices.Equal(namesOf(got), namesOf(want)) {
+			t.Errorf("%s: %v, want %v", export, namesOf(got), namesOf(want))
+		}
+		found += len(want)
+	}
+	if found == 0 || found == 100*len(objects) {
+		t.Errorf("found %d: that tests nothing", found)
+	}
+}
+
+func TestVolumesAndClassesOfOurNames(t *testing.T) {
+	migrated := at("migrated", "nas", "/d", "x/y")
+	migrated.Annotations[pvs.AnnotationMigratedTo] = ours
+	i := started(t, at("a", "nas", "/a", ours), at("b", "nas", "/b", peers), at("c", "nas", "/c", "x/y"), migrated,
+		&storagev1.StorageClass{ObjectMeta: metav1.ObjectMeta{Name: "nfs"}, Provisioner: ours})
+	if got := namesOf(i.Volumes()); !slices.Equal(got, []string{"a", "b", "migrated"}) {
+		t.Errorf("ours are %v", got)
+	}
+	if class, found := i.Class("nfs"); !found || class.Provisioner != ours {
+		t.Errorf("class nfs: %v, %v", class, found)
+	}
+	if _, found := i.Class("none"); found {
+		t.Error("a class none")
+	}
+}

@@ -1,0 +1,92 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes/fake"
+	clienttesting "k8s.io/client-go/testing"
+
+	"claimdir/provisioner/ledger"
+)
+
+func TestVolumesArePaged(t *testing.T) {
+	client := fake.NewClientset()
+	client.PrependReactor("list", "persistentvolumes", func(action clienttesting.Action) (bool, runtime.Object, error) {
+		page, name := &v1.PersistentVolumeList{}, "first"
+		if options := action.(clienttesting.ListActionImpl).ListOptions; options.Continue == "" {
+			page.Continue = "more"
+		} else {
+			name = "second"
+		}
+		page.Items = []v1.PersistentVolume{{ObjectMeta: metav1.ObjectMeta{Name: name, ManagedFields: []metav1.ManagedFieldsEntry{{}}}}}
+		return true, page, nil
+	})
+	volumes, err := Live{client}.Volumes(t.Context())
+	if err != nil || len(volumes) != 2 || volumes[1].Name != "second" || volumes[1].ManagedFields != nil {
+		t.Error(volumes, err)
+	}
+}
+
+// What is asked of a live read, and the answers to it, about the record of pvc-1.
+func TestWhatIsGone(t *testing.T) {
+	claim := func(namespace, name, uid string) *v1.PersistentVolumeClaim {
+		return &v1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name, UID: types.UID(uid)}}
+	}
+	type answer struct{ gone, forGood, noVolume error }
+	for name, tt := range map[string]struct {
+		objects []runtime.Object
+		change  func(*ledger.Record)
+		want    answer
+	}{
+		"nothing is there":              {},
+		"others are there":              {objects: []runtime.Object{claim("other", "data", "uid-1"), claim("team", "data-2", "uid-1"), at("pvc-2", "nas", "/a", ours)}},
+		"its claim":                     {objects: []runtime.Object{claim("team", "data", "uid-1")}, want: answer{ErrClaimed, ErrClaimed, nil}},
+		"a later claim of that name":    {objects: []runtime.Object{claim("team", "data", "uid-2")}, want: answer{nil, ErrClaimed, nil}},
+		"its volume":                    {objects: []runtime.Object{at("pvc-1", "nas", "/a", "x/y")}, want: answer{ErrNeeded, ErrNeeded, ErrNeeded}},
+		"a record that names no claim":  {change: func(r *ledger.Record) { r.Claim.UID = "" }, want: answer{ErrNeeded, ErrNeeded, nil}},
+		"a record without a claim name": {change: func(r *ledger.Record) { r.Claim.Name = "" }, want: answer{ErrNeeded, ErrNeeded, nil}},
+		"a record without a namespace":  {change: func(r *ledger.Record) { r.Claim.Namespace = "" }, want: answer{ErrNeeded, ErrNeeded, nil}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			live := Live{fake.NewClientset(tt.objects...)}
+			record := ledger.Record{PV: "pvc-1", Claim: ledger.Claim{Namespace: "team", Name: "data", UID: "uid-1"}}
+			if tt.change != nil {
+				tt.change(&record)
+			}
+			for _, c := range []struct {
+				name string
+				ask  func(context.Context, ledger.Record) error
+				want error
+			}{{"Gone", live.Gone, tt.want.gone}, {"GoneForGood", live.GoneForGood, tt.want.forGood}, {"NoVolume", live.NoVolume, tt.want.noVolume}} {
+				err := c.ask(t.Context(), record)
+				if !errors.Is(err, c.want) || err != nil && !errors.Is(err, ErrNeeded) || errors.Is(err, ErrClaimed) != errors.Is(c.want, ErrClaimed) {
+					t.Errorf("%s: %v, want %v", c.name, err, c.want)
+				}
+			}
+		})
+	}
+}
+
+// A failed read is neither "gone" nor "needed".
+func TestAFailedReadIsNoAnswer(t *testing.T) {
+	failed := errors.New("etcdserver: request timed out")
+	for resource, asks := range map[string]int{"persistentvolumeclaims": 2, "persistentvolumes": 3} {
+		client := fake.NewClientset()
+		client.PrependReactor("list", resource, func(clienttesting.Action) (bool, runtime.Object, error) { return true, nil, failed })
+		live, record := Live{client}, ledger.Record{PV: "pvc-1", Claim: ledger.Claim{Namespace: "team", Name: "data", UID: "uid-1"}}
+		for _, ask := range []func(context.Context, ledger.Record) error{live.Gone, live.GoneForGood, live.NoVolume}[:asks] {
+			if err := ask(t.Context(), record); !errors.Is(err, failed) || errors.Is(err, ErrNeeded) {
+				t.Errorf("%s: %v", resource, err)
+			}
+		}
+		if _, err := live.Volumes(t.Context()); errors.Is(err, failed) != (resource == "persistentvolumes") {
+			t.Errorf("all volumes: %v", err)
+		}
+	}
+}

@@ -1,0 +1,53 @@
+// Package pvs holds the rules about PersistentVolumes that need nobody to ask: which
+// of them are ours, where on a share they lie, and which share files with a path.
+// Package cluster reads them from the API server.
+package pvs
+
+import (
+	"path"
+	"slices"
+
+	v1 "k8s.io/api/core/v1"
+
+	"claimdir/provisioner/share"
+)
+
+// Annotations by which the provisioner library marks its PersistentVolumes.
+const (
+	AnnotationProvisionedBy = "pv.kubernetes.io/provisioned-by"
+	AnnotationMigratedTo    = "pv.kubernetes.io/migrated-to"
+)
+
+// Names are the provisioner names whose PersistentVolumes are ours.
+type Names []string
+
+// Serve reports whether a PersistentVolume is ours.
+func (n Names) Serve(pv *v1.PersistentVolume) bool {
+	return slices.Contains(n, pv.Annotations[AnnotationProvisionedBy]) || slices.Contains(n, pv.Annotations[AnnotationMigratedTo])
+}
+
+// Overlap reports whether a PersistentVolume shares files with an exported path of a
+// server: its directory is that path, lies below it or, if the PersistentVolume is
+// ours, lies above it. A foreign one above does not count: an administrator may look
+// at many volumes through it, and nobody releases it.
+func (n Names) Overlap(pv *v1.PersistentVolume, server, export string) bool {
+	nfs := pv.Spec.NFS
+	return nfs != nil && nfs.Server == server && (Within(export, nfs.Path) || n.Serve(pv) && Within(nfs.Path, export))
+}
+
+// Within reports whether an absolute path is outer or lies below it.
+func Within(outer, p string) bool {
+	outer, p = path.Clean(outer), path.Clean(p)
+	_, below := share.Below(outer, p)
+	return below || p == outer
+}
+
+// On returns the path of a PersistentVolume on a share, or false if its directory
+// does not lie strictly below the export.
+func On(source share.Source, pv *v1.PersistentVolume) (relative string, on bool) {
+	nfs := pv.Spec.NFS
+	if nfs == nil || nfs.Server != source.Server {
+		return "", false
+	}
+	return share.Below(source.Path, path.Clean(nfs.Path))
+}

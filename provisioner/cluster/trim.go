@@ -1,0 +1,46 @@
+package cluster
+
+import (
+	v1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/cache"
+
+	"claimdir/provisioner/cluster/pvs"
+)
+
+// trimmer returns an informer's transform that keeps what is used: a bound claim and
+// a foreign PersistentVolume shrink to their names and their place on NFS, everything
+// else loses its managed fields. A cluster of 100,000 volumes would take 0.8 GB
+// otherwise. Claims that are not bound stay whole: patterns read their labels and
+// annotations.
+func trimmer(names pvs.Names) cache.TransformFunc {
+	return func(object any) (any, error) {
+		switch o := object.(type) {
+		case *v1.PersistentVolumeClaim:
+			if o.Spec.VolumeName != "" {
+				return &v1.PersistentVolumeClaim{
+					ObjectMeta: identity(o.ObjectMeta),
+					Spec:       v1.PersistentVolumeClaimSpec{VolumeName: o.Spec.VolumeName},
+				}, nil
+			}
+			o.ManagedFields = nil
+		case *v1.PersistentVolume:
+			if !names.Serve(o) {
+				return &v1.PersistentVolume{ObjectMeta: identity(o.ObjectMeta), Spec: nfsSource(o.Spec)}, nil
+			}
+			o.ManagedFields = nil
+		case *storagev1.StorageClass:
+			o.ManagedFields = nil
+		}
+		return object, nil // a tombstone, or an object of an informer that is added later
+	}
+}
+
+func nfsSource(spec v1.PersistentVolumeSpec) v1.PersistentVolumeSpec {
+	return v1.PersistentVolumeSpec{PersistentVolumeSource: v1.PersistentVolumeSource{NFS: spec.NFS}}
+}
+
+func identity(m metav1.ObjectMeta) metav1.ObjectMeta {
+	return metav1.ObjectMeta{Namespace: m.Namespace, Name: m.Name, UID: m.UID, ResourceVersion: m.ResourceVersion}
+}
