@@ -14,7 +14,7 @@ import (
 	"claimdir/provisioner/volpath"
 )
 
-// Config is what a Keeper needs. All fields but Mounted and MayAct are required.
+// Config is what a Keeper needs. All fields but Mounted and Call are required.
 type Config struct {
 	Mount share.Mount
 	// Mounted returns an error if the mount table shows something else at the
@@ -29,9 +29,10 @@ type Config struct {
 	Timeout time.Duration
 	// Slots is how many operations may be under way.
 	Slots int
-	// MayAct returns an error if this process may make no further call to the share,
-	// because another replica may lead by now. Nil means always.
-	MayAct func() error
+	// Call makes each call of an operation to the share. It refuses if this process may
+	// make none any more, because another replica may lead by now. Nil means that it
+	// always may.
+	Call share.Call
 	// Changed is called, in a goroutine that must not wait, when the share
 	// becomes ready, and when an operation that was given up has ended.
 	Changed func()

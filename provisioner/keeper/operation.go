@@ -142,19 +142,17 @@ type operation struct {
 	over   chan struct{} // closed when it has ended, also late
 }
 
-// call makes one call to the share, unless this process may not act any more.
-func (o *operation) call(_ string, call func() error) error {
-	if may := o.keeper.config.MayAct; may != nil {
-		if err := may(); err != nil {
-			return err
-		}
-	}
+// call makes one call to the share, in time.
+func (o *operation) call(name string, call func() error) error {
 	// Thousands of calls a second may be made at once, and none need be timed that finely.
 	if now := time.Now(); o.state.Load() == running && now.Sub(*o.began.Load()) > o.keeper.config.Timeout/timings {
 		o.began.Store(&now)
 		o.timer.Reset(o.keeper.config.Timeout)
 	}
-	return call()
+	if o.keeper.config.Call == nil {
+		return call()
+	}
+	return o.keeper.config.Call(name, call)
 }
 
 // timings is how exactly a call is timed: to this part of the time-out.

@@ -123,6 +123,70 @@ func (s *Share) BringBack(in, own string, p volpath.Path) error {
 	return s.RemoveEmptyDirectory(in, own)
 }
 
+// RemoveEmpty removes the directory p if it is the one that id says and empty. Anything
+// in it is an ErrOccupied, and it stays. It is set aside first, so that an rmdir that
+// comes late hits nobody's directory; own is what it is called there. A repeat goes on
+// with what was set aside.
+func (s *Share) RemoveEmpty(p volpath.Path, own string, id *Identity) error {
+	err := s.setAside(p, MovingDir, own, id)
+	if err != nil && CannotMove(err) {
+		err = s.inParent(p, func(parent *dir) error { return parent.rmdir(p.Base()) })
+	} else if err == nil || errors.Is(err, fs.ErrExist) {
+		err = s.inMeta(path.Join(MovingDir, own), "remove what was set aside in", func(d *dir) error { return d.rmdir(asideName) })
+		if errors.Is(err, unix.ENOTEMPTY) {
+			return errors.Join(ErrOccupied, s.BringBack(MovingDir, own, p))
+		}
+		if err == nil || errors.Is(err, fs.ErrNotExist) {
+			err = s.RemoveEmptyDirectory(MovingDir, own)
+		}
+	}
+	switch {
+	case errors.Is(err, unix.ENOTEMPTY), errors.Is(err, fs.ErrExist):
+		return ErrOccupied
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return fmt.Errorf("remove empty %s: %w", p, plain(err))
+	}
+	return nil
+}
+
+// Rename gives the directory from, which must be the one that id says, the name to,
+// without setting it aside: for one that may not get another parent, and stays below the
+// one that it has. It behaves as SetAside does, and lists the parent of to.
+func (s *Share) Rename(from, to volpath.Path, id *Identity) error {
+	err := s.rename(from, to, id)
+	if err != nil {
+		return fmt.Errorf("rename %s to %s: %w", from, to, plain(err))
+	}
+	return nil
+}
+
+func (s *Share) rename(from, to volpath.Path, id *Identity) error {
+	seen, err := s.Identify(from)
+	if err != nil {
+		return err
+	}
+	if id.Match(seen) == Different {
+		return ErrChanged
+	}
+	if err := s.moveOnce(at(from), at(to)); err != nil {
+		return err
+	}
+	var arrived *Identity
+	err = s.inParent(to, func(parent *dir) error {
+		if _, err := parent.entries(); err != nil { // see above
+			return err
+		}
+		arrived, err = s.identify(parent, to.Base())
+		return err
+	})
+	if err != nil || seen.Match(arrived) != Different {
+		return err
+	}
+	return errors.Join(ErrChanged, s.moveOnce(at(to), at(from)))
+}
+
 // ListAside returns what a directory below .claimdir holds, as the server has it; one that
 // is absent is empty.
 func (s *Share) ListAside(in string) (entries []Entry, err error) {

@@ -22,7 +22,7 @@ type Attributes struct {
 }
 
 // Create makes the directory p with attributes a below parents that are there: a
-// missing one is fs.ErrNotExist. It reports whether it made p in this call.
+// missing one is fs.ErrNotExist. It returns which directory that is.
 // Attributes are applied to p alone, and only if it was made here or is still empty:
 // an empty directory is what a create that was cut off leaves. A directory with
 // something in it is fs.ErrExist and stays as it is.
@@ -30,44 +30,47 @@ type Attributes struct {
 // The caller must own the path (a record in the ledger) before calling. ours is asked
 // once the directory is open, and its error ends the call: what was opened by name
 // then is this volume's and no later one's. It may be nil.
-func (s *Share) Create(p volpath.Path, a Attributes, ours func() error) (created bool, err error) {
+func (s *Share) Create(p volpath.Path, a Attributes, ours func() error) (id *Identity, err error) {
 	parent, err := s.openParent(p)
 	if err != nil {
-		return false, fmt.Errorf("open the parents of %s: %w", p, plain(err))
+		return nil, fmt.Errorf("open the parents of %s: %w", p, plain(err))
 	}
 	defer s.done(parent)
-	if err := s.checkParentSpellings(p); err != nil {
-		return false, fmt.Errorf("create %s: %w", p, plain(err))
-	}
-	created, err = makeDirectory(parent, p.Base())
-	if err == nil {
-		err = finish(parent, p.Base(), a, created, ours)
+	if err = s.checkParentSpellings(p); err == nil {
+		var created bool
+		if created, err = makeDirectory(parent, p.Base()); err == nil {
+			id, err = s.finish(parent, p.Base(), a, created, ours)
+		}
 	}
 	if err != nil {
-		return created, fmt.Errorf("create %s: %w", p, plain(err))
+		return nil, fmt.Errorf("create %s: %w", p, plain(err))
 	}
-	return created, nil
+	return id, nil
 }
 
 // finish gives a new or empty directory its attributes. One that was made in this call
 // is known to be empty.
-func finish(parent *dir, name string, a Attributes, created bool, ours func() error) error {
+func (s *Share) finish(parent *dir, name string, a Attributes, created bool, ours func() error) (*Identity, error) {
 	opened, err := parent.open(name, toRead)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer opened.close()
 	if !created {
 		if err := isEmpty(opened); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	if ours != nil {
 		if err := ours(); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return opened.run("set attributes of "+name, func() error { return setAttributes(opened.file, a) })
+	id, err := s.identify(opened, ".")
+	if err != nil {
+		return nil, err
+	}
+	return id, opened.run("set attributes of "+name, func() error { return setAttributes(opened.file, a) })
 }
 
 func isEmpty(d *dir) error {

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -35,6 +36,20 @@ func Archive(namespace, claim, pv string, n int) Path {
 	}
 	name := plain(archivePrefix + namespace + "-" + claim + "-" + pv)
 	return Path{Shorten(name, MaxElement-len(suffix)) + suffix}
+}
+
+// IsArchiveOf reports whether p is one of the names that Archive gives to the archives of a volume.
+func IsArchiveOf(p Path, namespace, claim, pv string) bool {
+	first := Archive(namespace, claim, pv, 1)
+	if p == first {
+		return true
+	}
+	i := strings.LastIndexByte(p.s, '-')
+	if i < 0 {
+		return false
+	}
+	n, err := strconv.Atoi(p.s[i+1:])
+	return err == nil && n > 1 && p == Archive(namespace, claim, pv, n)
 }
 
 // ArchivePrefix is what the names of a namespace's archives begin with. Those of another namespace may, too: "a" and "a-b" have
@@ -98,6 +113,12 @@ func OwnAt(pv, cluster string, p Path) string {
 
 // Trash returns the n-th name of what a volume has in the trash.
 func Trash(pv, cluster string, n int) string { return fmt.Sprintf("%s-%d", Own(pv, cluster), n) }
+
+// IsOwnOf reports whether a name was made for the volume by Own, OwnAt or Trash.
+func IsOwnOf(name, pv, cluster string) bool {
+	own := Own(pv, cluster)
+	return name == own || strings.HasPrefix(name, own+"-")
+}
 
 // IsOwn reports whether a name was made by Own, OwnAt or Trash.
 func IsOwn(name string) bool { return strings.Contains(name, ownMark) }

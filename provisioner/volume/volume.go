@@ -34,7 +34,6 @@ const (
 	// AnnotationRecoveredFrom is the id of the lost cluster whose record the volume
 	// was recovered from.
 	AnnotationRecoveredFrom = "claimdir/recovered-from"
-
 )
 
 // RestoreLatest asks, as the value of AnnotationRestore, for the newest archive of

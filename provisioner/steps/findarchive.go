@@ -1,7 +1,8 @@
-package provisioner
+package steps
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"path"
@@ -19,26 +20,49 @@ import (
 	"claimdir/provisioner/volume"
 )
 
-// wish is which archive a claim asks for.
-type wish struct {
-	name string // of a PersistentVolume, or volume.RestoreLatest
-	// adopts says that the class takes what is there, also what another cluster
-	// left: see ledger.Claim.
-	adopts bool
+// Wanted is which archive a claim asks for.
+type Wanted struct {
+	// Name is that of a PersistentVolume, or volume.RestoreLatest.
+	Name string
+	// Adopts says that the class takes what is there, also what another cluster
+	// left: see ledger.Take.
+	Adopts bool
 }
 
 // check refuses a name that no PersistentVolume has. A long one is not quoted: events
 // are kept, and an annotation may be large.
-func (w wish) check() error {
-	if n := len(w.name); n == 0 || n > validation.DNS1123SubdomainMaxLength {
+func (w Wanted) check() error {
+	if n := len(w.Name); n == 0 || n > validation.DNS1123SubdomainMaxLength {
 		return refusal.Refuse(refusal.ReasonArchive, "annotation %s has %d bytes; allowed are the name of a PersistentVolume that was archived and %q", volume.AnnotationRestore, n, volume.RestoreLatest)
 	}
 	return nil
 }
 
-// findArchive returns the archive that the claim of asking wishes for: of its own
+// archiveFor returns the path of the archive that a claim asks for, brought back if an
+// earlier claim of the name was getting it.
+func (op Op) archiveFor(ctx context.Context, asking ledger.Record, w Wanted) (string, error) {
+	archive, err := op.findArchive(asking, w)
+	if err != nil {
+		return "", err
+	}
+	return archive.Path, op.giveBackAbandoned(ctx, archive, asking)
+}
+
+// LookForArchive returns the archive on a share that the claim of v wants. Where there is
+// none, the error is a refusal with refusal.ReasonArchive.
+func (s *Steps) LookForArchive(ctx context.Context, on Share, v volume.Volume, w Wanted) (found ledger.Record, err error) {
+	record := v.Record()
+	record.Cluster = s.config.Cluster
+	err = on.Do(ctx, "look for the archive of "+v.Name, func(_ context.Context, store ledger.Store) (err error) {
+		found, err = Op{Steps: s, Store: store, Path: v.Path, source: on.Source(), id: on.ID()}.findArchive(record, w)
+		return err
+	})
+	return found, Refused(err)
+}
+
+// findArchive returns the archive that the claim of asking wants: of its own
 // namespace, on this share. Of others nothing is said.
-func (op operation) findArchive(asking ledger.Record, w wish) (ledger.Record, error) {
+func (op Op) findArchive(asking ledger.Record, w Wanted) (ledger.Record, error) {
 	if err := w.check(); err != nil {
 		return ledger.Record{}, err
 	}
@@ -50,25 +74,25 @@ func (op operation) findArchive(asking ledger.Record, w wish) (ledger.Record, er
 	// Tenants may ask as often as they like, so only their own archives are read.
 	prefix := volpath.ArchivePrefix(asking.Claim.Namespace)
 	foreign := func(file string) bool { return !strings.HasPrefix(path.Base(file), prefix) }
-	for r, err := range op.ledger.Archives(foreign) {
+	for r, err := range op.Store.Records.Archives(foreign) {
 		switch {
 		case err != nil:
 			damaged = errors.Join(damaged, err)
-		case r.Claim.Namespace != asking.Claim.Namespace || r.Cluster != asking.Cluster && !w.adopts:
-		case w.name == volume.RestoreLatest && r.Claim.Name == asking.Claim.Name, w.name == r.PV:
+		case r.Claim.Namespace != asking.Claim.Namespace || r.Cluster != asking.Cluster && !w.Adopts:
+		case w.Name == volume.RestoreLatest && r.Claim.Name == asking.Claim.Name, w.Name == r.PV:
 			found = append(found, r)
 		default:
 			others = append(others, r)
 		}
 	}
-	slices.SortFunc(found, func(a, b ledger.Record) int { return olderArchive(b, a) })
+	slices.SortFunc(found, func(a, b ledger.Record) int { return Older(b, a) })
 	for _, r := range found {
 		if present, err := op.archivePresent(r, asking); err != nil || present {
-			return r, storageError(err)
+			return r, err
 		}
 	}
 	if damaged != nil {
-		return ledger.Record{}, storageError(damaged)
+		return ledger.Record{}, damaged
 	}
 	return ledger.Record{}, noArchive(asking, w, others)
 }
@@ -76,32 +100,32 @@ func (op operation) findArchive(asking ledger.Record, w wish) (ledger.Record, er
 // archivePresent reports whether the directory of an archive is there, or will be
 // once an earlier claim of the same name gives it back. One may be on its way to
 // another claim, or was removed by hand.
-func (op operation) archivePresent(r, asking ledger.Record) (bool, error) {
+func (op Op) archivePresent(r, asking ledger.Record) (bool, error) {
 	p, err := volpath.ParseRecorded(r.Path)
 	if err != nil {
 		return false, err
 	}
-	present, err := op.dirs.Exists(p)
+	present, err := op.Store.Dirs.Exists(p)
 	if err != nil || present {
 		return present, err
 	}
-	getting, restoring, err := op.ledger.Restoring(p)
+	getting, restoring, err := op.Store.Records.Restoring(p)
 	if errors.Is(err, ledger.ErrDamaged) {
 		return false, nil
 	}
-	return restoring && op.abandonedRestore(getting, asking), err
+	return restoring && abandonedRestore(getting, asking), err
 }
 
 // checkReleased makes a wish for the latest archive wait for the volume that is
 // about to become it: that of an earlier claim of the name, which is gone, whatever
 // phase Kubernetes has given the volume by now.
-func (op operation) checkReleased(asking ledger.Record, w wish) error {
-	for _, pv := range op.objects.Volumes() {
+func (op Op) checkReleased(asking ledger.Record, w Wanted) error {
+	for _, pv := range op.config.Objects.Volumes() {
 		ref := pv.Spec.ClaimRef
 		if ref == nil || ref.Namespace != asking.Claim.Namespace || string(ref.UID) == asking.Claim.UID || !becomesArchive(pv) {
 			continue
 		}
-		if pv.Name == w.name || w.name == volume.RestoreLatest && ref.Name == asking.Claim.Name && ref.UID != "" {
+		if pv.Name == w.Name || w.Name == volume.RestoreLatest && ref.Name == asking.Claim.Name && ref.UID != "" {
 			return refusal.Postpone(refusal.ReasonArchive, "annotation %s: volume %s of an earlier claim is not archived yet; will be tried again", volume.AnnotationRestore, pv.Name)
 		}
 	}
@@ -115,7 +139,8 @@ func becomesArchive(pv *v1.PersistentVolume) bool {
 	return err == nil && policy == class.Archive && pv.Spec.PersistentVolumeReclaimPolicy == v1.PersistentVolumeReclaimDelete
 }
 
-func olderArchive(a, b ledger.Record) int {
+// Older compares two archives of a claim by when they were released.
+func Older(a, b ledger.Record) int {
 	return cmp.Or(releasedAt(a).Compare(releasedAt(b)), a.Created.Compare(b.Created), cmp.Compare(a.Path, b.Path))
 }
 
@@ -129,19 +154,19 @@ func releasedAt(r ledger.Record) time.Time {
 // shownArchives is how many archives an event names.
 const shownArchives = 5
 
-func noArchive(asking ledger.Record, w wish, others []ledger.Record) error {
-	what := fmt.Sprintf("volume %q", w.name)
-	if w.name == volume.RestoreLatest {
+func noArchive(asking ledger.Record, w Wanted, others []ledger.Record) error {
+	what := fmt.Sprintf("volume %q", w.Name)
+	if w.Name == volume.RestoreLatest {
 		what = fmt.Sprintf("claim %q", asking.Claim.Name)
 	}
 	hint := "" // others' archives are not told of, also not whether there are any
-	if !w.adopts {
+	if !w.Adopts {
 		hint = "; one that another cluster left is given only to a class with onExisting: adopt"
 	}
 	if len(others) == 0 {
 		return refusal.Postpone(refusal.ReasonArchive, "annotation %s: the namespace has no archive of %s, nor any other, on this share; remove the annotation to get an empty volume%s", volume.AnnotationRestore, what, hint)
 	}
-	slices.SortFunc(others, func(a, b ledger.Record) int { return olderArchive(b, a) })
+	slices.SortFunc(others, func(a, b ledger.Record) int { return Older(b, a) })
 	var names []string
 	for _, r := range others[:min(len(others), shownArchives)] {
 		names = append(names, fmt.Sprintf("%s (claim %s, since %s)", r.PV, r.Claim.Name, releasedAt(r).Format(time.RFC3339)))

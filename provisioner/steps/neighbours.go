@@ -1,6 +1,8 @@
-package provisioner
+package steps
 
 import (
+	"errors"
+
 	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/refusal"
 	"claimdir/provisioner/share"
@@ -11,8 +13,8 @@ import (
 // checkVolumes refuses a path on, above or below that of another
 // PersistentVolume. The ledger knows all that claimdir made; this finds those
 // of other programs and people.
-func (op operation) checkVolumes(path volpath.Path, name string) error {
-	for _, other := range op.objects.Overlapping(op.source.Server, volume.Export(op.source, path)) {
+func (op Op) checkVolumes(path volpath.Path, name string) error {
+	for _, other := range op.config.Objects.Overlapping(op.source.Server, volume.Export(op.source, path)) {
 		relative, inside := share.Below(op.source.Path, other.Spec.NFS.Path)
 		if !inside || other.Name == name { // one that spans the whole share is how people look at it, no volume
 			continue
@@ -25,21 +27,21 @@ func (op operation) checkVolumes(path volpath.Path, name string) error {
 
 // checkAlone refuses to release a path that holds another volume, or lies in
 // one: whatever happened to the directory would happen to the other too.
-func (op operation) checkAlone(path volpath.Path, record ledger.Record) error {
-	if err := op.ledger.CheckAbove(path, record); err != nil {
-		return storageError(err)
+func (op Op) checkAlone(r ledger.Record) error {
+	if err := op.Store.Records.CheckAbove(op.Path, r); err != nil {
+		return err
 	}
-	return op.checkNoneInside(path, record)
+	return op.checkNoneInside(r)
 }
 
 // checkNoneInside is the part of checkAlone that is not about records above.
-func (op operation) checkNoneInside(path volpath.Path, record ledger.Record) error {
-	if err := op.ledger.CheckBelow(path, record); err != nil {
-		return storageError(err)
+func (op Op) checkNoneInside(r ledger.Record) error {
+	if err := op.Store.Records.CheckBelow(op.Path, r); err != nil {
+		return err
 	}
-	if err := op.checkVolumes(path, record.PV); err != nil {
-		return refusal.Unchanged(refusal.Postpone(refusal.ReasonTaken, "%s. Move the data apart, or let one of the two go by hand: "+
-			"set its reclaim policy to Retain and delete it", refusal.Message(err)))
+	err := op.checkVolumes(op.Path, r.PV)
+	if refused, ok := errors.AsType[*refusal.Refusal](err); ok {
+		return refusal.Unchanged(refusal.Postpone(refusal.ReasonTaken, "%s. Move the data apart, or let one of the two go by hand: set its reclaim policy to Retain and delete it", refused.Message()))
 	}
-	return nil
+	return err
 }

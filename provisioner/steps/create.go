@@ -1,0 +1,164 @@
+package steps
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"k8s.io/klog/v2"
+
+	"claimdir/provisioner/class"
+	"claimdir/provisioner/ledger"
+	"claimdir/provisioner/refusal"
+	"claimdir/provisioner/share"
+	"claimdir/provisioner/volume"
+)
+
+// Create makes the volume v at the operation's path, or completes what an earlier call
+// began: it takes the path, brings the directory there from its origin, and records that
+// it is complete and which directory it is. existing says what becomes of a directory
+// that is there already.
+func (op Op) Create(ctx context.Context, v volume.Volume, existing class.Existing) error {
+	record, err := op.take(ctx, v, existing)
+	if err != nil {
+		return err
+	}
+	from := originOf(record)
+	if record.State == ledger.Active {
+		return op.complete(ctx, record, from)
+	}
+	directory, err := from.place(op, record)
+	if err == nil {
+		// A volume above may have been made since take looked; then its directory came
+		// first and its record is there now.
+		err = op.Store.Records.CheckAbove(op.Path, record)
+	}
+	if err == nil {
+		err = op.Store.Records.Activate(op.Path, record, directory)
+	}
+	if err != nil {
+		return errors.Join(err, ignoreKept(op.giveUp(ctx, record)))
+	}
+	klog.FromContext(ctx).Info(from.done(), "path", op.Path, "mode", record.Mode)
+	return from.finish(op, record)
+}
+
+// take makes the path this volume's, or says whose it is. What the record of an earlier
+// call says of the origin holds, whatever the claim says by now.
+func (op Op) take(ctx context.Context, v volume.Volume, existing class.Existing) (ledger.Record, error) {
+	record := v.Record()
+	record.State, record.Cluster = ledger.Creating, op.config.Cluster
+	known, found, err := op.lookAtPath(ctx, record)
+	switch {
+	case err != nil:
+		return record, err
+	case found && known.PV == record.PV && known.Cluster == record.Cluster:
+		return known, checkRestoresToo(v, known)
+	case v.Restores && found && known.State != ledger.Creating: // a retained one, too: it is not to be mixed up with what is restored
+		return record, ledger.Taken(op.Path, known, record)
+	case v.Restores:
+		if record.RestoredFrom, err = op.archiveFor(ctx, record, Wanted{v.Restore, existing == class.Adopt}); err != nil {
+			return record, err
+		}
+		existing = class.Refuse
+	}
+	if !found {
+		if record.Adopted, err = op.lookForDirectory(record, existing); err != nil {
+			return record, err
+		}
+	}
+	taken, err := op.Store.Records.Take(op.Path, record, existing == class.Adopt)
+	if other, ok := errors.AsType[*ledger.TakenError](err); ok && other.LeftByNamesake(record) {
+		err = fmt.Errorf("%w; if that cluster is lost, a class with onExisting: adopt takes it over", err)
+	}
+	return taken, err
+}
+
+func checkRestoresToo(v volume.Volume, known ledger.Record) error {
+	if !v.Restores || known.RestoredFrom != "" {
+		return nil
+	}
+	return refusal.Refuse(refusal.ReasonArchive,
+		"annotation %s came after the volume was begun, without anything restored; delete the claim and make it anew with the annotation", volume.AnnotationRestore)
+}
+
+// lookAtPath returns the record of the path, also this volume's own, and refuses one
+// that another PersistentVolume is in the way of. What an earlier claim of the name began
+// to restore it gives back.
+func (op Op) lookAtPath(ctx context.Context, asking ledger.Record) (known ledger.Record, found bool, err error) {
+	known, found, err = op.Store.Records.Lookup(op.Path)
+	if err != nil {
+		return known, false, err
+	}
+	if err := op.checkVolumes(op.Path, asking.PV); err != nil {
+		return known, found, op.knownOwner(known, asking, err)
+	}
+	if found && abandonedRestore(known, asking) {
+		return ledger.Record{}, false, op.undoRestore(ctx, known)
+	}
+	return known, found, nil
+}
+
+// knownOwner prefers what the ledger says of a path that is taken: it knows the
+// claim too.
+func (op Op) knownOwner(known, asking ledger.Record, err error) error {
+	if known.State == ledger.Active && known.PV != asking.PV {
+		return ledger.Taken(op.Path, known, asking)
+	}
+	if above := op.Store.Records.CheckAbove(op.Path, asking); above != nil {
+		return above
+	}
+	return err
+}
+
+// lookForDirectory reports whether a directory is there to be adopted. It looks before
+// the record is made: a repeat could not tell a directory that was there from one that it
+// made itself. One that is empty and marked as ours is what a call left that came late.
+func (op Op) lookForDirectory(record ledger.Record, existing class.Existing) (adopted bool, err error) {
+	present, err := op.Store.Dirs.Exists(op.Path)
+	if err != nil || present {
+		// Inside another volume nothing may be said of what is there.
+		if above := op.Store.Records.CheckAbove(op.Path, record); above != nil {
+			return false, above
+		}
+	}
+	if err != nil || !present {
+		return false, err
+	}
+	if left, err := op.Store.Dirs.IsMarked(op.Path); err != nil || left {
+		return false, err
+	}
+	if existing != class.Adopt {
+		return false, errExists(op.Path.String(), record)
+	}
+	return true, op.Store.Records.CheckBelow(op.Path, record)
+}
+
+func errExists(path string, asking ledger.Record) error {
+	if archive := asking.RestoredFrom; archive != "" {
+		return refusal.Postpone(refusal.ReasonTaken, "path %q exists on the share and no record says whose it is, so archive %s cannot be renamed there; "+
+			"remove the directory, or give the claim another path", path, archive)
+	}
+	return refusal.Postpone(refusal.ReasonTaken, "path %q exists on the share and no record says whose it is; "+
+		"give the claim another path, or use a class with onExisting: adopt to take it as it is", path)
+}
+
+// complete is a repeat for a record that is complete already. A directory that is not
+// there was moved away by a call that came late, and comes back, or was removed.
+func (op Op) complete(ctx context.Context, record ledger.Record, from origin) error {
+	id, err := op.directory(ctx, record)
+	if err != nil {
+		return err
+	}
+	if id == nil {
+		if id, err = from.missing(op, record); err != nil {
+			return err
+		}
+	}
+	if record.Directory == nil || record.Directory.Match(id) == share.Unknown {
+		if err := op.Store.Records.Activate(op.Path, record, id); err != nil {
+			return err
+		}
+	}
+	return from.finish(op, record)
+}

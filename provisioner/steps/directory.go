@@ -1,0 +1,162 @@
+package steps
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"k8s.io/klog/v2"
+
+	"claimdir/provisioner/ledger"
+	"claimdir/provisioner/share"
+	"claimdir/provisioner/volpath"
+)
+
+// identify returns which directory is at the path, or nil if none is.
+func (op Op) identify() (*share.Identity, error) { return identify(op.Store.Dirs, op.Path) }
+
+func identify(dirs *share.Share, path volpath.Path) (*share.Identity, error) {
+	present, err := dirs.Exists(path)
+	if err != nil || !present {
+		return nil, err
+	}
+	id, err := dirs.Identify(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return id, err
+}
+
+// directory returns which directory the volume of r has at its path, or nil if it has
+// none. One that is not at its path, because a call that came late moved it away, is
+// looked for first, and brought back: that a directory is absent is believed only when
+// it is nowhere else.
+func (op Op) directory(ctx context.Context, r ledger.Record) (*share.Identity, error) {
+	id, err := op.identify()
+	if err != nil || id != nil || r.Directory == nil {
+		return id, err
+	}
+	found, err := op.find(r.Directory)
+	if err != nil || found == nil {
+		return nil, err
+	}
+	return op.putBack(ctx, r, found)
+}
+
+// putBack brings a directory back to the path.
+func (op Op) putBack(ctx context.Context, r ledger.Record, from *place) (*share.Identity, error) {
+	// An empty directory that is marked as ours is what a late mkdir left.
+	if _, err := op.Store.Dirs.RemoveMarked(op.Path); err != nil {
+		return nil, err
+	}
+	if err := op.Store.Dirs.WithParents(op.Path, func() error { return from.bringTo(op.Store.Dirs, op.Path) }); err != nil {
+		return nil, fmt.Errorf("put the directory of volume %s back: %w", r.PV, err)
+	}
+	text := fmt.Sprintf("the directory of volume %s was at %s, moved there by a call that came late, and is back at %q", r.PV, from, op.Path)
+	klog.FromContext(ctx).Info("Put directory back", "path", op.Path, "PV", r.PV, "from", from.String())
+	op.config.Report(ctx, r, EventPutBack, text)
+	return op.identify()
+}
+
+// place is where a directory is that is not at its path: set aside, or at the path of an
+// archive.
+type place struct {
+	in, own string
+	archive volpath.Path
+	id      *share.Identity
+}
+
+func (p *place) String() string {
+	if p.in != "" {
+		return ".claimdir/" + p.in + "/" + p.own
+	}
+	return p.archive.String()
+}
+
+func (p *place) bringTo(dirs *share.Share, path volpath.Path) error {
+	if p.in != "" {
+		return dirs.BringBack(p.in, p.own, path)
+	}
+	return dirs.Rename(p.archive, path, p.id)
+}
+
+// find looks for a directory among those that are set aside and among the archives. It
+// returns nil if it is not there. That is rare, so it may take a while.
+func (op Op) find(id *share.Identity) (*place, error) {
+	for _, in := range []string{share.TrashDir, share.MovingDir} {
+		found, err := findAside(op.Store.Dirs, in, id)
+		if err != nil || found != nil {
+			return found, err
+		}
+	}
+	entries, err := op.Store.Dirs.List(volpath.Path{})
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range entries {
+		if !e.Dir || e.Number != id.Number || !volpath.NamedAsArchive(e.Name) {
+			continue
+		}
+		path, err := volpath.ParseRecorded(e.Name)
+		if err != nil {
+			continue
+		}
+		there, err := op.Store.Dirs.Identify(path)
+		if err != nil {
+			return nil, err
+		}
+		if id.Match(there) == share.Same {
+			return &place{archive: path, id: there}, nil
+		}
+	}
+	return nil, nil
+}
+
+func findAside(dirs *share.Share, in string, id *share.Identity) (*place, error) {
+	entries, err := dirs.ListAside(in)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range entries {
+		if !e.Dir || in == share.TrashDir && share.IsFirstTrash(e.Name) {
+			continue
+		}
+		there, err := dirs.Aside(in, e.Name)
+		dirs.Drop(in + "/" + e.Name)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if id.Match(there) == share.Same {
+			return &place{in: in, own: e.Name, id: there}, nil
+		}
+	}
+	return nil, nil
+}
+
+// aside returns which directory an earlier call of this volume's has set aside, or nil.
+func (op Op) aside(own string) (*share.Identity, error) {
+	id, err := op.Store.Dirs.Aside(share.MovingDir, own)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return id, err
+}
+
+// tidyParents removes the empty parents of a path that are marked as ours, nearest
+// first, up to the first that is not. The volume may go even if that fails; the sweep
+// finds what is left.
+func (op Op) tidyParents(ctx context.Context) {
+	for _, parent := range op.Path.Ancestors() {
+		gone, err := op.Store.Dirs.RemoveMarked(parent)
+		if err != nil {
+			klog.FromContext(ctx).Error(err, "Cannot remove the empty parent of the volume, the sweep retries it", "path", parent)
+		}
+		if err != nil || !gone {
+			return
+		}
+	}
+}

@@ -1,0 +1,143 @@
+package steps
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"k8s.io/klog/v2"
+
+	"claimdir/provisioner/ledger"
+	"claimdir/provisioner/share"
+	"claimdir/provisioner/volpath"
+)
+
+// ErrNotTrash says that a directory in the trash is not emptied: a record says that it is
+// a volume's, or it is not the one that was released.
+var ErrNotTrash = errors.New("it is not removed")
+
+// LookBeforeEmptying says which directory the trash has under a name, just before that is
+// emptied: nil if there is none. A directory that a living record names came there late,
+// from a call that was under way when its path changed hands; it goes back to its path,
+// and is an ErrNotTrash, as is one that others have to decide about.
+func (s *Steps) LookBeforeEmptying(ctx context.Context, on Share, own string) (id *share.Identity, r ledger.Record, err error) {
+	var living ledger.Record
+	err = on.Do(ctx, "look into the trash at "+own, func(_ context.Context, store ledger.Store) error {
+		r, _ = store.Records.Discarded(own)
+		if id, err = inTrash(store, own); err != nil || id == nil {
+			return err
+		}
+		living, err = named(store, r, id)
+		return err
+	})
+	switch {
+	case err != nil || id == nil:
+		return nil, r, err
+	case living.PV == "":
+		if r.PV != "" && r.Directory.Match(id) == share.Different {
+			return nil, r, fmt.Errorf("%w: it is another directory than the one that was released; move it to where it belongs, or remove it by hand", ErrNotTrash)
+		}
+		return id, r, nil
+	case share.IsFirstTrash(own):
+		return nil, r, fmt.Errorf("%w: it is that of volume %s; move it back to %q", ErrNotTrash, living.PV, living.Path)
+	case living.Cluster != s.config.Cluster:
+		return nil, r, fmt.Errorf("%w: it is that of volume %s of another cluster, whose claimdir puts it back", ErrNotTrash, living.PV)
+	case volpath.IsOwnOf(own, living.PV, living.Cluster):
+		return nil, r, fmt.Errorf("%w: the release of volume %s goes on with it", ErrNotTrash, living.PV)
+	}
+	return nil, r, errors.Join(fmt.Errorf("%w: it is that of volume %s", ErrNotTrash, living.PV), s.putBackFromTrash(ctx, on, own, living))
+}
+
+func inTrash(store ledger.Store, own string) (*share.Identity, error) {
+	look := store.Dirs.FirstTrash
+	if !share.IsFirstTrash(own) {
+		look = func(own string) (*share.Identity, error) { return store.Dirs.Aside(share.TrashDir, own) }
+	}
+	id, err := look(own)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return id, err
+}
+
+// named returns the record that names a directory in the trash, or none. Where the trash
+// has a record, that says which path the directory had, which is enough; where it has
+// none, all records are read.
+func named(store ledger.Store, r ledger.Record, id *share.Identity) (ledger.Record, error) {
+	if path, err := volpath.ParseRecorded(r.Path); err == nil && r.PV != "" {
+		all, err := store.Records.LookupAll(path)
+		for _, living := range all {
+			if living.Directory.Match(id) == share.Same {
+				return living, nil
+			}
+		}
+		return ledger.Record{}, err
+	}
+	for living, err := range store.Records.Records() {
+		if err != nil && !errors.Is(err, ledger.ErrDamaged) {
+			return ledger.Record{}, err
+		}
+		if err == nil && living.Directory.Match(id) == share.Same {
+			return living, nil
+		}
+	}
+	return ledger.Record{}, nil
+}
+
+// putBackFromTrash brings a directory back to the path of the record that names it, if it
+// still does.
+func (s *Steps) putBackFromTrash(ctx context.Context, on Share, own string, living ledger.Record) error {
+	path, err := volpath.ParseRecorded(living.Path)
+	if err != nil {
+		return err
+	}
+	return s.On(ctx, on, path, "put back "+living.PV, func(ctx context.Context, op Op) error {
+		id, err := inTrash(op.Store, own)
+		if err != nil || id == nil {
+			return err
+		}
+		now, found, err := op.Store.Records.Own(path, living.PV, living.Cluster)
+		if err != nil || !found || now.Directory.Match(id) != share.Same {
+			return err
+		}
+		_, err = op.putBack(ctx, now, &place{in: share.TrashDir, own: own, id: id})
+		return err
+	})
+}
+
+// LookAfter makes sure that a volume, whose PersistentVolume is bound, has its directory at
+// its path, and brings that back if a call that came late moved it away.
+func (op Op) LookAfter(ctx context.Context, pv string) error {
+	r, found, err := op.Store.Records.Own(op.Path, pv, op.config.Cluster)
+	if err != nil || !found || r.State != ledger.Active || r.Directory == nil {
+		return err
+	}
+	_, err = op.directory(ctx, r)
+	return err
+}
+
+// Renew records which directory a volume, retained directory or archive has, where its
+// record says another one, or none: it was copied, moved or restored, or an older claimdir
+// recorded it. alone says that no other record names what is there now. It reports what
+// the record said of it.
+func (op Op) Renew(ctx context.Context, pv string, alone func(id *share.Identity) bool) (share.Match, error) {
+	r, found, err := op.Store.Records.Own(op.Path, pv, op.config.Cluster)
+	if err != nil || !found || r.State == ledger.Creating {
+		return share.Same, err
+	}
+	id, err := op.directory(ctx, r)
+	if err != nil || id == nil {
+		return share.Same, err
+	}
+	match := r.Directory.Match(id)
+	if match == share.Same || !alone(id) {
+		return share.Same, nil
+	}
+	r.Directory = id
+	if err := op.Store.Records.Update(op.Path, r); err != nil {
+		return share.Same, err
+	}
+	klog.FromContext(ctx).V(1).Info("Recorded which directory it is", "path", op.Path, "PV", r.PV)
+	return match, nil
+}

@@ -1,0 +1,179 @@
+package steps
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	v1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
+
+	"claimdir/provisioner/keeper"
+	"claimdir/provisioner/ledger"
+	"claimdir/provisioner/refusal"
+	"claimdir/provisioner/share"
+	"claimdir/provisioner/volpath"
+)
+
+// Objects is what the steps ask of the cluster.
+type Objects interface {
+	// Volumes returns the PersistentVolumes of our provisioner names.
+	Volumes() []*v1.PersistentVolume
+	// Overlapping returns the PersistentVolumes, of any provisioner, that share
+	// files with an exported path: see cluster.Informers.
+	Overlapping(server, export string) []*v1.PersistentVolume
+	// Class returns a StorageClass, or false if there is none.
+	Class(name string) (*storagev1.StorageClass, bool)
+}
+
+// Share is one share as the steps need it. *keeper.Keeper is one, for the controller;
+// Direct is one for commands.
+type Share interface {
+	// Source is what PersistentVolumes name as server and exported path.
+	Source() share.Source
+	// ID tells the share from every other one, however it is mounted.
+	ID() string
+	// Do runs an operation on the share: see keeper.Keeper.
+	Do(ctx context.Context, name string, work keeper.Work) error
+}
+
+// Config is what Steps need. All fields but Report are required.
+type Config struct {
+	// Cluster is the UID of the namespace kube-system.
+	Cluster string
+	Objects Objects
+	// Report tells people, by an event, what became of a volume's directory that they
+	// would not expect. reason is one of the Event constants.
+	Report func(ctx context.Context, r ledger.Record, reason, text string)
+}
+
+// Reasons of what Config.Report tells.
+const (
+	EventArchived = "ArchivedInsteadOfDeleted"
+	EventPutBack  = "DirectoryPutBack"
+	EventRenewed  = "DirectoryIsAnother"
+)
+
+// Steps runs operations on paths of shares. It is safe for concurrent use.
+type Steps struct {
+	config Config
+	busy   sync.Map // lockKey of operations under way
+}
+
+// New makes the Steps of one process.
+func New(config Config) *Steps {
+	if config.Report == nil {
+		config.Report = func(context.Context, ledger.Record, string, string) {}
+	}
+	return &Steps{config: config}
+}
+
+// Cluster is the UID of the cluster's namespace kube-system.
+func (s *Steps) Cluster() string { return s.config.Cluster }
+
+// Op is one operation, on one path of one share, which no other operation of this
+// process is on. What it does to the share it does through Store.
+type Op struct {
+	*Steps
+
+	Store ledger.Store
+	Path  volpath.Path
+
+	source share.Source
+	id     string // of the share
+}
+
+// On runs work on a path of a share, alone; it may be run a second time: see
+// keeper.Keeper. Its error is a *refusal.Refusal. If the share does not answer, On
+// returns before work has ended, and the path stays locked until then.
+func (s *Steps) On(ctx context.Context, on Share, path volpath.Path, name string, work func(ctx context.Context, op Op) error) error {
+	err := on.Do(ctx, name, func(ctx context.Context, store ledger.Store) error {
+		unlock, err := s.lock(on.ID(), path)
+		if err != nil {
+			return err
+		}
+		defer unlock()
+		return work(ctx, Op{Steps: s, Store: store, Path: path, source: on.Source(), id: on.ID()})
+	})
+	return Refused(err)
+}
+
+// lockKey is a path on a share, however that is mounted.
+type lockKey struct {
+	share string
+	path  volpath.Path
+}
+
+// lock keeps two operations of this process off one path. It does not wait: on a share
+// that hangs, waiting would only use up workers.
+func (s *Steps) lock(id string, path volpath.Path) (unlock func(), err error) {
+	key := lockKey{id, path}
+	if _, taken := s.busy.LoadOrStore(key, true); taken {
+		return nil, refusal.Postpone(refusal.ReasonBusy, "another operation on path %q is under way; this is retried automatically", path)
+	}
+	return func() { s.busy.Delete(key) }, nil
+}
+
+// Refused gives a plain error of a step its reason and its way out. Paths become free
+// and shares come back, so it is retried.
+func Refused(err error) error {
+	var taken *ledger.TakenError
+	var already *refusal.Refusal
+	var trouble *keeper.Trouble
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &already):
+		return err
+	case errors.As(err, &taken):
+		return refusal.Postpone(refusal.ReasonTaken, "%w", err)
+	case errors.Is(err, ledger.ErrDamaged):
+		return refusal.Postpone(refusal.ReasonRecord, "%w", err)
+	case errors.As(err, &trouble):
+		return refusal.Await(reasonOf(trouble.Kind), trouble)
+	}
+	if advice := share.Advice(err); advice != "" {
+		return refusal.Postpone(refusal.ReasonStorage, "%w: %s; this is retried automatically", err, advice)
+	}
+	return refusal.Postpone(refusal.ReasonStorage, "%w", err)
+}
+
+func reasonOf(kind keeper.Kind) string {
+	switch kind {
+	case keeper.Stalled:
+		return refusal.ReasonStalled
+	case keeper.WrongPlace:
+		return refusal.ReasonShare
+	default:
+		return refusal.ReasonStorage
+	}
+}
+
+// Direct is a share of a process that neither leads nor serves: a command's.
+type Direct struct {
+	From  share.Source
+	Store ledger.Store
+	// Call, if not nil, makes each call to the share.
+	Call share.Call
+}
+
+// Source is what PersistentVolumes name as server and exported path.
+func (d Direct) Source() share.Source { return d.From }
+
+// ID tells the share from every other one.
+func (d Direct) ID() string { return d.Store.Records.ID() }
+
+// Do runs work, and a second time if a handle of the share has become stale.
+func (d Direct) Do(ctx context.Context, _ string, work keeper.Work) error {
+	view := d.Store.On(d.Store.Dirs.During(ctx, d.Call))
+	defer view.Dirs.Release()
+	err := work(ctx, view)
+	if share.IsStale(err) {
+		view.Dirs.Release()
+		err = work(ctx, view)
+	}
+	return err
+}
+
+// own names what this operation's volume has beside its path: see share.SetAside.
+func (op Op) own(r ledger.Record) string { return volpath.OwnAt(r.PV, r.Cluster, op.Path) }
