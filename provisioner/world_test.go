@@ -19,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/sig-storage-lib-external-provisioner/v10/controller"
 
+	"claimdir/provisioner/cluster/pvs"
 	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/refusal"
 	"claimdir/provisioner/share"
@@ -71,10 +72,11 @@ func (s *seen) Volumes() []*v1.PersistentVolume { return s.volumes }
 
 func (*seen) Synced() bool { return true }
 
+// Overlapping takes all volumes for ours: see pvs.Names.Overlap.
 func (s *seen) Overlapping(server, export string) (found []*v1.PersistentVolume) {
 	for _, pv := range s.volumes {
-		other := pv.Spec.NFS.Path
-		if pv.Spec.NFS.Server == server && (other == export || strings.HasPrefix(other+"/", export+"/") || strings.HasPrefix(export+"/", other+"/")) {
+		nfs := pv.Spec.NFS
+		if nfs.Server == server && (pvs.Within(export, nfs.Path) || pvs.Within(nfs.Path, export)) {
 			found = append(found, pv)
 		}
 	}
