@@ -6,6 +6,7 @@ import (
 	"maps"
 	"time"
 
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/klog/v2"
 
 	"claimdir/provisioner/ledger"
@@ -49,16 +50,14 @@ func (s *Shares) Expirers(report func(ctx context.Context, archive ledger.Record
 // Run ends archives until ctx ends.
 func (e *Expirer) Run(ctx context.Context) {
 	ctx = klog.NewContext(ctx, klog.LoggerWithValues(klog.FromContext(ctx), "share", e.site.Name()))
-	for e.site.WaitReady(ctx) == nil {
+	wait.UntilWithContext(ctx, func(ctx context.Context) {
+		if e.site.WaitReady(ctx) != nil {
+			return
+		}
 		if err := e.expire(ctx); err != nil {
 			klog.FromContext(ctx).V(1).Info("Cannot look for archives that end now", "because", err.Error())
 		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(expireEvery):
-		}
-	}
+	}, expireEvery)
 }
 
 // expire is one look. What cannot be moved now is told, and tried again later.
