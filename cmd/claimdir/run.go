@@ -14,7 +14,6 @@ import (
 
 	"claimdir/provisioner"
 	"claimdir/provisioner/control"
-	"claimdir/provisioner/keeper"
 	"claimdir/provisioner/sweep"
 )
 
@@ -98,7 +97,7 @@ func serve(ctx context.Context, o options) error {
 	if c, err = newController(ctx, o, config); err != nil {
 		return err
 	}
-	for _, collector := range append(background.metrics, keeper.NewCollector(served.keepers...)) {
+	for _, collector := range append(background.metrics, served.metrics()...) {
 		if err := registry.Register(collector); err != nil {
 			return fmt.Errorf("register metrics: %w", err)
 		}
