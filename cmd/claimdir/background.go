@@ -2,35 +2,60 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/klog/v2"
 
 	"claimdir/provisioner/keeper"
+	"claimdir/provisioner/ledger"
+	"claimdir/provisioner/share"
 	"claimdir/provisioner/sweep"
 	"claimdir/provisioner/trash"
 )
 
-// background is what works beside the controller while it leads, on each share: the
-// trash is emptied, archives end, and what was left behind is looked for.
+// Reasons of events on a StorageClass.
+const (
+	eventTrashFailed  = "TrashNotEmptied"
+	eventExpiryFailed = "ArchiveNotEnded"
+)
+
+// warnOfClass makes an event on a StorageClass: claim and PersistentVolume may be gone.
+type warnOfClass func(class, reason, message string)
+
+// background are the jobs that run beside the controller while this process leads.
 type background struct {
 	run     []func(ctx context.Context)
 	metrics []prometheus.Collector
 }
 
-// newBackground makes it. config is what all sweepers have in common; warn makes an
-// event on a StorageClass, for claim and PersistentVolume are gone by then.
-func newBackground(o options, keepers []*keeper.Keeper, config sweep.Config, warn func(class, reason, message string)) (b background) {
-	emptiers := emptiers(o, keepers, warn)
-	for _, e := range emptiers {
-		b.run = append(b.run, e.Run)
+// newBackground makes the jobs of each share: one empties the trash, one looks for what
+// was left behind, one expires archives. config is what all sweepers have in common.
+func newBackground(o options, keepers []*keeper.Keeper, config sweep.Config, warn warnOfClass) (b background) {
+	config.Names, config.Interval, config.Grace = o.names(), o.sweepInterval, o.orphanGrace
+	for _, k := range keepers {
+		emptier := trash.New(trash.Config{Keeper: k, Remover: share.NewRemover(trash.Hands, o.trashRate), Report: warn.trashFailed})
+		config.Keeper = k
+		sweeper := sweep.New(config)
+		b.run = append(b.run, emptier.Run, sweeper.Run)
+		b.metrics = append(append(b.metrics, emptier.Collectors()...), sweeper.Collectors()...)
 	}
-	for _, e := range expirers(config.Shares, warn) {
-		b.run = append(b.run, e.Run)
+	for _, expirer := range config.Shares.Expirers(warn.expiryFailed) {
+		b.run = append(b.run, expirer.Run)
 	}
-	sweepers := sweepers(o, config, keepers)
-	for _, s := range sweepers {
-		b.run = append(b.run, s.Run)
-	}
-	b.metrics = []prometheus.Collector{trash.NewCollector(emptiers...), sweep.NewCollector(sweepers...)}
 	return b
+}
+
+func (warn warnOfClass) trashFailed(ctx context.Context, f trash.Failure) {
+	klog.FromContext(ctx).Error(f, "Cannot empty the trash", "trash", f.Name)
+	if f.Record.Class != "" {
+		warn(f.Record.Class, eventTrashFailed, f.Error())
+	}
+}
+
+func (warn warnOfClass) expiryFailed(ctx context.Context, archive ledger.Record, err error) {
+	klog.FromContext(ctx).Error(err, "Cannot end the archive", "archive", archive.Path, "PV", archive.PV)
+	warn(archive.Class, eventExpiryFailed, fmt.Sprintf("archive %s of claim %s/%s should have ended at %s: %v",
+		archive.Path, archive.Claim.Namespace, archive.Claim.Name, archive.Until.Format(time.RFC3339), err))
 }

@@ -15,7 +15,6 @@ import (
 	"claimdir/provisioner"
 	"claimdir/provisioner/cluster"
 	"claimdir/provisioner/control"
-	"claimdir/provisioner/keeper"
 	"claimdir/provisioner/sweep"
 )
 
@@ -99,7 +98,7 @@ func serve(ctx context.Context, o options) error {
 	if c, err = newController(ctx, o, config); err != nil {
 		return err
 	}
-	for _, collector := range append(background.metrics, keeper.NewCollector(served.keepers...)) {
+	for _, collector := range append(background.metrics, served.metrics()...) {
 		if err := registry.Register(collector); err != nil {
 			return fmt.Errorf("register metrics: %w", err)
 		}

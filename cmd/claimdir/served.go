@@ -8,6 +8,7 @@ import (
 	"path"
 	"slices"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/apimachinery/pkg/util/uuid"
 
 	"claimdir/provisioner"
@@ -91,6 +92,13 @@ func (s *served) run(ctx context.Context, retry func()) {
 	for _, one := range s.keepers {
 		go one.Run(ctx)
 	}
+}
+
+func (s *served) metrics() (all []prometheus.Collector) {
+	for _, one := range s.keepers {
+		all = append(all, one.Collectors()...)
+	}
+	return all
 }
 
 func (s *served) sites() []provisioner.Site {

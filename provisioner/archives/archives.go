@@ -7,42 +7,26 @@
 // namespace, and kubectl has the rights of whoever runs it.
 //
 // It takes no lease. Archives are moved by rename, here as well as by the
-// controller, and of two that rename one directory the second finds it gone: see
-// provisioner.DiscardArchive. Making and using records is the same for both.
+// controller, and of two that rename one directory the second finds it gone: both call
+// steps.Op.DiscardArchive.
 package archives
 
 import (
 	"cmp"
 	"errors"
 	"fmt"
-	"iter"
 	"slices"
 	"time"
 
-	"claimdir/provisioner"
 	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/output"
-	"claimdir/provisioner/share"
 	"claimdir/provisioner/volpath"
 )
 
-// Directories is what this package needs of a share; *share.Share has it.
-type Directories interface {
-	provisioner.Directories
-	List(path volpath.Path) ([]share.Entry, error)
-}
-
-// Records is what this package needs of a ledger; *ledger.Ledger has it.
-type Records interface {
-	provisioner.Records
-	Records() iter.Seq2[ledger.Record, error]
-}
-
 // Share is one share with archives.
 type Share struct {
-	Name    string // as classes call it; empty where it is the only one
-	Dirs    Directories
-	Records Records
+	Name  string // as classes call it; empty where it is the only one
+	Store ledger.Store
 }
 
 // Archive is the directory of a released volume. Of one without a record, which
@@ -129,7 +113,7 @@ func (a Archive) since() time.Time {
 func (s Share) find() (found Found) {
 	var archived []ledger.Record
 	recorded, listed := map[string]bool{}, true
-	for r, err := range s.Records.Records() {
+	for r, err := range s.Store.Records.Records() {
 		if err != nil {
 			found.Unread = append(found.Unread, err)
 			listed = listed && errors.Is(err, ledger.ErrDamaged)
@@ -143,7 +127,7 @@ func (s Share) find() (found Found) {
 			archived = append(archived, r)
 		}
 	}
-	entries, err := s.Dirs.List(volpath.Path{})
+	entries, err := s.Store.Dirs.List(volpath.Path{})
 	if err != nil {
 		found.Unread = append(found.Unread, fmt.Errorf("list archives: %w", err))
 		return found
@@ -180,6 +164,6 @@ func (s Share) known(name string) bool {
 	if err != nil {
 		return false
 	}
-	_, known, err := s.Records.Lookup(p)
+	_, known, err := s.Store.Records.Lookup(p)
 	return known || err != nil
 }

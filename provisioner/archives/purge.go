@@ -1,13 +1,14 @@
 package archives
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
-	"claimdir/provisioner"
+	"claimdir/provisioner/steps"
 	"claimdir/provisioner/volpath"
 )
 
@@ -81,12 +82,15 @@ func (a Archive) olderThan(age time.Duration, now time.Time) bool {
 }
 
 // Discard moves the archive into the trash, which the controller empties. One that
-// is gone, because it was restored, ended or removed meanwhile, is a
-// provisioner.ErrNoArchive; so is one without a record.
-func Discard(a Archive) error {
+// is gone, because it was restored, expired or removed meanwhile, is a
+// steps.ErrNoArchive; so is one without a record.
+func Discard(ctx context.Context, a Archive) error {
 	path, err := volpath.ParseRecorded(a.Path)
 	if err != nil {
 		return fmt.Errorf("discard archive: %w", err)
 	}
-	return provisioner.DiscardArchive(a.on.Dirs, a.on.Records, path)
+	return steps.New(steps.Config{Cluster: a.Cluster}).On(ctx, steps.Direct{Store: a.on.Store}, path, "purge "+a.Volume, func(ctx context.Context, op steps.Op) error {
+		_, err := op.DiscardArchive(ctx, nil)
+		return err
+	})
 }

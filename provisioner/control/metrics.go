@@ -30,15 +30,16 @@ func newMetrics(registry prometheus.Registerer, g *gate) (*metrics, error) {
 		failures:   counter("refusals_total", "Operations that were refused or failed, by operation, class and reason.", "operation", "class", "reason"),
 		leader:     prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "claimdir", Name: "leader", Help: "1 in the replica that leads."}),
 	}
-	for _, collector := range []prometheus.Collector{
+	collectors := []prometheus.Collector{
 		m.library.PersistentVolumeClaimProvisionTotal,
 		m.library.PersistentVolumeClaimProvisionFailedTotal,
 		m.library.PersistentVolumeClaimProvisionDurationSeconds,
 		m.library.PersistentVolumeDeleteTotal,
 		m.library.PersistentVolumeDeleteFailedTotal,
 		m.library.PersistentVolumeDeleteDurationSeconds,
-		m.provisions, m.deletions, m.failures, m.leader, newOperations(g),
-	} {
+		m.provisions, m.deletions, m.failures, m.leader,
+	}
+	for _, collector := range append(collectors, operationGauges(g)...) {
 		if err := registry.Register(collector); err != nil {
 			return nil, fmt.Errorf("register metrics: %w", err)
 		}
@@ -46,31 +47,27 @@ func newMetrics(registry prometheus.Registerer, g *gate) (*metrics, error) {
 	return m, nil
 }
 
-// operations shows what is under way at the moment of the scrape.
-type operations struct {
-	gate          *gate
-	count, oldest *prometheus.Desc
-}
-
-func newOperations(g *gate) *operations {
-	labels := []string{"operation"}
-	return &operations{
-		gate:   g,
-		count:  prometheus.NewDesc("claimdir_operations_in_flight", "Operations under way; save: volumes whose PersistentVolume is not saved yet.", labels, nil),
-		oldest: prometheus.NewDesc("claimdir_oldest_operation_age_seconds", "Age of the oldest operation under way; 0 if there is none.", labels, nil),
-	}
-}
-
-func (o *operations) Describe(descs chan<- *prometheus.Desc) { descs <- o.count; descs <- o.oldest }
-
-func (o *operations) Collect(out chan<- prometheus.Metric) {
-	count, oldest := o.gate.ages()
+// operationGauges show what is under way at the moment of the scrape.
+func operationGauges(g *gate) (all []prometheus.Collector) {
 	for _, kind := range []string{opProvision, opDelete, opSave} {
-		age := 0.0
-		if begun, ok := oldest[kind]; ok {
-			age = time.Since(begun).Seconds()
+		gauge := func(name, help string, value func(count int, oldest time.Time) float64) prometheus.Collector {
+			return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+				Namespace: "claimdir", Name: name, Help: help, ConstLabels: prometheus.Labels{"operation": kind},
+			}, func() float64 {
+				count, oldest := g.ages()
+				return value(count[kind], oldest[kind])
+			})
 		}
-		out <- prometheus.MustNewConstMetric(o.count, prometheus.GaugeValue, float64(count[kind]), kind)
-		out <- prometheus.MustNewConstMetric(o.oldest, prometheus.GaugeValue, age, kind)
+		all = append(all,
+			gauge("operations_in_flight", "Operations under way; save: volumes whose PersistentVolume is not saved yet.",
+				func(count int, _ time.Time) float64 { return float64(count) }),
+			gauge("oldest_operation_age_seconds", "Age of the oldest operation under way; 0 if there is none.",
+				func(count int, oldest time.Time) float64 {
+					if count == 0 {
+						return 0
+					}
+					return time.Since(oldest).Seconds()
+				}))
 	}
+	return all
 }

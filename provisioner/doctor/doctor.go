@@ -36,8 +36,8 @@ type Finding struct {
 	// Fix is what a Fixer does about it, for people; empty if that is nothing.
 	Fix string `json:"fix,omitempty"`
 
-	pv   string // what Fix is about, beside Object and Share
-	mend mend
+	pv  string // what Fix is about, beside Object and Share
+	fix fix
 }
 
 // Report is what doctor has to say.

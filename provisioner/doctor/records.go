@@ -109,7 +109,7 @@ func (r *Report) creating(record ledger.Record, pv, other *v1.PersistentVolume) 
 	}
 	r.find(KindRecord, record.Path, fmt.Sprintf("volume %s of claim %s was never completed", record.PV, claimBy(record)),
 		"a claim of that name takes it up; otherwise remove the directory, if it is empty, and "+fileOf(record))
-	r.fixable(other == nil, record, mendOrphan)
+	r.fixable(other == nil, record, fixOrphan)
 }
 
 // active finds a volume whose PersistentVolume is gone, or is another one now.
@@ -136,7 +136,7 @@ func (r *Report) active(site *Site, record ledger.Record, pv, other *v1.Persiste
 		remedy = fmt.Sprintf("leave the directory alone, and remove %s if %s is to keep it", fileOf(record), other.Name)
 	}
 	r.find(KindRecord, record.Path, fmt.Sprintf("volume %s of claim %s is active by its record, and %s", record.PV, claimBy(record), missing), remedy)
-	r.fixable(pv == nil && other == nil, record, mendOrphan)
+	r.fixable(pv == nil && other == nil, record, fixOrphan)
 }
 
 // kept finds the retained directory or archive that somebody removed, and the archive
@@ -159,7 +159,7 @@ func (r *Report) kept(c Cluster, site *Site, record ledger.Record, restoring map
 	case !present:
 		r.find(KindRecord, record.Path, fmt.Sprintf("it is %s by its record, and the directory is missing", record.State),
 			"put the data back from a copy, or remove "+fileOf(record))
-		r.fixable(record.Cluster == c.ID, record, mendMissing)
+		r.fixable(record.Cluster == c.ID, record, fixMissing)
 	case record.Cluster == c.ID && overdue(record) && c.Uses(site.Source, p) == "": // one that somebody's PersistentVolume shows waits for that
 		r.find(KindRecord, record.Path, fmt.Sprintf("this archive of claim %s was to end on %s, and is still there", claimBy(record), record.Until.UTC().Format(time.RFC3339)),
 			fmt.Sprintf("claimdir tries again every ten minutes, and its log says what is in the way; or move it into the trash yourself: claimdir archive purge %s --cluster %s", record.PV, record.Cluster))

@@ -40,9 +40,10 @@ type Config struct {
 
 // Keeper keeps one share. Run it; until then the share is starting.
 type Keeper struct {
-	config Config
-	every  time.Duration // lookEvery
-	slots  chan struct{}
+	config  Config
+	metrics metrics
+	every   time.Duration // lookEvery
+	slots   chan struct{}
 
 	mu      sync.Mutex
 	trouble *Trouble      // nil if the share is ready
@@ -55,7 +56,9 @@ type Keeper struct {
 
 // New makes the Keeper of a share.
 func New(config Config) *Keeper {
-	k := &Keeper{config: config, every: lookEvery, slots: make(chan struct{}, config.Slots), changed: make(chan struct{})}
+	k := &Keeper{
+		config: config, metrics: newMetrics(config.Mount), every: lookEvery, slots: make(chan struct{}, config.Slots), changed: make(chan struct{}),
+	}
 	k.trouble = k.newTrouble(Starting, time.Now(), errors.New("it was not looked at yet"))
 	return k
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"k8s.io/apimachinery/pkg/util/wait"
+
 	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/share"
 )
@@ -20,18 +22,16 @@ const (
 // Run looks at the share until ctx ends. It leaves at most one look behind that
 // gets no answer.
 func (k *Keeper) Run(ctx context.Context) {
-	for {
-		k.lookOnce(ctx)
-		pause := k.every
+	pause := func() time.Duration {
 		if k.starting() {
-			pause = min(lookSoon, k.every)
+			return min(lookSoon, k.every)
 		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(pause):
-		}
+		return k.every
 	}
+	_ = wait.DelayFunc(pause).Until(ctx, true, true, func(ctx context.Context) (bool, error) {
+		k.lookOnce(ctx)
+		return false, nil
+	})
 }
 
 func (k *Keeper) starting() bool {
@@ -111,7 +111,7 @@ func (k *Keeper) look() error {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.room = room
+	k.setRoom(room)
 	return nil
 }
 
@@ -134,7 +134,8 @@ func (k *Keeper) open() error {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.share, k.ledger, k.room = s, l, room
+	k.share, k.ledger = s, l
+	k.setRoom(room)
 	return nil
 }
 

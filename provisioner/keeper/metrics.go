@@ -4,61 +4,64 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"claimdir/provisioner/share"
 )
 
-// collector shows what the keepers know at the moment of the scrape; it asks no
-// share.
-type collector struct {
-	keepers                            []*Keeper
-	ready, trouble, stuck, size, spare *prometheus.Desc
+// metrics are those of one share. What is not set here is read at the moment of the
+// scrape from what the Keeper knows: a scrape asks no share.
+type metrics struct {
+	size, spare *prometheus.GaugeVec // empty until the first look
 }
 
-// NewCollector returns the metrics of the shares.
-func NewCollector(keepers ...*Keeper) prometheus.Collector {
-	desc := func(name, help string, labels ...string) *prometheus.Desc {
-		return prometheus.NewDesc("claimdir_share_"+name, help, append([]string{"share", "export"}, labels...), nil)
-	}
-	return &collector{
-		keepers: keepers,
-		ready:   desc("ready", "1 if the share can be worked on."),
-		trouble: desc("trouble_seconds", "How long the share has not been ready, by reason; 0 if it is.", "reason"),
-		stuck:   desc("stuck_operations", "Operations that were given up for want of an answer and still hang."),
-		size:    desc("size_bytes", "Size of the share at the last look."),
-		spare:   desc("free_bytes", "Free room on the share at the last look."),
+func gauge(m share.Mount, name, help string) prometheus.GaugeOpts {
+	export := m.Source.Server + ":" + m.Source.Path
+	return prometheus.GaugeOpts{Name: "claimdir_share_" + name, Help: help, ConstLabels: prometheus.Labels{"share": m.Name, "export": export}}
+}
+
+func newMetrics(m share.Mount) metrics {
+	return metrics{
+		size:  prometheus.NewGaugeVec(gauge(m, "size_bytes", "Size of the share at the last look."), nil),
+		spare: prometheus.NewGaugeVec(gauge(m, "free_bytes", "Free room on the share at the last look."), nil),
 	}
 }
 
-func (c *collector) Describe(descs chan<- *prometheus.Desc) {
-	for _, desc := range []*prometheus.Desc{c.ready, c.trouble, c.stuck, c.size, c.spare} {
-		descs <- desc
+// setRoom takes what a look found. It must be called with mu held.
+func (k *Keeper) setRoom(room share.Room) {
+	k.room = room
+	if room.Size > 0 {
+		k.metrics.size.WithLabelValues().Set(float64(room.Size))
+		k.metrics.spare.WithLabelValues().Set(float64(room.Free))
 	}
 }
 
-func (c *collector) Collect(out chan<- prometheus.Metric) {
-	for _, k := range c.keepers {
-		export := k.Source().Server + ":" + k.Source().Path
-		gauge := func(desc *prometheus.Desc, value float64, labels ...string) {
-			out <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, append([]string{k.Name(), export}, labels...)...)
-		}
-		k.mu.Lock()
-		trouble, room, stuck := k.trouble, k.room, k.stuck
-		k.mu.Unlock()
-		ready := 1.0
-		if trouble != nil {
-			ready = 0
-		}
-		gauge(c.ready, ready)
-		for _, kind := range []Kind{Starting, WrongPlace, Failing, Stalled} {
-			seconds := 0.0
-			if trouble != nil && trouble.Kind == kind {
-				seconds = time.Since(trouble.Since).Seconds()
+// Collectors returns the metrics of this share.
+func (k *Keeper) Collectors() []prometheus.Collector {
+	all := []prometheus.Collector{
+		k.metrics.size, k.metrics.spare,
+		prometheus.NewGaugeFunc(gauge(k.config.Mount, "ready", "1 if the share can be worked on."), func() float64 {
+			if k.Ready() != nil {
+				return 0
 			}
-			gauge(c.trouble, seconds, string(kind))
-		}
-		gauge(c.stuck, float64(stuck))
-		if room.Size > 0 {
-			gauge(c.size, float64(room.Size))
-			gauge(c.spare, float64(room.Free))
-		}
+			return 1
+		}),
+		prometheus.NewGaugeFunc(gauge(k.config.Mount, "stuck_operations", "Operations that were given up for want of an answer and still hang."),
+			func() float64 { return float64(k.Stuck()) }),
 	}
+	for _, kind := range []Kind{Starting, WrongPlace, Failing, Stalled} {
+		opts := gauge(k.config.Mount, "trouble_seconds", "How long the share has not been ready, by reason; 0 if it is.")
+		opts.ConstLabels["reason"] = string(kind)
+		all = append(all, prometheus.NewGaugeFunc(opts, func() float64 { return k.inTrouble(kind).Seconds() }))
+	}
+	return all
+}
+
+// inTrouble is how long the share has been in trouble of this kind.
+func (k *Keeper) inTrouble(kind Kind) time.Duration {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.trouble == nil || k.trouble.Kind != kind {
+		return 0
+	}
+	return time.Since(k.trouble.Since)
 }

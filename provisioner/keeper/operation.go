@@ -33,10 +33,9 @@ func (k *Keeper) Do(ctx context.Context, name string, work Work) error {
 	return op.wait(ctx)
 }
 
-// Background is Do for what nobody waits for. It returns only when the operation
-// has ended, also if it was given up, or when ctx has: whoever calls it again and
-// again has no more than one call that gets no answer, and may use what the
-// operation left unless ctx ended.
+// Background is Do for loops: it blocks until the operation has really ended, even after
+// a time-out, so that a loop never has two calls that hang. What the operation left may be
+// used once it returns, unless ctx ended.
 func (k *Keeper) Background(ctx context.Context, name string, work Work) error {
 	op, err := k.start(ctx, name, work)
 	if err != nil {
@@ -48,6 +47,15 @@ func (k *Keeper) Background(ctx context.Context, name string, work Work) error {
 	case <-ctx.Done():
 	}
 	return err
+}
+
+// Periodic is a share whose operations are waited for to their real end: see
+// Background.
+type Periodic struct{ *Keeper }
+
+// Do is Background.
+func (p Periodic) Do(ctx context.Context, name string, work Work) error {
+	return p.Background(ctx, name, work)
 }
 
 func (k *Keeper) start(ctx context.Context, name string, work Work) (*operation, error) {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
+	"strings"
 
 	"claimdir/provisioner/share"
 	"claimdir/provisioner/volpath"
@@ -34,6 +36,19 @@ func (l *Ledger) Discard(path volpath.Path, r Record, own string) error {
 		return fmt.Errorf("record that %s is in the trash: %w", path, err)
 	}
 	return nil
+}
+
+// ListTrash returns the names of what is in the trash, sorted.
+func (l *Ledger) ListTrash() ([]string, error) {
+	names, err := l.share.ListMeta(share.TrashDir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	for i, name := range names {
+		names[i] = strings.TrimSuffix(name, recordSuffix) // the record that layout 1 had beside a directory
+	}
+	slices.Sort(names)
+	return slices.Compact(names), err
 }
 
 // Discarded returns the record of what is in the trash, or false if there is none or it

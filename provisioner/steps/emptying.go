@@ -9,6 +9,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"claimdir/provisioner/ledger"
+	"claimdir/provisioner/refusal"
 	"claimdir/provisioner/share"
 	"claimdir/provisioner/volpath"
 )
@@ -19,8 +20,8 @@ var ErrNotTrash = errors.New("it is not removed")
 
 // LookBeforeEmptying says which directory the trash has under a name, just before that is
 // emptied: nil if there is none. A directory that a living record names came there late,
-// from a call that was under way when its path changed hands; it goes back to its path,
-// and is an ErrNotTrash, as is one that others have to decide about.
+// from a call that was under way when its path changed hands, and goes back to its path.
+// One that others have to decide about is an ErrNotTrash.
 func (s *Steps) LookBeforeEmptying(ctx context.Context, on Share, own string) (id *share.Identity, r ledger.Record, err error) {
 	var living ledger.Record
 	err = on.Do(ctx, "look into the trash at "+own, func(_ context.Context, store ledger.Store) error {
@@ -44,9 +45,9 @@ func (s *Steps) LookBeforeEmptying(ctx context.Context, on Share, own string) (i
 	case living.Cluster != s.config.Cluster:
 		return nil, r, fmt.Errorf("%w: it is that of volume %s of another cluster, whose claimdir puts it back", ErrNotTrash, living.PV)
 	case volpath.IsOwnOf(own, living.PV, living.Cluster):
-		return nil, r, fmt.Errorf("%w: the release of volume %s goes on with it", ErrNotTrash, living.PV)
+		return nil, r, refusal.Postpone(refusal.ReasonBusy, "the release of volume %s goes on with it", living.PV)
 	}
-	return nil, r, errors.Join(fmt.Errorf("%w: it is that of volume %s", ErrNotTrash, living.PV), s.putBackFromTrash(ctx, on, own, living))
+	return nil, r, s.putBackFromTrash(ctx, on, own, living)
 }
 
 func inTrash(store ledger.Store, own string) (*share.Identity, error) {
@@ -55,8 +56,11 @@ func inTrash(store ledger.Store, own string) (*share.Identity, error) {
 		look = func(own string) (*share.Identity, error) { return store.Dirs.Aside(share.TrashDir, own) }
 	}
 	id, err := look(own)
-	if errors.Is(err, fs.ErrNotExist) {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return nil, nil
+	case errors.Is(err, share.ErrNotDirectory): // a file, which no record ever names
+		return &share.Identity{}, nil
 	}
 	return id, err
 }

@@ -37,7 +37,8 @@ type Share interface {
 	Do(ctx context.Context, name string, work keeper.Work) error
 }
 
-// Config is what Steps need. All fields but Report are required.
+// Config is what Steps need. All fields but Report are required; Op.DiscardArchive needs
+// no Objects.
 type Config struct {
 	// Cluster is the UID of the namespace kube-system.
 	Cluster string

@@ -6,55 +6,42 @@ import (
 	"claimdir/provisioner/doctor"
 )
 
-// collector shows what the sweepers know at the moment of the scrape; it asks no
-// share.
-type collector struct {
-	sweepers                []*Sweeper
-	orphans, removed, ended *prometheus.Desc
+// metrics are those of what was left behind on one share.
+type metrics struct {
+	orphans *prometheus.GaugeVec
+	removed prometheus.Counter
+	ended   prometheus.Gauge
 }
 
-// NewCollector returns the metrics of what was left behind on all shares.
-func NewCollector(sweepers ...*Sweeper) prometheus.Collector {
-	desc := func(name, help string, labels ...string) *prometheus.Desc {
-		return prometheus.NewDesc("claimdir_orphans"+name, help, append([]string{"share"}, labels...), nil)
+// newMetrics makes them with every kind at 0.
+func newMetrics(shareName string) *metrics {
+	gauge := func(name, help string) prometheus.GaugeOpts {
+		return prometheus.GaugeOpts{Name: "claimdir_orphans" + name, Help: help, ConstLabels: prometheus.Labels{"share": shareName}}
 	}
-	return &collector{
-		sweepers: sweepers,
-		orphans:  desc("", "Records and directories on the share that nothing accounts for, at the last look; claimdir doctor names them.", "kind"),
-		removed:  desc("_removed_total", "Records of volumes that were gone, and were removed with their empty directory, or gave an archive back."),
-		ended:    desc("_last_look_timestamp_seconds", "When the last look at the whole share ended; 0 if none did since this replica leads."),
+	m := &metrics{
+		orphans: prometheus.NewGaugeVec(gauge("",
+			"Records and directories on the share that nothing accounts for, at the last look; claimdir doctor names them."), []string{"kind"}),
+		removed: prometheus.NewCounter(prometheus.CounterOpts(gauge("_removed_total",
+			"Records of volumes that were gone, and were removed with their empty directory, or gave an archive back."))),
+		ended: prometheus.NewGauge(gauge("_last_look_timestamp_seconds",
+			"When the last look at the whole share ended; 0 if none did since this replica leads.")),
 	}
+	m.show(nil)
+	return m
 }
 
-func (c *collector) Describe(descs chan<- *prometheus.Desc) {
-	for _, desc := range []*prometheus.Desc{c.orphans, c.removed, c.ended} {
-		descs <- desc
-	}
-}
-
-func (c *collector) Collect(out chan<- prometheus.Metric) {
-	for _, s := range c.sweepers {
-		s.collect(c, out)
-	}
-}
-
-func (s *Sweeper) collect(c *collector, out chan<- prometheus.Metric) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	send := func(desc *prometheus.Desc, kind prometheus.ValueType, value float64, labels ...string) {
-		out <- prometheus.MustNewConstMetric(desc, kind, value, append([]string{s.config.Keeper.Name()}, labels...)...)
-	}
+// show exchanges what was left behind.
+func (m *metrics) show(findings []doctor.Finding) {
 	count := map[string]int{}
-	for _, f := range s.findings {
+	for _, f := range findings {
 		count[f.Kind]++
 	}
 	for _, kind := range []string{doctor.KindRecord, doctor.KindDirectory} {
-		send(c.orphans, prometheus.GaugeValue, float64(count[kind]), kind)
+		m.orphans.WithLabelValues(kind).Set(float64(count[kind]))
 	}
-	ended := 0.0
-	if !s.last.IsZero() {
-		ended = float64(s.last.UnixMilli()) / 1000
-	}
-	send(c.removed, prometheus.CounterValue, float64(s.removed))
-	send(c.ended, prometheus.GaugeValue, ended)
+}
+
+// Collectors returns the metrics of what was left behind on this share.
+func (s *Sweeper) Collectors() []prometheus.Collector {
+	return []prometheus.Collector{s.metrics.orphans, s.metrics.removed, s.metrics.ended}
 }

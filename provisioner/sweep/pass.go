@@ -35,8 +35,10 @@ func (s *Sweeper) pass(ctx context.Context) error {
 		return err
 	}
 	if len(first.Findings) > 0 {
-		if !wait(ctx, s.settle) {
+		select {
+		case <-ctx.Done():
 			return ctx.Err()
+		case <-time.After(s.settle):
 		}
 		again, err := s.look(ctx)
 		if err != nil {
@@ -197,7 +199,7 @@ func (s *Sweeper) remove(ctx context.Context, path volpath.Path, listed ledger.R
 		return s.live.Gone(ctx, now)
 	})
 	if err == nil {
-		s.countRemoved()
+		s.metrics.removed.Inc()
 	}
 	return err
 }

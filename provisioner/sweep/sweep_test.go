@@ -16,6 +16,7 @@ import (
 	"k8s.io/klog/v2"
 	"k8s.io/klog/v2/textlogger"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"claimdir/provisioner/ledger"
@@ -121,8 +122,8 @@ func TestAPass(t *testing.T) {
 			must(t, w.pass(t.Context()))
 			w.holds(t, tt.want...)
 			w.told(t, tt.told...)
-			if w.removed != tt.removed {
-				t.Errorf("it counts %d as removed, want %d", w.removed, tt.removed)
+			if removed := int(testutil.ToFloat64(w.metrics.removed)); removed != tt.removed {
+				t.Errorf("it counts %d as removed, want %d", removed, tt.removed)
 			}
 		})
 	}
@@ -151,8 +152,8 @@ func TestErrorsKeepEverything(t *testing.T) {
 				t.Error(err)
 			}
 			w.holds(t, "a", "a = pvc-1 active")
-			if w.last.IsZero() == tt.passes {
-				t.Errorf("the last look ended %v", w.last)
+			if ended := testutil.ToFloat64(w.metrics.ended); (ended > 0) != tt.passes {
+				t.Errorf("the last look ended %v", ended)
 			}
 		})
 	}
@@ -212,13 +213,16 @@ func TestWhatIsUnderWayIsNotTold(t *testing.T) {
 
 func TestMetrics(t *testing.T) {
 	w := newWorld(t, time.Hour)
-	collector := NewCollector(w.Sweeper)
-	if problems, err := testutil.CollectAndLint(collector); err != nil || len(problems) > 0 {
+	registry := prometheus.NewPedanticRegistry()
+	for _, c := range w.Collectors() {
+		must(t, registry.Register(c))
+	}
+	if problems, err := testutil.GatherAndLint(registry); err != nil || len(problems) > 0 {
 		t.Error(problems, err)
 	}
 	compare := func(records, directories, removed int) {
 		t.Helper()
-		must(t, testutil.CollectAndCompare(collector, strings.NewReader(fmt.Sprintf(`# HELP claimdir_orphans Records and directories on the share that nothing accounts for, at the last look; claimdir doctor names them.
+		must(t, testutil.GatherAndCompare(registry, strings.NewReader(fmt.Sprintf(`# HELP claimdir_orphans Records and directories on the share that nothing accounts for, at the last look; claimdir doctor names them.
 # TYPE claimdir_orphans gauge
 claimdir_orphans{kind="directory",share=""} %d
 claimdir_orphans{kind="record",share=""} %d
@@ -237,8 +241,8 @@ claimdir_orphans_removed_total{share=""} %d
 	must(t, os.RemoveAll(w.dir+"/c"))
 	must(t, w.pass(t.Context()))
 	compare(0, 1, 2)
-	if s := w.last; time.Since(s) > time.Minute {
-		t.Error(s)
+	if ended := testutil.ToFloat64(w.metrics.ended); time.Since(time.UnixMilli(int64(1000*ended))) > time.Minute {
+		t.Error(ended)
 	}
 }
 

@@ -5,13 +5,14 @@ import (
 	"sync"
 	"time"
 
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/klog/v2"
 
-	"claimdir/provisioner"
 	"claimdir/provisioner/cluster"
 	"claimdir/provisioner/doctor"
 	"claimdir/provisioner/keeper"
+	"claimdir/provisioner/steps"
 )
 
 const (
@@ -27,13 +28,11 @@ const AtOnce = 1
 // Config is what a Sweeper needs. All fields but Grace are required.
 type Config struct {
 	Keeper *keeper.Keeper
-	// Shares removes orphans: it knows what is under way on their paths.
-	Shares *provisioner.Shares
+	// Steps knows what is under way on paths.
+	Steps  *steps.Steps
 	Client kubernetes.Interface
 	// Names are the provisioner names that are served.
 	Names []string
-	// Cluster is the UID of the namespace kube-system.
-	Cluster string
 	// Interval is the pause between two passes.
 	Interval time.Duration
 	// Grace is how old a record must be before it is removed.
@@ -42,48 +41,46 @@ type Config struct {
 
 // Sweeper looks after one share.
 type Sweeper struct {
-	config Config
-	live   cluster.Live
-	settle time.Duration
-	retry  time.Duration
+	config  Config
+	live    cluster.Live
+	metrics *metrics
+	settle  time.Duration
+	retry   time.Duration
 
 	mu       sync.Mutex
 	findings []doctor.Finding // of the last pass
-	removed  int
-	last     time.Time // when the last pass ended
 }
 
 // New makes the Sweeper of a share. Nothing is looked at before Run.
 func New(config Config) *Sweeper {
-	return &Sweeper{config: config, live: cluster.Live{Client: config.Client}, settle: settle, retry: min(retry, config.Interval)}
+	return &Sweeper{
+		config: config, live: cluster.Live{Client: config.Client}, metrics: newMetrics(config.Keeper.Name()),
+		settle: settle, retry: min(retry, config.Interval),
+	}
 }
 
-// Run makes a pass whenever it is time, until ctx ends, and what is under way with
-// it.
+// Run makes one pass after the other, with a pause of Config.Interval between them,
+// until ctx ends. It returns when the work under way has ended.
 func (s *Sweeper) Run(ctx context.Context) {
 	ctx = klog.NewContext(ctx, klog.LoggerWithValues(klog.FromContext(ctx), "share", s.config.Keeper.Name()))
-	for s.config.Keeper.WaitReady(ctx) == nil {
-		pause := s.config.Interval
-		if err := s.pass(ctx); err != nil && ctx.Err() == nil {
-			klog.FromContext(ctx).Error(err, "Cannot look for what was left behind", "retry", s.retry)
-			pause = s.retry
-		}
-		if !wait(ctx, pause) {
-			return
-		}
-	}
+	var pause time.Duration
+	_ = wait.DelayFunc(func() time.Duration { return pause }).Until(ctx, true, true, func(ctx context.Context) (bool, error) {
+		pause = s.run(ctx)
+		return false, nil
+	})
 }
 
-// wait reports false if ctx ends first.
-func wait(ctx context.Context, pause time.Duration) bool {
-	timer := time.NewTimer(pause)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
+// run makes one pass and returns the pause after it. It waits for a share that is not
+// ready.
+func (s *Sweeper) run(ctx context.Context) (pause time.Duration) {
+	if s.config.Keeper.WaitReady(ctx) != nil {
+		return 0 // ctx ended
 	}
+	if err := s.pass(ctx); err != nil && ctx.Err() == nil {
+		klog.FromContext(ctx).Error(err, "Cannot look for what was left behind", "retry", s.retry)
+		return s.retry
+	}
+	return s.config.Interval
 }
 
 // tell exchanges the findings, and logs those that the pass before did not have.
@@ -99,11 +96,7 @@ func (s *Sweeper) tell(ctx context.Context, findings []doctor.Finding) {
 			klog.FromContext(ctx).Info("Found what nothing accounts for", "kind", f.Kind, "object", f.Object, "problem", f.Problem, "remedy", f.Remedy)
 		}
 	}
-	s.findings, s.last = findings, time.Now()
-}
-
-func (s *Sweeper) countRemoved() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.removed++
+	s.findings = findings
+	s.metrics.show(findings)
+	s.metrics.ended.Set(float64(time.Now().UnixMilli()) / 1000)
 }

@@ -5,14 +5,20 @@
 //	trash/<pv>-<n>         the directory, as the tenant left it
 //	trash/<pv>-<n>.json    its record: whose it was
 //
-// First the directory goes, then its record; a kill in between leaves a record
-// alone, which the next listing finds. Nothing but what is listed is ever in
-// memory, so whatever is in the trash at a start is found, also what an older
-// process had half removed or what has no record.
+// The directory is removed first, then its record. A kill in between leaves a record
+// alone, which the next listing finds.
 //
-// Some are removed at once, each for ten minutes at a stretch: one that is large, or
-// that somebody goes on filling, takes turns with the others.
+// A loop lists the trash every few seconds and puts what is new into a work queue, from
+// which AtOnce workers take one directory after the other. Nothing but what is listed is
+// ever in memory: whatever is in the trash at a start is found, also what an older process
+// had half removed or what has no record.
 //
-// What cannot be removed stays, is told of as a metric and as an event, and is
-// tried again, later and later, for ever.
+//	was never tried         next, in the order of the listing
+//	had its turn of ten     behind those that were never tried: it is large, or somebody
+//	minutes                 goes on filling it
+//	failed                  after 10 seconds, doubled each time up to ten minutes, behind
+//	                        those that were never tried; told as a metric and as an event,
+//	                        and tried again for ever
+//	the share had trouble   when the share is ready again; this is no failure of the directory
+//	is gone                 forgotten with the next listing
 package trash

@@ -1,19 +1,19 @@
 package trash
 
 import (
-	"cmp"
 	"context"
 	"errors"
-	"maps"
-	"slices"
 	"sync"
 	"time"
 
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/klog/v2"
 
 	"claimdir/provisioner/keeper"
 	"claimdir/provisioner/ledger"
+	"claimdir/provisioner/refusal"
 	"claimdir/provisioner/share"
+	"claimdir/provisioner/steps"
 )
 
 const (
@@ -23,8 +23,7 @@ const (
 	// Hands is how many goroutines remove from one share: a call over a network is
 	// mostly waiting.
 	Hands = 32
-	// lookEvery is the pause between two listings of a trash where nothing is left to
-	// do.
+	// lookEvery is the pause between two listings.
 	lookEvery = 5 * time.Second
 	// turn is how long one directory is removed at a stretch. After that it waits for
 	// the others: somebody may be filling it as fast as it is emptied.
@@ -37,18 +36,13 @@ const (
 
 // Config is what an Emptier needs. All fields are required.
 type Config struct {
-	Keeper Keeper
+	Keeper *keeper.Keeper
+	// Steps say what may be removed.
+	Steps *steps.Steps
 	// Remover is how fast the trash is emptied. Several shares may have one.
 	Remover *share.Remover
 	// Report is told of each try that failed.
 	Report func(ctx context.Context, f Failure)
-}
-
-// Keeper is what this package needs of a *keeper.Keeper.
-type Keeper interface {
-	Name() string
-	WaitReady(ctx context.Context) error
-	Background(ctx context.Context, name string, work keeper.Work) error
 }
 
 // Failure says that a directory in the trash could not be removed.
@@ -62,185 +56,115 @@ type Failure struct {
 
 // Emptier empties the trash of one share.
 type Emptier struct {
-	config Config
-	every  time.Duration // lookEvery
-	turn   time.Duration // turn
-	first  time.Duration // retryFirst
-
-	mu       sync.Mutex
-	waiting  int            // directories of the last listing that are still there
-	turns    map[string]int // how many a directory has had that is not empty yet, also those that failed
-	failing  map[string]*failing
-	failures map[string]int64 // by reason
-	removed  share.Removed
-}
-
-// failing is a directory that could not be removed.
-type failing struct {
-	reason string
-	wait   time.Duration
-	next   time.Time
+	config  Config
+	metrics *metrics
+	every   time.Duration // lookEvery
+	turn    time.Duration // turn
+	first   time.Duration // retryFirst
 }
 
 // New makes the Emptier of a share. Nothing is removed before Run.
 func New(config Config) *Emptier {
-	return &Emptier{config: config, every: lookEvery, turn: turn, first: retryFirst, turns: map[string]int{}, failing: map[string]*failing{}, failures: map[string]int64{}}
+	return &Emptier{config: config, metrics: newMetrics(config.Keeper.Name()), every: lookEvery, turn: turn, first: retryFirst}
 }
 
-// Run empties the trash until ctx ends, and what is under way with it.
+// Run lists the trash again and again, and empties AtOnce directories at a time, until
+// ctx ends. It returns when the work under way has ended.
 func (e *Emptier) Run(ctx context.Context) {
-	ctx = klog.NewContext(ctx, klog.LoggerWithValues(klog.FromContext(ctx), "share", e.config.Keeper.Name()))
-	ended := make(chan string)
-	busy := map[string]bool{}
-	var queue []string
-	for {
-		if len(queue) == 0 && ctx.Err() == nil {
-			queue = slices.DeleteFunc(e.list(ctx), func(name string) bool { return busy[name] })
-		}
-		for len(queue) > 0 && len(busy) < AtOnce && ctx.Err() == nil {
-			name := queue[0]
-			queue, busy[name] = queue[1:], true
-			go func() {
-				e.empty(ctx, name)
-				ended <- name
-			}()
-		}
-		stop := ctx.Done()
-		if ctx.Err() != nil {
-			if len(busy) == 0 {
-				return
-			}
-			stop = nil // only what is under way is waited for
-		}
-		select {
-		case name := <-ended:
-			delete(busy, name)
-		case <-time.After(e.every):
-			queue = nil // new ones come before those that failed
-		case <-stop:
-		}
+	logger := klog.LoggerWithValues(klog.FromContext(ctx), "share", e.config.Keeper.Name())
+	ctx = klog.NewContext(ctx, logger)
+	q := newQueue(logger, e.first, e.metrics)
+	var workers sync.WaitGroup
+	for range AtOnce {
+		workers.Go(func() { e.work(ctx, q) })
 	}
+	wait.UntilWithContext(ctx, func(ctx context.Context) { e.list(ctx, q) }, e.every)
+	q.ShutDown()
+	workers.Wait()
 }
 
-// list returns what is in the trash and is due, and ends the records of what is
-// not there any more. It waits for a share that is not ready.
-func (e *Emptier) list(ctx context.Context) (due []string) {
+// list queues what is new in the trash. It waits for a share that is not ready.
+func (e *Emptier) list(ctx context.Context, q *queue) {
 	if e.config.Keeper.WaitReady(ctx) != nil {
-		return nil
+		return
 	}
-	var directories []string
-	err := e.config.Keeper.Background(ctx, "list the trash", func(_ context.Context, do, _ keeper.View) (func(bool), error) {
-		found, recorded, err := do.Dirs.Trash()
-		for _, name := range recorded {
-			if err == nil && !has(found, name) {
-				if forgetErr := do.Records.ForgetDiscarded(name); forgetErr != nil { // it holds nothing else up
-					klog.FromContext(ctx).Error(forgetErr, "Cannot remove the record of a directory that is gone from the trash", "trash", name)
-				}
-			}
-		}
-		directories = found
-		return nil, err
+	q.beginListing()
+	var found []string
+	err := e.config.Keeper.Background(ctx, "list the trash", func(_ context.Context, store ledger.Store) (err error) {
+		found, err = store.Records.ListTrash()
+		return err
 	})
 	if err != nil {
 		klog.FromContext(ctx).V(1).Info("Cannot look into the trash now", "because", err.Error())
-		return nil
+		return
 	}
-	return e.due(directories)
+	q.listed(found)
 }
 
-// has reports whether a listing, which is sorted and may be long, has the name.
-func has(directories []string, name string) bool {
-	_, found := slices.BinarySearch(directories, name)
-	return found
-}
-
-// due takes a listing and returns what is not to wait.
-func (e *Emptier) due(directories []string) (due []string) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.waiting = len(directories)
-	// Somebody else may have removed some.
-	maps.DeleteFunc(e.failing, func(name string, _ *failing) bool { return !has(directories, name) })
-	maps.DeleteFunc(e.turns, func(name string, _ int) bool { return !has(directories, name) })
-	now := time.Now()
-	for _, name := range directories {
-		if f := e.failing[name]; f == nil || !f.next.After(now) {
-			due = append(due, name)
+// work takes one directory after the other until the queue is shut down.
+func (e *Emptier) work(ctx context.Context, q *queue) {
+	for {
+		name, shutdown := q.Get()
+		if shutdown {
+			return
 		}
+		if ctx.Err() == nil && e.config.Keeper.WaitReady(ctx) == nil && q.begin(name) {
+			e.try(ctx, q, name)
+		}
+		q.Done(name)
 	}
-	slices.SortStableFunc(due, func(a, b string) int { return cmp.Compare(e.turns[a], e.turns[b]) })
-	return due
+}
+
+// try gives a directory its turn and queues it again if it is still there after that.
+func (e *Emptier) try(ctx context.Context, q *queue, name string) {
+	began := time.Now()
+	record, err := e.empty(ctx, name)
+	var trouble *keeper.Trouble
+	var refused *refusal.Refusal
+	switch {
+	case err == nil:
+		q.done(name)
+		klog.FromContext(ctx).Info("Removed directory from the trash", "trash", name, "path", record.Path, "PV", record.PV,
+			"PVC", klog.KRef(record.Claim.Namespace, record.Claim.Name), "after", time.Since(began).Round(time.Millisecond))
+	case ctx.Err() != nil: // the next start finds it
+	case errors.Is(err, errTurnOver):
+		q.Add(name)
+		klog.FromContext(ctx).Info("Still removing directory from the trash, in turn with others", "trash", name, "after", e.turn)
+	case errors.As(err, &trouble): // perhaps not the directory's fault: it only waits behind the others
+		q.Add(name)
+	case errors.As(err, &refused) && refused.Reason() == refusal.ReasonBusy: // its release is under way
+		q.AddAfter(name, e.first)
+	default:
+		reason := share.RemovalReason(err)
+		e.config.Report(ctx, Failure{Name: name, Record: record, Reason: reason, Err: err, Retry: q.retry(name, reason)})
+	}
 }
 
 // errTurnOver ends a turn.
 var errTurnOver = errors.New("others are waiting")
 
-// empty removes one directory of the trash, and its record, or as much of it as a
-// turn allows.
-func (e *Emptier) empty(ctx context.Context, name string) {
+// empty removes one directory of the trash and then its record, or as much of the
+// directory as one turn allows. What must not be removed is not: see
+// steps.LookBeforeEmptying. The record may be used unless ctx ended.
+func (e *Emptier) empty(ctx context.Context, name string) (ledger.Record, error) {
 	turn, end := context.WithCancelCause(ctx) // no deadline, at which the pace would fail before
 	defer time.AfterFunc(e.turn, func() { end(errTurnOver) }).Stop()
 	defer end(nil)
-	var record ledger.Record
-	began := time.Now()
-	err := e.config.Keeper.Background(ctx, "empty the trash of "+name, func(_ context.Context, do, _ keeper.View) (func(bool), error) {
-		record, _ = do.Records.Discarded(name)
-		removed, err := do.Dirs.EmptyTrash(turn, name, e.config.Remover)
-		e.count(removed)
-		if err == nil {
-			err = do.Records.ForgetDiscarded(name)
+	on := keeper.Periodic{Keeper: e.config.Keeper}
+	id, record, err := e.config.Steps.LookBeforeEmptying(ctx, on, name)
+	if err != nil {
+		return record, err
+	}
+	err = on.Do(ctx, "empty the trash of "+name, func(_ context.Context, store ledger.Store) error {
+		if id != nil {
+			removed, err := store.Dirs.EmptyTrash(turn, name, id, e.config.Remover)
+			e.metrics.files.Add(float64(removed.Files))
+			e.metrics.directories.Add(float64(removed.Directories))
+			if err != nil {
+				return err
+			}
 		}
-		return nil, err
+		return store.Records.RemoveDiscarded(name)
 	})
-	var trouble *keeper.Trouble
-	switch {
-	case errors.Is(err, errTurnOver):
-		e.hadTurn(name)
-		klog.FromContext(ctx).Info("Still removing directory from the trash, in turn with others", "trash", name, "after", e.turn)
-	case err == nil:
-		e.succeeded(name)
-		klog.FromContext(ctx).Info("Removed directory from the trash", "trash", name, "path", record.Path, "PV", record.PV,
-			"PVC", klog.KRef(record.Claim.Namespace, record.Claim.Name), "after", time.Since(began).Round(time.Millisecond))
-	case ctx.Err() != nil:
-	case errors.As(err, &trouble): // perhaps not the directory's fault; the others come first now
-		e.hadTurn(name)
-	default:
-		e.config.Report(ctx, e.failed(name, record, err))
-	}
-}
-
-func (e *Emptier) count(removed share.Removed) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.removed.Files += removed.Files
-	e.removed.Directories += removed.Directories
-}
-
-func (e *Emptier) hadTurn(name string) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.turns[name]++
-}
-
-func (e *Emptier) succeeded(name string) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	delete(e.failing, name)
-	delete(e.turns, name)
-	e.waiting = max(0, e.waiting-1)
-}
-
-func (e *Emptier) failed(name string, record ledger.Record, err error) Failure {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	f := e.failing[name]
-	if f == nil {
-		f = &failing{wait: e.first / 2}
-		e.failing[name] = f
-	}
-	f.reason, f.wait = share.RemovalReason(err), min(2*f.wait, retryMost)
-	f.next = time.Now().Add(f.wait)
-	e.failures[f.reason]++
-	e.turns[name]++ // or those that fail slowly would always come before those behind them
-	return Failure{Name: name, Record: record, Reason: f.reason, Err: err, Retry: f.wait}
+	return record, err
 }

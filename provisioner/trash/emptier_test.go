@@ -5,13 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
@@ -165,7 +163,7 @@ func TestTheTrashIsEmptiedAndNothingElse(t *testing.T) {
 	must(t, os.MkdirAll(w.dir+"/.claimdir/trash/of-an-older-process-1/half", 0o755)) // no record
 	must(t, os.WriteFile(w.dir+"/.claimdir/trash/stray-1", nil, 0o644))
 	must(t, os.WriteFile(w.dir+"/.claimdir/trash/pvc-gone-1.json", []byte("{"), 0o600)) // its directory went in an earlier run
-	w.run(t, func() bool { return w.left(t) == 0 && w.known() == 0 })
+	w.run(t, func() bool { return w.left(t) == 0 && testutil.ToFloat64(w.metrics.waiting) == 0 })
 	if _, err := os.Stat(w.dir + "/team-other/sub"); err != nil {
 		t.Error(err)
 	}
@@ -179,10 +177,7 @@ claimdir_trash_removed_files_total{share=""} %d
 # TYPE claimdir_trash_volumes gauge
 claimdir_trash_volumes{share=""} 0
 `, 66*times(20, 2)+1)
-	must(t, testutil.CollectAndCompare(NewCollector(w.Emptier), strings.NewReader(want), "claimdir_trash_removed_files_total", "claimdir_trash_volumes"))
-	if problems, err := testutil.CollectAndLint(NewCollector(w.Emptier)); err != nil || len(problems) > 0 {
-		t.Error(problems, err)
-	}
+	must(t, testutil.GatherAndCompare(w.registry(t), strings.NewReader(want), "claimdir_trash_removed_files_total", "claimdir_trash_volumes"))
 }
 
 func TestWhatIsMadeWhileItRunsIsRemovedToo(t *testing.T) {
@@ -264,8 +259,8 @@ func TestLargeDirectoriesTakeTurns(t *testing.T) {
 	}
 	w.config.Remover = share.NewRemover(4, 0)
 	w.run(t, func() bool { return w.left(t) == 0 })
-	if failures := w.reported(); len(failures) > 0 || len(w.turns) > 0 {
-		t.Errorf("failures %v, turns %v", failures, w.turns)
+	if failures := w.reported(); len(failures) > 0 {
+		t.Errorf("failures %v", failures)
 	}
 }
 
@@ -317,73 +312,4 @@ func TestADirectoryThatHangsHangsOnce(t *testing.T) {
 	<-ended
 	close(h.answer)
 	until(t, func() bool { return k.Stuck() == 0 })
-}
-
-func TestWhatFailsIsToldAndTriedAgainLater(t *testing.T) {
-	w := newWorld(t)
-	record := ledger.Record{PV: "pvc-1", Path: "team/data", Claim: ledger.Claim{Namespace: "team", Name: "data"}}
-	first := w.failed("pvc-1-1", record, fmt.Errorf("remove: sub/file: %w", os.ErrPermission))
-	second := w.failed("pvc-1-1", record, fmt.Errorf("remove: sub/file: %w", os.ErrPermission))
-	for range 20 {
-		_ = w.failed("pvc-1-1", record, os.ErrPermission)
-	}
-	if first.Retry != w.first || second.Retry != 2*w.first || w.Emptier.failing["pvc-1-1"].wait != retryMost {
-		t.Errorf("waits %v, %v, %v", first.Retry, second.Retry, w.Emptier.failing["pvc-1-1"].wait)
-	}
-	for _, word := range []string{"pvc-1", "team/data", "sub/file", "tried again in"} {
-		if !strings.Contains(first.Error(), word) {
-			t.Errorf("%q does not say %q", first, word)
-		}
-	}
-	if due := w.due([]string{"pvc-1-1", "pvc-2-1"}); len(due) != 1 || due[0] != "pvc-2-1" {
-		t.Errorf("due are %q", due)
-	}
-	const want = `# HELP claimdir_trash_failing_volumes Those of them that could not be removed yet, by reason.
-# TYPE claimdir_trash_failing_volumes gauge
-claimdir_trash_failing_volumes{reason="busy",share=""} 0
-claimdir_trash_failing_volumes{reason="filled",share=""} 0
-claimdir_trash_failing_volumes{reason="mounted",share=""} 0
-claimdir_trash_failing_volumes{reason="other",share=""} 0
-claimdir_trash_failing_volumes{reason="permission",share=""} 1
-`
-	must(t, testutil.CollectAndCompare(NewCollector(w.Emptier), strings.NewReader(want), "claimdir_trash_failing_volumes"))
-	if w.due(nil); len(w.failing()) > 0 {
-		t.Error("what is gone still fails")
-	}
-}
-
-// known is how many directories the metric shows: the next listing corrects it where
-// one was removed during the last.
-func (w *world) known() int {
-	w.Emptier.mu.Lock()
-	defer w.Emptier.mu.Unlock()
-	return w.waiting
-}
-
-func (w *world) failing() []string {
-	w.Emptier.mu.Lock()
-	defer w.Emptier.mu.Unlock()
-	var names []string
-	for name := range w.Emptier.failing {
-		names = append(names, name)
-	}
-	return names
-}
-
-func TestADirectoryThatFailedIsDueAgain(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		e := New(Config{})
-		_ = e.failed("pvc-1-1", ledger.Record{}, os.ErrPermission)
-		if due := e.due([]string{"pvc-1-1"}); len(due) > 0 {
-			t.Errorf("due at once: %q", due)
-		}
-		time.Sleep(retryFirst)
-		if due := e.due([]string{"pvc-1-1"}); len(due) != 1 {
-			t.Errorf("not due: %q", due)
-		}
-		// Those that take long to fail would else hold up what comes behind them for good.
-		if due := e.due([]string{"pvc-1-1", "pvc-2-1"}); !slices.Equal(due, []string{"pvc-2-1", "pvc-1-1"}) {
-			t.Errorf("due are %q", due)
-		}
-	})
 }

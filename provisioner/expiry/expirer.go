@@ -1,0 +1,135 @@
+// Package expiry moves the archives of a share into the trash whose time is over.
+//
+// It looks once a minute. What the records say of their end is remembered, so that a look
+// costs a listing and the records of new archives; all are read again once an hour. An
+// archive of another cluster is left to that one, because its PersistentVolumes may show
+// it, which cannot be seen here.
+package expiry
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"time"
+
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/klog/v2"
+
+	"claimdir/provisioner/keeper"
+	"claimdir/provisioner/ledger"
+	"claimdir/provisioner/refusal"
+	"claimdir/provisioner/share"
+	"claimdir/provisioner/steps"
+	"claimdir/provisioner/volpath"
+)
+
+const (
+	// every is the pause between two looks.
+	every = time.Minute
+	// again is the pause before an archive is tried again that could not be moved.
+	again = 10 * time.Minute
+	// rereadEvery is how often all records of archives are read again.
+	rereadEvery = time.Hour
+)
+
+// Config is what an Expirer needs. All fields are required.
+type Config struct {
+	Keeper *keeper.Keeper
+	Steps  *steps.Steps
+	// Report is called for each archive that has expired and cannot be moved.
+	Report func(ctx context.Context, archive ledger.Record, err error)
+}
+
+// Expirer expires the archives of this cluster on one share.
+type Expirer struct {
+	config Config
+
+	ends  map[string]*time.Time // when to read again, by record's file; nil is not before all are
+	since time.Time             // when all were read
+}
+
+// New makes the Expirer of a share. Nothing expires before Run.
+func New(config Config) *Expirer { return &Expirer{config: config} }
+
+// Run expires archives until ctx ends. It returns when the work under way has ended.
+func (e *Expirer) Run(ctx context.Context) {
+	ctx = klog.NewContext(ctx, klog.LoggerWithValues(klog.FromContext(ctx), "share", e.config.Keeper.Name()))
+	wait.UntilWithContext(ctx, func(ctx context.Context) {
+		if e.config.Keeper.WaitReady(ctx) != nil {
+			return
+		}
+		if err := e.expire(ctx); err != nil {
+			klog.FromContext(ctx).V(1).Info("Cannot look for archives that expire", "because", err.Error())
+		}
+	}, every)
+}
+
+// expire is one look. What cannot be moved now is reported, and retried later.
+func (e *Expirer) expire(ctx context.Context) error {
+	due, err := e.due(ctx)
+	for _, archive := range due {
+		path, parseErr := volpath.ParseRecorded(archive.Path)
+		if parseErr != nil || ctx.Err() != nil {
+			continue
+		}
+		expireErr := e.config.Steps.On(ctx, keeper.Periodic{Keeper: e.config.Keeper}, path, "expire "+archive.PV, func(ctx context.Context, op steps.Op) error {
+			return op.Expire(ctx, func(r ledger.Record) bool { return over(r.Until) })
+		})
+		var refused *refusal.Refusal
+		if errors.As(expireErr, &refused) && refused.Waits() { // for the share: the others wait too
+			break
+		}
+		if expireErr == nil || refused != nil && refused.Reason() == refusal.ReasonBusy {
+			continue
+		}
+		e.ends[ledger.FileOf(path)] = new(time.Now().Add(again))
+		e.config.Report(ctx, archive, expireErr)
+	}
+	return err
+}
+
+// due returns the archives that have expired, also with an error of others.
+func (e *Expirer) due(ctx context.Context) (due []ledger.Record, err error) {
+	if time.Since(e.since) > rereadEvery {
+		e.ends, e.since = map[string]*time.Time{}, time.Now()
+	}
+	known := func(file string) bool {
+		end, read := e.ends[file]
+		return read && !over(end)
+	}
+	var found []ledger.Record
+	var ends map[string]*time.Time
+	var damaged error
+	err = e.config.Keeper.Background(ctx, "look for archives that expire", func(_ context.Context, store ledger.Store) error {
+		found, ends, damaged = nil, map[string]*time.Time{}, nil // stale handles make the work run again
+		for r, err := range store.Records.Archives(known) {
+			if ctx.Err() != nil { // the process is to end
+				return ctx.Err()
+			}
+			if share.IsStale(err) {
+				return err
+			}
+			if err != nil { // doctor reports it
+				damaged = errors.Join(damaged, err)
+				continue
+			}
+			path, err := volpath.ParseRecorded(r.Path)
+			if err != nil {
+				continue
+			}
+			if r.Cluster != e.config.Steps.Cluster() { // its PersistentVolumes may show it, which cannot be seen here
+				ends[ledger.FileOf(path)] = nil
+			} else if ends[ledger.FileOf(path)] = r.Until; over(r.Until) {
+				found = append(found, r)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	maps.Copy(e.ends, ends)
+	return found, damaged
+}
+
+func over(end *time.Time) bool { return end != nil && !end.After(time.Now()) }

@@ -1,0 +1,82 @@
+package trash
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+)
+
+// registry holds the metrics of the world's Emptier.
+func (w *world) registry(t *testing.T) *prometheus.Registry {
+	t.Helper()
+	return register(t, w.Emptier)
+}
+
+func register(t *testing.T, emptiers ...*Emptier) *prometheus.Registry {
+	t.Helper()
+	registry := prometheus.NewPedanticRegistry()
+	for _, e := range emptiers {
+		for _, c := range e.Collectors() {
+			must(t, registry.Register(c))
+		}
+	}
+	return registry
+}
+
+// named is a Keeper of which only the name is asked.
+type named struct {
+	Keeper
+
+	name string
+}
+
+func (n named) Name() string { return n.name }
+
+// Every series is there from the start, for each share: an alert on one that is missing
+// would never fire.
+func TestMetricsOfSeveralShares(t *testing.T) {
+	registry := register(t, New(Config{Keeper: named{name: "fast"}}), New(Config{Keeper: named{name: "slow"}}))
+	const want = `# HELP claimdir_trash_failing_volumes Released directories whose removal has failed so far, by reason.
+# TYPE claimdir_trash_failing_volumes gauge
+claimdir_trash_failing_volumes{reason="busy",share="fast"} 0
+claimdir_trash_failing_volumes{reason="busy",share="slow"} 0
+claimdir_trash_failing_volumes{reason="filled",share="fast"} 0
+claimdir_trash_failing_volumes{reason="filled",share="slow"} 0
+claimdir_trash_failing_volumes{reason="mounted",share="fast"} 0
+claimdir_trash_failing_volumes{reason="mounted",share="slow"} 0
+claimdir_trash_failing_volumes{reason="other",share="fast"} 0
+claimdir_trash_failing_volumes{reason="other",share="slow"} 0
+claimdir_trash_failing_volumes{reason="permission",share="fast"} 0
+claimdir_trash_failing_volumes{reason="permission",share="slow"} 0
+# HELP claimdir_trash_failures_total Failed attempts to remove a released directory, by reason.
+# TYPE claimdir_trash_failures_total counter
+claimdir_trash_failures_total{reason="busy",share="fast"} 0
+claimdir_trash_failures_total{reason="busy",share="slow"} 0
+claimdir_trash_failures_total{reason="filled",share="fast"} 0
+claimdir_trash_failures_total{reason="filled",share="slow"} 0
+claimdir_trash_failures_total{reason="mounted",share="fast"} 0
+claimdir_trash_failures_total{reason="mounted",share="slow"} 0
+claimdir_trash_failures_total{reason="other",share="fast"} 0
+claimdir_trash_failures_total{reason="other",share="slow"} 0
+claimdir_trash_failures_total{reason="permission",share="fast"} 0
+claimdir_trash_failures_total{reason="permission",share="slow"} 0
+# HELP claimdir_trash_removed_directories_total Directories removed from the trash.
+# TYPE claimdir_trash_removed_directories_total counter
+claimdir_trash_removed_directories_total{share="fast"} 0
+claimdir_trash_removed_directories_total{share="slow"} 0
+# HELP claimdir_trash_removed_files_total Files removed from the trash.
+# TYPE claimdir_trash_removed_files_total counter
+claimdir_trash_removed_files_total{share="fast"} 0
+claimdir_trash_removed_files_total{share="slow"} 0
+# HELP claimdir_trash_volumes Released volumes' directories that wait in the trash.
+# TYPE claimdir_trash_volumes gauge
+claimdir_trash_volumes{share="fast"} 0
+claimdir_trash_volumes{share="slow"} 0
+`
+	must(t, testutil.GatherAndCompare(registry, strings.NewReader(want)))
+	if problems, err := testutil.GatherAndLint(registry); err != nil || len(problems) > 0 {
+		t.Error(problems, err)
+	}
+}
