@@ -16,15 +16,15 @@ type metrics struct {
 
 // newMetrics makes them with every reason at 0.
 func newMetrics(shareName string) *metrics {
-	labels := prometheus.Labels{"share": shareName}
+	labels, byReason := prometheus.Labels{"share": shareName}, []string{"reason"}
 	gauge := func(name, help string) prometheus.GaugeOpts {
 		return prometheus.GaugeOpts{Name: "claimdir_trash_" + name, Help: help, ConstLabels: labels}
 	}
 	counter := func(name, help string) prometheus.CounterOpts { return prometheus.CounterOpts(gauge(name, help)) }
 	m := &metrics{
 		waiting:     prometheus.NewGauge(gauge("volumes", "Released volumes' directories that wait in the trash.")),
-		failing:     prometheus.NewGaugeVec(gauge("failing_volumes", "Released directories whose removal has failed so far, by reason."), []string{"reason"}),
-		failures:    prometheus.NewCounterVec(counter("failures_total", "Failed attempts to remove a released directory, by reason."), []string{"reason"}),
+		failing:     prometheus.NewGaugeVec(gauge("failing_volumes", "Released directories whose removal has failed so far, by reason."), byReason),
+		failures:    prometheus.NewCounterVec(counter("failures_total", "Failed attempts to remove a released directory, by reason."), byReason),
 		files:       prometheus.NewCounter(counter("removed_files_total", "Files removed from the trash.")),
 		directories: prometheus.NewCounter(counter("removed_directories_total", "Directories removed from the trash.")),
 	}
