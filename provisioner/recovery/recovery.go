@@ -1,3 +1,7 @@
+// Package recovery turns the records on a share back into the objects of a
+// cluster: after the loss of one, the PersistentVolumes and claims that it had
+// can be made again in another, and bind to the same directories. It reads the
+// share and writes nothing to it.
 package recovery
 
 import (

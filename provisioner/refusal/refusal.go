@@ -84,7 +84,7 @@ func Unchanged(err error) error {
 		return err
 	}
 	marked := *inner
-	if err != error(inner) {
+	if _, itself := outermost(err); !itself {
 		marked.err = err
 	}
 	marked.unchanged = true
@@ -94,8 +94,15 @@ func Unchanged(err error) error {
 // Message is the text of an error for who only looks: that of a refusal without the
 // remark that nothing was changed.
 func Message(err error) string {
-	if r, ok := err.(*Refusal); ok { //nolint:errorlint // one inside another error cannot be cut out of its text
+	if r, ok := outermost(err); ok {
 		return r.Message()
 	}
 	return err.Error()
+}
+
+// outermost returns err if it is a refusal, and not one that wraps a refusal: that one
+// cannot be cut out of the text.
+func outermost(err error) (*Refusal, bool) {
+	r, ok := err.(*Refusal) //nolint:errorlint // see above
+	return r, ok
 }
