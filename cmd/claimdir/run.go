@@ -65,7 +65,7 @@ func serve(ctx context.Context, o options) error {
 	if err := checkDirectories(mounts); err != nil {
 		return err
 	}
-	clients, err := connect(o)
+	leadership, clients, err := connectToLead(o)
 	if err != nil {
 		return err
 	}
@@ -86,7 +86,7 @@ func serve(ctx context.Context, o options) error {
 		return err
 	}
 	served := newServed(o, mounts, informers)
-	config := control.Config{Informers: informers, Clients: clients, Registry: registry, Unfinished: served.stuck}
+	config := control.Config{Informers: informers, Leadership: leadership, Clients: clients, Registry: registry, Unfinished: served.stuck}
 	shares := provisioner.New(cluster, informers, served.sites()...)
 	for _, p := range shares.Provisioners() {
 		config.Provisioners = append(config.Provisioners, p)
@@ -95,7 +95,8 @@ func serve(ctx context.Context, o options) error {
 	background := newBackground(o, served.keepers, sweep.Config{Shares: shares, Client: clients.Main, Cluster: cluster},
 		func(class, reason, message string) { c.WarnOfClass(class, reason, message) })
 	config.Background = background.run
-	if c, err = newController(ctx, o, config); err != nil {
+	config.Workers, config.DrainTimeout = o.workers, o.drainTimeout
+	if c, err = control.New(ctx, config); err != nil {
 		return err
 	}
 	for _, collector := range append(background.metrics, keeper.NewCollector(served.keepers...)) {
@@ -115,16 +116,26 @@ func serve(ctx context.Context, o options) error {
 	return nil
 }
 
-func newController(ctx context.Context, o options, config control.Config) (*control.Controller, error) {
-	config.Workers, config.DrainTimeout = o.workers, o.drainTimeout
-	if o.leaderElect {
-		host, err := os.Hostname()
-		if err != nil {
-			return nil, fmt.Errorf("name of this replica: %w", err)
-		}
-		config.Lease = &control.Lease{Namespace: o.podNamespace, Identity: host + "_" + string(uuid.NewUUID())}
+// connectToLead makes the clients of a replica that may lead.
+func connectToLead(o options) (*control.Leadership, control.Clients, error) {
+	leadership, err := newLeadership(o)
+	if err != nil {
+		return nil, control.Clients{}, err
 	}
-	return control.New(ctx, config)
+	clients, err := connect(o, leadership)
+	return leadership, clients, err
+}
+
+// newLeadership makes this replica one of several, unless it is to run alone.
+func newLeadership(o options) (*control.Leadership, error) {
+	if !o.leaderElect {
+		return control.NewLeadership(nil), nil
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return nil, fmt.Errorf("name of this replica: %w", err)
+	}
+	return control.NewLeadership(&control.Lease{Namespace: o.podNamespace, Identity: host + "_" + string(uuid.NewUUID())}), nil
 }
 
 // waitClusterID is clusterID; an API server that does not answer yet is waited for.
