@@ -57,7 +57,7 @@ func newCountingServer(t *testing.T, leadership *Leadership) (client kubernetes.
 }
 
 // wantLostAtOnce wants Run to return long before the elector would give up, which it
-// does after 3 s.
+// does after 3 s at the earliest.
 func (w *world) wantLostAtOnce() {
 	w.t.Helper()
 	woken := time.Now()
@@ -112,9 +112,12 @@ func TestWokenLeaderDoesNotDrain(t *testing.T) {
 	w.wantLostAtOnce()
 }
 
-// What runs beside the library is told to end, too.
-func TestWokenLeaderEndsItsBackground(t *testing.T) {
+// A leader that does nothing, and whose elector sleeps, ends as soon. What runs beside
+// the library is told to end, too.
+func TestWokenLeaderEndsWhileAllIsQuiet(t *testing.T) {
 	w := newWorld(t).elect("one")
+	lease := w.config.Leadership.lease
+	lease.Duration, lease.RenewDeadline, lease.RetryPeriod = 60*time.Second, 40*time.Second, 30*time.Second
 	pause := w.pausable()
 	begun, ended := make(chan struct{}), make(chan struct{})
 	w.config.Background = []func(context.Context){func(ctx context.Context) {
