@@ -8,9 +8,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/klog/v2"
 
+	"claimdir/provisioner/expiry"
 	"claimdir/provisioner/keeper"
 	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/share"
+	"claimdir/provisioner/steps"
 	"claimdir/provisioner/sweep"
 	"claimdir/provisioner/trash"
 )
@@ -32,19 +34,24 @@ type background struct {
 
 // newBackground makes the jobs of each share: one empties the trash, one looks for what
 // was left behind, one expires archives. config is what all sweepers have in common.
-func newBackground(o options, keepers []*keeper.Keeper, config sweep.Config, warn warnOfClass) (b background) {
-	config.Names, config.Interval, config.Grace = o.names(), o.sweepInterval, o.orphanGrace
+func newBackground(o options, keepers []*keeper.Keeper, ops *steps.Steps, config sweep.Config, warn warnOfClass) (b background) {
+	config.Steps, config.Names, config.Interval, config.Grace = ops, o.names(), o.sweepInterval, o.orphanGrace
 	for _, k := range keepers {
-		emptier := trash.New(trash.Config{Keeper: k, Remover: share.NewRemover(trash.Hands, o.trashRate), Report: warn.trashFailed})
+		emptier := trash.New(trash.Config{Keeper: k, Steps: ops, Remover: share.NewRemover(trash.Hands, o.trashRate), Report: warn.trashFailed})
 		config.Keeper = k
 		sweeper := sweep.New(config)
-		b.run = append(b.run, emptier.Run, sweeper.Run)
+		expirer := expiry.New(expiry.Config{Keeper: k, Steps: ops, Report: warn.expiryFailed})
+		b.run = append(b.run, emptier.Run, sweeper.Run, expirer.Run)
 		b.metrics = append(append(b.metrics, emptier.Collectors()...), sweeper.Collectors()...)
 	}
-	for _, expirer := range config.Shares.Expirers(warn.expiryFailed) {
-		b.run = append(b.run, expirer.Run)
-	}
 	return b
+}
+
+// aboutDirectory is steps.Config.Report.
+func (warn warnOfClass) aboutDirectory(_ context.Context, r ledger.Record, reason, text string) {
+	if r.Class != "" {
+		warn(r.Class, reason, text)
+	}
 }
 
 func (warn warnOfClass) trashFailed(ctx context.Context, f trash.Failure) {
@@ -55,7 +62,7 @@ func (warn warnOfClass) trashFailed(ctx context.Context, f trash.Failure) {
 }
 
 func (warn warnOfClass) expiryFailed(ctx context.Context, archive ledger.Record, err error) {
-	klog.FromContext(ctx).Error(err, "Cannot end the archive", "archive", archive.Path, "PV", archive.PV)
-	warn(archive.Class, eventExpiryFailed, fmt.Sprintf("archive %s of claim %s/%s should have ended at %s: %v",
+	klog.FromContext(ctx).Error(err, "Cannot expire the archive", "archive", archive.Path, "PV", archive.PV)
+	warn(archive.Class, eventExpiryFailed, fmt.Sprintf("archive %s of claim %s/%s should have expired at %s: %v",
 		archive.Path, archive.Claim.Namespace, archive.Claim.Name, archive.Until.Format(time.RFC3339), err))
 }

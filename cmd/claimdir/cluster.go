@@ -25,8 +25,8 @@ const leaseTimeout = 5 * time.Second
 
 // connect makes one client for each kind of traffic. None has a limiter of its
 // own: the workers bound how much is asked at once, and the API server shares
-// itself out fairly.
-func connect(o options) (control.Clients, error) {
+// itself out fairly. Leadership is nil for what never leads.
+func connect(o options, leadership *control.Leadership) (control.Clients, error) {
 	config, err := restConfig(o.kubeconfig)
 	if err != nil {
 		return control.Clients{}, err
@@ -35,6 +35,9 @@ func connect(o options) (control.Clients, error) {
 	config.UserAgent = "claimdir/" + version
 	lease := rest.CopyConfig(config)
 	lease.Timeout = leaseTimeout
+	if leadership != nil {
+		config.Wrap(leadership.Wrap)
+	}
 
 	var clients control.Clients
 	for _, c := range []struct {

@@ -60,7 +60,7 @@ func diagnose(ctx context.Context, o options, std streams) error {
 	if o.kubeconfig == "" && os.Getenv("KUBERNETES_SERVICE_HOST") == "" {
 		o.kubeconfig = clientcmd.RecommendedHomeFile // as kubectl does
 	}
-	clients, err := connect(o)
+	clients, err := connect(o, nil)
 	if err != nil {
 		return err
 	}

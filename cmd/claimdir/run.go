@@ -15,6 +15,7 @@ import (
 	"claimdir/provisioner"
 	"claimdir/provisioner/cluster"
 	"claimdir/provisioner/control"
+	"claimdir/provisioner/steps"
 	"claimdir/provisioner/sweep"
 )
 
@@ -65,7 +66,7 @@ func serve(ctx context.Context, o options) error {
 	if err := checkDirectories(mounts); err != nil {
 		return err
 	}
-	clients, err := connect(o)
+	leadership, clients, err := connectToLead(o)
 	if err != nil {
 		return err
 	}
@@ -85,17 +86,18 @@ func serve(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	served := newServed(o, mounts, informers)
-	config := control.Config{Informers: informers, Clients: clients, Registry: registry, Unfinished: served.stuck}
-	shares := provisioner.New(id, informers, served.sites()...)
-	for _, p := range shares.Provisioners() {
+	served := newServed(o, mounts, informers, leadership.Check)
+	config := control.Config{Informers: informers, Leadership: leadership, Clients: clients, Registry: registry, Unfinished: served.stuck}
+	var c *control.Controller
+	warn := warnOfClass(func(class, reason, message string) { c.WarnOfClass(class, reason, message) })
+	ops := steps.New(steps.Config{Cluster: id, Objects: informers, Report: warn.aboutDirectory})
+	for _, p := range provisioner.New(ops, informers, served.keepers...).Provisioners() {
 		config.Provisioners = append(config.Provisioners, p)
 	}
-	var c *control.Controller
-	background := newBackground(o, served.keepers, sweep.Config{Shares: shares, Client: clients.Main, Cluster: id},
-		func(class, reason, message string) { c.WarnOfClass(class, reason, message) })
+	background := newBackground(o, served.keepers, ops, sweep.Config{Client: clients.Main, Objects: informers, Report: warn.aboutDirectory}, warn)
 	config.Background = background.run
-	if c, err = newController(ctx, o, config); err != nil {
+	config.Workers, config.DrainTimeout = o.workers, o.drainTimeout
+	if c, err = control.New(ctx, config); err != nil {
 		return err
 	}
 	for _, collector := range append(background.metrics, served.metrics()...) {
@@ -115,16 +117,26 @@ func serve(ctx context.Context, o options) error {
 	return nil
 }
 
-func newController(ctx context.Context, o options, config control.Config) (*control.Controller, error) {
-	config.Workers, config.DrainTimeout = o.workers, o.drainTimeout
-	if o.leaderElect {
-		host, err := os.Hostname()
-		if err != nil {
-			return nil, fmt.Errorf("name of this replica: %w", err)
-		}
-		config.Lease = &control.Lease{Namespace: o.podNamespace, Identity: host + "_" + string(uuid.NewUUID())}
+// connectToLead makes the clients of a replica that may lead.
+func connectToLead(o options) (*control.Leadership, control.Clients, error) {
+	leadership, err := newLeadership(o)
+	if err != nil {
+		return nil, control.Clients{}, err
 	}
-	return control.New(ctx, config)
+	clients, err := connect(o, leadership)
+	return leadership, clients, err
+}
+
+// newLeadership makes this replica one of several, unless it is to run alone.
+func newLeadership(o options) (*control.Leadership, error) {
+	if !o.leaderElect {
+		return control.NewLeadership(nil), nil
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return nil, fmt.Errorf("name of this replica: %w", err)
+	}
+	return control.NewLeadership(&control.Lease{Namespace: o.podNamespace, Identity: host + "_" + string(uuid.NewUUID())}), nil
 }
 
 // waitClusterID is clusterID; an API server that does not answer yet is waited for.

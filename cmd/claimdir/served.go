@@ -26,7 +26,7 @@ type served struct {
 }
 
 // newServed makes a keeper for each share. No share is touched before run.
-func newServed(o options, mounts []share.Mount, objects provisioner.Objects) *served {
+func newServed(o options, mounts []share.Mount, objects provisioner.KnownObjects, mayAct func() error) *served {
 	s := &served{}
 	for _, mount := range mounts {
 		s.keepers = append(s.keepers, keeper.New(keeper.Config{
@@ -34,12 +34,23 @@ func newServed(o options, mounts []share.Mount, objects provisioner.Objects) *se
 			Mounted: stillMounted(o, mount),
 			Known:   func() ([]volpath.Path, bool) { return provisioner.PathsOn(objects, mount.Source) },
 			NewID:   string(uuid.NewUUID()),
+			Call:    leading(mayAct),
 			Timeout: o.shareTimeout,
 			Slots:   slots(o.workers, len(mounts)),
 			Changed: func() { s.retry() },
 		}))
 	}
 	return s
+}
+
+// leading makes calls to a share only as long as this process may lead.
+func leading(mayAct func() error) share.Call {
+	return func(_ string, call func() error) error {
+		if err := mayAct(); err != nil {
+			return err
+		}
+		return call()
+	}
 }
 
 // slots is how many operations may be under way on one share: as many as the
@@ -99,14 +110,6 @@ func (s *served) metrics() (all []prometheus.Collector) {
 		all = append(all, one.Collectors()...)
 	}
 	return all
-}
-
-func (s *served) sites() []provisioner.Site {
-	var sites []provisioner.Site
-	for _, one := range s.keepers {
-		sites = append(sites, provisioner.SiteOf(one))
-	}
-	return sites
 }
 
 // ready names every share that cannot be worked on.

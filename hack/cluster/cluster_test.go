@@ -66,6 +66,7 @@ var cases = []struct {
 	{"SIGTERM in the middle of a backlog", testStop},
 	{"kill -9 in the middle of a backlog", testKill},
 	{"two replicas, the leader killed", testFailover},
+	{"two replicas, the leader paused", testPausedLeader},
 	{"the metrics tell what happened", testMetrics},
 	{"logs are JSON if asked for", testJSONLogs},
 	{"a bad configuration names every problem", testBadConfiguration},

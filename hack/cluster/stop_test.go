@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -132,6 +133,52 @@ func testFailover(t *testing.T, bed *testbed.Bed) {
 	w.Bound("third")
 	if took := time.Since(begin); took > 10*time.Second {
 		t.Errorf("a stop handed over after %v", took)
+	}
+}
+
+// testPausedLeader protects what is on the share from a leader that was paused (SIGSTOP,
+// a suspended machine) for longer than its lease: when it wakes another leads, and it must
+// end before it does anything more.
+func testPausedLeader(t *testing.T, bed *testbed.Bed) {
+	w := newQuietWorld(t, bed)
+	leader := w.start()
+	w.class("pathPattern", "${.PVC.namespace}/${.PVC.name}")
+	w.Claim("first")
+	w.Bound("first")
+	standby := w.start()
+	w.process = standby
+	w.Must(leader.Pause())
+	paused := time.Now()
+	w.logged("Leading")
+	<-time.After(time.Until(paused.Add(22 * time.Second)))
+	before := leader.Log()
+
+	w.Must(leader.Resume())
+	resumed, took := time.Now(), make(chan time.Duration, 1)
+	go func() {
+		<-leader.Ended()
+		took <- time.Since(resumed)
+	}()
+	const claims = 8
+	for i := range claims { // work for both
+		w.Claim(fmt.Sprint("woken-", i))
+	}
+	if code := leader.Wait(); code != 1 {
+		t.Errorf("exit code %d", code)
+	}
+	if took := <-took; took > time.Second {
+		t.Errorf("the old leader ended %v after it woke", took)
+	}
+	for i := range claims {
+		w.Bound(fmt.Sprint("woken-", i))
+	}
+	if n := strings.Count(standby.Log(), "Created directory"); n != claims {
+		t.Errorf("the new leader made %d directories of %d", n, claims)
+	}
+	woken := strings.TrimPrefix(leader.Log(), before)
+	why := regexp.MustCompile(`(?m)^claimdir: the lease was lost: it was last renewed 2\S+s ago, more than the renew deadline of 10s: another replica may lead$`)
+	if !why.MatchString(woken) || strings.Contains(woken, "Created directory") {
+		t.Errorf("the old leader goes on, or does not say why it ends:\n%s", woken)
 	}
 }
 

@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -85,3 +86,30 @@ func refusedForGood(err error) bool {
 	return apierrors.IsInvalid(err) || apierrors.IsForbidden(err) || apierrors.IsBadRequest(err) ||
 		apierrors.IsRequestEntityTooLargeError(err) || apierrors.IsNotAcceptable(err)
 }
+
+// Wrap makes a transport refuse to send for a replica that has led and does not lead any
+// more. Every client of a replica that may lead needs it (rest.Config.Wrap), except the
+// one that asks for the lease. A watch that is open goes on.
+func (l *Leadership) Wrap(next http.RoundTripper) http.RoundTripper {
+	return leaderTransport{next, l}
+}
+
+type leaderTransport struct {
+	next       http.RoundTripper
+	leadership *Leadership
+}
+
+// RoundTrip sends the request, unless the lease is lost.
+func (t leaderTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	err := t.leadership.allow()
+	if err == nil {
+		return t.next.RoundTrip(r)
+	}
+	if r.Body != nil {
+		_ = r.Body.Close() // of no use to anybody; a RoundTripper must
+	}
+	return nil, fmt.Errorf("not sent: %w", err)
+}
+
+// WrappedRoundTripper is for client-go, which looks for the transport that sends.
+func (t leaderTransport) WrappedRoundTripper() http.RoundTripper { return t.next }

@@ -36,7 +36,7 @@ type Clients struct {
 	Main, Events, Lease kubernetes.Interface
 }
 
-// Config is what a Controller needs. All fields but Lease, Unfinished and
+// Config is what a Controller needs. All fields but Leadership, Unfinished and
 // Background are required.
 type Config struct {
 	// Informers know which provisioner names are served, too.
@@ -46,8 +46,9 @@ type Config struct {
 	Workers int
 	// DrainTimeout is how long a stop waits for what is under way.
 	DrainTimeout time.Duration
-	// Lease elects one of several replicas; nil runs without election.
-	Lease   *Lease
+	// Leadership elects one of several replicas; nil runs without election.
+	Leadership *Leadership
+	// Clients but the one for the lease should have been made with Leadership.Wrap.
 	Clients Clients
 	// Provisioners get a queue and workers each, so that one that hangs holds up
 	// no other. For every claim exactly one says ShouldProvision; for every volume
@@ -83,9 +84,12 @@ type Controller struct {
 
 // New builds the controller and all informers; nothing runs before Run.
 func New(ctx context.Context, config Config) (*Controller, error) {
+	if config.Leadership == nil {
+		config.Leadership = NewLeadership(nil)
+	}
 	c := &Controller{
 		config: config,
-		gate:   newGate(),
+		gate:   newGate(config.Leadership.Check),
 		retry:  make(chan struct{}, 1),
 		// Not ended by ctx: what goes wrong during the drain is an event too.
 		broadcaster: record.NewBroadcaster(record.WithContext(context.WithoutCancel(ctx))),

@@ -5,11 +5,13 @@
 //	controller.go  settings; informers of our own (package cluster), started before the election: a warm standby
 //	run.go         lease, lead, stop: the gate closes, what is under way ends, the lease is released
 //	lease.go       our own Lease: the library's own would neither drain nor release
+//	leadership.go  how old the lease is: client-go's elector lets a leader that was paused lead on
 //	gate.go        after a stop the library works off its whole backlog; the gate turns it away
 //	guard.go       around each Provision and Delete: a panic is an error, a refusal an event, all counted
 //	brief.go       texts of events that tenants cannot make long
 //	released.go    what is released already is not released again while its PersistentVolume goes
-//	client.go      events on their own connection; saving a PersistentVolume has a time limit and is seen
+//	client.go      events on their own connection; saving a PersistentVolume has a time limit and is seen;
+//	               nothing is sent for a leader that has lost its lease
 //	informers.go   what the library sees of the informers: no PersistentVolume in them that was only meant to be
 //	               saved, each share its own volumes; claims are queued anew when their class comes
 //	metrics.go     the library's metrics and our own

@@ -16,10 +16,12 @@ const (
 	opSave      = "save"
 )
 
-// gate counts operations under way and lets no more in once it is closed. A
+// gate counts operations under way and lets no more in once it is closed, nor when
+// this replica does not lead (any more). A
 // volume counts from its Provision until its PersistentVolume is saved: what
 // lies between is the library's code, which does not tell.
 type gate struct {
+	leads  func() error // nil while this replica leads
 	mu     sync.Mutex
 	closed bool
 	begun  map[operation]time.Time
@@ -28,23 +30,26 @@ type gate struct {
 
 type operation struct{ kind, name string }
 
-func newGate() *gate {
-	return &gate{begun: map[operation]time.Time{}, idle: make(chan struct{})}
+func newGate(leads func() error) *gate {
+	return &gate{leads: leads, begun: map[operation]time.Time{}, idle: make(chan struct{})}
 }
 
 // open reports whether operations may begin.
 func (g *gate) open() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return !g.closed
+	return g.lets()
 }
 
-// enter begins an operation, or reports false if the gate is closed. Each
+// lets must be called with mu held.
+func (g *gate) lets() bool { return !g.closed && g.leads() == nil }
+
+// enter begins an operation, or reports false if none may begin. Each
 // enter that succeeded needs a leave.
 func (g *gate) enter(kind, name string) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.closed {
+	if !g.lets() {
 		return false
 	}
 	g.begun[operation{kind, name}] = time.Now()

@@ -11,8 +11,10 @@ import (
 	"time"
 )
 
+func always() error { return nil }
+
 func TestGateLetsNothingInOnceClosed(t *testing.T) {
-	g := newGate()
+	g := newGate(always)
 	if !g.open() || !g.enter(opProvision, "a") {
 		t.Fatal("a new gate does not let in")
 	}
@@ -25,7 +27,7 @@ func TestGateLetsNothingInOnceClosed(t *testing.T) {
 
 func TestGateWaitsUntilItIsClosedAndIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newGate()
+		g := newGate(always)
 		g.enter(opProvision, "a")
 		g.enter(opDelete, "b")
 		waited := make(chan error, 1)
@@ -53,7 +55,7 @@ func TestGateWaitsUntilItIsClosedAndIdle(t *testing.T) {
 }
 
 func TestGateNamesWhatDoesNotEnd(t *testing.T) {
-	g := newGate()
+	g := newGate(always)
 	g.enter(opProvision, "pvc-1")
 	g.enter(opDelete, "pvc-2")
 	g.close()
@@ -73,7 +75,7 @@ func TestGateNamesWhatDoesNotEnd(t *testing.T) {
 
 func TestGateKnowsTheOldest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newGate()
+		g := newGate(always)
 		start := time.Now()
 		g.enter(opProvision, "a")
 		time.Sleep(time.Minute) // of the bubble
@@ -90,7 +92,7 @@ func TestGateKnowsTheOldest(t *testing.T) {
 }
 
 func TestGateFromManySides(t *testing.T) {
-	g := newGate()
+	g := newGate(always)
 	var all sync.WaitGroup
 	for i := range 50 {
 		all.Go(func() {

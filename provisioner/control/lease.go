@@ -30,8 +30,8 @@ type Lease struct {
 	// Identity tells this replica from the others.
 	Identity string
 	// Duration is how long a lease that is not renewed holds the others off;
-	// RenewDeadline how long the leader tries to renew before it gives up;
-	// RetryPeriod how long between tries. Zero means 15 s, 10 s and 2 s.
+	// RenewDeadline how old the leader lets its lease grow before it gives up;
+	// RetryPeriod how long it waits between tries to renew. Zero means 15 s, 10 s and 2 s.
 	Duration, RenewDeadline, RetryPeriod time.Duration
 }
 
@@ -54,12 +54,9 @@ func LeaseName(provisioner string) string {
 // well when it has lost the lease, before it tells us, or while something is
 // stuck. See releaseLease.
 func (c *Controller) newElector(onLead func()) (*leaderelection.LeaderElector, error) {
-	lease := *c.config.Lease
-	if lease.Duration == 0 {
-		lease.Duration, lease.RenewDeadline, lease.RetryPeriod = 15*time.Second, 10*time.Second, 2*time.Second
-	}
+	lease := c.config.Leadership.lease
 	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
-		Lock:          c.leaseLock(),
+		Lock:          agedLock{c.leaseLock(), c.config.Leadership},
 		LeaseDuration: lease.Duration,
 		RenewDeadline: lease.RenewDeadline,
 		RetryPeriod:   lease.RetryPeriod,
@@ -77,10 +74,11 @@ func (c *Controller) newElector(onLead func()) (*leaderelection.LeaderElector, e
 }
 
 func (c *Controller) leaseLock() *resourcelock.LeaseLock {
+	lease := c.config.Leadership.lease
 	return &resourcelock.LeaseLock{
-		LeaseMeta:  metav1.ObjectMeta{Namespace: c.config.Lease.Namespace, Name: LeaseName(c.config.Informers.Names()[0])},
+		LeaseMeta:  metav1.ObjectMeta{Namespace: lease.Namespace, Name: LeaseName(c.config.Informers.Names()[0])},
 		Client:     c.config.Clients.Lease.CoordinationV1(),
-		LockConfig: resourcelock.ResourceLockConfig{Identity: c.config.Lease.Identity},
+		LockConfig: resourcelock.ResourceLockConfig{Identity: lease.Identity},
 	}
 }
 

@@ -47,10 +47,10 @@ func TestLeaseName(t *testing.T) {
 
 // elect makes w one of several replicas.
 func (w *world) elect(identity string) *world {
-	w.config.Lease = &Lease{
+	w.config.Leadership = NewLeadership(&Lease{
 		Namespace: "claimdir", Identity: identity,
 		Duration: 6 * time.Second, RenewDeadline: 3 * time.Second, RetryPeriod: 200 * time.Millisecond,
-	}
+	})
 	return w
 }
 
@@ -200,8 +200,8 @@ func TestLeaseIsLostBeforeItRunsOut(t *testing.T) {
 	if err := w.wait(); !errors.Is(err, ErrLeaseLost) {
 		t.Error(err)
 	}
-	if took := time.Since(began); took >= w.config.Lease.Duration {
-		t.Errorf("the lease lasts %v, giving up took %v", w.config.Lease.Duration, took)
+	if took := time.Since(began); took >= w.config.Leadership.lease.Duration {
+		t.Errorf("the lease lasts %v, giving up took %v", w.config.Leadership.lease.Duration, took)
 	}
 }
 
@@ -215,7 +215,7 @@ func TestHealthy(t *testing.T) {
 			return true, nil, fmt.Errorf("late")
 		})
 		c := &Controller{
-			config:   Config{Informers: newInformers(t, lease), Lease: &Lease{Namespace: v1.NamespaceDefault, Identity: "one"}, Clients: Clients{Lease: lease}},
+			config:   Config{Informers: newInformers(t, lease), Leadership: NewLeadership(&Lease{Namespace: v1.NamespaceDefault, Identity: "one"}), Clients: Clients{Lease: lease}},
 			watchdog: leaderelection.NewLeaderHealthzAdaptor(watchdogGrace),
 		}
 		if err := c.Healthy(); err != nil {

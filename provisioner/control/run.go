@@ -19,9 +19,10 @@ var errDrainTimeout = errors.New("the time to stop is over")
 
 // Run fills the caches, waits for the lease, and leads until ctx ends; then it
 // lets nothing new begin, waits for what is under way, releases the lease and
-// returns nil. It returns ErrLeaseLost, at once, if the lease is lost, and an
-// error if something under way does not end in time; the lease then runs out
-// by itself, which gives a stuck file operation that much time to end.
+// returns nil. It returns ErrLeaseLost, at once, if the lease is lost, also while
+// the elector does not know yet (see Leadership). It returns another error if
+// something under way does not end in time; the lease then runs out by itself,
+// which gives a stuck file operation that much time to end.
 func (c *Controller) Run(ctx context.Context) error {
 	logger := klog.FromContext(ctx)
 	stopEvents := c.startEvents()
@@ -34,8 +35,9 @@ func (c *Controller) Run(ctx context.Context) error {
 		return nil // stopped before anything began
 	}
 	logger.Info("Caches are filled")
-	if c.config.Lease == nil {
-		return c.lead(ctx, background, nil)
+	leadership := c.config.Leadership
+	if leadership.lease == nil {
+		return c.lead(ctx, background)
 	}
 
 	leading := make(chan struct{})
@@ -49,16 +51,23 @@ func (c *Controller) Run(ctx context.Context) error {
 	go func() {
 		defer close(ended)
 		elector.Run(electing)
+		if electing.Err() == nil {
+			leadership.lose(ErrLeaseLost)
+		}
 	}()
+	go leadership.watch(background)
 	select {
 	case <-ctx.Done():
+	case <-leadership.lost:
+		return leadership.Check()
 	case <-leading:
-		if err := c.lead(ctx, background, ended); err != nil {
+		if err := c.lead(ctx, background); err != nil {
 			return err
 		}
 	}
 	stopElecting()
 	<-ended
+	leadership.giveBack()
 	if err := c.releaseLease(background); err != nil {
 		logger.Error(err, "The lease runs out by itself")
 	}
@@ -72,8 +81,9 @@ type starter interface {
 	Start(ctx context.Context)
 }
 
-// lead runs the library until ctx ends and then drains it, or until lost.
-func (c *Controller) lead(ctx, background context.Context, lost <-chan struct{}) error {
+// lead runs the library until ctx ends and then drains it, or until the lease is lost.
+func (c *Controller) lead(ctx, background context.Context) error {
+	leadership := c.config.Leadership
 	logger := klog.FromContext(ctx)
 	logger.Info("Leading", "provisioner", c.config.Informers.Names()[0])
 	c.metrics.leader.Set(1)
@@ -84,12 +94,14 @@ func (c *Controller) lead(ctx, background context.Context, lost <-chan struct{})
 		go l.library.Run(running)
 	}
 	go c.retryAll(running)
-	backgroundEnded := c.startBackground(ctx)
+	working, stopWorking := context.WithCancel(ctx)
+	defer stopWorking()
+	backgroundEnded := c.startBackground(working)
 
 	select {
-	case <-lost:
+	case <-leadership.lost:
 		c.gate.close()
-		return ErrLeaseLost
+		return leadership.Check()
 	case <-ctx.Done():
 	}
 	logger.Info("Stopping: nothing new begins, waiting for what is under way", "timeout", c.config.DrainTimeout)
@@ -98,10 +110,10 @@ func (c *Controller) lead(ctx, background context.Context, lost <-chan struct{})
 	defer cancel(nil)
 	timeout := time.AfterFunc(c.config.DrainTimeout, func() { cancel(errDrainTimeout) })
 	defer timeout.Stop()
-	go func() { // a lease lost meanwhile ends the wait; without a lease, lost never comes
+	go func() { // a lease lost meanwhile ends the wait
 		select {
-		case <-lost:
-			cancel(ErrLeaseLost)
+		case <-leadership.lost:
+			cancel(leadership.Check())
 		case <-drain.Done():
 		}
 	}()
@@ -117,6 +129,9 @@ func (c *Controller) lead(ctx, background context.Context, lost <-chan struct{})
 		if n := c.config.Unfinished(); n > 0 {
 			return fmt.Errorf("stop: %d operations wait for a share that does not answer", n)
 		}
+	}
+	if err := leadership.Check(); err != nil {
+		return fmt.Errorf("stop: %w", err)
 	}
 	return nil
 }

@@ -123,6 +123,16 @@ func (r Report) Confirm(earlier Report) Report {
 	return r
 }
 
+// Directories returns the paths of the directories that nothing names.
+func (r Report) Directories() (paths []string) {
+	for _, f := range r.Findings {
+		if f.Kind == KindDirectory {
+			paths = append(paths, f.Object)
+		}
+	}
+	return paths
+}
+
 func (r *Report) find(kind, object, problem, remedy string) {
 	r.Findings = append(r.Findings, Finding{Kind: kind, Object: object, Problem: problem, Remedy: remedy})
 }

@@ -181,6 +181,18 @@ func (l *Ledger) Restoring(archive volpath.Path) (r Record, restoring bool, err 
 	return Record{}, false, damaged
 }
 
+// RemoveStale removes what a kill left of records that were being made, and of directories
+// that were being set aside.
+func (l *Ledger) RemoveStale() error {
+	for _, in := range []string{stagingDir, share.MovingDir} {
+		err := l.share.RemoveStale(in, "probe."+l.id)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
 // FileOf is the directory of path's record, from the root of the share, for people
 // who are to look at it.
 func FileOf(path volpath.Path) string { return keyNamed(key(path)) }

@@ -18,8 +18,8 @@ import (
 //   - It names the directory that it goes to by its handle, and that one is removed and
 //     made anew by whoever goes on with the work. The late rename then fails.
 //   - What arrived is compared with what was meant, and put back. After a rename an NFS
-//     client shows, under the new name, what it had under the old one, for ever. Reading
-//     the directory first makes it look, and this one has a single entry.
+//     client does not tell the truth unless the directory is listed (see openListed), and
+//     this one has a single entry.
 //
 // On from there the name is the volume's own, so a repeat or a late call finds that
 // volume's directory or none.
@@ -104,10 +104,11 @@ func (s *Share) makeOwn(in, own string) error {
 // none was.
 func (s *Share) Aside(in, own string) (id *Identity, err error) {
 	err = s.inMeta(path.Join(in, own), "look into", func(d *dir) error {
-		if _, err := d.entries(); err != nil { // see above
-			return err
+		opened, found, err := s.openListed(d, asideName)
+		if err == nil {
+			opened.close()
 		}
-		id, err = s.identify(d, asideName)
+		id = found
 		return err
 	})
 	return id, err
@@ -175,10 +176,11 @@ func (s *Share) rename(from, to volpath.Path, id *Identity) error {
 	}
 	var arrived *Identity
 	err = s.inParent(to, func(parent *dir) error {
-		if _, err := parent.entries(); err != nil { // see above
-			return err
+		opened, found, err := s.openListed(parent, to.Base())
+		if err == nil {
+			opened.close()
 		}
-		arrived, err = s.identify(parent, to.Base())
+		arrived = found
 		return err
 	})
 	if err != nil || seen.Match(arrived) != Different {
@@ -210,10 +212,14 @@ func IsFirstTrash(name string) bool { return !volpath.IsOwn(name) }
 
 // FirstTrash returns which directory an older claimdir left in the trash under a name, as
 // the server has it.
-func (s *Share) FirstTrash(name string) (id *Identity, err error) {
-	err = s.inMeta(TrashDir, "look at "+name+" in", func(d *dir) (err error) {
-		id, err = s.identify(d, name)
+func (s *Share) FirstTrash(name string) (found *Identity, err error) {
+	err = s.inMeta(TrashDir, "look at "+name+" in", func(d *dir) error {
+		opened, id, err := s.openListed(d, name)
+		if err == nil {
+			opened.close()
+		}
+		found = id
 		return err
 	})
-	return id, err
+	return found, err
 }

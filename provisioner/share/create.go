@@ -66,7 +66,7 @@ func (s *Share) finish(parent *dir, name string, a Attributes, created bool, our
 			return nil, err
 		}
 	}
-	id, err := s.identify(opened, ".")
+	id, err := s.identifyOpen(opened)
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -66,50 +67,97 @@ func (s *Share) Identify(p volpath.Path) (*Identity, error) {
 	return found, nil
 }
 
-// identify looks at the directory name of parent.
+// Place tells this copy of the share from every other one: see Identity.
+func (s *Share) Place() string { return s.mark.place() }
+
+// identify looks at the directory name of parent, which was opened by its path.
 func (s *Share) identify(parent *dir, name string) (*Identity, error) {
 	stat, err := parent.isDirectory(name)
 	if err != nil {
 		return nil, err
 	}
-	handle, err := s.handleOf(parent, name)
+	handle, err := s.handleOf(parent, name, 0)
 	if err != nil {
 		return nil, err
 	}
 	return &Identity{Number: stat.Ino, Handle: handle, Place: s.mark.place()}, nil
 }
 
-// fuseMagic is the file system type of FUSE.
-const fuseMagic = 0x65735546
+// identifyOpen looks at an open directory.
+func (s *Share) identifyOpen(opened *dir) (*Identity, error) {
+	stat, err := opened.look(".")
+	if err != nil {
+		return nil, err
+	}
+	handle, err := s.handleOf(opened, "", unix.AT_EMPTY_PATH)
+	if err != nil {
+		return nil, err
+	}
+	return &Identity{Number: stat.Ino, Handle: handle, Place: s.mark.place()}, nil
+}
 
-// handles reports whether the file system of a directory gives handles that last. It
-// asks the server once.
-func (m *mark) handles(of *dir) bool {
+// openListed opens the directory name of parent as the server has it, also just after a
+// rename, and says which it is. An NFS client shows under the new name what it had under
+// the old one, and goes on to do so; but the number that it lists is the server's, and a
+// directory that is opened to be read and is gone is looked up anew. Only what both agree
+// on is believed.
+func (s *Share) openListed(parent *dir, name string) (*dir, *Identity, error) {
+	entries, err := parent.entries()
+	if err != nil {
+		return nil, nil, err
+	}
+	i := slices.IndexFunc(entries, func(e dirent) bool { return e.name == name })
+	if i < 0 {
+		return nil, nil, fs.ErrNotExist
+	}
+	opened, err := parent.open(name, toRead)
+	if err != nil {
+		return nil, nil, err
+	}
+	id, err := s.identifyOpen(opened)
+	if err != nil {
+		opened.close()
+		return nil, nil, err
+	}
+	if s.mark.kind(parent) == nfsMagic && entries[i].inode != id.Number {
+		id = &Identity{Number: entries[i].inode, Place: id.Place}
+	}
+	return opened, id, nil
+}
+
+// Types of file systems, as statfs(2) says them.
+const (
+	fuseMagic = 0x65735546
+	nfsMagic  = 0x6969
+)
+
+// kind returns the type of the file system. It asks the server once.
+func (m *mark) kind(of *dir) int64 {
 	m.mu.Lock()
-	known, lasting := m.handlesKnown, m.handlesLast
+	known := m.system
 	m.mu.Unlock()
-	if known {
-		return lasting
+	if known != 0 {
+		return known
 	}
 	var system unix.Statfs_t
 	if unix.Fstatfs(of.fd(), &system) != nil {
-		return false
+		return 0
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.handlesKnown, m.handlesLast = true, int64(system.Type) != fuseMagic //nolint:unconvert // its type differs between architectures
-	return m.handlesLast
+	m.system = int64(system.Type) //nolint:unconvert // its type differs between architectures
+	return m.system
 }
 
 // handleOf returns the file handle of a directory, or none where the system gives
 // none that lasts.
-func (s *Share) handleOf(parent *dir, name string) (string, error) {
-	if !s.mark.handles(parent) {
+func (s *Share) handleOf(in *dir, name string, flags int) (string, error) {
+	if s.mark.kind(in) == fuseMagic {
 		return "", nil
 	}
 	var handle unix.FileHandle
-	err := parent.run("identify "+name, func() (err error) {
-		handle, _, err = unix.NameToHandleAt(parent.fd(), name, 0)
+	err := in.run("identify "+name, func() (err error) {
+		handle, _, err = unix.NameToHandleAt(in.fd(), name, flags)
 		return err
 	})
 	_, byKernel := errors.AsType[syscall.Errno](err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 
 	"golang.org/x/sys/unix"
 
@@ -44,7 +45,13 @@ func (s *Share) remove(ctx context.Context, remover *Remover, where spot, id *Id
 	stat, err := parent.look(where.name)
 	switch {
 	case err == nil && stat.Mode&unix.S_IFMT == unix.S_IFDIR:
-		r.only = func() error { return s.mustBe(parent, where.name, id) }
+		// Listed first, a directory is opened as the server has it: see openListed.
+		if where.listed {
+			if _, err := parent.entries(); err != nil {
+				return Removed{}, err
+			}
+		}
+		r.only = func(opened *os.File) error { return s.mustBe(opened, id) }
 		err = r.removeDirectory(parent.fd(), where.name, "", 0) //nolint:contextcheck // the removal has it
 	case err == nil:
 		if err = parent.unlink(where.name); err == nil {
@@ -54,9 +61,9 @@ func (s *Share) remove(ctx context.Context, remover *Remover, where spot, id *Id
 	return Removed{r.files.Load(), r.directories.Load()}, ignoreAbsent(err)
 }
 
-// mustBe returns ErrChanged if the directory name of parent is another one than id says.
-func (s *Share) mustBe(parent *dir, name string, id *Identity) error {
-	found, err := s.identify(parent, name)
+// mustBe returns ErrChanged if an open directory is another one than id says.
+func (s *Share) mustBe(opened *os.File, id *Identity) error {
+	found, err := s.identifyOpen(&dir{opened, s})
 	if err == nil && id.Match(found) == Different {
 		err = ErrChanged
 	}

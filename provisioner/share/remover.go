@@ -41,9 +41,9 @@ type removal struct {
 
 	ctx    context.Context //nolint:containedctx // a removal is one call, in many goroutines
 	share  *Share
-	only   func() error // an error if the directory to be removed is another one by now
-	top    int          // descriptor of the directory that is removed, where too deep ones are moved to
-	device uint64       // of the file system that is not left
+	only   func(opened *os.File) error // an error if that is not the directory to be removed
+	top    int                         // descriptor of the directory that is removed, where too deep ones are moved to
+	device uint64                      // of the file system that is not left
 
 	files, directories atomic.Int64
 	lifted             atomic.Int64
@@ -141,14 +141,6 @@ func (r *removal) removeOnce(parent int, name, at string, depth int) error {
 		return err
 	}
 	dir, err := openDirectory(parent, name)
-	if depth == 0 && r.only != nil { // after it was opened: what is at the name then is what was opened, or another one
-		if changed := r.only(); changed != nil {
-			if dir != nil {
-				_ = dir.Close()
-			}
-			return ignoreAbsent(changed)
-		}
-	}
 	switch {
 	case errors.Is(err, unix.ENOENT):
 		return nil
@@ -166,6 +158,11 @@ func (r *removal) removeOnce(parent int, name, at string, depth int) error {
 		return err
 	}
 	defer func() { _ = dir.Close() }()
+	if depth == 0 && r.only != nil {
+		if err := r.only(dir); err != nil {
+			return err
+		}
+	}
 	if err := r.stay(dir); err != nil {
 		return err
 	}

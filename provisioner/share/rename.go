@@ -11,28 +11,19 @@ import (
 
 // spot is a name in a directory that is opened by its path each time.
 type spot struct {
-	open func(s *Share) (*dir, error)
-	name string
+	open   func(s *Share) (*dir, error)
+	name   string
+	listed bool // the directory is small, and what is in it came there by a rename
 }
 
 // at is the spot of a path.
 func at(p volpath.Path) spot {
-	return spot{func(s *Share) (*dir, error) { return s.openParent(p) }, p.Base()}
+	return spot{func(s *Share) (*dir, error) { return s.openParent(p) }, p.Base(), false}
 }
 
 // inDirectory is a name in a directory below .claimdir.
 func inDirectory(in, name string) spot {
-	return spot{func(s *Share) (*dir, error) { return s.openMeta(in) }, name}
-}
-
-// identifyAt looks at a spot.
-func (s *Share) identifyAt(where spot) (*Identity, error) {
-	parent, err := where.open(s)
-	if err != nil {
-		return nil, err
-	}
-	defer s.done(parent)
-	return s.identify(parent, where.name)
+	return spot{func(s *Share) (*dir, error) { return s.openMeta(in) }, name, true}
 }
 
 // moveOnce renames without comparing.

@@ -14,8 +14,8 @@ import (
 const staleAge = time.Hour
 
 // RemoveStale removes what a kill left in a directory below .claimdir: whatever is older
-// than an hour there, by the server's own clock, in which directories are looked into
-// one level deep. probe is a name of the caller's own; the file that is written under it
+// than an hour there, by the server's own clock: files, and directories with nothing but
+// files in them. probe is a name of the caller's own; the file that is written under it
 // tells the server's time. It is removed again.
 func (s *Share) RemoveStale(in, probe string) error {
 	return s.inMeta(in, "clear", func(d *dir) error {
@@ -54,8 +54,16 @@ func removeStale(d *dir, e dirent, now unix.Timespec) error {
 	}
 	defer inside.close()
 	names, err := inside.names()
-	for _, name := range names {
-		err = errors.Join(err, inside.unlink(name))
+	if err != nil {
+		return err
 	}
-	return errors.Join(err, d.rmdir(e.name))
+	for _, name := range names {
+		if err := inside.unlink(name); err != nil && !errors.Is(err, unix.EISDIR) && !errors.Is(err, unix.EPERM) {
+			return err
+		}
+	}
+	if err := d.rmdir(e.name); err != nil && !errors.Is(err, unix.ENOTEMPTY) && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return nil
 }

@@ -121,7 +121,7 @@ type mark struct {
 	is   func(data []byte) bool
 	seen fileSeen // what the file was when its content was compared last
 
-	handlesKnown, handlesLast bool // see handles
+	system int64 // see kind
 }
 
 // fileSeen tells a file from every other one that has its name at another time.

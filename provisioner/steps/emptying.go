@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 
-	"k8s.io/klog/v2"
-
 	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/refusal"
 	"claimdir/provisioner/share"
@@ -108,40 +106,4 @@ func (s *Steps) putBackFromTrash(ctx context.Context, on Share, own string, livi
 		_, err = op.putBack(ctx, now, &place{in: share.TrashDir, own: own, id: id})
 		return err
 	})
-}
-
-// LookAfter makes sure that a volume, whose PersistentVolume is bound, has its directory at
-// its path, and brings that back if a call that came late moved it away.
-func (op Op) LookAfter(ctx context.Context, pv string) error {
-	r, found, err := op.Store.Records.Own(op.Path, pv, op.config.Cluster)
-	if err != nil || !found || r.State != ledger.Active || r.Directory == nil {
-		return err
-	}
-	_, err = op.directory(ctx, r)
-	return err
-}
-
-// Renew records which directory a volume, retained directory or archive has, where its
-// record says another one, or none: it was copied, moved or restored, or an older claimdir
-// recorded it. alone says that no other record names what is there now. It reports what
-// the record said of it.
-func (op Op) Renew(ctx context.Context, pv string, alone func(id *share.Identity) bool) (share.Match, error) {
-	r, found, err := op.Store.Records.Own(op.Path, pv, op.config.Cluster)
-	if err != nil || !found || r.State == ledger.Creating {
-		return share.Same, err
-	}
-	id, err := op.directory(ctx, r)
-	if err != nil || id == nil {
-		return share.Same, err
-	}
-	match := r.Directory.Match(id)
-	if match == share.Same || !alone(id) {
-		return share.Same, nil
-	}
-	r.Directory = id
-	if err := op.Store.Records.Update(op.Path, r); err != nil {
-		return share.Same, err
-	}
-	klog.FromContext(ctx).V(1).Info("Recorded which directory it is", "path", op.Path, "PV", r.PV)
-	return match, nil
 }

@@ -10,12 +10,12 @@ import (
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/klog/v2"
 
-	"claimdir/provisioner"
 	"claimdir/provisioner/cluster"
 	"claimdir/provisioner/doctor"
 	"claimdir/provisioner/keeper"
 	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/share"
+	"claimdir/provisioner/steps"
 	"claimdir/provisioner/volpath"
 )
 
@@ -30,11 +30,15 @@ func (s *Sweeper) pass(ctx context.Context) error {
 		return fmt.Errorf("list volumes: %w", err)
 	}
 	awaited := s.removeOrphans(ctx, records.good, volumes)
+	if err := s.renew(ctx, records.good, volumes); err != nil {
+		return err
+	}
 	first, err := s.look(ctx)
 	if err != nil {
 		return err
 	}
 	if len(first.Findings) > 0 {
+		s.removeStray(ctx, first.Directories())
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -62,17 +66,17 @@ type records struct {
 // between two calls.
 func (s *Sweeper) read(ctx context.Context) (records, error) {
 	var result records // of use only without an error: with one the operation may go on
-	err := s.config.Keeper.Background(ctx, "read the records", func(_ context.Context, do, _ keeper.View) (func(bool), error) {
-		if err := do.Dirs.ClearTemp(); err != nil {
-			return nil, err
+	err := s.config.Keeper.Background(ctx, "read the records", func(_ context.Context, store ledger.Store) error {
+		if err := store.Records.RemoveStale(); err != nil {
+			return err
 		}
 		found := records{}
-		for r, err := range do.Records.Records() {
+		for r, err := range store.Records.Records() {
 			switch {
 			case ctx.Err() != nil:
-				return nil, ctx.Err()
+				return ctx.Err()
 			case share.IsStale(err):
-				return nil, err
+				return err
 			case err != nil:
 				found.damaged = append(found.damaged, err)
 			default:
@@ -80,7 +84,7 @@ func (s *Sweeper) read(ctx context.Context) (records, error) {
 			}
 		}
 		result = found
-		return nil, nil
+		return nil
 	})
 	if err != nil {
 		return records{}, err
@@ -95,21 +99,21 @@ func (s *Sweeper) look(ctx context.Context) (doctor.Report, error) {
 	if err != nil {
 		return doctor.Report{}, err
 	}
-	known := doctor.Cluster{Names: s.config.Names, ID: s.config.Cluster}
+	known := doctor.Cluster{Names: s.config.Names, ID: s.config.Steps.Cluster()}
 	if known.Volumes, err = s.live.Volumes(ctx); err != nil {
 		return doctor.Report{}, fmt.Errorf("list volumes: %w", err)
 	}
 	var result doctor.Report
-	err = s.config.Keeper.Background(ctx, "look for what was left behind", func(_ context.Context, do, _ keeper.View) (func(bool), error) {
-		dirs := &looking{ctx: ctx, view: do}
+	err = s.config.Keeper.Background(ctx, "look for what was left behind", func(_ context.Context, store ledger.Store) error {
+		dirs := &looking{ctx: ctx, view: store}
 		report := doctor.Diagnose(known, &doctor.Site{
 			Name: s.config.Keeper.Name(), Source: s.config.Keeper.Source(), Records: found.good, Damaged: found.damaged, Dirs: dirs, Lookup: dirs.lookup,
 		})
 		if dirs.failed != nil {
-			return nil, dirs.failed
+			return dirs.failed
 		}
 		result = report
-		return nil, ctx.Err()
+		return ctx.Err()
 	})
 	if err != nil {
 		return doctor.Report{}, err
@@ -121,7 +125,7 @@ func (s *Sweeper) look(ctx context.Context) (doctor.Report, error) {
 // that says nothing about the one directory that was asked for.
 type looking struct {
 	ctx    context.Context //nolint:containedctx // the calls that doctor makes have none
-	view   keeper.View
+	view   ledger.Store
 	failed error
 }
 
@@ -165,7 +169,7 @@ func (s *Sweeper) removeOrphans(ctx context.Context, found []ledger.Record, volu
 	}
 	known, awaited := doctor.Cluster{Names: s.config.Names, Volumes: volumes}, map[string]bool{}
 	for _, r := range found {
-		if r.Cluster != s.config.Cluster || present[r.PV] || r.State != ledger.Creating && r.State != ledger.Active || ctx.Err() != nil {
+		if r.Cluster != s.config.Steps.Cluster() || present[r.PV] || r.State != ledger.Creating && r.State != ledger.Active || ctx.Err() != nil {
 			continue
 		}
 		path, err := volpath.ParseRecorded(r.Path)
@@ -192,14 +196,20 @@ func (s *Sweeper) removeOrphans(ctx context.Context, found []ledger.Record, volu
 // remove asks once more under the lock of the path: what was listed may be another
 // volume's by now.
 func (s *Sweeper) remove(ctx context.Context, path volpath.Path, listed ledger.Record) error {
-	err := s.config.Shares.RemoveOrphan(ctx, provisioner.SiteOf(s.config.Keeper), path, func(ctx context.Context, now ledger.Record) error {
-		if now.PV != listed.PV || time.Since(now.Created) < s.config.Grace {
-			return fmt.Errorf("it is volume %s now: %w", now.PV, provisioner.ErrNoOrphan)
+	check := func(ctx context.Context, now ledger.Record) error {
+		if now.PV != listed.PV || now.Cluster != listed.Cluster || time.Since(now.Created) < s.config.Grace {
+			return fmt.Errorf("it is volume %s now: %w", now.PV, steps.ErrNoOrphan)
 		}
 		return s.live.Gone(ctx, now)
-	})
+	}
+	err := s.on(ctx, path, "remove what is left of "+path.String(), func(ctx context.Context, op steps.Op) error { return op.RemoveOrphan(ctx, check) })
 	if err == nil {
 		s.metrics.removed.Inc()
 	}
 	return err
+}
+
+// on runs an operation and waits for its real end.
+func (s *Sweeper) on(ctx context.Context, path volpath.Path, name string, work func(context.Context, steps.Op) error) error {
+	return s.config.Steps.On(ctx, keeper.Periodic{Keeper: s.config.Keeper}, path, name, work)
 }

@@ -12,6 +12,7 @@ import (
 	"claimdir/provisioner/cluster"
 	"claimdir/provisioner/doctor"
 	"claimdir/provisioner/keeper"
+	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/steps"
 )
 
@@ -23,13 +24,17 @@ const (
 )
 
 // AtOnce is how many operations on its share a Sweeper has under way.
-const AtOnce = 1
+const AtOnce = 2
 
-// Config is what a Sweeper needs. All fields but Grace are required.
+// Config is what a Sweeper needs. All fields but Grace and Report are required.
 type Config struct {
 	Keeper *keeper.Keeper
 	// Steps knows what is under way on paths.
-	Steps  *steps.Steps
+	Steps *steps.Steps
+	// Objects are the cluster's as they were seen last.
+	Objects steps.Objects
+	// Report is steps.Config.Report.
+	Report func(ctx context.Context, r ledger.Record, reason, text string)
 	Client kubernetes.Interface
 	// Names are the provisioner names that are served.
 	Names []string
@@ -63,6 +68,9 @@ func New(config Config) *Sweeper {
 // until ctx ends. It returns when the work under way has ended.
 func (s *Sweeper) Run(ctx context.Context) {
 	ctx = klog.NewContext(ctx, klog.LoggerWithValues(klog.FromContext(ctx), "share", s.config.Keeper.Name()))
+	var after sync.WaitGroup
+	after.Go(func() { s.lookAfter(ctx) })
+	defer after.Wait()
 	var pause time.Duration
 	_ = wait.DelayFunc(func() time.Duration { return pause }).Until(ctx, true, true, func(ctx context.Context) (bool, error) {
 		pause = s.run(ctx)

@@ -1,0 +1,117 @@
+package steps
+
+import (
+	"context"
+	"errors"
+
+	"k8s.io/klog/v2"
+
+	"claimdir/provisioner/ledger"
+	"claimdir/provisioner/share"
+	"claimdir/provisioner/volpath"
+)
+
+// LookAfter makes sure that a volume, whose PersistentVolume is bound, has its directory at
+// its path, and brings that back if a call that came late moved it away.
+func (op Op) LookAfter(ctx context.Context, pv string) error {
+	r, found, err := op.Store.Records.Own(op.Path, pv, op.config.Cluster)
+	if err != nil || !found || r.State != ledger.Active || r.Directory == nil {
+		return err
+	}
+	_, err = op.directory(ctx, r)
+	return err
+}
+
+// Renew records which directory a volume, retained directory or archive has, where its
+// record says another one, or none: it was copied, moved or restored, or an older claimdir
+// recorded it. alone says that no other record names what is there now. It reports what
+// the record said of it.
+func (op Op) Renew(ctx context.Context, pv string, alone func(id *share.Identity) bool) (share.Match, error) {
+	r, found, err := op.Store.Records.Own(op.Path, pv, op.config.Cluster)
+	if err != nil || !found || r.State == ledger.Creating {
+		return share.Same, err
+	}
+	id, err := op.directory(ctx, r)
+	if err != nil || id == nil {
+		return share.Same, err
+	}
+	match := r.Directory.Match(id)
+	if match == share.Same || !alone(id) {
+		return share.Same, nil
+	}
+	r.Directory = id
+	if err := op.Store.Records.Update(op.Path, r); err != nil {
+		return share.Same, err
+	}
+	klog.FromContext(ctx).V(1).Info("Recorded which directory it is", "path", op.Path, "PV", r.PV)
+	return match, nil
+}
+
+// BringBackAside brings back what was set aside and that nobody goes on with: a call that
+// came late set it aside for a volume that is gone. It reports how many it brought back.
+func (s *Steps) BringBackAside(ctx context.Context, on Share) (back int, err error) {
+	var stray []ledger.Record
+	err = on.Do(ctx, "look at what is set aside", func(_ context.Context, store ledger.Store) (err error) {
+		stray, err = strayAside(store, s.config.Cluster)
+		return err
+	})
+	for _, r := range stray {
+		path, parseErr := volpath.ParseRecorded(r.Path)
+		if parseErr != nil {
+			continue
+		}
+		onErr := s.On(ctx, on, path, "bring back "+r.PV, func(ctx context.Context, op Op) error {
+			now, found, err := op.Store.Records.Own(path, r.PV, r.Cluster)
+			if err != nil || !found || now.Directory == nil {
+				return err
+			}
+			if now.State == ledger.Archived {
+				if err := op.checkRestoring(); err != nil {
+					return err
+				}
+			}
+			_, err = op.directory(ctx, now)
+			return err
+		})
+		if onErr == nil {
+			back++
+		}
+		err = errors.Join(err, onErr)
+	}
+	return back, err
+}
+
+// strayAside returns the records of the directories that are set aside for others than
+// those that go on with them.
+func strayAside(store ledger.Store, cluster string) (stray []ledger.Record, err error) {
+	entries, err := store.Dirs.ListAside(share.MovingDir)
+	if err != nil || len(entries) == 0 {
+		return nil, err
+	}
+	all, restoring := []ledger.Record{}, map[string]bool{}
+	for r, err := range store.Records.Records() {
+		if errors.Is(err, ledger.ErrDamaged) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, r)
+		if r.Restoring() {
+			restoring[r.RestoredFrom] = true
+		}
+	}
+	for _, e := range entries {
+		id, err := store.Dirs.Aside(share.MovingDir, e.Name)
+		if err != nil {
+			continue //nolint:nilerr // it is gone by now, or empty
+		}
+		for _, r := range all {
+			if r.Cluster == cluster && r.Directory.Match(id) == share.Same && !volpath.IsOwnOf(e.Name, r.PV, r.Cluster) && !restoring[r.Path] {
+				stray = append(stray, r)
+				break
+			}
+		}
+	}
+	return stray, nil
+}

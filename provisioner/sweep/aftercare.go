@@ -1,0 +1,190 @@
+package sweep
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/klog/v2"
+
+	"claimdir/provisioner/keeper"
+	"claimdir/provisioner/ledger"
+	"claimdir/provisioner/share"
+	"claimdir/provisioner/steps"
+	"claimdir/provisioner/volpath"
+	"claimdir/provisioner/volume"
+)
+
+const (
+	// lookAfterEvery is the pause between two looks after the volumes on paths that come
+	// again, lookAfterFor how long after this process began to lead there are such looks:
+	// calls of the one that led before may still arrive.
+	lookAfterEvery = 20 * time.Second
+	lookAfterFor   = 5 * time.Minute
+)
+
+// lookAfter makes sure, for some time, that each volume whose path another volume may have
+// had has its directory.
+func (s *Sweeper) lookAfter(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, lookAfterFor)
+	defer cancel()
+	wait.UntilWithContext(ctx, func(ctx context.Context) {
+		if s.config.Keeper.WaitReady(ctx) != nil {
+			return
+		}
+		if err := s.lookAfterOnce(ctx); err != nil && ctx.Err() == nil {
+			klog.FromContext(ctx).V(1).Info("Cannot look after all volumes", "because", err.Error())
+		}
+	}, lookAfterEvery)
+}
+
+func (s *Sweeper) lookAfterOnce(ctx context.Context) error {
+	if _, err := s.config.Steps.BringBackAside(ctx, keeper.Periodic{Keeper: s.config.Keeper}); err != nil {
+		return err
+	}
+	for _, pv := range s.config.Objects.Volumes() {
+		v, err := volume.FromPV(s.config.Keeper.Source(), pv)
+		if err != nil || pv.Status.Phase != v1.VolumeBound || strings.Contains(v.Path.String(), v.Name) {
+			continue
+		}
+		err = s.on(ctx, v.Path, "look after "+v.Name, func(ctx context.Context, op steps.Op) error { return op.LookAfter(ctx, v.Name) })
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			klog.FromContext(ctx).V(1).Info("Cannot look after the volume", "PV", v.Name, "because", err.Error())
+		}
+	}
+	return nil
+}
+
+// renew brings the records into line with the directories that are there: a share that was
+// copied, or a directory that was, has others. It tells people once, however many there are.
+func (s *Sweeper) renew(ctx context.Context, found []ledger.Record, volumes []v1.PersistentVolume) error {
+	numbers, place, err := s.numbers(ctx, found)
+	if err != nil {
+		return err
+	}
+	bound := map[string]bool{}
+	for i := range volumes {
+		bound[volumes[i].Name] = volumes[i].Status.Phase == v1.VolumeBound
+	}
+	byNumber := map[uint64][]ledger.Record{}
+	for _, r := range found {
+		if r.Directory != nil {
+			byNumber[r.Directory.Number] = append(byNumber[r.Directory.Number], r)
+		}
+	}
+	var others []ledger.Record
+	for _, r := range found {
+		number, there := numbers[r.Path]
+		if r.Cluster != s.config.Steps.Cluster() || !there || r.State == ledger.Creating || r.State == ledger.Active && !bound[r.PV] ||
+			r.Directory != nil && r.Directory.Place == place && r.Directory.Number == number {
+			continue
+		}
+		path, err := volpath.ParseRecorded(r.Path)
+		if err != nil {
+			continue
+		}
+		alone := func(id *share.Identity) bool { return !namedByOther(byNumber[id.Number], r, id) }
+		var match share.Match
+		err = s.on(ctx, path, "renew the record of "+r.PV, func(ctx context.Context, op steps.Op) (err error) {
+			match, err = op.Renew(ctx, r.PV, alone)
+			return err
+		})
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			klog.FromContext(ctx).V(1).Info("Cannot renew the record of a directory", "path", path, "PV", r.PV, "because", err.Error())
+		} else if r.Directory != nil && match != share.Same {
+			others = append(others, r)
+		}
+	}
+	s.tellOthers(ctx, others)
+	return nil
+}
+
+func namedByOther(records []ledger.Record, r ledger.Record, id *share.Identity) bool {
+	for _, other := range records {
+		if other.Path != r.Path && other.Directory.Match(id) == share.Same {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *Sweeper) tellOthers(ctx context.Context, others []ledger.Record) {
+	if len(others) == 0 {
+		return
+	}
+	klog.FromContext(ctx).Info("Directories are others than their records said, and were recorded anew: the share was copied, moved or restored, wholly or in part",
+		"directories", len(others), "first", others[0].Path)
+	if s.config.Report != nil {
+		s.config.Report(ctx, others[0], steps.EventRenewed, fmt.Sprintf("%d directories, such as %q, are others than their records said: the share was copied, moved or restored, wholly or in part. "+
+			"They are served, and were recorded anew", len(others), others[0].Path))
+	}
+}
+
+// numbers lists the file numbers of the directories that records name, and the place of
+// the share. A directory that is not listed is absent, or cannot be looked at now.
+func (s *Sweeper) numbers(ctx context.Context, found []ledger.Record) (numbers map[string]uint64, place string, err error) {
+	parents := map[volpath.Path]bool{}
+	for _, r := range found {
+		if path, err := volpath.ParseRecorded(r.Path); err == nil {
+			parents[parent(path)] = true
+		}
+	}
+	err = s.config.Keeper.Background(ctx, "list the directories", func(_ context.Context, store ledger.Store) error {
+		numbers = map[string]uint64{}
+		for dir := range parents {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			entries, err := store.Dirs.List(dir)
+			if share.IsStale(err) {
+				return err
+			}
+			prefix := ""
+			if dir != (volpath.Path{}) {
+				prefix = dir.String() + "/"
+			}
+			for _, e := range entries {
+				if e.Dir {
+					numbers[prefix+e.Name] = e.Number
+				}
+			}
+		}
+		place = store.Dirs.Place()
+		return nil
+	})
+	return numbers, place, err
+}
+
+func parent(path volpath.Path) (p volpath.Path) {
+	if above := path.Ancestors(); len(above) > 0 {
+		p = above[0]
+	}
+	return p
+}
+
+// removeStray removes the empty directories that a call of claimdir's own left that came
+// late: those of a listing that no volume, record or PersistentVolume names.
+func (s *Sweeper) removeStray(ctx context.Context, findings []string) {
+	for _, found := range findings {
+		path, err := volpath.Parse(found)
+		if err != nil {
+			continue
+		}
+		err = s.on(ctx, path, "remove the empty directory "+found, func(ctx context.Context, op steps.Op) error {
+			_, err := op.RemoveStrayParents(ctx)
+			return err
+		})
+		if err != nil {
+			klog.FromContext(ctx).V(1).Info("Left a directory that nothing names as it is", "path", found, "because", err.Error())
+		}
+	}
+}
