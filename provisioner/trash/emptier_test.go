@@ -338,7 +338,7 @@ func TestWhatFailsIsToldAndTriedAgainLater(t *testing.T) {
 	if due := w.due([]string{"pvc-1-1", "pvc-2-1"}); len(due) != 1 || due[0] != "pvc-2-1" {
 		t.Errorf("due are %q", due)
 	}
-	const want = `# HELP claimdir_trash_failing_volumes Those of them that could not be removed yet, by reason.
+	const want = `# HELP claimdir_trash_failing_volumes Released directories whose removal has failed so far, by reason.
 # TYPE claimdir_trash_failing_volumes gauge
 claimdir_trash_failing_volumes{reason="busy",share=""} 0
 claimdir_trash_failing_volumes{reason="filled",share=""} 0

@@ -21,7 +21,7 @@ func NewCollector(emptiers ...*Emptier) prometheus.Collector {
 	return &collector{
 		emptiers:    emptiers,
 		waiting:     desc("volumes", "Released volumes' directories that wait in the trash."),
-		failing:     desc("failing_volumes", "Those of them that could not be removed yet, by reason.", "reason"),
+		failing:     desc("failing_volumes", "Released directories whose removal has failed so far, by reason.", "reason"),
 		failures:    desc("failures_total", "Tries to remove such a directory that failed, by reason.", "reason"),
 		files:       desc("removed_files_total", "Files removed from the trash."),
 		directories: desc("removed_directories_total", "Directories removed from the trash."),
