@@ -73,6 +73,8 @@ func parse(flags *pflag.FlagSet, args []string, lookup func(string) (string, boo
 	if err := flags.ParseAll(args, set); err != nil { // a flag without its value
 		problems = append(problems, err)
 	}
+	arguments, unknown := splitUnknown(flags)
+	problems = append(problems, unknown...)
 	flags.VisitAll(func(f *pflag.Flag) {
 		if variable := annotation(f, ofVariable); variable != "" && !f.Changed {
 			if value, _ := lookup(variable); value != "" {
@@ -80,8 +82,7 @@ func parse(flags *pflag.FlagSet, args []string, lookup func(string) (string, boo
 			}
 		}
 	})
-	arguments, unknown := splitUnknown(flags)
-	return arguments, append(problems, unknown...)
+	return arguments, problems
 }
 
 // splitUnknown separates arguments from the unknown flags among them. Behind "--"
