@@ -53,11 +53,12 @@ func archivePurgeCommand(p program) *cobra.Command {
 	return p.command(c, &purgeOptions{options: newOptions()})
 }
 
-// flags that choose archives have no variables: nobody looks at an environment
-// before they purge.
+// flags gives no variables to the flags that choose archives: a forgotten variable
+// must not decide what is purged.
 func (o *purgeOptions) flags() []*pflag.FlagSet {
 	f, acting := section("Archives"), section("Acting")
-	f.StringVar(&o.cluster, "cluster", "", "only those of one `cluster`, the UID of its namespace kube-system; needed where several have records on the shares")
+	f.StringVar(&o.cluster, "cluster", "",
+		"only those of one `cluster`, the UID of its namespace kube-system; needed where several have records on the shares")
 	f.BoolVar(&o.all, "all", false, "all archives that have a record")
 	f.BoolVar(&o.ended, "ended", false, "only those whose time is over")
 	f.DurationVar(&o.olderThan, "older-than", 0, "only those that were released longer ago, such as 720h")

@@ -51,7 +51,7 @@ func (e *usageError) Error() string {
 // run is the program: it returns nil when ctx ended and everything under way
 // is done.
 func run(ctx context.Context, args []string, lookup func(string) (string, bool), std streams) error {
-	root := controllerCommand(program{lookup, std})
+	root := controllerCommand(program{lookup, std}) //nolint:contextcheck // cobra hands ctx on: ExecuteContext
 	if err := choose(root, args); err != nil {
 		return err
 	}

@@ -58,7 +58,7 @@ func annotation(flag *pflag.Flag, key string) string {
 // are no flags. It returns every problem at once, so that nobody fixes a Deployment
 // one restart at a time.
 func parse(flags *pflag.FlagSet, args []string, lookup func(string) (string, bool)) (arguments []string, problems []error) {
-	set := func(f *pflag.Flag, value string) error {
+	set := func(f *pflag.Flag, value string) {
 		f.Changed = true
 		if err := f.Value.Set(value); err != nil {
 			name := "--" + f.Name
@@ -67,10 +67,13 @@ func parse(flags *pflag.FlagSet, args []string, lookup func(string) (string, boo
 			}
 			problems = append(problems, fmt.Errorf("%s %q: %w", name, value, reason(err)))
 		}
-		return nil // go on with the next
+	}
+	goOn := func(f *pflag.Flag, value string) error {
+		set(f, value)
+		return nil
 	}
 	flags.ParseErrorsAllowlist.UnknownFlagsHandling = pflag.PassUnknownFlagToArgs
-	if err := flags.ParseAll(args, set); err != nil { // a flag without its value
+	if err := flags.ParseAll(args, goOn); err != nil { // a flag without its value
 		problems = append(problems, err)
 	}
 	arguments, unknown := splitUnknown(flags)
@@ -78,7 +81,7 @@ func parse(flags *pflag.FlagSet, args []string, lookup func(string) (string, boo
 	flags.VisitAll(func(f *pflag.Flag) {
 		if variable := annotation(f, ofVariable); variable != "" && !f.Changed {
 			if value, _ := lookup(variable); value != "" {
-				_ = set(f, value)
+				set(f, value)
 			}
 		}
 	})
