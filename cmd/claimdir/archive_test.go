@@ -276,7 +276,7 @@ func TestArchiveUsage(t *testing.T) {
 		{"purge --all --older-than=1d", `--older-than "1d"`},
 	} {
 		_, stderr, err := w.run(nil, strings.Fields(tt.args)...)
-		if usage, is := errors.AsType[*usageError](err); !is || !strings.HasPrefix(usage.command, "archive") || !strings.Contains(err.Error(), tt.want) {
+		if usage, is := errors.AsType[*usageError](err); !is || !strings.HasPrefix(usage.command, "claimdir archive") || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%q: got %v", tt.args, err)
 		}
 		if tt.args == "" {

@@ -8,6 +8,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
 	"claimdir/provisioner"
 	"claimdir/provisioner/archives"
 	"claimdir/provisioner/output"
@@ -34,39 +37,69 @@ Exit codes: 0 moved, nothing to move, or the answer was no, 1 there is no archiv
 could not be read or moved, nobody could be asked, or it failed, 2 wrong configuration.
 `
 
-func purgeArguments(o *options, args []string) (problems []error) {
-	o.archive.args = args
-	if len(args) == 0 && !o.archive.all && !o.archive.ended {
+// purgeOptions are those of claimdir archive purge.
+type purgeOptions struct {
+	options
+
+	names      []string
+	cluster    string
+	all, ended bool
+	olderThan  time.Duration
+	yes        bool
+}
+
+func archivePurgeCommand(p program) *cobra.Command {
+	c := &cobra.Command{Use: "purge", Short: "move archives into the trash", Long: archivePurgeHead, Annotations: endsWith(archivePurgeTail)}
+	return p.command(c, &purgeOptions{options: newOptions()})
+}
+
+// flags gives no variables to the flags that choose archives: a forgotten variable
+// must not decide what is purged.
+func (o *purgeOptions) flags() []*pflag.FlagSet {
+	f, acting := section("Archives"), section("Acting")
+	f.StringVar(&o.cluster, "cluster", "",
+		"only those of one `cluster`, the UID of its namespace kube-system; needed where several have records on the shares")
+	f.BoolVar(&o.all, "all", false, "all archives that have a record")
+	f.BoolVar(&o.ended, "ended", false, "only those whose time is over")
+	f.DurationVar(&o.olderThan, "older-than", 0, "only those that were released longer ago, such as 720h")
+	acting.BoolVar(&o.yes, "yes", false, "do not ask: the answer is yes")
+	return []*pflag.FlagSet{o.shareFlags(), f, acting}
+}
+
+func (o *purgeOptions) complete(args []string) []error {
+	o.names = args
+	problems := o.checkShares()
+	if len(args) == 0 && !o.all && !o.ended {
 		problems = append(problems, errors.New("say which archives: NAMESPACE/CLAIM, NAMESPACE, the name of a PersistentVolume, --all or --ended"))
 	}
-	if len(args) > 0 && o.archive.all {
+	if len(args) > 0 && o.all {
 		problems = append(problems, fmt.Errorf("--all and the arguments %q: only one of them can be meant", args))
 	}
-	problems = append(problems, checkNames(args, "NAMESPACE/CLAIM, NAMESPACE and the name of a PersistentVolume")...)
-	if o.archive.olderThan < 0 {
-		problems = append(problems, fmt.Errorf("--older-than %s: must not be negative", o.archive.olderThan))
+	problems = append(problems, checkArchiveNames(args, "NAMESPACE/CLAIM, NAMESPACE and the name of a PersistentVolume")...)
+	if o.olderThan < 0 {
+		problems = append(problems, fmt.Errorf("--older-than %s: must not be negative", o.olderThan))
 	}
 	return problems
 }
 
-// purgeArchives takes no lease, and the controller goes on beside it: whoever
+// run takes no lease, and the controller goes on beside it: whoever
 // renames an archive first has it, and the other finds it gone, which harms
 // neither. Only the controller empties the trash.
-func purgeArchives(ctx context.Context, o options, std streams) error {
-	found, err := findArchives(o, std)
+func (o *purgeOptions) run(ctx context.Context, std streams) error {
+	found, err := findArchives(o.options, std)
 	if err != nil {
 		return err
 	}
-	if err := checkCluster(found.Found, o.archive.cluster); err != nil {
+	if err := checkCluster(found.Found, o.cluster); err != nil {
 		return err
 	}
 	now := time.Now()
-	selection := archives.Selection{Names: o.archive.args, Cluster: o.archive.cluster, Ended: o.archive.ended, OlderThan: o.archive.olderThan}
+	selection := archives.Selection{Names: o.names, Cluster: o.cluster, Ended: o.ended, OlderThan: o.olderThan}
 	selected, err := selection.Select(found.Archives, now)
 	if err != nil {
 		return err
 	}
-	if o.archive.all {
+	if o.all {
 		remarkUnrecorded(found.Archives, std)
 	}
 	if len(selected) == 0 {

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"claimdir/provisioner/archives"
@@ -32,32 +34,57 @@ const archiveRestoreTail = `
 Exit codes: 0 printed, 1 there is no such archive or it failed, 2 wrong configuration.
 `
 
-func restoreArguments(o *options, args []string) (problems []error) {
-	o.archive.args = args
+// restoreOptions are those of claimdir archive restore.
+type restoreOptions struct {
+	options
+
+	claim      string // NAMESPACE/CLAIM
+	to, volume string
+}
+
+func archiveRestoreCommand(p program) *cobra.Command {
+	c := &cobra.Command{
+		Use: "restore", Short: "print a claim that gets an archive back",
+		Long: archiveRestoreHead, Annotations: endsWith(archiveRestoreTail),
+	}
+	return p.command(c, &restoreOptions{options: newOptions()})
+}
+
+func (o *restoreOptions) flags() []*pflag.FlagSet {
+	f := section("Archives")
+	f.StringVar(&o.to, "to", "", "the `name` of the claim that gets the archive; default: as before")
+	f.StringVar(&o.volume, "volume", "", "the `volume` (PersistentVolume) that the archive was; default: the claim's newest archive")
+	return []*pflag.FlagSet{o.shareFlags(), f}
+}
+
+func (o *restoreOptions) complete(args []string) []error {
+	problems := o.checkShares()
 	if len(args) != 1 || !isName(args[0]) || !strings.Contains(args[0], "/") {
 		problems = append(problems, fmt.Errorf("arguments %q: one is needed, NAMESPACE/CLAIM, the claim that the archive was of", args))
+	} else {
+		o.claim = args[0]
 	}
-	if to := o.archive.to; to != "" {
-		if wrong := validation.IsDNS1123Subdomain(to); len(wrong) > 0 {
-			problems = append(problems, fmt.Errorf("--to %q: no claim can have that name: %s", to, strings.Join(wrong, "; ")))
+	if o.to != "" {
+		if wrong := validation.IsDNS1123Subdomain(o.to); len(wrong) > 0 {
+			problems = append(problems, fmt.Errorf("--to %q: no claim can have that name: %s", o.to, strings.Join(wrong, "; ")))
 		}
 	}
 	return problems
 }
 
-func restoreArchive(_ context.Context, o options, std streams) error {
-	found, err := findArchives(o, std)
+func (o *restoreOptions) run(_ context.Context, std streams) error {
+	found, err := findArchives(o.options, std)
 	if err != nil {
 		return err
 	}
-	namespace, claim, _ := strings.Cut(o.archive.args[0], "/")
-	chosen, others, err := archives.Choose(found.Archives, namespace, claim, o.archive.volume)
+	namespace, claim, _ := strings.Cut(o.claim, "/")
+	chosen, others, err := archives.Choose(found.Archives, namespace, claim, o.volume)
 	if err != nil {
 		return err
 	}
 	name := claim
-	if o.archive.to != "" {
-		name = o.archive.to
+	if o.to != "" {
+		name = o.to
 	}
 	manifest, err := archives.Manifest(chosen, name)
 	if err != nil {

@@ -8,7 +8,10 @@ import (
 	"strings"
 )
 
-var errNobodyToAsk = errors.New("there is nobody to ask: run it on a terminal (kubectl exec -it), or add --yes")
+var (
+	errNoTerminal = errors.New("stdin is not a terminal: run it on one (kubectl exec -it), or add --yes")
+	errNoAnswer   = errors.New("stdin ended before the answer: run it on a terminal (kubectl exec -it), or add --yes")
+)
 
 // asker asks whoever sits at the terminal, one question after the other.
 type asker struct {
@@ -24,7 +27,7 @@ func newAsker(std streams) asker { return asker{std, bufio.NewReader(std.in)} }
 // wait for an answer. Nothing is to be asked after an error.
 func (a asker) ask(ctx context.Context, question string) (bool, error) {
 	if !a.std.terminal {
-		return false, errNobodyToAsk
+		return false, errNoTerminal
 	}
 	fmt.Fprint(a.std.err, question, " [y/N] ")
 	answers := make(chan string, 1)
@@ -40,7 +43,7 @@ func (a asker) ask(ctx context.Context, question string) (bool, error) {
 	case answer, answered := <-answers:
 		if !answered {
 			fmt.Fprintln(a.std.err)
-			return false, errNobodyToAsk
+			return false, errNoAnswer
 		}
 		answer = strings.ToLower(strings.TrimSpace(answer))
 		return answer == "y" || answer == "yes", nil

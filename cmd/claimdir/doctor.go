@@ -8,6 +8,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
@@ -41,13 +43,41 @@ Exit codes: 0 all well, 1 it found something, nobody could be asked, or it faile
 configuration.
 `
 
-func doctorCommand() command {
-	return command{
-		name: "doctor", summary: "compare the cluster with the share, and say what is wrong",
-		head: doctorHead, tail: doctorTail,
-		flags: []string{"provisioner-name", "additional-provisioner-names", "mount-path", "nfs-server", "nfs-path", "kubeconfig", "output", "fix", "yes"},
-		run:   diagnose,
+// doctorOptions are those of claimdir doctor.
+type doctorOptions struct {
+	options
+
+	output   string
+	fix, yes bool
+}
+
+func doctorCommand(p program) *cobra.Command {
+	c := &cobra.Command{
+		Use: "doctor", Short: "compare the cluster with the share, and say what is wrong",
+		Long: doctorHead, Annotations: endsWith(doctorTail),
 	}
+	return p.command(c, &doctorOptions{options: newOptions()})
+}
+
+func (o *doctorOptions) flags() []*pflag.FlagSet {
+	names, cluster, acting := section("Provisioner"), section("Cluster"), section("Acting")
+	o.addName(names)
+	o.addMoreNames(names)
+	o.addKubeconfig(cluster)
+	acting.BoolVar(&o.fix, "fix", false, "mend what can be mended, and ask before each")
+	acting.BoolVar(&o.yes, "yes", false, "do not ask: the answer is yes")
+	return []*pflag.FlagSet{withVariables(names), o.shareFlags(), withVariables(cluster), outputFlags(&o.output), acting}
+}
+
+func (o *doctorOptions) complete(args []string) []error {
+	problems := slices.Concat(unexpected(args), o.checkNames(), o.checkShares(), checkOutput(o.output))
+	if o.yes && !o.fix {
+		problems = append(problems, errors.New("--yes requires --fix"))
+	}
+	if o.fix && !o.yes && o.output == "json" {
+		problems = append(problems, errors.New("--fix with --output json requires --yes"))
+	}
+	return problems
 }
 
 // doctorAll is the call that checks everything.
@@ -56,21 +86,21 @@ const doctorAll = "kubectl -n claimdir exec deploy/claimdir -- /claimdir doctor"
 // settle is how long what is under way may look like a mistake.
 const settle = 2 * time.Second
 
-func diagnose(ctx context.Context, o options, std streams) error {
+func (o *doctorOptions) run(ctx context.Context, std streams) error {
 	if o.kubeconfig == "" && os.Getenv("KUBERNETES_SERVICE_HOST") == "" {
 		o.kubeconfig = clientcmd.RecommendedHomeFile // as kubectl does
 	}
-	clients, err := connect(o, nil)
+	clients, err := connect(o.options, nil)
 	if err != nil {
 		return err
 	}
-	return diagnoseWith(ctx, o, clients.Main, std)
+	return diagnose(ctx, *o, clients.Main, std)
 }
 
-// diagnoseWith reports and, if it is to, mends and reports what is left; in JSON,
+// diagnose reports and, if it is to, mends and reports what is left; in JSON,
 // which is one object, only that.
-func diagnoseWith(ctx context.Context, o options, client kubernetes.Interface, std streams) error {
-	report, err := examineTwice(ctx, o, client)
+func diagnose(ctx context.Context, o doctorOptions, client kubernetes.Interface, std streams) error {
+	report, err := examineTwice(ctx, o.options, client)
 	if err != nil {
 		return err
 	}
@@ -84,7 +114,7 @@ func diagnoseWith(ctx context.Context, o options, client kubernetes.Interface, s
 		if err := fixAll(ctx, o, client, report.Findings, std); err != nil {
 			return err
 		}
-		if report, err = examineTwice(ctx, o, client); err != nil {
+		if report, err = examineTwice(ctx, o.options, client); err != nil {
 			return err
 		}
 	}
@@ -95,10 +125,14 @@ func diagnoseWith(ctx context.Context, o options, client kubernetes.Interface, s
 	if err := write(std.out); err != nil {
 		return err
 	}
-	if n := len(report.Findings); n > 0 {
-		return fmt.Errorf("doctor found %d things that are not as they should be", n)
+	switch n := len(report.Findings); n {
+	case 0:
+		return nil
+	case 1:
+		return errors.New("doctor found 1 problem")
+	default:
+		return fmt.Errorf("doctor found %d problems", n)
 	}
-	return nil
 }
 
 func examineTwice(ctx context.Context, o options, client kubernetes.Interface) (doctor.Report, error) {
@@ -159,7 +193,7 @@ type sitesRead struct {
 
 func (r *sitesRead) trouble(name, object string, err error) {
 	r.troubles = append(r.troubles, doctor.Finding{Kind: doctor.KindAccess, Share: name, Object: object, Problem: err.Error(),
-		Remedy: "mend what the error names; claimdir itself needs it too"})
+		Remedy: "fix the cause named in the error; claimdir itself needs it too"})
 	which := "the share"
 	if name != "" {
 		which = fmt.Sprintf("share %q", name)

@@ -14,8 +14,8 @@ import (
 
 // fixAll asks for each finding that can be mended, and mends it. What cannot be done
 // after all is told, and is in the next report.
-func fixAll(ctx context.Context, o options, client kubernetes.Interface, findings []doctor.Finding, std streams) error {
-	fixer, err := newFixer(o, client)
+func fixAll(ctx context.Context, o doctorOptions, client kubernetes.Interface, findings []doctor.Finding, std streams) error {
+	fixer, err := newFixer(o.options, client)
 	if err != nil {
 		return err
 	}

@@ -106,8 +106,8 @@ func TestFix(t *testing.T) {
 		"never completed":              {set: func(t *testing.T, m *mending) { m.record(t, ledger.Creating, "a", []string{"a/file"}) }, yes: true, want: archived},
 		"adopted and empty":            {set: func(t *testing.T, m *mending) { m.record(t, ledger.Active, "a", []string{"a/"}, adopted) }, yes: true, want: archived[:2]},
 		"no":                           {set: func(t *testing.T, m *mending) { m.record(t, ledger.Active, "a", []string{"a/"}) }, answer: "n\n", want: []string{"a", "a.json"}, says: "left as it is"},
-		"no answer":                    {set: func(t *testing.T, m *mending) { m.record(t, ledger.Active, "a", []string{"a/"}) }, want: []string{"a", "a.json"}, fails: errNobodyToAsk},
-		"half an answer":               {set: func(t *testing.T, m *mending) { m.record(t, ledger.Active, "a", []string{"a/"}) }, answer: "y", want: []string{"a", "a.json"}, fails: errNobodyToAsk},
+		"no answer":                    {set: func(t *testing.T, m *mending) { m.record(t, ledger.Active, "a", []string{"a/"}) }, want: []string{"a", "a.json"}, fails: errNoAnswer},
+		"half an answer":               {set: func(t *testing.T, m *mending) { m.record(t, ledger.Active, "a", []string{"a/"}) }, answer: "y", want: []string{"a", "a.json"}, fails: errNoAnswer},
 		"a retained one is missing":    {set: func(t *testing.T, m *mending) { m.record(t, ledger.Retained, "a", nil) }, yes: true, says: "removed the record"},
 		"an archive is missing":        {set: func(t *testing.T, m *mending) { m.record(t, ledger.Archived, archive, nil) }, yes: true},
 		"another cluster's is missing": {set: func(t *testing.T, m *mending) { m.record(t, ledger.Retained, "a", nil, elsewhere) }, yes: true, want: []string{"a.json"}},
@@ -137,8 +137,8 @@ func TestFix(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			m := newMending(t)
 			tt.set(t, m)
-			o := options{provisionerName: doctored, mountPath: m.dir, nfsServer: "nas", nfsPath: "/export", fix: true, yes: tt.yes}
-			report, err := examine(t.Context(), o, m.client)
+			o := doctorOptions{options: options{provisionerName: doctored, mountPath: m.dir, nfsServer: "nas", nfsPath: "/export"}, fix: true, yes: tt.yes}
+			report, err := examine(t.Context(), o.options, m.client)
 			if err != nil || len(report.Findings) != 1 {
 				t.Fatal(report, err)
 			}
@@ -162,9 +162,9 @@ func TestFix(t *testing.T) {
 func TestFixReportsWhatIsLeft(t *testing.T) {
 	m := newMending(t)
 	m.record(t, ledger.Active, "a", []string{"a/", "nobodys/"})
-	o := options{provisionerName: doctored, mountPath: m.dir, nfsServer: "nas", nfsPath: "/export", fix: true, output: "json"}
+	o := doctorOptions{options: options{provisionerName: doctored, mountPath: m.dir, nfsServer: "nas", nfsPath: "/export"}, fix: true, output: "json"}
 	var out, says bytes.Buffer
-	if err := diagnoseWith(t.Context(), o, m.client, streams{in: strings.NewReader("y\n"), out: &out, err: &says, terminal: true}); err == nil || !strings.Contains(err.Error(), "found 1 things") {
+	if err := diagnose(t.Context(), o, m.client, streams{in: strings.NewReader("y\n"), out: &out, err: &says, terminal: true}); err == nil || !strings.Contains(err.Error(), "doctor found 1 problem") {
 		t.Error(err)
 	}
 	var report doctor.Report
@@ -177,7 +177,7 @@ func TestFixReportsWhatIsLeft(t *testing.T) {
 	m.record(t, ledger.Retained, "b", nil)
 	o.output, o.yes = "table", true
 	out.Reset()
-	if err := diagnoseWith(t.Context(), o, m.client, streams{in: strings.NewReader("y\n"), out: &out, err: &says}); err != nil || !strings.Contains(out.String(), "doctor --fix") || !strings.Contains(out.String(), ": 0 findings.") {
+	if err := diagnose(t.Context(), o, m.client, streams{in: strings.NewReader("y\n"), out: &out, err: &says}); err != nil || !strings.Contains(out.String(), "doctor --fix") || !strings.Contains(out.String(), ": 0 findings.") {
 		t.Errorf("%v: %s", err, &out)
 	}
 }
@@ -188,12 +188,12 @@ func TestFixAsksForEach(t *testing.T) {
 	for _, path := range []string{"a", "b", "c"} {
 		m.record(t, ledger.Retained, path, nil)
 	}
-	o := options{provisionerName: doctored, mountPath: m.dir, nfsServer: "nas", nfsPath: "/export", fix: true, output: "table"}
+	o := doctorOptions{options: options{provisionerName: doctored, mountPath: m.dir, nfsServer: "nas", nfsPath: "/export"}, fix: true, output: "table"}
 	var says bytes.Buffer
-	if err := diagnoseWith(t.Context(), o, m.client, streams{in: strings.NewReader("y\n"), out: io.Discard, err: &says}); !errors.Is(err, errNobodyToAsk) || strings.Contains(says.String(), "[y/N]") {
+	if err := diagnose(t.Context(), o, m.client, streams{in: strings.NewReader("y\n"), out: io.Discard, err: &says}); !errors.Is(err, errNoTerminal) || strings.Contains(says.String(), "[y/N]") {
 		t.Errorf("%v: %s", err, &says)
 	}
-	_ = diagnoseWith(t.Context(), o, m.client, streams{in: strings.NewReader("y\nn\ny\n"), out: io.Discard, err: &says, terminal: true})
+	_ = diagnose(t.Context(), o, m.client, streams{in: strings.NewReader("y\nn\ny\n"), out: io.Discard, err: &says, terminal: true})
 	if got := m.entries(t); !slices.Equal(got, []string{"b.json"}) {
 		t.Errorf("left are %q: %s", got, &says)
 	}
@@ -208,18 +208,10 @@ func TestFixOfTheSharesThatCanBeUsed(t *testing.T) {
 	}
 	m.dir = shares + "/good"
 	m.record(t, ledger.Retained, "a", nil)
-	o := options{provisionerName: doctored, mountPath: shares, nfsServer: "good=nas,other=nas2", nfsPath: "good=/a,other=/b", fix: true, yes: true, output: "table"}
+	o := doctorOptions{options: options{provisionerName: doctored, mountPath: shares, nfsServer: "good=nas,other=nas2", nfsPath: "good=/a,other=/b"}, fix: true, yes: true, output: "table"}
 	var says bytes.Buffer
-	err := diagnoseWith(t.Context(), o, m.client, streams{out: io.Discard, err: &says})
-	if got := m.entries(t); len(got) > 0 || err == nil || !strings.Contains(err.Error(), "found 1 things") {
+	err := diagnose(t.Context(), o, m.client, streams{out: io.Discard, err: &says})
+	if got := m.entries(t); len(got) > 0 || err == nil || !strings.Contains(err.Error(), "doctor found 1 problem") {
 		t.Errorf("left are %q, %v: %s", got, err, &says)
-	}
-}
-
-func TestYesNeedsFix(t *testing.T) {
-	o := newOptions()
-	o.provisionerName, o.podNamespace, o.yes = doctored, "ns", true
-	if problems := o.validate(doctorCommand()); len(problems) != 1 || !strings.Contains(problems[0].Error(), "--fix") {
-		t.Error(problems)
 	}
 }

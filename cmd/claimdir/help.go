@@ -3,44 +3,47 @@ package main
 import (
 	"fmt"
 	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
-const helpHead = `claimdir gives every PersistentVolumeClaim whose StorageClass names it a directory
-of its own on an NFS share, and deletes, archives or keeps the directory when the
-claim is released.
+// helpColumns is how wide the flags are printed.
+const helpColumns = 100
 
-Usage: claimdir [flags]            run the controller
-       claimdir COMMAND [flags]    do one thing and stop
-
-Commands; each has a --help of its own:
-`
-
-const helpFlags = `
+const helpVariables = `
 A flag can be given as the environment variable that stands behind it, if one does; the flag
 wins over its variable, an empty variable counts as not set.
 `
 
-const helpTail = `
-Exit codes: 0 stopped, 1 failed, 2 wrong configuration.
-`
+// exitCodes is the annotation of a command with the end of its help.
+const exitCodes = "exit codes"
+
+// endsWith makes text the end of a command's help.
+func endsWith(text string) map[string]string { return map[string]string{exitCodes: text} }
 
 // helpText is what --help prints for a command.
-func helpText(c command) string {
-	o := newOptions()
-	groups, _ := define(&o)
-	var b strings.Builder
-	b.WriteString(c.head)
-	for _, below := range c.commands {
-		fmt.Fprintf(&b, "  %-9s %s\n", below.name[strings.LastIndexByte(below.name, ' ')+1:], below.summary)
-	}
-	if c.name == "" || len(c.flags) > 0 {
-		b.WriteString(helpFlags)
-	}
-	for _, g := range groups {
-		if flags := c.only(g.flags); flags.HasFlags() {
-			fmt.Fprintf(&b, "\n%s:\n%s", g.title, flags.FlagUsagesWrapped(100))
+func helpText(c *cobra.Command) string {
+	var titles []string
+	sections := map[string]*pflag.FlagSet{}
+	variables := ""
+	c.Flags().VisitAll(func(f *pflag.Flag) {
+		title := annotation(f, inSection)
+		if sections[title] == nil {
+			titles = append(titles, title)
+			sections[title] = section(title)
 		}
+		sections[title].AddFlag(f)
+		if annotation(f, ofVariable) != "" {
+			variables = helpVariables
+		}
+	})
+	var b strings.Builder
+	b.WriteString(c.Long)
+	b.WriteString(variables)
+	for _, title := range titles {
+		fmt.Fprintf(&b, "\n%s:\n%s", title, sections[title].FlagUsagesWrapped(helpColumns))
 	}
-	b.WriteString(c.tail)
+	b.WriteString(c.Annotations[exitCodes])
 	return b.String()
 }

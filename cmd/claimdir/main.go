@@ -1,7 +1,8 @@
 // Command claimdir gives every PersistentVolumeClaim whose StorageClass names
-// it a directory of its own on an NFS share. Flags and environment become
-// options (options.go), options become parts (run.go), an error becomes an
-// exit code (here).
+// it a directory of its own on an NFS share. Arguments choose a command
+// (command.go), flags and environment become its options (flags.go, options.go and
+// the file of the command), the controller's options become parts (run.go), an error
+// becomes an exit code (here).
 package main
 
 import (
@@ -10,10 +11,9 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 
-	"golang.org/x/sys/unix"
+	"golang.org/x/term"
 )
 
 // version is stamped by the build: -ldflags "-X main.version=v1.2.3".
@@ -32,8 +32,7 @@ func main() {
 	syscall.Umask(0o022)
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	context.AfterFunc(ctx, cancel) // a second signal ends the process at once
-	_, notTerminal := unix.IoctlGetTermios(int(os.Stdin.Fd()), unix.TCGETS)
-	std := streams{in: os.Stdin, out: os.Stdout, err: os.Stderr, terminal: notTerminal == nil}
+	std := streams{in: os.Stdin, out: os.Stdout, err: os.Stderr, terminal: term.IsTerminal(int(os.Stdin.Fd()))}
 	os.Exit(exitCode(run(ctx, os.Args[1:], os.LookupEnv, std), os.Stderr))
 }
 
@@ -43,7 +42,7 @@ func exitCode(err error, stderr *os.File) int {
 	}
 	fmt.Fprintln(stderr, "claimdir:", err)
 	if usage, ok := errors.AsType[*usageError](err); ok {
-		fmt.Fprintf(stderr, "See %s --help.\n", strings.TrimSpace("claimdir "+usage.command))
+		fmt.Fprintf(stderr, "See %s --help.\n", usage.command)
 		return exitUsage
 	}
 	return exitFailed

@@ -1,16 +1,17 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"path"
 	"strings"
 	"time"
 
+	"github.com/spf13/pflag"
 	"k8s.io/apimachinery/pkg/util/validation"
 )
 
-// options is the whole configuration; newOptions sets the defaults.
+// options configure the controller. The other commands use some of them, and have
+// more of their own beside them. newOptions sets the defaults.
 type options struct {
 	provisionerName string
 	additionalNames []string
@@ -25,16 +26,12 @@ type options struct {
 	nfsServer     string
 	nfsPath       string
 
-	kubeconfig    string
-	leaderElect   bool
-	podNamespace  string
-	httpAddress   string
-	logFormat     string
-	verbosity     int
-	output        string // of a command
-	archive       archiveOptions
-	fix, yes      bool
-	help, version bool
+	kubeconfig   string
+	leaderElect  bool
+	podNamespace string
+	httpAddress  string
+	logFormat    string
+	verbosity    int
 }
 
 func newOptions() options {
@@ -50,66 +47,59 @@ func newOptions() options {
 		httpAddress:   ":8080",
 		logFormat:     "text",
 		verbosity:     0,
-		output:        "table",
 	}
 }
 
-// usageError is every problem of the configuration.
-type usageError struct {
-	command  string // whose help is of use; empty for the controller
-	problems []error
+// The flags that several commands have:
+
+func (o *options) addName(f *pflag.FlagSet) {
+	f.StringVar(&o.provisionerName, "provisioner-name", o.provisionerName, "the `name` that StorageClasses have as provisioner; required")
 }
 
-func (e *usageError) Error() string {
-	if len(e.problems) == 1 {
-		return e.problems[0].Error()
-	}
-	return fmt.Sprintf("%d problems in the configuration:\n%v", len(e.problems), errors.Join(e.problems...))
+func (o *options) addMoreNames(f *pflag.FlagSet) {
+	f.StringSliceVar(&o.additionalNames, "additional-provisioner-names", o.additionalNames,
+		"more `names`, separated by commas, whose classes and volumes are served too: those of a provisioner that claimdir replaces")
 }
 
-// validate returns every problem, each naming the flag, the value and what is
-// allowed. What the command has no flag for is not looked at where it may be
-// missing.
-func (o *options) validate(c command) (problems []error) {
-	problem := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
-	if c.accepts("provisioner-name") {
-		problems = o.validateNames()
-	}
-	problems = append(problems, o.validateShares()...)
-	problems = append(problems, o.validateActing(c)...)
-	if o.workers < 1 || o.workers > 1000 {
-		problem("--workers %d: allowed are 1 to 1000", o.workers)
-	}
-	if o.drainTimeout < 0 {
-		problem("--drain-timeout %s: must not be negative", o.drainTimeout)
-	}
-	if o.leaderElect && o.podNamespace == "" {
-		problem("--pod-namespace (POD_NAMESPACE) is required for leader election outside a cluster: the namespace of the Lease")
-	}
-	if o.logFormat != "text" && o.logFormat != "json" {
-		problem("--log-format %q: allowed are text and json", o.logFormat)
-	}
-	if o.output != "table" && o.output != "json" {
-		problem("--output %q: allowed are table and json", o.output)
-	}
-	if o.verbosity < 0 || o.verbosity > 10 {
-		problem("--verbosity %d: allowed are 0 to 10", o.verbosity)
+func (o *options) addShares(f *pflag.FlagSet) {
+	f.StringVar(&o.mountPath, "mount-path", o.mountPath,
+		"the `directory` where the share is mounted; or, for several, each in a directory of its own below this one, which gives it its name")
+	f.StringVar(&o.nfsServer, "nfs-server", o.nfsServer,
+		"the `server` that PersistentVolumes name; default: as mounted, and if given it must agree; for several shares NAME=SERVER,NAME=SERVER")
+	f.StringVar(&o.nfsPath, "nfs-path", o.nfsPath,
+		"the exported `path` that PersistentVolumes name; default: as mounted, and if given it must agree; for several shares NAME=PATH,NAME=PATH")
+}
+
+func (o *options) addKubeconfig(f *pflag.FlagSet) {
+	f.StringVar(&o.kubeconfig, "kubeconfig", o.kubeconfig, "a kubeconfig `file`; default: the pod's ServiceAccount")
+}
+
+// shareFlags is the section of a command that takes no more of it than which shares
+// there are.
+func (o *options) shareFlags() *pflag.FlagSet {
+	f := section("Shares")
+	o.addShares(f)
+	return withVariables(f)
+}
+
+// outputFlags is the section of a command that prints a table or JSON.
+func outputFlags(output *string) *pflag.FlagSet {
+	f := section("Output")
+	f.StringVarP(output, "output", "o", "table", "table or json")
+	return withVariables(f)
+}
+
+// Their checks return every problem, each naming the flag, the value and what is
+// allowed:
+
+func checkOutput(output string) (problems []error) {
+	if output != "table" && output != "json" {
+		problems = append(problems, fmt.Errorf("--output %q: allowed are table and json", output))
 	}
 	return problems
 }
 
-// validateActing refuses an answer to questions that are not asked.
-func (o *options) validateActing(c command) (problems []error) {
-	if o.yes && !o.fix && c.accepts("fix") {
-		problems = append(problems, errors.New("--yes: there are questions with --fix only"))
-	}
-	if o.fix && !o.yes && o.output == "json" {
-		problems = append(problems, errors.New("--fix --output json: a program answers no questions: add --yes"))
-	}
-	return problems
-}
-
-func (o *options) validateShares() (problems []error) {
+func (o *options) checkShares() (problems []error) {
 	problem := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
 	if !path.IsAbs(o.mountPath) {
 		problem("--mount-path %q: must be absolute", o.mountPath)
@@ -120,22 +110,10 @@ func (o *options) validateShares() (problems []error) {
 	if _, err := parsePaths(o.nfsPath); err != nil {
 		problem("--nfs-path: %w", err)
 	}
-	if o.shareTimeout < time.Second {
-		problem("--share-timeout %s: must be at least 1s", o.shareTimeout)
-	}
-	if o.trashRate < 0 {
-		problem("--trash-rate %d: must not be negative; 0 is as fast as it goes", o.trashRate)
-	}
-	if o.sweepInterval < time.Second {
-		problem("--sweep-interval %s: must be at least 1s", o.sweepInterval)
-	}
-	if o.orphanGrace < 0 {
-		problem("--orphan-grace %s: must not be negative", o.orphanGrace)
-	}
 	return problems
 }
 
-func (o *options) validateNames() (problems []error) {
+func (o *options) checkNames() (problems []error) {
 	problem := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
 	if o.provisionerName == "" {
 		problem("--provisioner-name (PROVISIONER_NAME) is required: the name that your StorageClasses have as provisioner")

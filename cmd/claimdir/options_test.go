@@ -9,6 +9,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/spf13/cobra"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -49,9 +51,11 @@ func isGolden(t *testing.T, golden, out string) {
 }
 
 func TestVersion(t *testing.T) {
-	var out bytes.Buffer
-	if err := run(t.Context(), []string{"--version"}, noEnv, streams{out: &out, err: io.Discard}); err != nil || out.String() != "claimdir devel\n" {
-		t.Errorf("got %q, %v", out.String(), err)
+	for _, args := range []string{"--version", "--version --bogus", "archive list --version"} {
+		var out bytes.Buffer
+		if err := run(t.Context(), strings.Fields(args), noEnv, streams{out: &out, err: io.Discard}); err != nil || out.String() != "claimdir devel\n" {
+			t.Errorf("%s: got %q, %v", args, out.String(), err)
+		}
 	}
 }
 
@@ -93,40 +97,42 @@ func TestParse(t *testing.T) {
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, want := newOptions(), newOptions()
+			got, want := &controllerOptions{newOptions()}, newOptions()
 			tc.want(&want)
-			if problems := parse(&got, program(), tc.args, tc.env); len(problems) > 0 || !reflect.DeepEqual(got, want) {
-				t.Errorf("got %+v %v\nwant %+v", got, problems, want)
+			c := program{}.command(&cobra.Command{}, got)
+			if args, problems := parse(c.Flags(), tc.args, tc.env); len(args)+len(problems) > 0 || !reflect.DeepEqual(got.options, want) {
+				t.Errorf("got %+v %v %v\nwant %+v", got, args, problems, want)
 			}
 		})
 	}
 }
 
 func TestAllProblemsAreReportedAtOnce(t *testing.T) {
-	args := []string{"--workers=many", "--bogus=1", "--bogus2", "-z", "--mount-path", "relative", "stray", "--nfs-path=x", "--log-format=xml", "-v=11", "--drain-timeout=-1s"}
-	err := run(t.Context(), args, env("PROVISIONER_NAME=a b", "ADDITIONAL_PROVISIONER_NAMES=x/y,/", "ENABLE_LEADER_ELECTION=perhaps"), silent)
+	args := []string{"--workers=many", "--bogus=1", "--bogus2", "-z", "--mount-path", "relative", "stray", "--nfs-path=x", "--log-format=xml", "-v=11", "--drain-timeout=-1s", "--trash-rate"}
+	err := run(t.Context(), args, env("PROVISIONER_NAME=a b", "WORKERS=few", "ADDITIONAL_PROVISIONER_NAMES=x/y,/", "ENABLE_LEADER_ELECTION=perhaps"), silent)
 	if _, usage := errors.AsType[*usageError](err); !usage {
 		t.Fatalf("got %v, want a usage error", err)
 	}
 	for _, want := range []string{
 		`--workers (WORKERS) "many": must be an integer`,
 		`--enable-leader-election (ENABLE_LEADER_ELECTION) "perhaps"`,
-		"--bogus", "--bogus2", "'z'",
+		"unknown flag: --bogus\n", "unknown flag: --bogus2\n", "unknown flag: -z\n",
 		`--mount-path "relative": must be absolute`,
 		`--nfs-path: NFS_PATH "x": allowed are an absolute path`,
 		`--log-format "xml": allowed are text and json`,
 		"--verbosity 11: allowed are 0 to 10",
 		`--provisioner-name "a b"`,
 		`--additional-provisioner-names "/"`,
-		`argument "stray"`,
+		`unexpected argument "stray"`,
 		"--drain-timeout -1s",
+		"flag needs an argument: --trash-rate",
 	} {
 		if strings.Count(err.Error(), want) < 1 {
 			t.Errorf("%q is not reported in:\n%v", want, err)
 		}
 	}
-	if n := strings.Count(err.Error(), `"many"`); n != 1 {
-		t.Errorf("the bad value is reported %d times", n)
+	if many, few := strings.Count(err.Error(), `"many"`), strings.Count(err.Error(), `"few"`); many != 1 || few != 0 {
+		t.Errorf("the bad value is reported %d times, and %d times the variable over which it wins", many, few)
 	}
 }
 
@@ -138,14 +144,25 @@ func TestACommandTakesOnlyItsOwnFlags(t *testing.T) {
 	}{
 		"a command that there is not":       {[]string{"frobnicate"}, noEnv, `there is no command "frobnicate"; commands are: archive, doctor, recover`},
 		"a flag of another command":         {[]string{"recover", "--workers=3"}, env("PROVISIONER_NAME=a/b"), "unknown flag: --workers"},
-		"a second command":                  {[]string{"recover", "recover"}, env("PROVISIONER_NAME=a/b"), `argument "recover"`},
+		"a second command":                  {[]string{"recover", "recover"}, env("PROVISIONER_NAME=a/b"), `unexpected argument "recover"`},
 		"an output that there is not":       {[]string{"doctor", "-o", "yaml"}, env("PROVISIONER_NAME=a/b"), `--output "yaml": allowed are table and json`},
-		"questions in JSON":                 {[]string{"doctor", "--fix", "-o", "json"}, env("PROVISIONER_NAME=a/b"), "a program answers no questions: add --yes"},
+		"questions in JSON":                 {[]string{"doctor", "--fix", "-o", "json"}, env("PROVISIONER_NAME=a/b"), "--fix with --output json requires --yes"},
+		"an answer and no question":         {[]string{"doctor", "--yes"}, env("PROVISIONER_NAME=a/b"), "--yes requires --fix"},
+		"a command behind a flag":           {[]string{"--provisioner-name=a/b", "recover"}, env("POD_NAMESPACE=ns"), `unexpected argument "recover"`},
+		"a flag before a command below":     {[]string{"archive", "--yes", "list"}, noEnv, `unexpected argument "list"`},
+		"a flag behind two dashes":          {[]string{"recover", "--", "--help"}, env("PROVISIONER_NAME=a/b"), `unexpected argument "--help"`},
+		"cobra's command for help":          {[]string{"help"}, noEnv, `there is no command "help"`},
+		"cobra's command for shells":        {[]string{"completion", "bash"}, noEnv, `there is no command "completion"`},
+		"cobra's hidden one":                {[]string{"__complete", "doctor", ""}, noEnv, `there is no command "__complete"`},
 		"what it needs is missing":          {[]string{"recover"}, noEnv, "PROVISIONER_NAME"},
 		"others' variables are not its own": {[]string{"recover"}, env("PROVISIONER_NAME=", "WORKERS=none"), "is required: the name"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			err := run(t.Context(), tc.args, tc.env, silent)
+			var out, stderr bytes.Buffer
+			err := run(t.Context(), tc.args, tc.env, streams{out: &out, err: &stderr})
+			if out.Len()+stderr.Len() > 0 {
+				t.Errorf("printed beside the error: %s%s", &out, &stderr)
+			}
 			if _, usage := errors.AsType[*usageError](err); !usage || !strings.Contains(err.Error(), tc.want) || strings.Contains(err.Error(), "WORKERS") {
 				t.Errorf("got %v", err)
 			}
@@ -154,13 +171,30 @@ func TestACommandTakesOnlyItsOwnFlags(t *testing.T) {
 }
 
 func TestExitCodes(t *testing.T) {
-	quiet, err := os.Create(t.TempDir() + "/stderr")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for want, err := range map[int]error{0: nil, 1: errors.New("anything"), 2: &usageError{"", []error{errors.New("x")}}} {
-		if got := exitCode(err, quiet); got != want {
+	for want, err := range map[int]error{0: nil, 1: errors.New("anything"), 2: &usageError{"claimdir", []error{errors.New("x")}}} {
+		if got := exitCode(err, devNull(t)); got != want {
 			t.Errorf("%v: exit code %d, want %d", err, got, want)
+		}
+	}
+}
+
+// The last line says whose help is of use.
+func TestUsageErrorNamesTheHelp(t *testing.T) {
+	for args, want := range map[string]string{
+		"frobnicate":         "claimdir: there is no command \"frobnicate\"; commands are: archive, doctor, recover\nSee claimdir --help.\n",
+		"archive list a b":   "claimdir: arguments [\"a\" \"b\"]: one is allowed, NAMESPACE or NAMESPACE/CLAIM\nSee claimdir archive list --help.\n",
+		"archive list --a=b": "claimdir: unknown flag: --a\nSee claimdir archive list --help.\n",
+	} {
+		stderr, err := os.Create(t.TempDir() + "/stderr")
+		if err != nil {
+			t.Fatal(err)
+		}
+		code := exitCode(run(t.Context(), strings.Fields(args), noEnv, silent), stderr)
+		if got, err := os.ReadFile(stderr.Name()); err != nil || code != exitUsage || string(got) != want {
+			t.Errorf("%s: exit code %d, %v, printed:\n%s", args, code, err, got)
+		}
+		if err := stderr.Close(); err != nil {
+			t.Error(err)
 		}
 	}
 }

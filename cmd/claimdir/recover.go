@@ -5,6 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"claimdir/provisioner/output"
 	"claimdir/provisioner/recovery"
@@ -25,17 +29,30 @@ Exit codes: 0 all printed, 1 some were left out (standard error says which, and 
 it failed, 2 wrong configuration.
 `
 
-func recoverCommand() command {
-	return command{
-		name: "recover", summary: "print the volumes and claims of the share, for a new cluster",
-		head: recoverHead, tail: recoverTail,
-		flags: []string{"provisioner-name", "mount-path", "nfs-server", "nfs-path"},
-		run:   printManifests,
+// recoverOptions are those of claimdir recover.
+type recoverOptions struct{ options }
+
+func recoverCommand(p program) *cobra.Command {
+	c := &cobra.Command{
+		Use: "recover", Short: "print the volumes and claims of the share, for a new cluster",
+		Long: recoverHead, Annotations: endsWith(recoverTail),
 	}
+	return p.command(c, &recoverOptions{newOptions()})
 }
 
-func printManifests(_ context.Context, o options, std streams) error {
-	mounts, err := findShares(o)
+func (o *recoverOptions) flags() []*pflag.FlagSet {
+	f := section("Provisioner")
+	o.addName(f)
+	return []*pflag.FlagSet{withVariables(f), o.shareFlags()}
+}
+
+func (o *recoverOptions) complete(args []string) []error {
+	return slices.Concat(unexpected(args), o.checkNames(), o.checkShares())
+}
+
+// run prints what can be read, and says what cannot.
+func (o *recoverOptions) run(_ context.Context, std streams) error {
+	mounts, err := findShares(o.options)
 	if err != nil {
 		return err
 	}

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"os"
 	"time"
 
@@ -18,42 +17,6 @@ import (
 	"claimdir/provisioner/steps"
 	"claimdir/provisioner/sweep"
 )
-
-// run is the program: it returns nil when ctx ended and everything under way
-// is done.
-func run(ctx context.Context, args []string, lookup func(string) (string, bool), std streams) error {
-	c, args, err := choose(args)
-	if err != nil {
-		return err
-	}
-	o := newOptions()
-	o.leaderElect = c.accepts("enable-leader-election")
-	problems := parse(&o, c, args, lookup)
-	switch {
-	case o.help:
-		_, err := io.WriteString(std.out, helpText(c))
-		return err
-	case o.version:
-		_, err := fmt.Fprintln(std.out, "claimdir", version)
-		return err
-	}
-	if o.podNamespace == "" {
-		o.podNamespace = ownNamespace()
-	}
-	if problems = append(problems, o.validate(c)...); len(problems) > 0 {
-		return &usageError{c.name, problems}
-	}
-	return c.run(ctx, o, std)
-}
-
-// serveCommand is the controller.
-func serveCommand(ctx context.Context, o options, std streams) error {
-	if err := setUpLogging(o, std.err); err != nil {
-		return err
-	}
-	defer flushLogs()
-	return serve(klog.NewContext(ctx, klog.Background()), o)
-}
 
 // serve builds the parts, one on the other, and runs them.
 func serve(ctx context.Context, o options) error {

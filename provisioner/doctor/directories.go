@@ -38,7 +38,7 @@ func (c Cluster) placesOn(site *Site) map[string]bool {
 func (r *Report) look(site *Site, dir volpath.Path, volumes, above map[string]bool) {
 	entries, err := site.Dirs.List(dir)
 	if err != nil {
-		r.find(KindDirectory, cmp.Or(dir.String(), "/"), fmt.Sprintf("cannot be looked into: %v", err), "mend what the error names")
+		r.find(KindDirectory, cmp.Or(dir.String(), "/"), fmt.Sprintf("cannot be looked into: %v", err), "fix the cause named in the error")
 		return
 	}
 	for _, e := range entries {

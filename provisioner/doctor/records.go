@@ -82,7 +82,7 @@ func (s *Site) restoring() map[string]bool {
 // damaged tells of the records that cannot be read.
 func (r *Report) damaged(site *Site) {
 	for _, err := range site.Damaged {
-		remedy := "nothing is done on its path until then: mend what the error names, or run the claimdir that wrote it"
+		remedy := "nothing is done on its path until then: fix the cause named in the error, or run the claimdir that wrote it"
 		if errors.Is(err, ledger.ErrDamaged) {
 			remedy = "nothing is done on its path until it is mended: put the file back from a copy or, if the directory is not needed either, remove both"
 		}
@@ -155,7 +155,7 @@ func (r *Report) kept(c Cluster, site *Site, record ledger.Record, restoring map
 	}
 	switch present, err := site.Dirs.Exists(p); {
 	case err != nil:
-		r.find(KindRecord, record.Path, fmt.Sprintf("its directory cannot be looked at: %v", err), "mend what the error names")
+		r.find(KindRecord, record.Path, fmt.Sprintf("its directory cannot be looked at: %v", err), "fix the cause named in the error")
 	case !present:
 		r.find(KindRecord, record.Path, fmt.Sprintf("it is %s by its record, and the directory is missing", record.State),
 			"put the data back from a copy, or remove "+fileOf(record))

@@ -133,7 +133,7 @@ func (r *Report) volumeDirectory(site *Site, pv *v1.PersistentVolume, p volpath.
 	released := pv.Status.Phase == v1.VolumeReleased
 	switch {
 	case err != nil:
-		r.find(KindVolume, pv.Name, fmt.Sprintf("its directory cannot be looked at: %v", err), "mend what the error names; pods that mount it fail meanwhile")
+		r.find(KindVolume, pv.Name, fmt.Sprintf("its directory cannot be looked at: %v", err), "fix the cause named in the error; pods that mount it fail meanwhile")
 	case present:
 	case released && pv.Spec.PersistentVolumeReclaimPolicy == v1.PersistentVolumeReclaimDelete: // it is going
 	case released:

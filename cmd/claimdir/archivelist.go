@@ -1,0 +1,76 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"claimdir/provisioner/archives"
+)
+
+const archiveListHead = `claimdir archive list lists the archives on the shares: of all claims, of those of a
+namespace, or of one.
+
+    kubectl -n claimdir exec deploy/claimdir -- /claimdir archive list
+
+It needs no cluster and changes nothing. SIZE is the claim's. Of which cluster an archive is, is
+shown where there are several. Directories that are named as archives and have no record are another
+provisioner's, and have only a path.
+
+Usage: claimdir archive list [NAMESPACE[/CLAIM]] [flags]
+`
+
+const archiveListTail = `
+Exit codes: 0 all listed, 1 some could not be read (standard error says which, and why; the
+rest is listed) or it failed, 2 wrong configuration.
+`
+
+// listOptions are those of claimdir archive list.
+type listOptions struct {
+	options
+
+	names  []string // of a namespace or a claim; none is all
+	output string
+}
+
+func archiveListCommand(p program) *cobra.Command {
+	c := &cobra.Command{Use: "list", Short: "list the archives on the shares", Long: archiveListHead, Annotations: endsWith(archiveListTail)}
+	return p.command(c, &listOptions{options: newOptions()})
+}
+
+func (o *listOptions) flags() []*pflag.FlagSet {
+	return []*pflag.FlagSet{o.shareFlags(), outputFlags(&o.output)}
+}
+
+func (o *listOptions) complete(args []string) []error {
+	o.names = args
+	problems := append(o.checkShares(), checkOutput(o.output)...)
+	if len(args) > 1 {
+		problems = append(problems, fmt.Errorf("arguments %q: one is allowed, NAMESPACE or NAMESPACE/CLAIM", args))
+	}
+	return append(problems, checkArchiveNames(args, "NAMESPACE and NAMESPACE/CLAIM")...)
+}
+
+func (o *listOptions) run(_ context.Context, std streams) error {
+	found, err := findArchives(o.options, std)
+	if err != nil {
+		return err
+	}
+	listed := found.Archives
+	if len(o.names) > 0 {
+		namespace, claim, _ := strings.Cut(o.names[0], "/")
+		listed = slices.DeleteFunc(listed, func(a archives.Archive) bool { return !a.Of(namespace, claim) })
+	}
+	if o.output == "json" {
+		err = archives.WriteJSON(std.out, listed)
+	} else if err = archives.WriteTable(std.out, listed, len(found.Clusters) > 1, time.Now()); len(listed) == 0 {
+		fmt.Fprintln(std.err, "No archives found.")
+	}
+	return errors.Join(err, found.incomplete)
+}
