@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -39,34 +40,42 @@ const (
 type lateCase struct {
 	policy    string
 	operation operation
-	// given is what the process has seen before it decides: the answer on its way.
+	// given is what the process has just seen, or written, when it decides: its answer is
+	// on its way.
 	given []faultfs.Call
 	// call is what it changes by the path's name: the call on its way.
 	call []faultfs.Call
 	// restores is for a next claim that asks for the archive, too.
 	restores bool
+	// empty is for a volume of the operation that nobody has written to, and bare for such
+	// one of the next claim: a rename replaces an empty directory.
+	empty, bare bool
 	// other is for a next claim that another provisioner name serves on the same share.
 	other bool
 }
 
 func lateCases() map[string]lateCase {
-	record := func(call faultfs.Call) []faultfs.Call { return []faultfs.Call{call.Of(ofRecord), call.Of(ofVolume)} }
+	seen := []faultfs.Call{faultfs.Lookup.Of("data")}
 	rename := []faultfs.Call{faultfs.Rename.Of("data")}
 	taken := []faultfs.Call{faultfs.Link, faultfs.Rename} // a path is taken by the first of either
 	return map[string]lateCase{
-		"delete":  {policy: "delete", operation: release, given: record(faultfs.Read), call: rename},
-		"archive": {policy: "archive", operation: release, given: record(faultfs.Read), call: rename},
+		"delete":  {policy: "delete", operation: release, given: seen, call: rename},
+		"archive": {policy: "archive", operation: release, given: seen, call: rename},
 		"retain": {
 			policy: "retain", operation: release,
-			given: record(faultfs.Read), call: append(record(faultfs.Rename), record(faultfs.Link)...),
+			given: seen, call: []faultfs.Call{faultfs.Rename.Of(ofRecord), faultfs.Rename.Of(ofVolume), faultfs.Link.Of(ofRecord), faultfs.Link.Of(ofVolume)},
 		},
 		"provision": {
 			policy: "delete", operation: provision,
 			given: taken, call: []faultfs.Call{faultfs.Mkdir.Of("data"), faultfs.Rename.Of("data")},
 		},
-		"restore, and the next claim is new":      {policy: "archive", operation: restore, given: taken, call: rename},
-		"restore, and the next claim restores":    {policy: "archive", operation: restore, given: taken, call: rename, restores: true},
-		"delete, and the next is of another name": {policy: "delete", operation: release, given: record(faultfs.Read), call: rename, other: true},
+		"restore, and the next claim is new":           {policy: "archive", operation: restore, given: taken, call: rename},
+		"restore, and the next claim is new and empty": {policy: "archive", operation: restore, given: taken, call: rename, bare: true},
+		"restore, and the next claim restores":         {policy: "archive", operation: restore, given: taken, call: rename, restores: true},
+		"archive of an empty volume":                   {policy: "archive", operation: release, given: seen, call: rename, empty: true},
+		"delete, and the next claim is of another provisioner name": {
+			policy: "delete", operation: release, given: seen, call: rename, other: true,
+		},
 	}
 }
 
@@ -103,6 +112,9 @@ func TestLateCalls(t *testing.T) {
 	running.Wait()
 }
 
+// swept is in the metrics once a sweep has ended.
+var swept = regexp.MustCompile(`(?m)^claimdir_orphans_last_look_timestamp_seconds\{.*\} [1-9]`)
+
 // lateWorld has a share that the old leader sees through slow, and all others directly.
 type lateWorld struct {
 	*world
@@ -132,6 +144,13 @@ func newLateWorld(t *testing.T, bed *testbed.Bed, c lateCase) *lateWorld {
 	w.Claim("stays")
 	w.Bound("stays")
 	w.put(w.Name+"/stays/file", "stays")
+	w.Eventually("the old leader has swept the share", func() error { // then only the operation looks at its path
+		text, err := w.old.Get(t.Context(), "/metrics")
+		if err == nil && !swept.MatchString(text) {
+			err = errors.New("not yet")
+		}
+		return err
+	})
 	if c.other {
 		w.startOther()
 	}
@@ -151,11 +170,13 @@ func (w *lateWorld) startOther() {
 	other.start("SWEEP_INTERVAL=5s")
 }
 
-// data makes the claim and its volume with a file.
+// data makes the claim and its volume, with a file if the case has one.
 func (w *lateWorld) data() {
 	w.T.Helper()
 	w.Claim("data")
-	w.pv = w.Bound("data").Name
+	if w.pv = w.Bound("data").Name; w.empty {
+		return
+	}
 	w.put(w.Name+"/data/old", "of the old claim")
 }
 
@@ -216,7 +237,7 @@ func (w *lateWorld) story(onItsWay bool) {
 		})
 	}
 	w.Must(w.old.Resume())
-	w.ends()
+	w.ends(time.Now())
 	if made := w.changes() - changes; made > 0 && !onItsWay {
 		w.T.Errorf("the old leader, whose lease is over, asked the share for %d changes", made)
 	}
@@ -258,7 +279,9 @@ func (w *lateWorld) takeOver() {
 	}
 	w.Claim("data", change...)
 	w.Bound("data")
-	w.put(w.Name+"/data/precious", "of the next claim")
+	if !w.bare {
+		w.put(w.Name+"/data/precious", "of the next claim")
+	}
 	w.Eventually("the trash is empty", w.trashIsEmpty)
 }
 
@@ -269,10 +292,9 @@ func (w *lateWorld) claim(name string) *v1.PersistentVolumeClaim {
 	return claim
 }
 
-// ends waits until the old leader has ended, which it must do at once.
-func (w *lateWorld) ends() {
+// ends waits until the old leader has ended, which it must do at once when it goes on.
+func (w *lateWorld) ends(resumed time.Time) {
 	w.T.Helper()
-	resumed := time.Now()
 	select {
 	case <-w.old.Ended():
 		if took := time.Since(resumed); took > 5*time.Second {
@@ -280,6 +302,15 @@ func (w *lateWorld) ends() {
 		}
 	case <-time.After(patience):
 		w.T.Errorf("the old leader, whose lease is over, goes on")
+	}
+}
+
+func (w *lateWorld) ended() bool {
+	select {
+	case <-w.old.Ended():
+		return true
+	default:
+		return false
 	}
 }
 
@@ -317,6 +348,7 @@ func (w *lateWorld) unharmed(before string) {
 	}
 	pv := w.claim("data").Spec.VolumeName
 	w.DeleteClaim("data")
+	w.Patience = 30 * time.Second
 	w.VolumeGone(pv) // and its own release is not refused
 }
 
@@ -369,16 +401,11 @@ func (w *lateWorld) idle() {
 	changes := w.changes()
 	w.Must(w.old.Resume())
 	resumed := time.Now()
-	for n := 0; time.Since(resumed) < 15*time.Second; n++ {
+	for n := 0; time.Since(resumed) < 15*time.Second && !w.ended(); n++ {
 		w.Claim(fmt.Sprint("claim-", n))
-		select {
-		case <-w.old.Ended():
-			w.T.Logf("the old leader ended %v after it went on", time.Since(resumed).Round(time.Millisecond))
-			resumed = time.Time{}
-		case <-time.After(200 * time.Millisecond):
-		}
+		time.Sleep(200 * time.Millisecond)
 	}
-	w.ends()
+	w.ends(resumed)
 	if made := w.changes() - changes; made > 0 {
 		w.T.Errorf("the old leader, whose lease is over, asked the share for %d changes", made)
 	}
