@@ -24,8 +24,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -108,10 +108,15 @@ func parseHead(line string) (*entry, error) {
 
 // write makes all directories before the files, which may name them, and sets modes and
 // times last, for a directory may be closed to its owner.
-func write(dir string, entries []*entry) error {
+func write(dir string, entries []*entry) (err error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, root.Close()) }()
 	for _, e := range entries {
 		if e.dir {
-			if err := os.Mkdir(filepath.Join(dir, e.path), 0o700); err != nil {
+			if err := root.Mkdir(e.path, 0o700); err != nil {
 				return err
 			}
 		}
@@ -120,51 +125,64 @@ func write(dir string, entries []*entry) error {
 		if e.dir {
 			continue
 		}
-		content, err := identities(dir, e.content.Bytes())
+		content, err := identities(root, e.content.Bytes())
 		if err != nil {
 			return err
 		}
-		if err := os.WriteFile(filepath.Join(dir, e.path), content, 0o600); err != nil {
+		if err := root.WriteFile(e.path, content, 0o600); err != nil {
 			return err
 		}
 	}
-	for i := len(entries) - 1; i >= 0; i-- { // what is inside comes behind its directory
-		if err := entries[i].finish(dir); err != nil {
+	for _, e := range slices.Backward(entries) { // what is inside comes behind its directory
+		if err := e.finish(root); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (e *entry) finish(dir string) error {
-	name := filepath.Join(dir, e.path)
+func (e *entry) finish(root *os.Root) error {
 	if e.age > 0 {
 		then := time.Now().Add(-e.age)
-		if err := os.Chtimes(name, then, then); err != nil {
+		if err := root.Chtimes(e.path, then, then); err != nil {
 			return err
 		}
 	}
-	return unix.Chmod(name, e.mode)
+	mode := fs.FileMode(e.mode).Perm()
+	for bit, special := range map[uint32]fs.FileMode{unix.S_ISUID: fs.ModeSetuid, unix.S_ISGID: fs.ModeSetgid, unix.S_ISVTX: fs.ModeSticky} {
+		if e.mode&bit != 0 {
+			mode |= special
+		}
+	}
+	return root.Chmod(e.path, mode)
 }
 
 var identity = regexp.MustCompile(`"@[^"]+"`)
 
 // identities puts the identity of a directory in the place of each "@PATH".
-func identities(dir string, content []byte) ([]byte, error) {
+func identities(root *os.Root, content []byte) ([]byte, error) {
 	var failed error
 	content = identity.ReplaceAllFunc(content, func(reference []byte) []byte {
-		text, err := identify(filepath.Join(dir, string(reference[2:len(reference)-1])))
-		failed = errors.Join(failed, err)
+		path := string(reference[2 : len(reference)-1])
+		text, err := identify(root, path)
+		if err != nil {
+			failed = errors.Join(failed, fmt.Errorf("identify %s: %w", path, err))
+		}
 		return text
 	})
 	return content, failed
 }
 
 // identify writes what layout 1 keeps of a directory.
-func identify(name string) ([]byte, error) {
+func identify(root *os.Root, path string) (text []byte, err error) {
+	opened, err := root.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, opened.Close()) }()
 	var found unix.Statx_t
-	if err := unix.Statx(unix.AT_FDCWD, name, unix.AT_SYMLINK_NOFOLLOW, unix.STATX_BASIC_STATS|unix.STATX_BTIME, &found); err != nil {
-		return nil, fmt.Errorf("identify %s: %w", name, err)
+	if err := unix.Statx(int(opened.Fd()), "", unix.AT_EMPTY_PATH, unix.STATX_BASIC_STATS|unix.STATX_BTIME, &found); err != nil {
+		return nil, err
 	}
 	id := struct {
 		Number uint64     `json:"number"`
