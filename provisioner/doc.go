@@ -92,5 +92,6 @@
 //
 // Those above it, side by side, which cmd/claimdir brings together: control runs the
 // library; archives, recovery and doctor are what the commands of these names do; sweep
-// finds what was left behind. TestImports holds who may import whom.
+// finds what was left behind. Tests alone use sharetest, which writes the shares that they
+// start from. TestImports holds who may import whom.
 package provisioner

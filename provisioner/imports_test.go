@@ -42,21 +42,27 @@ func packages(t *testing.T) []goPackage {
 // run one way. doc.go says what each is for. A new room gets its row in both.
 func rooms() map[string][]string {
 	return map[string][]string{
-		"volpath":  {},
-		"class":    {"volpath"},
-		"share":    {"volpath"},
-		"ledger":   {"share", "volpath"},
-		"refusal":  {},
-		"volume":   {"class", "ledger", "refusal", "share", "volpath"},
-		"output":   {},
-		"keeper":   {"ledger", "share", "volpath"},
-		"trash":    {"keeper", "ledger", "share"},
-		"":         {"class", "keeper", "ledger", "refusal", "share", "volpath", "volume"},
-		"control":  {}, // keeps the library honest for any Provisioner; cmd brings them together
-		"archives": {"", "ledger", "output", "share", "volpath", "volume"},
-		"recovery": {"ledger", "output", "share", "volpath", "volume"},
-		"doctor":   {"", "class", "ledger", "output", "refusal", "share", "volpath", "volume"},
-		"sweep":    {"", "doctor", "keeper", "ledger", "share", "volpath"},
+		"volpath":     {},
+		"class":       {"volpath"},
+		"share":       {"volpath"},
+		"ledger":      {"share", "volpath"},
+		"keeper":      {"ledger", "share", "volpath"},
+		"refusal":     {},
+		"cluster/pvs": {"share"},
+		"cluster":     {"cluster/pvs", "ledger"},
+		"volume":      {"class", "cluster/pvs", "ledger", "refusal", "share", "volpath"},
+		"steps":       {"class", "keeper", "ledger", "refusal", "share", "volpath", "volume"},
+		"":            {"class", "keeper", "ledger", "refusal", "share", "steps", "volpath", "volume"},
+		"output":      {},
+		"trash":       {"keeper", "ledger", "refusal", "share", "steps"},
+		"expiry":      {"keeper", "ledger", "refusal", "share", "steps", "volpath"},
+		"sweep":       {"cluster", "doctor", "keeper", "ledger", "share", "steps", "volpath", "volume"},
+		"control":     {"cluster"}, // keeps the library honest for any Provisioner; cmd brings them together
+		"archives":    {"ledger", "output", "share", "steps", "volpath", "volume"},
+		"recovery":    {"ledger", "output", "share", "volpath", "volume"},
+		"doctor":      {"class", "cluster/pvs", "ledger", "output", "refusal", "share", "steps", "volpath", "volume"}, // not cluster: cmd asks it
+
+		"sharetest": {}, // for tests alone: no room's row may have it
 	}
 }
 
@@ -77,7 +83,7 @@ type rule struct {
 func rules() (all []rule) {
 	kubernetes := []string{"k8s.io/...", "sigs.k8s.io/..."}
 	for name := range rooms() {
-		if name == "share" {
+		if name == "share" || name == "sharetest" {
 			continue
 		}
 		direct := []string{"os", "path/filepath", "syscall", "io/ioutil"}
@@ -89,11 +95,13 @@ func rules() (all []rule) {
 	return append(all,
 		rule{"volpath", nil, kubernetes, "pure: no Kubernetes, no logging; the caller hands over plain values"},
 		rule{"class", nil, kubernetes, "pure: no Kubernetes, no logging; a map in, a Class out"},
-		rule{"share", []string{"path/filepath"}, nil, "follows links and cleans in silence; paths are volpath.Path, resolved by os.Root"},
+		rule{"share", []string{"path/filepath"}, nil, "follows links and cleans in silence; paths are volpath.Path, opened one element at a time"},
 		rule{"share", nil, append(kubernetes, "log", "log/slog"), "files only: no Kubernetes, no logging; return errors"},
 		rule{"ledger", nil, kubernetes, "records outlive Kubernetes objects: plain values only"},
 		rule{"refusal", nil, kubernetes, "plain errors: whoever refuses can use it"},
 		rule{"volume", nil, []string{"k8s.io/client-go/...", "sigs.k8s.io/sig-storage-lib-external-provisioner/..."}, "turns objects into one another: no cluster to ask, and whoever provisions can use it"},
+		rule{"cluster/pvs", nil, []string{"k8s.io/client-go/..."}, "pure: is given PersistentVolumes and asks nobody, so that doctor may use it"},
+		rule{"steps", nil, []string{"k8s.io/client-go/...", "sigs.k8s.io/sig-storage-lib-external-provisioner/..."}, "knows no kind of front door: whoever provisions can use it"},
 		rule{"keeper", nil, []string{"k8s.io/api/...", "k8s.io/client-go/..."}, "keeps a share for whoever works on it: no objects of Kubernetes"},
 		rule{"recovery", []string{"k8s.io/client-go/..."}, nil, "there is no cluster to ask"},
 		rule{"archives", []string{"k8s.io/client-go/..."}, nil, "there is no cluster to ask"},
@@ -130,6 +138,9 @@ func TestImports(t *testing.T) {
 		}
 		for _, other := range forbidden(p.Deps, []string{"claimdir/hack/...", "testing"}) {
 			t.Errorf("%s reaches %s: the test bed never reaches the product", p.ImportPath, other)
+		}
+		for _, other := range forbidden(p.Deps, []string{"claimdir/provisioner/sharetest"}) {
+			t.Errorf("%s reaches %s: it is for tests alone", p.ImportPath, other)
 		}
 		for _, other := range forbidden(p.Imports, []string{"claimdir/cmd/..."}) {
 			t.Errorf("%s imports %s: nothing imports a command", p.ImportPath, other)

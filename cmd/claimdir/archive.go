@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"claimdir/provisioner/archives"
+	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/output"
 )
 
@@ -74,7 +75,7 @@ func findArchives(o options, std streams) (archivesFound, error) {
 	}
 	var shares []archives.Share
 	for _, s := range opened {
-		shares = append(shares, archives.Share{Name: s.Name, Dirs: s.dirs, Records: s.records})
+		shares = append(shares, archives.Share{Name: s.Name, Store: ledger.Store{Dirs: s.dirs, Records: s.records}})
 	}
 	found := archivesFound{Found: archives.Find(shares), shares: len(mounts)}
 	found.Unread = append(closed, found.Unread...)

@@ -11,9 +11,9 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"claimdir/provisioner"
 	"claimdir/provisioner/archives"
 	"claimdir/provisioner/output"
+	"claimdir/provisioner/steps"
 )
 
 const archivePurgeHead = `claimdir archive purge moves archives into the trash, from where the controller removes them for
@@ -159,9 +159,9 @@ func discardAll(ctx context.Context, selected []archives.Archive, std streams) e
 		if err := ctx.Err(); err != nil {
 			return fmt.Errorf("stopped after %d of %d archives: %w", moved, len(selected), err)
 		}
-		switch err := archives.Discard(a); {
-		case errors.Is(err, provisioner.ErrNoArchive):
-			fmt.Fprintf(std.err, "claimdir: %s is gone meanwhile: restored, ended or removed\n", output.Cell(a.Path))
+		switch err := archives.Discard(ctx, a); {
+		case errors.Is(err, steps.ErrNoArchive):
+			fmt.Fprintf(std.err, "claimdir: %s is gone meanwhile: restored, expired or removed\n", output.Cell(a.Path))
 		case err != nil:
 			failed++
 			fmt.Fprintln(std.err, "claimdir:", output.Line(err))

@@ -6,10 +6,11 @@ import (
 
 	"k8s.io/client-go/kubernetes"
 
-	"claimdir/provisioner"
 	"claimdir/provisioner/cluster"
 	"claimdir/provisioner/doctor"
+	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/output"
+	"claimdir/provisioner/steps"
 )
 
 // fixAll asks for each finding that can be mended, and mends it. What cannot be done
@@ -32,7 +33,7 @@ func fixAll(ctx context.Context, o doctorOptions, client kubernetes.Interface, f
 		if o.yes {
 			fmt.Fprint(std.err, question, " ")
 		} else if yes, err := asker.ask(ctx, question); err != nil {
-			return fmt.Errorf("stopped after mending %d: %w", mended, err)
+			return fmt.Errorf("stopped after fixing %d: %w", fixed, err)
 		} else if !yes {
 			fmt.Fprintln(std.err, "left as it is")
 			continue
@@ -42,7 +43,7 @@ func fixAll(ctx context.Context, o doctorOptions, client kubernetes.Interface, f
 			fmt.Fprintln(std.err, "not done:", output.Line(err))
 			continue
 		}
-		mended++
+		fixed++
 		fmt.Fprintln(std.err, output.Cell(done))
 	}
 	return ctx.Err()
@@ -50,7 +51,7 @@ func fixAll(ctx context.Context, o doctorOptions, client kubernetes.Interface, f
 
 func newFixer(o options, client kubernetes.Interface) (doctor.Fixer, error) {
 	live := cluster.Live{Client: client}
-	fixer := doctor.Fixer{Gone: live.GoneForGood, NoVolume: live.NoVolume, Shares: map[string]doctor.Mendable{}}
+	fixer := doctor.Fixer{Gone: live.GoneForGood, NoVolume: live.NoVolume, Shares: map[string]steps.Direct{}}
 	fixer.Cluster = func(ctx context.Context) (c doctor.Cluster, err error) {
 		c.Names = o.names()
 		if c.ID, err = clusterID(ctx, client); err != nil {
@@ -67,7 +68,7 @@ func newFixer(o options, client kubernetes.Interface) (doctor.Fixer, error) {
 	}
 	opened, _ := openShares(mounts) // one that is not is a finding, and nothing else on it is one
 	for _, s := range opened {
-		fixer.Shares[s.Name] = doctor.Mendable{Source: s.Source, Files: provisioner.Files{Dirs: s.dirs, Records: s.records}}
+		fixer.Shares[s.Name] = steps.Direct{From: s.Source, Store: ledger.Store{Dirs: s.dirs, Records: s.records}}
 	}
 	return fixer, nil
 }

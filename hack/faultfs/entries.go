@@ -3,7 +3,6 @@ package faultfs
 import (
 	"errors"
 	"fmt"
-	"syscall"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
@@ -175,12 +174,13 @@ func (s *server) Rmdir(_ <-chan struct{}, in *fuse.InHeader, name string) fuse.S
 	return s.remove(in, Rmdir, name, unix.AT_REMOVEDIR)
 }
 
-// Rename has no flags on NFS: RENAME_NOREPLACE and the like are refused there.
+// Rename has no flags on NFS: the client refuses RENAME_NOREPLACE and the like, and the
+// server hears nothing of it.
 func (s *server) Rename(_ <-chan struct{}, in *fuse.RenameIn, from, to string) fuse.Status {
+	if in.Flags != 0 {
+		return fuse.EINVAL
+	}
 	return s.faults.serve(&in.InHeader, Rename, []string{from, to}, func() error {
-		if in.Flags != 0 {
-			return syscall.EINVAL
-		}
 		fromDir, err := s.table.node(in.NodeId)
 		if err != nil {
 			return err

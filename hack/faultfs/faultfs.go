@@ -127,6 +127,31 @@ func (fs *FS) HangAnswer(calls ...Call) (release func()) {
 	return fs.faults.add(fault{calls: calls, hangs: true, after: true})
 }
 
+// Held is one call that hangs, or is to.
+type Held struct {
+	caught  chan struct{}
+	release func()
+}
+
+// Caught is closed once there is such a call.
+func (h *Held) Caught() <-chan struct{} { return h.caught }
+
+// Release lets the call through. It may be called again.
+func (h *Held) Release() { h.release() }
+
+// HangOne is Hang for the first of these calls that arrives; those behind it pass.
+func (fs *FS) HangOne(calls ...Call) *Held { return fs.one(fault{calls: calls, hangs: true}) }
+
+// HangOneAnswer is HangAnswer for the first of these calls that is carried out.
+func (fs *FS) HangOneAnswer(calls ...Call) *Held {
+	return fs.one(fault{calls: calls, hangs: true, after: true})
+}
+
+func (fs *FS) one(f fault) *Held {
+	f.caught = make(chan struct{})
+	return &Held{caught: f.caught, release: fs.faults.add(f)}
+}
+
 // Fail has these calls, or every call if none is named, not be carried out, and
 // answer errno, until undo. The last Fail comes first.
 func (fs *FS) Fail(errno syscall.Errno, calls ...Call) (undo func()) {

@@ -190,6 +190,36 @@ func TestHangAnswerHoldsWhatIsDone(t *testing.T) {
 	must(t, answer(t, result))
 }
 
+// The first call hangs, however long, and those behind it do not.
+func TestHangOneHoldsTheFirst(t *testing.T) {
+	for name, hang := range map[string]func(*FS, ...Call) *Held{"call": (*FS).HangOne, "answer": (*FS).HangOneAnswer} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t)
+			must(t, os.MkdirAll(s.dir+"/one/sub", 0o755))
+			must(t, os.Mkdir(s.dir+"/two", 0o755))
+			held := hang(s.FS, Mkdir.Of("late"), Symlink)
+			must(t, os.Mkdir(s.dir+"/one/early", 0o755))
+			select {
+			case <-held.Caught():
+				t.Fatal("it caught another call")
+			default:
+			}
+			result := async(func() error { return os.Mkdir(s.dir+"/one/late", 0o755) })
+			<-held.Caught()
+			must(t, os.Mkdir(s.dir+"/two/late", 0o755))
+			must(t, os.Symlink("late", s.dir+"/two/link"))
+			silent(t, result)
+			if _, err := os.Lstat(s.backing + "/one/late"); os.IsNotExist(err) != (name == "call") {
+				t.Errorf("while it hangs: %v", err)
+			}
+			held.Release()
+			held.Release()
+			must(t, answer(t, result))
+			must(t, os.Mkdir(s.dir+"/one/sub/late", 0o755))
+		})
+	}
+}
+
 // Go's runtime sends its threads signals; a call on a hard mount outlives them.
 func TestASignalEndsNoHang(t *testing.T) {
 	s := newSite(t)

@@ -63,6 +63,20 @@ type fault struct {
 	errno syscall.Errno
 	after bool // the call is carried out
 	gone  chan struct{}
+
+	// caught is closed when the fault has its call, if it is for one call only; nil is
+	// for each. It is closed under the lock of faults.
+	caught chan struct{}
+}
+
+// spent reports whether the fault has had its only call.
+func (f *fault) spent() bool {
+	select {
+	case <-f.caught: // nil never is
+		return true
+	default:
+		return false
+	}
 }
 
 // faults decides how calls end.
@@ -107,10 +121,14 @@ func (f *faults) find(hangs, after bool, call Call, names []string) *fault {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, one := range slices.Backward(f.list) {
-		if one.hangs == hangs && one.after == after &&
-			(len(one.calls) == 0 || slices.ContainsFunc(one.calls, func(c Call) bool { return c.is(call, names) })) {
-			return one
+		if one.hangs != hangs || one.after != after || one.spent() ||
+			len(one.calls) > 0 && !slices.ContainsFunc(one.calls, func(c Call) bool { return c.is(call, names) }) {
+			continue
 		}
+		if one.caught != nil {
+			close(one.caught)
+		}
+		return one
 	}
 	return nil
 }

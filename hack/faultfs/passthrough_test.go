@@ -181,6 +181,9 @@ func TestItIsAShare(t *testing.T) {
 	s := newSite(t)
 	must(t, os.WriteFile(s.dir+"/f", []byte("content"), 0o644))
 	mustBe(t, unix.Renameat2(unix.AT_FDCWD, s.dir+"/f", unix.AT_FDCWD, s.dir+"/g", unix.RENAME_NOREPLACE), unix.EINVAL)
+	if n := s.Calls()[Rename]; n > 0 {
+		t.Errorf("%d calls of Rename, which the client refuses", n)
+	}
 	mustBe(t, unix.Setxattr(s.dir+"/f", "user.x", []byte("1"), 0), unix.EOPNOTSUPP)
 	_, err := unix.Open(s.dir, unix.O_TMPFILE|unix.O_WRONLY, 0o600)
 	mustBe(t, err, unix.EOPNOTSUPP)

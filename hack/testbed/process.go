@@ -137,6 +137,13 @@ func (p *Process) Resume() error { return p.cmd.Process.Signal(syscall.SIGCONT) 
 // Kill ends claimdir without asking.
 func (p *Process) Kill() { p.end(syscall.SIGKILL) }
 
+// Pause stops claimdir where it is, as a machine does that is suspended. A call that the
+// kernel makes for it goes on.
+func (p *Process) Pause() error { return p.cmd.Process.Signal(syscall.SIGSTOP) }
+
+// Resume lets claimdir go on after Pause.
+func (p *Process) Resume() error { return p.cmd.Process.Signal(syscall.SIGCONT) }
+
 func (p *Process) end(signal syscall.Signal) int {
 	_ = p.cmd.Process.Signal(signal) // one that has ended is waited for all the same
 	return p.Wait()
