@@ -13,14 +13,14 @@ import (
 	"claimdir/provisioner/steps"
 )
 
-// fixAll asks for each finding that can be mended, and mends it. What cannot be done
+// fixAll asks for each finding that can be fixed, and mends it. What cannot be done
 // after all is told, and is in the next report.
 func fixAll(ctx context.Context, o doctorOptions, client kubernetes.Interface, findings []doctor.Finding, std streams) error {
 	fixer, err := newFixer(o.options, client)
 	if err != nil {
 		return err
 	}
-	asker, mended := newAsker(std), 0
+	asker, fixed := newAsker(std), 0
 	for _, f := range findings {
 		if f.Fix == "" || ctx.Err() != nil {
 			continue
