@@ -128,12 +128,6 @@ func (p *Process) Get(ctx context.Context, path string) (string, error) {
 // Stop asks claimdir to stop, waits, and returns its exit code.
 func (p *Process) Stop() int { return p.end(syscall.SIGTERM) }
 
-// Pause stops the process where it is, as a suspended machine does, until Resume.
-func (p *Process) Pause() error { return p.cmd.Process.Signal(syscall.SIGSTOP) }
-
-// Resume lets a paused process go on.
-func (p *Process) Resume() error { return p.cmd.Process.Signal(syscall.SIGCONT) }
-
 // Kill ends claimdir without asking.
 func (p *Process) Kill() { p.end(syscall.SIGKILL) }
 
