@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"claimdir/provisioner/ledger"
+	"claimdir/provisioner/volpath"
 )
 
 func TestArchivesAreFound(t *testing.T) {
@@ -45,9 +46,9 @@ func TestArchivesAreFound(t *testing.T) {
 		}},
 		"a peer's whose name no path can have": {want: "archived-\x1b[2J", prepare: func(t *testing.T, s Share) { write(t, s, "archived-\x1b[2J/file", "") }},
 		"a damaged record": {archives: append([]kept{{claim: "b/c", pv: "pvc-2"}}, one...), want: "pvc-2", unread: "damaged record", prepare: func(t *testing.T, s Share) {
-			write(t, s, ".claimdir/volumes/archived-a-data-pvc-1.json", "{")
+			write(t, s, ".claimdir/records/archived-a-data-pvc-1/"+volpath.Own("pvc-1", "here")+".json", "{")
 		}},
-		"without records none is called a peer's": {archives: one, unread: "list .claimdir/volumes", prepare: remove(".claimdir/volumes")},
+		"without records none is called a peer's": {archives: one, unread: "list .claimdir/records", prepare: remove(".claimdir/records")},
 		"the records cannot be read":              {archives: one, unread: ".claimdir", prepare: remove(".claimdir")},
 		"the share cannot be looked at":           {archives: one, unread: "reach the share", prepare: remove("")},
 	} {
@@ -72,7 +73,7 @@ func TestArchivesOfSeveralShares(t *testing.T) {
 	bulk := newShare(t, "bulk", kept{claim: "b/data", pv: "pvc-1", since: daysAgo(1)}, kept{claim: "a/data", pv: "pvc-2", since: daysAgo(1)})
 	fast := newShare(t, "fast", kept{claim: "a/data", pv: "pvc-3", since: daysAgo(2)})
 	write(t, fast, "archived-peer/file", "")
-	write(t, fast, ".claimdir/volumes/bad.json", "{")
+	write(t, fast, ".claimdir/records/bad/x.json", "{")
 	gone := newShare(t, "gone")
 	if err := os.RemoveAll(dirOf(gone)); err != nil {
 		t.Fatal(err)
@@ -82,7 +83,7 @@ func TestArchivesOfSeveralShares(t *testing.T) {
 		t.Errorf("found %q", got)
 	}
 	err := errors.Join(found.Unread...)
-	for _, want := range []string{`share "fast": damaged record in .claimdir/volumes/bad.json`, `share "gone": reach the share`} {
+	for _, want := range []string{`share "fast": damaged record in .claimdir/records/bad/x.json`, `share "gone": reach the share`} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is not said: %v", want, err)
 		}

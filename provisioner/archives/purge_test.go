@@ -7,9 +7,10 @@ import (
 	"testing"
 	"time"
 
-	"claimdir/provisioner"
-	"claimdir/provisioner/ledger"
+		"claimdir/provisioner/ledger"
 	"claimdir/provisioner/share"
+	"claimdir/provisioner/steps"
+	"claimdir/provisioner/volpath"
 )
 
 func TestSelect(t *testing.T) {
@@ -73,20 +74,20 @@ func reopened(t *testing.T, s Share) Share {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Share{Name: s.Name, Dirs: dirs, Records: records}
+	return Share{Name: s.Name, Store: ledger.Store{Dirs: dirs, Records: records}}
 }
 
 func TestDiscardMovesDirectoryAndRecord(t *testing.T) {
 	s := reopened(t, newShare(t, "", kept{claim: "a/data", pv: "pvc-1"}, kept{claim: "a/data", pv: "pvc-2"}))
 	all := findAll(t, s)
-	if err := Discard(all[0]); err != nil {
+	if err := Discard(t.Context(), all[0]); err != nil {
 		t.Fatal(err)
 	}
 	if left := findAll(t, s); names(left) != "pvc-2" {
 		t.Errorf("left are %s", names(left))
 	}
-	for name, want := range map[string]string{"pvc-1-1/file": "pvc-1", "pvc-1-1.json": `"archived"`} {
-		if got, err := os.ReadFile(dirOf(s) + "/.claimdir/trash/" + name); err != nil || !strings.Contains(string(got), want) {
+	for name, want := range map[string]string{"volume/file": "pvc-1", "record.json": `"archived"`} {
+		if got, err := os.ReadFile(dirOf(s) + "/.claimdir/trash/" + volpath.Trash("pvc-1", "here", 1) + "/" + name); err != nil || !strings.Contains(string(got), want) {
 			t.Errorf("%s in the trash: %q, %v", name, got, err)
 		}
 	}
@@ -95,7 +96,7 @@ func TestDiscardMovesDirectoryAndRecord(t *testing.T) {
 func TestDiscardOfWhatIsGone(t *testing.T) {
 	for name, change := range map[string]func(*testing.T, Share, Archive){
 		"discarded already": func(t *testing.T, _ Share, a Archive) {
-			if err := Discard(a); err != nil {
+			if err := Discard(t.Context(), a); err != nil {
 				t.Fatal(err)
 			}
 		},
@@ -109,7 +110,7 @@ func TestDiscardOfWhatIsGone(t *testing.T) {
 			s := newShare(t, "", kept{claim: "a/data", pv: "pvc-1"})
 			a := findAll(t, s)[0]
 			change(t, s, a)
-			if err := Discard(a); !errors.Is(err, provisioner.ErrNoArchive) {
+			if err := Discard(t.Context(), a); !errors.Is(err, steps.ErrNoArchive) {
 				t.Error(err)
 			}
 		})
@@ -119,7 +120,7 @@ func TestDiscardOfWhatIsGone(t *testing.T) {
 func TestDiscardTouchesNothingWithoutARecord(t *testing.T) {
 	s := newShare(t, "")
 	write(t, s, "archived-peer/file", "precious")
-	if err := Discard(findAll(t, s)[0]); !errors.Is(err, provisioner.ErrNoArchive) {
+	if err := Discard(t.Context(), findAll(t, s)[0]); !errors.Is(err, steps.ErrNoArchive) {
 		t.Error(err)
 	}
 	if _, err := os.Stat(dirOf(s) + "/archived-peer/file"); err != nil {

@@ -10,6 +10,7 @@ import (
 
 	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/share"
+	"claimdir/provisioner/volpath"
 )
 
 // now is when the tests are.
@@ -37,7 +38,7 @@ func newShare(t *testing.T, name string, archives ...kept) Share {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := Share{Name: name, Dirs: dirs, Records: records}
+	s := Share{Name: name, Store: ledger.Store{Dirs: dirs, Records: records}}
 	for _, k := range archives {
 		namespace, claim, _ := strings.Cut(k.claim, "/")
 		r := ledger.Record{
@@ -51,13 +52,17 @@ func newShare(t *testing.T, name string, archives ...kept) Share {
 		if err != nil {
 			t.Fatal(err)
 		}
-		write(t, s, ".claimdir/volumes/"+k.path()+".json", string(data))
+		path, err := volpath.ParseRecorded(k.path())
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(t, s, ledger.File(path, r), string(data))
 		write(t, s, k.path()+"/file", k.pv)
 	}
 	return s
 }
 
-func dirOf(s Share) string { return s.Dirs.(*share.Share).Dir() }
+func dirOf(s Share) string { return s.Store.Dirs.Dir() }
 
 // write makes a file, and the directory for it.
 func write(t *testing.T, s Share, name, text string) {

@@ -23,7 +23,7 @@ func TestUses(t *testing.T) {
 		"/export/team/data2":  {false, false},
 	} {
 		for provisioner, uses := range map[string]bool{ours: want.ours, "": want.byHand} {
-			pv := volume("pv", provisioner, "", func(pv *v1.PersistentVolume) { pv.Spec.NFS.Path = export })
+			pv := volumeAt("pv", provisioner, "", func(pv *v1.PersistentVolume) { pv.Spec.NFS.Path = export })
 			c := Cluster{Names: []string{ours}, Volumes: []v1.PersistentVolume{pv}}
 			if got := c.Uses(share.Source{Server: "nas", Path: "/export"}, path); (got == "pv") != uses {
 				t.Errorf("%s of %q: %q", export, provisioner, got)

@@ -145,8 +145,8 @@ func TestFindings(t *testing.T) {
 		"an archive that ends":            {records: []ledger.Record{ended(time.Hour, "here")}, dirs: tree{"archived-a"}},
 		"another cluster's that stays":    {records: []ledger.Record{ended(3*time.Hour, "elsewhere")}, dirs: tree{"archived-a"}},
 		"an ended archive in use":         {volumes: []v1.PersistentVolume{volumeAt("mine", "", "archived-a", byHand)}, records: []ledger.Record{ended(3*time.Hour, "here")}, dirs: tree{"archived-a"}},
-		"a damaged record":                {damaged: fmt.Errorf("%w in a.json", ledger.ErrDamaged), want: []string{"record .claimdir/volumes: damaged record in a.json → from a copy"}},
-		"a newer record":                  {damaged: errors.New("layout 2"), want: []string{"record .claimdir/volumes: layout 2 → the claimdir that wrote it"}},
+		"a damaged record":                {damaged: fmt.Errorf("%w in a.json", ledger.ErrDamaged), want: []string{"record .claimdir/records: damaged record in a.json → from a copy"}},
+		"a newer record":                  {damaged: errors.New("layout 3"), want: []string{"record .claimdir/records: layout 3 → the claimdir that wrote it"}},
 		"a directory that is nobody's":    {volumes: []v1.PersistentVolume{volumeAt("pvc-1", ours, "t/a")}, records: []ledger.Record{record(ledger.Active, "pvc-1", "t/a")}, dirs: tree{"t", "t/a", "t/b", "lost", "t/a/inside"}, want: []string{"directory lost: no PersistentVolume", "directory t/b: no PersistentVolume"}},
 		"a name that no volume can have":  {dirs: tree{"a\nb"}, want: []string{`directory "a\nb": no volume has it`}},
 		"a directory that is shut":        {records: []ledger.Record{foreign, {State: ledger.Active, Path: "shut/a"}}, dirs: tree{"a", "shut"}, want: []string{"directory shut: cannot be looked into: permission denied"}},
@@ -176,7 +176,7 @@ func TestFindings(t *testing.T) {
 			want: []string{"directory t/z: no PersistentVolume"}},
 		"records one inside the other": {
 			volumes: []v1.PersistentVolume{volumeAt("pvc-1", ours, "a")}, records: append(active, elsewhere), dirs: tree{"a", "a/b"},
-			want: []string{`overlap a/b: path "a/b" of volume pvc-9 (active) lies inside path "a" of volume pvc-1 (active), by their records → .claimdir/volumes/a%2Fb.json`},
+			want: []string{`overlap a/b: path "a/b" of volume pvc-9 (active) lies inside path "a" of volume pvc-1 (active), by their records → the file .claimdir/records/a%2Fb/pvc-9@`},
 		},
 		"inside one of another provisioner": {
 			volumes: []v1.PersistentVolume{volumeAt("pvc-1", ours, "t/a"), volumeAt("x", theirs, "t"), volumeAt("hand", theirs, "t/a/b", byHand)},

@@ -86,7 +86,7 @@ func (r *Report) damaged(site *Site) {
 		if errors.Is(err, ledger.ErrDamaged) {
 			remedy = "nothing is done on its path until it is mended: put the file back from a copy or, if the directory is not needed either, remove both"
 		}
-		r.find(KindRecord, ".claimdir/volumes", err.Error(), remedy)
+		r.find(KindRecord, ".claimdir/records", err.Error(), remedy)
 	}
 }
 
@@ -173,11 +173,12 @@ func overdue(record ledger.Record) bool {
 
 func claimBy(record ledger.Record) string { return record.Claim.Namespace + "/" + record.Claim.Name }
 
-// fileOf is the file of a record, for people who are to remove it.
+// fileOf is the file of a record, for people who are to remove it: nobody else's lies in
+// it, while an older copy may lie beside it in the directory of the path.
 func fileOf(record ledger.Record) string {
 	p, err := volpath.ParseRecorded(record.Path)
 	if err != nil {
-		return "its file in .claimdir/volumes"
+		return "its file below .claimdir/records"
 	}
-	return ledger.FileOf(p)
+	return "the file " + ledger.File(p, record)
 }

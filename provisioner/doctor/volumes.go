@@ -156,7 +156,7 @@ func (r *Report) volumeRecord(c Cluster, pv *v1.PersistentVolume, p volpath.Path
 			"claimdir writes it at its next start; what it cannot take over its log names")
 	case !known:
 		r.find(KindVolume, pv.Name, fmt.Sprintf("no record says that directory %q is this volume's; its release will be refused", p),
-			fmt.Sprintf("put the file back into .claimdir/volumes from a copy; or let claimdir take it over as another provisioner's, whose class decides on release: "+
+			fmt.Sprintf("put its record back below .claimdir/records from a copy; or let claimdir take it over as another provisioner's, whose class decides on release: "+
 				"kubectl annotate pv %s %s- %s-, and restart claimdir", pv.Name, volume.AnnotationPath, volume.AnnotationOnDelete))
 	case record.PV != pv.Name:
 		r.find(KindVolume, pv.Name, fmt.Sprintf("directory %q belongs to volume %s by its record; its release will be refused", p, record.PV),

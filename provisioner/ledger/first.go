@@ -17,6 +17,7 @@ import (
 // records are read where a path has no other, and become records of layout 2 when they
 // change, or by Convert.
 const (
+	firstLayout     = 1
 	firstVolumesDir = "volumes"
 	firstParentsDir = "parents"
 	firstTempPrefix = "tmp-"

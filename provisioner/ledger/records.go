@@ -193,9 +193,17 @@ func (l *Ledger) RemoveStale() error {
 	return nil
 }
 
-// FileOf is the directory of path's record, from the root of the share, for people
-// who are to look at it.
+// FileOf is the directory of path's records, from the root of the share.
 func FileOf(path volpath.Path) string { return keyNamed(key(path)) }
+
+// File is the file of path's record r, which was read, from the root of the share, for
+// people who are to look at it or to remove it.
+func File(path volpath.Path, r Record) string {
+	if r.Layout == firstLayout {
+		return firstNamed(key(path))
+	}
+	return fileNamed(key(path), fileOf(r))
+}
 
 func keyNamed(key string) string { return ".claimdir/" + recordsDir + "/" + key }
 

@@ -141,7 +141,7 @@ func checkDirectory(r ledger.Record, dirs Directories) error {
 		return leave(r, "%w", err)
 	}
 	if !present {
-		return leave(r, "%w; put its data back, or remove the record from .claimdir/volumes", errNoDirectory)
+		return leave(r, "%w; put its data back, or remove the file %s", errNoDirectory, ledger.File(path, r))
 	}
 	return nil
 }

@@ -91,7 +91,7 @@ func TestWhatIsLeftOutIsSaid(t *testing.T) {
 	}{
 		"a missing directory": {
 			share1{records: []ledger.Record{record("a/b", "pvc-1", "gone"), record("a/c", "pvc-2", "kept")}, missing: "gone"},
-			`left out path "gone" of claim a/b (active, volume pvc-1): its directory is missing; put its data back`, "kept",
+			`left out path "gone" of claim a/b (active, volume pvc-1): its directory is missing; put its data back, or remove the file .claimdir/records/gone/pvc-1@`, "kept",
 		},
 		"a damaged record": {
 			share1{records: []ledger.Record{record("a/c", "pvc-2", "kept")}, damaged: errors.New("damaged record in x.json")},
@@ -163,7 +163,8 @@ func TestALargeShareIsPrintedInSeconds(t *testing.T) {
 		r.Layout = ledger.Layout
 		data, err := json.Marshal(r) // by the ledger, which syncs each, it would take minutes
 		if err == nil {
-			err = errors.Join(os.Mkdir(dirs.Dir()+"/"+path, 0o777), os.WriteFile(dirs.Dir()+"/.claimdir/volumes/"+path+".json", data, 0o600))
+			err = errors.Join(os.Mkdir(dirs.Dir()+"/"+path, 0o777), os.Mkdir(dirs.Dir()+"/.claimdir/records/"+path, 0o700),
+				os.WriteFile(dirs.Dir()+"/.claimdir/records/"+path+"/"+volpath.Own(r.PV, r.Cluster)+".json", data, 0o600))
 		}
 		if err != nil {
 			t.Fatal(err)

@@ -35,7 +35,7 @@ func TestErrorsNameNoSystemCalls(t *testing.T) {
 	s := newSite(t, t.TempDir())
 	tree(t, s.dir, "file", "full/file")
 	must(t, os.Symlink("full", s.dir+"/link"))
-	_, err := s.share.Create(pathOf(t, "file/data"), Attributes{Mode: 0o755})
+	_, err := s.share.Create(pathOf(t, "file/data"), Attributes{Mode: 0o755}, nil)
 	errs := []error{err, s.share.RemoveEmpty(pathOf(t, "full")), s.share.Rename(pathOf(t, "none"), pathOf(t, "to"))}
 	_, err = s.share.List(pathOf(t, "none"))
 	errs = append(errs, err)

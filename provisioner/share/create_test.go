@@ -36,7 +36,7 @@ func createCases() map[string]func(*testing.T, site) {
 
 func createUnderUmask(t *testing.T, s site) {
 	defer syscall.Umask(syscall.Umask(0o077))
-	created, err := s.share.Create(pathOf(t, "data"), Attributes{Mode: 0o777})
+	created, err := s.share.Create(pathOf(t, "data"), Attributes{Mode: 0o777}, nil)
 	if err != nil || !created {
 		t.Fatal(created, err)
 	}
@@ -46,7 +46,7 @@ func createUnderUmask(t *testing.T, s site) {
 }
 
 func createWithoutParents(t *testing.T, s site) {
-	created, err := s.share.Create(pathOf(t, "team/app/data"), Attributes{Mode: 0o777})
+	created, err := s.share.Create(pathOf(t, "team/app/data"), Attributes{Mode: 0o777}, nil)
 	if created || !errors.Is(err, fs.ErrNotExist) {
 		t.Error(created, err)
 	}
@@ -55,7 +55,7 @@ func createWithoutParents(t *testing.T, s site) {
 
 func createSpecialBits(t *testing.T, s site) {
 	for name, mode := range map[string]uint32{"none": 0o700, "setgid": 0o2770, "sticky": 0o1777, "both": 0o3775} {
-		if _, err := s.share.Create(pathOf(t, name), Attributes{Mode: mode}); err != nil {
+		if _, err := s.share.Create(pathOf(t, name), Attributes{Mode: mode}, nil); err != nil {
 			t.Error(name, err)
 		}
 		if got := modeOf(t, s.dir+"/"+name); got != mode {
@@ -69,7 +69,7 @@ func createSpecialBits(t *testing.T, s site) {
 func createOwner(t *testing.T, s site) {
 	uid, gid := uint32(12345), uint32(54321)
 	before := snapshot(t, s.dir)
-	_, err := s.share.Create(pathOf(t, "data"), Attributes{Mode: 0o2750, UID: &uid, GID: &gid})
+	_, err := s.share.Create(pathOf(t, "data"), Attributes{Mode: 0o2750, UID: &uid, GID: &gid}, nil)
 	if os.Geteuid() != 0 {
 		mustBe(t, err, fs.ErrPermission)
 		mustBe(t, err, "set owner 12345:54321")
@@ -95,7 +95,7 @@ func createRepeated(t *testing.T, s site) {
 	for _, left := range []fs.FileMode{0o700, 0o755, 0o771 | fs.ModeSetgid} {
 		tree(t, s.dir, "team/data/")
 		must(t, os.Chmod(s.dir+"/team/data", left))
-		created, err := s.share.Create(p, attributes)
+		created, err := s.share.Create(p, attributes, nil)
 		if created || err != nil {
 			t.Error(left, created, err)
 		}
@@ -111,7 +111,7 @@ func createOnContent(t *testing.T, s site) {
 	must(t, os.Chtimes(s.dir+"/team/data", old, old))
 	must(t, os.Chmod(s.dir+"/team/data", 0o710))
 	before := snapshot(t, s.dir)
-	created, err := s.share.Create(pathOf(t, "team/data"), Attributes{Mode: 0o777})
+	created, err := s.share.Create(pathOf(t, "team/data"), Attributes{Mode: 0o777}, nil)
 	mustBe(t, err, fs.ErrExist)
 	mustBe(t, err, "not empty")
 	if created {
@@ -124,7 +124,7 @@ func createBelowParents(t *testing.T, s site) {
 	tree(t, s.dir, "team/app/")
 	must(t, os.Chmod(s.dir+"/team", 0o711))
 	must(t, os.Chmod(s.dir+"/team/app", fs.ModeSetgid|0o770))
-	_, err := s.share.Create(pathOf(t, "team/app/data"), Attributes{Mode: 0o777})
+	_, err := s.share.Create(pathOf(t, "team/app/data"), Attributes{Mode: 0o777}, nil)
 	must(t, err)
 	if team, app := modeOf(t, s.dir+"/team"), modeOf(t, s.dir+"/team/app"); team != 0o711 || app != 0o2770 {
 		t.Errorf("parents have modes %04o and %04o", team, app)
@@ -137,7 +137,7 @@ func createRace(t *testing.T, s site) {
 	made := make(chan bool, callers)
 	for range callers {
 		go func() {
-			created, err := s.share.Create(pathOf(t, "a/b/c/data"), Attributes{Mode: 0o770})
+			created, err := s.share.Create(pathOf(t, "a/b/c/data"), Attributes{Mode: 0o770}, nil)
 			if err != nil {
 				t.Error(err)
 			}

@@ -47,7 +47,7 @@ func refuseOthers(t *testing.T, s site) {
 			defer func() { must(t, os.Remove(s.dir+"/it")) }()
 			inside, outside := snapshot(t, s.dir), snapshot(t, s.outside)
 			for _, p := range []volpath.Path{pathOf(t, "it"), pathOf(t, "it/leaf"), pathOf(t, "it/a/b")} {
-				if _, err := s.share.Create(p, Attributes{Mode: 0o777}); !errors.Is(err, ErrNotDirectory) {
+				if _, err := s.share.Create(p, Attributes{Mode: 0o777}, nil); !errors.Is(err, ErrNotDirectory) {
 					t.Errorf("create %s: %v", p, err)
 				}
 				if found, err := s.share.Exists(p); found || !errors.Is(err, ErrNotDirectory) {
@@ -130,13 +130,13 @@ func hammer(t *testing.T, s site, name string) {
 	empty, full, leaf := pathOf(t, name+"/empty"), pathOf(t, name+"/full"), pathOf(t, name)
 	mine, moved := pathOf(t, name+"/mine"), pathOf(t, "moved")
 	calls := map[string]func() error{
-		"create leaf":  func() error { _, err := s.share.Create(leaf, Attributes{Mode: 0o777}); return err },
-		"create":       func() error { _, err := s.share.Create(empty, Attributes{Mode: 0o777}); return err },
+		"create leaf":  func() error { _, err := s.share.Create(leaf, Attributes{Mode: 0o777}, nil); return err },
+		"create":       func() error { _, err := s.share.Create(empty, Attributes{Mode: 0o777}, nil); return err },
 		"exists":       func() error { _, err := s.share.Exists(full); return err },
 		"remove":       func() error { return s.share.Remove(full) },
 		"remove empty": func() error { return s.share.RemoveEmpty(empty) },
 		"rename": func() error {
-			_, err := s.share.Create(mine, Attributes{Mode: 0o777})
+			_, err := s.share.Create(mine, Attributes{Mode: 0o777}, nil)
 			return errors.Join(err, s.share.Rename(mine, moved), s.share.Rename(moved, mine), s.share.Remove(moved))
 		},
 	}

@@ -283,7 +283,7 @@ func allCalls(t *testing.T, s site) map[string]error {
 	t.Helper()
 	p := pathOf(t, "team/data")
 	_, exists := s.share.Exists(p)
-	_, create := s.share.Create(p, Attributes{Mode: 0o777})
+	_, create := s.share.Create(p, Attributes{Mode: 0o777}, nil)
 	calls := metaCalls(s)
 	calls["exists"], calls["create"] = exists, create
 	calls["remove"], calls["remove empty"] = s.share.Remove(p), s.share.RemoveEmpty(p)

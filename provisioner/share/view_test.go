@@ -158,7 +158,7 @@ func TestAnOperationThatWasGivenUpTouchesNothing(t *testing.T) {
 		t.Errorf("%d calls began", calls)
 	}
 	untouched(t, s.dir, before)
-	if _, err := s.share.Create(pathOf(t, "data"), Attributes{Mode: 0o755}); err != nil {
+	if _, err := s.share.Create(pathOf(t, "data"), Attributes{Mode: 0o755}, nil); err != nil {
 		t.Error("the share itself is not given up:", err)
 	}
 }

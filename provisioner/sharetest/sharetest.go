@@ -1,6 +1,9 @@
-// Package sharetest writes shares that tests start from. It reads them from text files,
-// so that people can read what a share of an older layout holds. No product package
-// imports it.
+// Package sharetest has what the tests of several rooms need: a World, which is a real
+// share with a process that works on it, on which each call can be cut off or held; and
+// shares that tests start from. No product package imports it.
+//
+// Write reads shares from text files, so that people can read what a share of an older
+// layout holds.
 //
 // A text file describes one share, and its path stands last on a line:
 //

@@ -1,0 +1,402 @@
+package sharetest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
+
+	"claimdir/provisioner/keeper"
+	"claimdir/provisioner/ledger"
+	"claimdir/provisioner/share"
+	"claimdir/provisioner/steps"
+	"claimdir/provisioner/volpath"
+)
+
+// Cluster is the cluster of a World, unless it is given another.
+const Cluster = "cluster-1"
+
+// World is a real share in a directory of its own, kept by a real keeper, with the steps
+// of one process on it.
+type World struct {
+	Dir    string
+	Keeper *keeper.Keeper
+	Steps  *steps.Steps
+	Seen   *Seen
+
+	cluster string
+	timeout time.Duration
+
+	mu      sync.Mutex
+	call    share.Call
+	reports []Report
+}
+
+// Report is what the steps have told people.
+type Report struct{ PV, Reason, Text string }
+
+// NewWorld makes a share in TMPDIR, and the process that works on it.
+func NewWorld(t *testing.T) *World {
+	t.Helper()
+	w := &World{Dir: t.TempDir(), Seen: NewSeen(), cluster: Cluster, timeout: time.Minute}
+	w.Restart(t)
+	return w
+}
+
+// Beside is another process, of a cluster, that works on the same share.
+func (w *World) Beside(t *testing.T, cluster string) *World {
+	t.Helper()
+	other := &World{Dir: w.Dir, Seen: NewSeen(), cluster: cluster, timeout: w.timeout}
+	if cluster == w.cluster {
+		other.Seen = w.Seen
+	}
+	other.Restart(t)
+	return other
+}
+
+// WithTimeout gives up calls to the share after that time, from the next Restart on.
+func (w *World) WithTimeout(timeout time.Duration) { w.timeout = timeout }
+
+// Restart puts a new process in the place of one that was killed.
+func (w *World) Restart(t *testing.T) {
+	t.Helper()
+	w.Hook(nil)
+	w.Keeper = keeper.New(keeper.Config{
+		Mount:   share.Mount{Dir: w.Dir, Source: Source()},
+		Known:   func() ([]volpath.Path, bool) { return nil, true },
+		NewID:   "share-1",
+		Timeout: w.timeout,
+		Slots:   64,
+		Changed: func() {},
+		Call:    w.made,
+	})
+	ctx, stop := context.WithCancel(t.Context())
+	t.Cleanup(stop)
+	go w.Keeper.Run(ctx)
+	w.Steps = steps.New(steps.Config{Cluster: w.cluster, Objects: w.Seen, Report: w.report})
+	Must(t, w.Keeper.WaitReady(ctx))
+}
+
+// Source is what PersistentVolumes name as server and exported path.
+func Source() share.Source { return share.Source{Server: "nfs.example.com", Path: "/export"} }
+
+// Hook lets call make each call of this process to the share from now on; nil makes them
+// as they are.
+func (w *World) Hook(call share.Call) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.call = call
+}
+
+func (w *World) made(name string, do func() error) error {
+	w.mu.Lock()
+	call := w.call
+	w.mu.Unlock()
+	if call == nil {
+		return do()
+	}
+	return call(name, do)
+}
+
+func (w *World) report(_ context.Context, r ledger.Record, reason, text string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.reports = append(w.reports, Report{r.PV, reason, text})
+}
+
+// Reports returns what the steps have told people.
+func (w *World) Reports() []Report {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.reports)
+}
+
+// Store is the share as somebody sees it who only looks, or sets something up.
+func (w *World) Store(t *testing.T) ledger.Store {
+	t.Helper()
+	s, err := share.Open(w.Dir)
+	Must(t, err)
+	l, err := ledger.Open(s, "share-1")
+	Must(t, err)
+	return ledger.Store{Dirs: s, Records: l}
+}
+
+// Tree makes directories (names that end in "/") and files on the share.
+func (w *World) Tree(t *testing.T, names ...string) {
+	t.Helper()
+	for _, name := range names {
+		full := w.Dir + "/" + name
+		Must(t, os.MkdirAll(filepath.Dir(full), 0o755))
+		if strings.HasSuffix(name, "/") {
+			Must(t, os.MkdirAll(full, 0o755))
+			continue
+		}
+		Must(t, os.WriteFile(full, []byte("content of "+name), 0o640))
+	}
+}
+
+// Holds fails the test unless the share has exactly these entries, and nothing that is
+// staged or set aside. A record is written "path = volume state".
+func (w *World) Holds(t *testing.T, want ...string) {
+	t.Helper()
+	var got []string
+	Must(t, filepath.WalkDir(w.Dir, func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || name == w.Dir {
+			return err
+		}
+		if entry.Name() == ".claimdir" {
+			return fs.SkipDir
+		}
+		got = append(got, strings.TrimPrefix(name, w.Dir+"/"))
+		return nil
+	}))
+	got = append(got, w.Records(t)...)
+	slices.Sort(got)
+	want = slices.Sorted(slices.Values(want))
+	if !slices.Equal(got, want) {
+		t.Errorf("the share holds\n\t%s\nwant\n\t%s", strings.Join(got, "\n\t"), strings.Join(want, "\n\t"))
+	}
+	for _, in := range []string{"staged", "moving"} {
+		if left, err := filepath.Glob(w.Dir + "/.claimdir/" + in + "/*"); err != nil || len(left) > 0 {
+			t.Errorf("left in %s: %q (%v)", in, left, err)
+		}
+	}
+	if left, err := filepath.Glob(w.Dir + "/.claimdir/records/*/*.new"); err != nil || len(left) > 0 {
+		t.Errorf("records half written: %q (%v)", left, err)
+	}
+}
+
+// Records lists the records, as Holds writes them.
+func (w *World) Records(t *testing.T) (all []string) {
+	t.Helper()
+	for r, err := range w.Store(t).Records.Records() {
+		Must(t, err)
+		all = append(all, fmt.Sprintf("%s = %s %s", r.Path, r.PV, r.State))
+	}
+	return all
+}
+
+// Record is the record of path, which must be there.
+func (w *World) Record(t *testing.T, path string) ledger.Record {
+	t.Helper()
+	r, found, err := w.Store(t).Records.Lookup(PathOf(t, path))
+	if err != nil || !found {
+		t.Fatalf("record of %s: %v, %v", path, found, err)
+	}
+	return r
+}
+
+// Trash lists the volumes that have something in the trash, sorted: "volume" for a
+// directory with its record, "volume alone" for one without.
+func (w *World) Trash(t *testing.T) (found []string) {
+	t.Helper()
+	store := w.Store(t)
+	names, err := store.Records.ListTrash()
+	Must(t, err)
+	for _, name := range names {
+		data, err := os.ReadFile(w.Dir + "/.claimdir/trash/" + name + "/record.json")
+		var r ledger.Record
+		if err == nil {
+			Must(t, json.Unmarshal(data, &r))
+		}
+		if _, err := os.Lstat(w.Dir + "/.claimdir/trash/" + name + "/volume"); err != nil {
+			found = append(found, r.PV+" without a directory")
+		} else if r.PV == "" {
+			found = append(found, name+" alone")
+		} else {
+			found = append(found, r.PV)
+		}
+	}
+	slices.Sort(found)
+	return found
+}
+
+// EmptyTrash removes what is in the trash, as package trash does.
+func (w *World) EmptyTrash(t *testing.T) {
+	t.Helper()
+	store := w.Store(t)
+	names, err := store.Records.ListTrash()
+	Must(t, err)
+	for _, name := range names {
+		id, _, err := w.Steps.LookBeforeEmptying(t.Context(), w.Keeper, name)
+		if errors.Is(err, steps.ErrNotTrash) {
+			continue
+		}
+		Must(t, err)
+		if id != nil {
+			_, err = store.Dirs.EmptyTrash(t.Context(), name, id, share.NewRemover(4, 0))
+			Must(t, err)
+		}
+		Must(t, store.Records.RemoveDiscarded(name))
+	}
+}
+
+// ModeOf is the mode of what is at a path.
+func (w *World) ModeOf(t *testing.T, path string) fs.FileMode {
+	t.Helper()
+	info, err := os.Lstat(w.Dir + "/" + path)
+	Must(t, err)
+	return info.Mode()
+}
+
+// Snapshot lists everything on the share, records included, with content.
+func (w *World) Snapshot(t *testing.T) string {
+	t.Helper()
+	var b strings.Builder
+	Must(t, filepath.WalkDir(w.Dir, func(name string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := entry.Info()
+		if err != nil {
+			return err
+		}
+		if strings.HasSuffix(name, "/.claimdir/moving") { // made when it is needed; what is in it counts
+			return nil
+		}
+		fmt.Fprintf(&b, "%s %v", name, info.Mode())
+		if info.Mode().IsRegular() {
+			data, err := os.ReadFile(name)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(&b, " %v %q", info.ModTime().UnixNano(), data)
+		}
+		b.WriteByte('\n')
+		return nil
+	}))
+	return b.String()
+}
+
+// Untouched fails the test unless the share is as it was, but for the trash, which is
+// emptied first.
+func (w *World) Untouched(t *testing.T, before string) {
+	t.Helper()
+	w.EmptyTrash(t)
+	if after := w.Snapshot(t); after != before {
+		t.Errorf("touched:\nbefore\n%safter\n%s", before, after)
+	}
+}
+
+// Seen is what the API server's objects are in a test. It may be changed while no
+// operation is under way.
+type Seen struct {
+	PVs     []*v1.PersistentVolume
+	Classes map[string]*storagev1.StorageClass
+}
+
+// NewSeen returns a cluster without objects.
+func NewSeen() *Seen { return &Seen{Classes: map[string]*storagev1.StorageClass{}} }
+
+// Volumes returns all PersistentVolumes: each is ours.
+func (s *Seen) Volumes() []*v1.PersistentVolume { return s.PVs }
+
+// Synced reports that all are known.
+func (*Seen) Synced() bool { return true }
+
+// Overlapping returns the PersistentVolumes that share files with an exported path.
+func (s *Seen) Overlapping(server, export string) (found []*v1.PersistentVolume) {
+	for _, pv := range s.PVs {
+		other := pv.Spec.NFS.Path
+		if pv.Spec.NFS.Server == server && (other == export || strings.HasPrefix(other+"/", export+"/") || strings.HasPrefix(export+"/", other+"/")) {
+			found = append(found, pv)
+		}
+	}
+	return found
+}
+
+// Class returns a StorageClass, or false if there is none.
+func (s *Seen) Class(name string) (*storagev1.StorageClass, bool) {
+	c, found := s.Classes[name]
+	return c, found
+}
+
+// PathOf is the path that claimdir itself may have written down as s.
+func PathOf(t *testing.T, s string) volpath.Path {
+	t.Helper()
+	p, err := volpath.ParseRecorded(s)
+	Must(t, err)
+	return p
+}
+
+// Must ends the test with an error.
+func Must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Brief says that TMPDIR is on a slow share, a mounted export with a server that
+// syncs: what is repeated on a fast one is repeated less there.
+func Brief() bool { return os.Getenv("CLAIMDIR_TEST_BRIEF") != "" }
+
+// Times is how often something is repeated, or how many there are of it.
+func Times(fast, slow int) int {
+	if Brief() {
+		return slow
+	}
+	return fast
+}
+
+// ErrCut is what a call to the share answers, in place of its own result, where a Fault
+// ends an operation.
+var ErrCut = errors.New("the share went away")
+
+// Fault ends an operation at the n-th place where it can end: before and after each system
+// call. A kill ends the process there: it makes no further call. Otherwise the operation
+// sees an error, also where the call succeeded and only its answer got lost, and goes on
+// with whatever it does then.
+type Fault struct {
+	N    int
+	Kill bool
+
+	mu   sync.Mutex
+	hit  string // where it was
+	dead bool
+}
+
+// Hit says where the fault was, and nothing if it was not.
+func (f *Fault) Hit() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.hit
+}
+
+// Call is the share.Call of a Fault.
+func (f *Fault) Call(name string, call func() error) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.dead {
+		return ErrCut
+	}
+	if f.N--; f.N == 0 {
+		f.hit, f.dead = "before "+name, f.Kill
+		return ErrCut
+	}
+	err := call()
+	if f.N--; f.N == 0 && err == nil {
+		f.hit, f.dead = "after "+name, f.Kill
+		return ErrCut
+	}
+	return err
+}
+
+// CutOff runs an operation with f and reports whether f came to act.
+func (w *World) CutOff(f *Fault, run func() error) bool {
+	w.Hook(f.Call)
+	_ = run()
+	w.Hook(nil)
+	return f.Hit() != ""
+}
