@@ -83,7 +83,7 @@ func TestArchivesOfSeveralShares(t *testing.T) {
 		t.Errorf("found %q", got)
 	}
 	err := errors.Join(found.Unread...)
-	for _, want := range []string{`share "fast": damaged record in .claimdir/records/bad/x.json`, `share "gone": reach the share`} {
+	for _, want := range []string{`share "fast": damaged record in .claimdir/records/bad/x.json`, `share "gone": list .claimdir/records: reach the share`} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is not said: %v", want, err)
 		}

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-		"claimdir/provisioner/ledger"
+	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/share"
 	"claimdir/provisioner/steps"
 	"claimdir/provisioner/volpath"
