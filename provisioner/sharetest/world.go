@@ -37,6 +37,7 @@ type World struct {
 
 	cluster string
 	timeout time.Duration
+	end     context.CancelFunc
 
 	mu      sync.Mutex
 	call    share.Call
@@ -71,6 +72,7 @@ func (w *World) WithTimeout(timeout time.Duration) { w.timeout = timeout }
 // Restart puts a new process in the place of one that was killed.
 func (w *World) Restart(t *testing.T) {
 	t.Helper()
+	w.End()
 	w.Hook(nil)
 	w.Keeper = keeper.New(keeper.Config{
 		Mount:   share.Mount{Dir: w.Dir, Source: Source()},
@@ -81,11 +83,20 @@ func (w *World) Restart(t *testing.T) {
 		Changed: func() {},
 		Call:    w.made,
 	})
-	ctx, stop := context.WithCancel(t.Context())
-	t.Cleanup(stop)
+	ctx, end := context.WithCancel(t.Context())
+	t.Cleanup(end)
+	w.end = end
 	go w.Keeper.Run(ctx)
 	w.Steps = steps.New(steps.Config{Cluster: w.cluster, Objects: w.Seen, Report: w.report})
 	Must(t, w.Keeper.WaitReady(ctx))
+}
+
+// End ends the process: it looks at the share no more. A test that makes many worlds ends
+// each.
+func (w *World) End() {
+	if w.end != nil {
+		w.end()
+	}
 }
 
 // Source is what PersistentVolumes name as server and exported path.
