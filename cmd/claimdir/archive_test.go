@@ -33,7 +33,7 @@ func openArchiveWorld(t *testing.T, dir string, lookup func(string) (string, boo
 	w := &archiveWorld{t: t, dir: dir, env: lookup}
 	var err error
 	if w.s, err = share.Open(dir); err == nil {
-		w.l, err = ledger.Open(w.s, "id of "+dir)
+		w.l, err = ledger.Open(w.s, "id-of-"+strings.ReplaceAll(dir, "/", "-"))
 	}
 	w.must(err)
 	return w
@@ -57,14 +57,21 @@ func (w *archiveWorld) archiveOf(cluster, claim, pv, retention string) {
 	namespace, name, _ := strings.Cut(claim, "/")
 	path, err := volpath.Parse(namespace + "-" + name + "-" + pv)
 	w.must(err)
-	r, err := w.l.Claim(path, ledger.Record{
+	r, err := w.l.Take(path, ledger.Record{
 		State: ledger.Active, PV: pv, Claim: ledger.Claim{Namespace: namespace, Name: name, UID: "u"}, Cluster: cluster, Class: "nfs", Policy: "archive",
 		ArchiveRetention: retention, Size: "1Gi", AccessModes: []string{"ReadWriteMany"},
 	}, false)
 	w.must(err)
-	_, err = w.s.Create(path, share.Attributes{Mode: 0o777})
+	id, err := w.s.Create(path, share.Attributes{Mode: 0o777}, nil)
 	to := volpath.Archive(namespace, name, pv, 1)
-	w.must(err, w.l.Archive(to, r), w.s.Rename(path, to), w.l.Forget(path))
+	w.must(err, w.l.Archive(to, r, id), w.s.Rename(path, to, id), w.l.Remove(path, r))
+}
+
+// damage puts a record there that cannot be read, under a name that would harm a terminal.
+func (w *archiveWorld) damage() {
+	w.t.Helper()
+	const in = "/.claimdir/records/bad\x1b"
+	w.must(os.Mkdir(w.dir+in, 0o700), os.WriteFile(w.dir+in+"/x.json", []byte("{"), 0o600))
 }
 
 // run runs a command with somebody at the terminal who types what in says.
@@ -144,13 +151,13 @@ func TestArchiveList(t *testing.T) {
 func TestArchiveListSaysWhatItCannotRead(t *testing.T) {
 	w := newArchiveWorld(t)
 	w.archive("team/data", "pvc-1", "")
-	w.must(os.WriteFile(w.dir+"/.claimdir/volumes/bad\x1b.json", []byte("{"), 0o600))
+	w.damage()
 	for _, args := range [][]string{{"list"}, {"list", "-o", "json"}, {"purge", "team", "--older-than=1h", "--yes"}} {
 		out, stderr, err := w.run(nil, args...)
 		if err == nil || !strings.Contains(err.Error(), "1 records or shares could not be read") || exitCode(err, devNull(t)) != exitFailed {
 			t.Errorf("%q: %v", args, err)
 		}
-		holds(t, stderr, "claimdir: damaged record in .claimdir/volumes/bad?.json")
+		holds(t, stderr, "claimdir: damaged record in .claimdir/records/bad?/x.json")
 		if args[0] == "list" {
 			holds(t, out, "pvc-1")
 		}

@@ -7,6 +7,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"claimdir/provisioner/volpath"
 )
 
 func TestArchivePurge(t *testing.T) {
@@ -119,12 +121,27 @@ func TestArchivePurgeGoesOnAfterAFailure(t *testing.T) {
 	w.archive("team/data", "pvc-1", "")
 	w.archive("team/data", "pvc-2", "")
 	_, stderr, err := w.run(&meanwhile{func() {
-		w.must(os.WriteFile(w.dir+"/.claimdir/volumes/archived-team-data-pvc-1.json", []byte("{"), 0o600))
+		w.must(os.WriteFile(w.dir+"/.claimdir/records/archived-team-data-pvc-1/"+volpath.Own("pvc-1", "here")+".json", []byte("{"), 0o600))
 	}, strings.NewReader("y\n")}, "purge", "team")
 	if err == nil || !strings.Contains(err.Error(), "1 archives could not be moved") || w.left() != "archived-team-data-pvc-1" {
 		t.Errorf("left are %s, %v", w.left(), err)
 	}
 	holds(t, stderr, "damaged record of archived-team-data-pvc-1")
+}
+
+// The claimdir that leads may be an older one, which knows no records but its own.
+func TestArchivePurgeLeavesAnOlderLayoutAlone(t *testing.T) {
+	w := newArchiveWorld(t)
+	w.archive("team/data", "pvc-1", "")
+	w.must(os.WriteFile(w.dir+"/.claimdir/share.json", []byte(`{"layout": 1, "id": "x"}`), 0o600))
+	_, stderr, err := w.run(nil, "purge", "team", "--yes")
+	if err == nil || w.left() != "archived-team-data-pvc-1" {
+		t.Errorf("left are %s, %v", w.left(), err)
+	}
+	holds(t, stderr, "an older claimdir wrote the records of this share; start the controller of this version once")
+	if trash, err := os.ReadDir(w.dir + "/.claimdir/trash"); err != nil || len(trash) > 0 {
+		t.Errorf("in the trash are %v, %v", trash, err)
+	}
 }
 
 // A signal ends the question, whether somebody types or not.

@@ -62,7 +62,7 @@ func TestExamine(t *testing.T) {
 		"claimdir never ran there": {want: []string{"access DIR", "class bad", "volume pvc-1"}, says: "is the right share mounted there?", wantLeft: true},
 		"a newer claimdir ran there": {prepare: func(t *testing.T, dir string) {
 			prepared(t, dir)
-			if err := os.WriteFile(dir+"/.claimdir/share.json", []byte(`{"layout": 2, "id": "x"}`), 0o600); err != nil {
+			if err := os.WriteFile(dir+"/.claimdir/share.json", []byte(`{"layout": 3, "id": "x"}`), 0o600); err != nil {
 				t.Fatal(err)
 			}
 		}, want: []string{"access DIR", "class bad", "volume pvc-1"}, says: "run a newer one", wantLeft: true},

@@ -48,14 +48,15 @@ func newMending(t *testing.T) *mending {
 func (m *mending) record(t *testing.T, state ledger.State, path string, files []string, change ...func(*ledger.Record)) {
 	t.Helper()
 	old := time.Now().Add(-2 * time.Hour)
-	r := ledger.Record{Layout: 1, State: state, Path: path, PV: "pvc-1", Claim: ledger.Claim{Namespace: "ns", Name: "data", UID: "uid-1"}, Cluster: "here", Created: old, Released: &old, Mode: "0777"}
+	r := ledger.Record{Layout: ledger.Layout, State: state, Path: path, PV: "pvc-1", Claim: ledger.Claim{Namespace: "ns", Name: "data", UID: "uid-1"}, Cluster: "here", Created: old, Released: &old, Mode: "0777"}
 	for _, c := range change {
 		c(&r)
 	}
 	p, err := volpath.ParseRecorded(path)
 	data, jsonErr := json.Marshal(r)
 	if err = errors.Join(err, jsonErr); err == nil {
-		err = os.WriteFile(m.dir+"/"+ledger.FileOf(p), data, 0o600)
+		file := m.dir + "/" + ledger.File(p, r)
+		err = errors.Join(os.MkdirAll(filepath.Dir(file), 0o700), os.WriteFile(file, data, 0o600))
 	}
 	for _, name := range files {
 		err = errors.Join(err, os.MkdirAll(m.dir+"/"+filepath.Dir(name), 0o755))
@@ -72,8 +73,8 @@ func (m *mending) entries(t *testing.T) (names []string) {
 	t.Helper()
 	err := filepath.WalkDir(m.dir, func(name string, entry fs.DirEntry, err error) error {
 		name = strings.TrimPrefix(name, m.dir+"/")
-		if record, is := strings.CutPrefix(name, ".claimdir/volumes/"); is {
-			names = append(names, record)
+		if record, is := strings.CutPrefix(name, ".claimdir/records/"); is && !entry.IsDir() {
+			names = append(names, filepath.Dir(record)+".json")
 		} else if name != m.dir && !strings.HasPrefix(name, ".claimdir") {
 			names = append(names, name)
 		}
@@ -131,6 +132,9 @@ func TestFix(t *testing.T) {
 			m.client.PrependReactor("list", "*", func(clienttesting.Action) (bool, runtime.Object, error) { return true, nil, errors.New("timeout") })
 		}, yes: true, want: []string{"a", "a.json"}, says: "not done: list volumes: timeout"},
 		"another volume's by now": {set: func(t *testing.T, m *mending) { m.record(t, ledger.Active, "a", []string{"a/"}) }, before: func(t *testing.T, m *mending) {
+			if err := os.RemoveAll(m.dir + "/.claimdir/records/a"); err != nil {
+				t.Fatal(err)
+			}
 			m.record(t, ledger.Active, "a", nil, func(r *ledger.Record) { r.PV = "pvc-2" })
 		}, yes: true, want: []string{"a", "a.json"}, says: "not done: it is another volume's now: pvc-2"},
 	} {

@@ -53,6 +53,10 @@ func (l *Ledger) mayWrite() error {
 	return nil
 }
 
+// Writable returns ErrFirstLayout if no record may be written by this process yet, for
+// those who would change directories before they do.
+func (l *Ledger) Writable() error { return l.mayWrite() }
+
 // first returns the record of layout 1 that path has, if it has no other.
 func (l *Ledger) first(path volpath.Path) (Record, bool, error) {
 	if !l.layout.first.Load() {

@@ -164,8 +164,12 @@ func (d Direct) Source() share.Source { return d.From }
 // ID tells the share from every other one.
 func (d Direct) ID() string { return d.Store.Records.ID() }
 
-// Do runs work, and a second time if a handle of the share has become stale.
+// Do runs work, and a second time if a handle of the share has become stale. On a share
+// that still has the records of an older claimdir nothing is changed.
 func (d Direct) Do(ctx context.Context, _ string, work keeper.Work) error {
+	if err := d.Store.Records.Writable(); err != nil {
+		return err
+	}
 	view := d.Store.On(d.Store.Dirs.During(ctx, d.Call))
 	defer view.Dirs.Release()
 	err := work(ctx, view)
