@@ -163,10 +163,10 @@ func emptyHere(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	names, _, err := dirs.Trash()
+	entries, err := dirs.ListAside(share.TrashDir)
 	remover := share.NewRemover(trash.Hands, 0)
-	for _, name := range names {
-		if _, emptyErr := dirs.EmptyTrash(ctx, name, remover); emptyErr != nil {
+	for _, e := range entries {
+		if _, emptyErr := dirs.EmptyTrash(ctx, e.Name, nil, remover); emptyErr != nil {
 			err = errors.Join(err, emptyErr)
 		}
 	}

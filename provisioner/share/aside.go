@@ -130,26 +130,37 @@ func (s *Share) BringBack(in, own string, p volpath.Path) error {
 // with what was set aside.
 func (s *Share) RemoveEmpty(p volpath.Path, own string, id *Identity) error {
 	err := s.setAside(p, MovingDir, own, id)
-	if err != nil && CannotMove(err) {
-		err = s.inParent(p, func(parent *dir) error { return parent.rmdir(p.Base()) })
-	} else if err == nil || errors.Is(err, fs.ErrExist) {
-		err = s.inMeta(path.Join(MovingDir, own), "remove what was set aside in", func(d *dir) error { return d.rmdir(asideName) })
-		if errors.Is(err, unix.ENOTEMPTY) {
-			return errors.Join(ErrOccupied, s.BringBack(MovingDir, own, p))
-		}
-		if err == nil || errors.Is(err, fs.ErrNotExist) {
-			err = s.RemoveEmptyDirectory(MovingDir, own)
+	if errors.Is(err, fs.ErrExist) { // what an earlier call has set aside comes first
+		if err = s.removeAside(p, own); err == nil {
+			err = s.setAside(p, MovingDir, own, id)
 		}
 	}
 	switch {
+	case err == nil, errors.Is(err, fs.ErrNotExist):
+		err = s.removeAside(p, own)
+	case CannotMove(err):
+		err = s.inParent(p, func(parent *dir) error { return parent.rmdir(p.Base()) })
+	}
+	switch {
 	case errors.Is(err, unix.ENOTEMPTY), errors.Is(err, fs.ErrExist):
-		return ErrOccupied
-	case errors.Is(err, fs.ErrNotExist):
-		return nil
-	case err != nil:
+		return fmt.Errorf("remove empty %s: %w", p, errors.Join(ErrOccupied, err))
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("remove empty %s: %w", p, plain(err))
 	}
 	return nil
+}
+
+// removeAside removes the directory that RemoveEmpty has set aside, if it is empty. One
+// with something in it goes back to p. Where none is, that is no error.
+func (s *Share) removeAside(p volpath.Path, own string) error {
+	err := s.inMeta(path.Join(MovingDir, own), "remove what was set aside in", func(d *dir) error { return d.rmdir(asideName) })
+	switch {
+	case errors.Is(err, unix.ENOTEMPTY), errors.Is(err, fs.ErrExist):
+		return errors.Join(ErrOccupied, s.BringBack(MovingDir, own, p))
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	return s.RemoveEmptyDirectory(MovingDir, own)
 }
 
 // Rename gives the directory from, which must be the one that id says, the name to,

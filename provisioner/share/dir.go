@@ -75,6 +75,15 @@ func (d *dir) look(name string) (stat unix.Stat_t, err error) {
 	return stat, err
 }
 
+// self looks at the directory itself, which needs no right to it.
+func (d *dir) self() (stat unix.Stat_t, err error) {
+	err = d.run("look at .", func() error {
+		_, err := retryInterrupted(func() (int, error) { return 0, unix.Fstat(d.fd(), &stat) })
+		return err
+	})
+	return stat, err
+}
+
 // isDirectory fails with ErrNotDirectory for anything else at name.
 func (d *dir) isDirectory(name string) (unix.Stat_t, error) {
 	stat, err := d.look(name)

@@ -214,13 +214,21 @@ func openDirectory(parent int, name string) (*os.File, error) {
 
 // openClosed opens a directory whose mode forbids it, which is how, if the mode is
 // ours to change. It is set through a descriptor that needs no right to be opened,
-// so that nothing swapped in at the name is touched.
-func openClosed(parent int, name string, how error) (*os.File, error) {
+// so that nothing swapped in at the name is touched. One that is empty is removed, and
+// none is returned.
+func (r *removal) openClosed(parent int, name string, depth int, how error) (*os.File, error) {
 	closed, err := openPath(parent, name)
 	if err != nil {
 		return nil, err
 	}
 	defer closed.Close()
+	if err := r.mayEmpty(closed, depth); err != nil {
+		return nil, err
+	}
+	if unix.Unlinkat(parent, name, unix.AT_REMOVEDIR) == nil { // nobody lets us look into it, but it is empty
+		r.directories.Add(1)
+		return nil, nil //nolint:nilnil // as the comment says
+	}
 	switch err := chmodPath(closed, 0o700); {
 	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
 		return nil, fmt.Errorf("its mode is not ours to change and forbids to look into it: %w", how)
@@ -267,9 +275,9 @@ func (r *removal) lift(parent int, name string) error {
 	if !errors.Is(err, unix.EPERM) && !errors.Is(err, unix.EACCES) {
 		return err
 	}
-	openUpAt(parent, ".")
-	openUpAt(r.top, ".")
-	openUpAt(parent, name)
+	r.openUpAt(parent, ".")
+	r.openUpAt(r.top, ".")
+	r.openUpAt(parent, name)
 	return r.liftOnce(parent, name)
 }
 
@@ -284,10 +292,15 @@ func (r *removal) liftOnce(parent int, name string) error {
 	return err
 }
 
-// openUpAt gives the owner all rights to a directory, if its mode is ours to change.
-func openUpAt(parent int, name string) {
-	if dir, err := openPath(parent, name); err == nil {
+// openUpAt gives the owner all rights to a directory of the volume, if its mode is ours
+// to change.
+func (r *removal) openUpAt(parent int, name string) {
+	dir, err := openPath(parent, name)
+	if err != nil {
+		return
+	}
+	defer dir.Close()
+	if r.stay(dir) == nil {
 		_ = chmodPath(dir, 0o700)
-		_ = dir.Close()
 	}
 }

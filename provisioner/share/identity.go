@@ -85,7 +85,7 @@ func (s *Share) identify(parent *dir, name string) (*Identity, error) {
 
 // identifyOpen looks at an open directory.
 func (s *Share) identifyOpen(opened *dir) (*Identity, error) {
-	stat, err := opened.look(".")
+	stat, err := opened.self()
 	if err != nil {
 		return nil, err
 	}
@@ -111,6 +111,9 @@ func (s *Share) openListed(parent *dir, name string) (*dir, *Identity, error) {
 		return nil, nil, fs.ErrNotExist
 	}
 	opened, err := parent.open(name, toRead)
+	if errors.Is(err, fs.ErrPermission) { // its owner, who we may be, has closed it
+		opened, err = parent.open(name, asPlace)
+	}
 	if err != nil {
 		return nil, nil, err
 	}

@@ -136,7 +136,7 @@ func (s *Share) Mark(p volpath.Path, number uint64) error {
 			return err
 		}
 		defer opened.close()
-		if stat, err := opened.look("."); err != nil || stat.Ino != number {
+		if stat, err := opened.self(); err != nil || stat.Ino != number {
 			return errors.Join(err, ErrChanged)
 		}
 		return opened.run("mark "+p.Base(), func() error { return opened.file.Chmod(fileMode(markedMode)) })

@@ -147,23 +147,14 @@ func (r *removal) removeOnce(parent int, name, at string, depth int) error {
 	case errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.ELOOP): // exchanged meanwhile
 		return ignoreAbsent(unix.Unlinkat(parent, name, 0))
 	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
-		if unix.Unlinkat(parent, name, unix.AT_REMOVEDIR) == nil { // nobody lets us look into it, but it is empty
-			r.directories.Add(1)
-			return nil
-		}
-		if dir, err = openClosed(parent, name, err); err != nil {
-			return err
+		if dir, err = r.openClosed(parent, name, depth, err); dir == nil {
+			return ignoreAbsent(err)
 		}
 	case err != nil:
 		return err
 	}
 	defer func() { _ = dir.Close() }()
-	if depth == 0 && r.only != nil {
-		if err := r.only(dir); err != nil {
-			return err
-		}
-	}
-	if err := r.stay(dir); err != nil {
+	if err := r.mayEmpty(dir, depth); err != nil {
 		return err
 	}
 	if depth == 0 {
@@ -180,6 +171,17 @@ func (r *removal) removeOnce(parent int, name, at string, depth int) error {
 		r.directories.Add(1)
 	}
 	return ignoreAbsent(err)
+}
+
+// mayEmpty refuses an open directory in which nothing may be changed. It comes before
+// any change, also of a mode.
+func (r *removal) mayEmpty(dir *os.File, depth int) error {
+	if depth == 0 && r.only != nil {
+		if err := r.only(dir); err != nil {
+			return err
+		}
+	}
+	return r.stay(dir)
 }
 
 // stay refuses a directory of another file system than that of the one to be

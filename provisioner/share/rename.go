@@ -63,9 +63,9 @@ func moveClosed(parent *dir, name string, seen unix.Stat_t, denied error, rename
 	if err != nil {
 		return err
 	}
-	now, err := closed.look(".")
+	now, err := closed.self()
 	if err != nil {
-		return denied //nolint:nilerr // it may not be looked into, which the caller knows
+		return err
 	}
 	mode := settable(info)
 	const write = 0o200
