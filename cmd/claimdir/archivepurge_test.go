@@ -133,7 +133,7 @@ func TestArchivePurgeGoesOnAfterAFailure(t *testing.T) {
 func TestArchivePurgeLeavesAnOlderLayoutAlone(t *testing.T) {
 	w := newArchiveWorld(t)
 	w.archive("team/data", "pvc-1", "")
-	w.must(os.WriteFile(w.dir+"/.claimdir/share.json", []byte(`{"layout": 1, "id": "x"}`), 0o600))
+	w.must(os.WriteFile(w.dir+"/.claimdir/share.json", []byte(`{"layout": 1, "id": "`+w.l.ID()+`"}`), 0o600))
 	_, stderr, err := w.run(nil, "purge", "team", "--yes")
 	if err == nil || w.left() != "archived-team-data-pvc-1" {
 		t.Errorf("left are %s, %v", w.left(), err)
