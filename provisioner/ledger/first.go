@@ -97,7 +97,13 @@ func (l *Ledger) convert(path volpath.Path) error {
 		if err == nil {
 			err = l.share.PlaceDirectory(recordsDir, key(path), stagingDir, volpath.OwnAt(r.PV, r.Cluster, path), fileOf(r), data)
 		}
-		if err != nil && !errors.Is(err, fs.ErrExist) {
+		if errors.Is(err, fs.ErrExist) { // by another process; or a write was cut off there
+			var still bool
+			if _, still, err = l.first(path); err == nil && still {
+				err = errors.Join(fs.ErrExist, l.clear(path))
+			}
+		}
+		if err != nil {
 			return fmt.Errorf("convert the record of %s: %w", path, err)
 		}
 	}
@@ -107,9 +113,10 @@ func (l *Ledger) convert(path volpath.Path) error {
 // removeFirst removes r's record of layout 1.
 func (l *Ledger) removeFirst(path volpath.Path, r Record) error {
 	known, found, err := l.first(path)
-	if err != nil || !found || !known.sameVolume(r) {
+	if err != nil || found && !known.sameVolume(r) {
 		return err
 	}
+	// It may be there although it does not count: see convert.
 	return l.share.RemoveFile(firstVolumesDir, key(path)+recordSuffix)
 }
 

@@ -27,7 +27,7 @@ func (l *Ledger) Lookup(path volpath.Path) (Record, bool, error) {
 // one; several are there only after somebody has put an older copy of the records beside
 // them.
 func (l *Ledger) LookupAll(path volpath.Path) (all []Record, err error) {
-	for r, err := range l.of(key(path), func(data []byte, _ string) (Record, error) { return decode(data, path) }) {
+	for r, err := range l.of(key(path), decodeAt(path)) {
 		if err != nil {
 			return nil, fmt.Errorf("record of %s: %w", path, err)
 		}
@@ -40,49 +40,78 @@ func (l *Ledger) LookupAll(path volpath.Path) (all []Record, err error) {
 // there, and false if it has none.
 func (l *Ledger) Own(path volpath.Path, pv, cluster string) (Record, bool, error) {
 	own := Record{PV: pv, Cluster: cluster}
-	data, err := l.share.ReadFile(directoryOf(path), fileOf(own))
-	if errors.Is(err, fs.ErrNotExist) {
-		r, found, err := l.first(path)
-		return r, found && r.sameVolume(own), err
+	for range 2 {
+		r, handed, err := l.read(key(path), fileOf(own), decodeAt(path))
+		if err == nil && handed {
+			err = l.finish(path, r)
+		}
+		if err == nil {
+			return r, true, nil
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return Record{}, false, fmt.Errorf("record of %s: %w", path, err)
+		}
+		unsettled, err := l.share.Unsettled(directoryOf(path), fileOf(own))
+		if err != nil {
+			return Record{}, false, fmt.Errorf("record of %s: %w", path, err)
+		}
+		if !unsettled {
+			r, found, err := l.first(path)
+			return r, found && r.sameVolume(own), err
+		}
 	}
-	if err != nil {
-		return Record{}, false, fmt.Errorf("record of %s: %w", path, err)
+	if err := l.clear(path); err != nil {
+		return Record{}, false, err
 	}
-	r, err := decode(data, path)
-	return r, err == nil, err
+	return Record{}, false, fmt.Errorf("record of %s: %w", path, errUnsettled)
+}
+
+// errUnsettled says that a record is not there, but may be in a moment.
+var errUnsettled = errors.New("it is being written, or a write was cut off; this is retried, and settled within the hour")
+
+// clear removes what a kill left, an hour ago or more, in the directory of a path that has
+// no record. As long as it is there, nobody can take the path.
+func (l *Ledger) clear(path volpath.Path) error {
+	if !l.layout.upgrades {
+		return nil
+	}
+	err := l.share.RemoveStaleBut(recordSuffix, directoryOf(path), "probe."+l.id)
+	if err == nil {
+		err = l.share.RemoveEmptyDirectory(recordsDir, key(path))
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("clear what is left of the record of %s: %w", path, err)
+	}
+	return nil
 }
 
 // of yields the records in the directory of a key, or the one of layout 1.
-func (l *Ledger) of(key string, decode func(data []byte, file string) (Record, error)) iter.Seq2[Record, error] {
+func (l *Ledger) of(key string, decode decoder) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
-		in, found := recordsDir+"/"+key, false
-		names, err := l.share.ListMeta(in)
-		if errors.Is(err, share.ErrNotDirectory) {
-			err = fmt.Errorf("%w: %s: %w", ErrDamaged, keyNamed(key), err)
-		}
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			yield(Record{}, err)
-			return
-		}
-		for _, name := range names {
-			if !strings.HasSuffix(name, recordSuffix) {
-				continue // a file that is being written
-			}
-			found = true
-			data, err := l.share.ReadFile(in, name)
-			if errors.Is(err, fs.ErrNotExist) {
-				continue
-			}
-			var r Record
-			if err == nil {
-				r, err = decode(data, fileNamed(key, name))
-			}
-			if err == nil && fileOf(r) != name {
-				err = fmt.Errorf("%w in %s: it is that of volume %q", ErrDamaged, fileNamed(key, name), r.PV)
-			}
-			if !yield(r, err) {
+		found := false
+		for range 2 {
+			names, err := l.names(key)
+			if err != nil {
+				yield(Record{}, err)
 				return
 			}
+			for _, name := range names {
+				if !strings.HasSuffix(name, recordSuffix) {
+					continue // a file that is being written
+				}
+				r, _, err := l.read(key, name, decode)
+				if errors.Is(err, fs.ErrNotExist) {
+					continue
+				}
+				found = true
+				if !yield(r, err) {
+					return
+				}
+			}
+			if found || len(names) == 0 {
+				break
+			}
+			// An NFS client that exchanges a record which it reads leaves none for a moment.
 		}
 		if found || !l.layout.first.Load() {
 			return
@@ -97,6 +126,26 @@ func (l *Ledger) of(key string, decode func(data []byte, file string) (Record, e
 		}
 		yield(r, err)
 	}
+}
+
+// names lists what is in the directory of a key, which may be absent.
+func (l *Ledger) names(key string) ([]string, error) {
+	names, err := l.share.ListMeta(recordsDir + "/" + key)
+	if errors.Is(err, share.ErrNotDirectory) {
+		err = fmt.Errorf("%w: %s: %w", ErrDamaged, keyNamed(key), err)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return names, err
+}
+
+// decoder decodes a record; file is its name for people.
+type decoder func(data []byte, file string) (Record, error)
+
+// decodeAt is the decoder of a path's records.
+func decodeAt(path volpath.Path) decoder {
+	return func(data []byte, _ string) (Record, error) { return decode(data, path) }
 }
 
 // Records returns all records of the share, in the order of their keys.

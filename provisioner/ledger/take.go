@@ -35,13 +35,16 @@ func (l *Ledger) Take(path volpath.Path, r Record, adopt bool) (Record, error) {
 		return r, err
 	}
 	known, found, err := l.Lookup(path)
+	if old, ours := unfinishedOf(err, r); ours {
+		known, found, adopt, err = old, true, true, nil
+	}
 	switch {
 	case err != nil:
 		return Record{}, err
 	case !found:
-		return Record{}, fmt.Errorf("take %s: its record came and went; will be tried again", path)
+		return Record{}, errors.Join(fmt.Errorf("take %s: its record came and went; will be tried again", path), l.clear(path))
 	case known.sameVolume(r):
-		return known, nil
+		return l.own(path, r)
 	case known.State == Retained && known.sameName(r) && (adopt || known.Cluster == r.Cluster):
 		r.State, r.Adopted, r.Directory = Active, true, known.Directory
 		return l.TakeOver(path, known, r)
@@ -50,6 +53,15 @@ func (l *Ledger) Take(path volpath.Path, r Record, adopt bool) (Record, error) {
 		return l.TakeOver(path, known, r)
 	}
 	return Record{}, Taken(path, known, r)
+}
+
+// own is Own for a record that was there just now.
+func (l *Ledger) own(path volpath.Path, r Record) (Record, error) {
+	known, found, err := l.Own(path, r.PV, r.Cluster)
+	if err == nil && !found {
+		err = lost(path, fs.ErrNotExist)
+	}
+	return known, err
 }
 
 // place puts the record of a path that has none where it belongs, or is fs.ErrExist.
@@ -80,23 +92,31 @@ func (l *Ledger) TakeOver(path volpath.Path, from, to Record) (Record, error) {
 	if err := l.convert(path); err != nil {
 		return Record{}, err
 	}
-	in := directoryOf(path)
-	err := l.share.RenameFile(in, fileOf(from), in, fileOf(to))
+	to.Path = path.String()
+	if to.Created.IsZero() {
+		to.Created = now()
+	}
+	data, err := encode(to)
+	if err != nil {
+		return Record{}, err
+	}
+	err = l.share.HandOverFile(directoryOf(path), fileOf(from), fileOf(to), data)
 	if errors.Is(err, fs.ErrNotExist) {
-		if known, found, err := l.Lookup(path); err != nil {
-			return Record{}, err
-		} else if found && known.sameVolume(to) {
-			return known, nil
-		} else if found {
+		known, found, lookErr := l.Lookup(path)
+		_, ours := unfinishedOf(lookErr, to)
+		switch {
+		case ours:
+			return to, l.write(path, to)
+		case lookErr != nil:
+			return Record{}, lookErr
+		case found && known.sameVolume(to):
+			return l.own(path, to)
+		case found:
 			return Record{}, Taken(path, known, to)
 		}
 	}
 	if err != nil {
 		return Record{}, fmt.Errorf("take over %s from volume %s: %w", path, from.PV, err)
 	}
-	to.Path = path.String()
-	if to.Created.IsZero() {
-		to.Created = now()
-	}
-	return to, l.write(path, to)
+	return to, nil
 }

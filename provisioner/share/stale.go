@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -18,6 +19,15 @@ const staleAge = time.Hour
 // files in them. probe is a name of the caller's own; the file that is written under it
 // tells the server's time. It is removed again.
 func (s *Share) RemoveStale(in, probe string) error {
+	return s.removeStale(in, probe, func(string) bool { return false })
+}
+
+// RemoveStaleBut is RemoveStale, but leaves files whose names end with a suffix.
+func (s *Share) RemoveStaleBut(suffix, in, probe string) error {
+	return s.removeStale(in, probe, func(name string) bool { return strings.HasSuffix(name, suffix) })
+}
+
+func (s *Share) removeStale(in, probe string, stays func(name string) bool) error {
 	return s.inMeta(in, "clear", func(d *dir) error {
 		entries, err := d.entries()
 		if err != nil || len(entries) == 0 {
@@ -32,6 +42,9 @@ func (s *Share) RemoveStale(in, probe string) error {
 			return err
 		}
 		for _, e := range entries {
+			if stays(e.name) {
+				continue
+			}
 			if err := removeStale(d, e, now.Mtim); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return fmt.Errorf("%s: %w", e.name, err)
 			}

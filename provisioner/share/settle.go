@@ -1,0 +1,82 @@
+package share
+
+import (
+	"errors"
+	"io/fs"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// HandOverFile gives a file of a directory below .claimdir another name, its next owner's,
+// and then the content data. Of many who try, one gets it; for the others from is
+// fs.ErrNotExist. The content is written before, so that a kill in between leaves the file
+// with its next owner's name, and what it is to hold beside it: see Handed.
+func (s *Share) HandOverFile(in, from, to string, data []byte) error {
+	return s.inMeta(in, "hand over "+from+" in", func(d *dir) error {
+		if err := createAnew(d, to+newSuffix, data); err != nil {
+			return err
+		}
+		err := d.rename(from, d, to)
+		if err == nil {
+			return d.rename(to+newSuffix, d, to)
+		}
+		// Another process may have got it for the same owner, and need what we wrote.
+		if _, lookErr := d.look(to); errors.Is(lookErr, fs.ErrNotExist) {
+			err = errors.Join(err, ignoreAbsent(d.unlink(to+newSuffix)))
+		}
+		return err
+	})
+}
+
+// Handed is the name of what a file is to hold that HandOverFile was cut off at.
+func Handed(name string) string { return name + newSuffix }
+
+// Unsettled reports whether the file name, which was not seen in a directory below
+// .claimdir, may be there after all, or be about to appear: somebody is writing it, or an
+// NFS client has moved it out of the way, because it has it open, and is about to put the
+// next one in its place.
+func (s *Share) Unsettled(in, name string) (unsettled bool, err error) {
+	err = s.inMeta(in, "list", func(d *dir) error {
+		names, err := d.names()
+		for _, found := range names {
+			if found == name || found == name+newSuffix || strings.HasPrefix(found, ".nfs") && !strings.HasSuffix(found, ".json") {
+				unsettled = true
+			}
+		}
+		return err
+	})
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return unsettled, err
+}
+
+// RemoveEmptied is RemoveEmptyDirectory for the directory that the file had which was
+// removed last: what a kill left of it while it was written goes too.
+func (s *Share) RemoveEmptied(in, name, file string) error {
+	own := name
+	if in != "" {
+		own = in + "/" + name
+	}
+	s.drop(own)
+	return s.inMeta(in, "remove "+name+" in", func(d *dir) error {
+		err := d.rmdir(name)
+		if isOccupied(err) {
+			var inside *dir
+			if inside, err = d.open(name, asPlace); err == nil {
+				err = inside.unlink(file + newSuffix)
+				inside.close()
+			}
+			if err == nil {
+				err = d.rmdir(name)
+			}
+		}
+		if isOccupied(err) { // it is somebody's again
+			return nil
+		}
+		return ignoreAbsent(err)
+	})
+}
+
+func isOccupied(err error) bool { return errors.Is(err, unix.ENOTEMPTY) || errors.Is(err, fs.ErrExist) }
