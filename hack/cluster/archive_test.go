@@ -120,8 +120,8 @@ func testRetention(t *testing.T, bed *testbed.Bed) {
 	w.put(w.Name+"/data/file", "short-lived")
 	w.DeleteClaim("data")
 	w.VolumeGone(pv.Name)
-	w.logged("Moved archive into the trash: its time is over", pv.Name)
-	w.trashEmptied(".claimdir/trash/" + pv.Name + "-1")
+	w.logged("Archive expired, moved it into the trash", pv.Name)
+	w.trashEmptied(w.inTrash(pv.Name))
 	w.wantFile("archived-"+w.Name+"-kept-"+kept+"/file", "kept")
-	w.wantEntries(".claimdir/volumes", "archived-"+w.Name+"-kept-"+kept+".json")
+	w.wantEntries(recordsDir, "archived-"+w.Name+"-kept-"+kept)
 }

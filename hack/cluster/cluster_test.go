@@ -88,6 +88,7 @@ var cases = []struct {
 	{"a mount that is lost, or exchanged", testLostMount},
 	{"doctor finds what does not fit together, and nothing else", testDoctor},
 	{"what nobody comes back for is swept, and doctor --fix mends the rest", testSweep},
+	{"a share of the older layout is gone on with", testUpgrade},
 	{"peer: its volumes are taken over and go as its classes say", testPeerVolumes},
 }
 

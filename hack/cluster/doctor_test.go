@@ -17,6 +17,7 @@ import (
 
 	"claimdir/hack/testbed"
 	"claimdir/provisioner/doctor"
+	"claimdir/provisioner/volpath"
 )
 
 // testDoctor: as the ServiceAccount of the manifests, beside the controller.
@@ -34,17 +35,18 @@ func testDoctor(t *testing.T, bed *testbed.Bed) {
 	}
 
 	w.Must(os.Remove(filepath.Join(w.share, w.Name, "gone")))
-	w.Must(os.Remove(filepath.Join(w.share, ".claimdir/volumes", w.Name+"%2Funrecorded.json")))
+	w.Must(os.RemoveAll(filepath.Join(w.share, recordsDir, recordKey(w.Name+"/unrecorded"))))
 	w.Must(os.MkdirAll(filepath.Join(w.share, w.Name, "nobodys"), 0o755))
 	w.Must(os.Mkdir(filepath.Join(w.share, "lost+found"), 0o755)) // as file systems have it
 	w.Must(os.Mkdir(filepath.Join(w.share, "archived-by-hand"), 0o755))
-	w.put(".claimdir/volumes/bad.json", "{")
-	w.copyRecord("newer", map[string]any{"layout": 2})
-	w.copyRecord("lost", map[string]any{"pv": "pvc-lost"})
-	w.copyRecord("half", map[string]any{"pv": "pvc-half", "state": "creating"})
-	w.copyRecord("kept", map[string]any{"pv": "pvc-kept", "state": "retained"})
-	w.copyRecord("archived-gone", map[string]any{"pv": "pvc-gone", "state": "archived", "origin": "gone"})
-	w.copyRecord(w.Name+"/well/deep", map[string]any{"pv": "pvc-deep", "cluster": "elsewhere"})
+	w.Must(os.Mkdir(filepath.Join(w.share, recordsDir, "bad"), 0o700))
+	w.put(recordsDir+"/bad/x@00000000.json", "{")
+	w.copyRecord(w.Name+"/well", "newer", map[string]any{"layout": 3})
+	w.copyRecord(w.Name+"/well", "lost", map[string]any{"pv": "pvc-lost"})
+	w.copyRecord(w.Name+"/well", "half", map[string]any{"pv": "pvc-half", "state": "creating"})
+	w.copyRecord(w.Name+"/well", "kept", map[string]any{"pv": "pvc-kept", "state": "retained"})
+	w.copyRecord(w.Name+"/well", "archived-gone", map[string]any{"pv": "pvc-gone", "state": "archived", "origin": "gone"})
+	w.copyRecord(w.Name+"/well", w.Name+"/well/deep", map[string]any{"pv": "pvc-deep", "cluster": "elsewhere"})
 	w.peerClass(w.provisioner, "bad", "onDelete", "shred")
 	w.peerVolume("somebody.else/"+w.Name, "inside", "none") // has its directory, which is not nobody's
 	moved := w.handVolume("moved", "old.example.com", "/export/moved", w.provisioner)
@@ -52,10 +54,10 @@ func testDoctor(t *testing.T, bed *testbed.Bed) {
 	w.handVolume("whole", testbed.Server, "/export", "") // as claimdir's own
 	gone, unrecorded := w.Bound("gone").Name, w.Bound("unrecorded").Name
 	cluster := []string{"class " + w.Name + "-bad", "overlap " + nested, "volume " + moved} // what it alone can tell
-	before := w.entries(".claimdir/volumes")
+	before := w.allRecords()
 	report := w.doctor(config, append(cluster,
 		"directory "+w.Name+"/nobodys", "overlap "+w.Name+"/well/deep",
-		"record .claimdir/volumes", "record .claimdir/volumes", "record lost", "record half", "record kept", "record archived-gone",
+		"record .claimdir/records", "record .claimdir/records", "record lost", "record half", "record kept", "record archived-gone",
 		"volume "+gone, "volume "+unrecorded)...)
 	if len(report.NotChecked) != 1 || !strings.Contains(report.NotChecked[0], "other clusters, by 1 records") {
 		t.Errorf("it leaves out %q", report.NotChecked)
@@ -68,7 +70,7 @@ func testDoctor(t *testing.T, bed *testbed.Bed) {
 	if _, err = bed.Run(t.Context(), config, "doctor", "-o", "xml"); err == nil || !strings.Contains(err.Error(), "exit status 2") {
 		t.Errorf("wrong usage ends with %v", err)
 	}
-	if after := w.entries(".claimdir/volumes"); !slices.Equal(before, after) {
+	if after := w.allRecords(); !slices.Equal(before, after) {
 		t.Errorf("it changed the records: %q, %q", before, after)
 	}
 
@@ -77,7 +79,7 @@ func testDoctor(t *testing.T, bed *testbed.Bed) {
 	w.process.Stop()
 	w.process = w.start()
 	w.Eventually("the record is written anew", func() error {
-		_, err := os.Stat(filepath.Join(w.share, ".claimdir/volumes", w.Name+"%2Funrecorded.json"))
+		_, err := os.Stat(filepath.Join(w.share, w.recordFile(w.Name+"/unrecorded", unrecorded)))
 		return err
 	})
 
@@ -112,26 +114,40 @@ func (w *world) doctor(config testbed.Config, want ...string) (report doctor.Rep
 	return report
 }
 
-// copyRecord writes the record of the claim "well" for another path, changed
-// and two hours old.
-func (w *world) copyRecord(path string, changes map[string]any) {
+// copyRecord writes the record of the volume at the path well for another path, changed
+// and two hours old. It names no directory: the one at well is another.
+func (w *world) copyRecord(well, path string, changes map[string]any) {
 	w.T.Helper()
-	data, err := os.ReadFile(filepath.Join(w.share, ".claimdir/volumes", w.Name+"%2Fwell.json"))
+	data, err := os.ReadFile(filepath.Join(w.share, w.recordOf(well)))
 	w.Must(err)
 	record := map[string]any{}
 	w.Must(json.Unmarshal(data, &record))
 	record["path"], record["created"] = path, time.Now().Add(-2*time.Hour).UTC()
+	delete(record, "directory")
 	maps.Copy(record, changes)
 	data, err = json.Marshal(record)
 	w.Must(err)
-	w.put(".claimdir/volumes/"+strings.ReplaceAll(path, "/", "%2F")+".json", string(data))
+	pv, _ := record["pv"].(string)
+	cluster, _ := record["cluster"].(string)
+	w.Must(os.Mkdir(filepath.Join(w.share, recordsDir, recordKey(path)), 0o700))
+	w.put(recordsDir+"/"+recordKey(path)+"/"+volpath.Own(pv, cluster)+".json", string(data))
 }
 
 // handVolume makes a PersistentVolume without a claim and returns its name.
 func (w *world) handVolume(name, server, path, provisioner string) string {
 	w.T.Helper()
-	pv := &v1.PersistentVolume{
-		ObjectMeta: metav1.ObjectMeta{Name: w.Name + "-" + name, Annotations: map[string]string{}},
+	pv := handPV(w.Name+"-"+name, server, path)
+	if provisioner != "" {
+		pv.Annotations["pv.kubernetes.io/provisioned-by"] = provisioner
+	}
+	_, err := w.bed.Admin.CoreV1().PersistentVolumes().Create(w.T.Context(), pv, metav1.CreateOptions{})
+	w.Must(err)
+	return pv.Name
+}
+
+func handPV(name, server, path string) *v1.PersistentVolume {
+	return &v1.PersistentVolume{
+		ObjectMeta: metav1.ObjectMeta{Name: name, Annotations: map[string]string{}},
 		Spec: v1.PersistentVolumeSpec{
 			AccessModes:                   []v1.PersistentVolumeAccessMode{v1.ReadWriteMany},
 			Capacity:                      v1.ResourceList{v1.ResourceStorage: resource.MustParse("1Mi")},
@@ -140,10 +156,4 @@ func (w *world) handVolume(name, server, path, provisioner string) string {
 			PersistentVolumeSource:        v1.PersistentVolumeSource{NFS: &v1.NFSVolumeSource{Server: server, Path: path}},
 		},
 	}
-	if provisioner != "" {
-		pv.Annotations["pv.kubernetes.io/provisioned-by"] = provisioner
-	}
-	_, err := w.bed.Admin.CoreV1().PersistentVolumes().Create(w.T.Context(), pv, metav1.CreateOptions{})
-	w.Must(err)
-	return pv.Name
 }

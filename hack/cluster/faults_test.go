@@ -110,8 +110,9 @@ func testTrashFails(t *testing.T, bed *testbed.Bed) {
 	t.Cleanup(mend)
 	w.DeleteClaim("data")
 	w.VolumeGone(pv.Name)
-	trash := w.backing + "/.claimdir/trash/" + pv.Name + "-1"
-	w.Event("default", w.Name+"-slow", "released volume "+pv.Name+` \(claim `+w.Name+`/data, .* cannot be removed: .*trash/`+pv.Name+`-1: stays: permission denied.*tried again in`)
+	own := w.own(pv.Name) + "-1"
+	trash := w.backing + "/.claimdir/trash/" + own + "/volume"
+	w.Event("default", w.Name+"-slow", "released volume "+pv.Name+` \(claim `+w.Name+`/data, .* cannot be removed: .*trash/`+own+`: stays: permission denied.*tried again in`)
 	w.Eventually("the metric shows it", func() error {
 		if n := w.metric(`claimdir_trash_failing_volumes{reason="permission",share="slow"}`); n != 1 {
 			return fmt.Errorf("it is %v", n)
@@ -151,13 +152,13 @@ func testHangAndGo(t *testing.T, bed *testbed.Bed) {
 		release()
 		w.readyz()
 		w.Eventually("nothing is left of "+name, func() error {
-			if left := append(w.entries("slow"), w.entries("slow/.claimdir/volumes")...); len(left) > 0 {
+			if left := append(w.entries("slow"), w.entries("slow/"+recordsDir)...); len(left) > 0 {
 				return fmt.Errorf("%q", left)
 			}
 			return nil
 		})
 	}
-	for _, call := range []faultfs.Call{faultfs.Mkdir, faultfs.Link, faultfs.Rename, faultfs.Create, faultfs.Setattr} {
+	for _, call := range []faultfs.Call{faultfs.Mkdir, faultfs.Write, faultfs.Rename, faultfs.Create, faultfs.Setattr} {
 		hang("before-"+lower(call), w.slow.Hang, call)
 		hang("after-"+lower(call), w.slow.HangAnswer, call)
 	}

@@ -57,22 +57,26 @@ type lateCase struct {
 func lateCases() map[string]lateCase {
 	seen := []faultfs.Call{faultfs.Lookup.Of("data")}
 	rename := []faultfs.Call{faultfs.Rename.Of("data")}
-	taken := []faultfs.Call{faultfs.Link, faultfs.Rename} // a path is taken by the first of either
+	archived := []faultfs.Call{faultfs.Rename.Of(ofArchive)}
+	taken := []faultfs.Call{faultfs.Rename} // a path is taken by the first
 	return map[string]lateCase{
 		"delete":  {policy: "delete", operation: release, given: seen, call: rename},
 		"archive": {policy: "archive", operation: release, given: seen, call: rename},
 		"retain": {
 			policy: "retain", operation: release,
-			given: seen, call: []faultfs.Call{faultfs.Rename.Of(ofRecord), faultfs.Rename.Of(ofVolume), faultfs.Link.Of(ofRecord), faultfs.Link.Of(ofVolume)},
+			given: seen, call: []faultfs.Call{faultfs.Rename.Of(ofRecord)},
 		},
 		"provision": {
 			policy: "delete", operation: provision,
-			given: taken, call: []faultfs.Call{faultfs.Mkdir.Of("data"), faultfs.Rename.Of("data")},
+			given: taken, call: []faultfs.Call{faultfs.Mkdir.Of("data")},
 		},
-		"restore, and the next claim is new":           {policy: "archive", operation: restore, given: taken, call: rename},
-		"restore, and the next claim is new and empty": {policy: "archive", operation: restore, given: taken, call: rename, bare: true},
-		"restore, and the next claim restores":         {policy: "archive", operation: restore, given: taken, call: rename, restores: true},
-		"archive of an empty volume":                   {policy: "archive", operation: release, given: seen, call: rename, empty: true},
+		"restore, and the next claim is new":                   {policy: "archive", operation: restore, given: taken, call: rename},
+		"restore, and the next claim is new and empty":         {policy: "archive", operation: restore, given: taken, call: rename, bare: true},
+		"restore, and the next claim restores":                 {policy: "archive", operation: restore, given: taken, call: rename, restores: true},
+		"archive of an empty volume":                           {policy: "archive", operation: release, given: seen, call: rename, empty: true},
+		"archive, the second move":                             {policy: "archive", operation: release, given: rename, call: archived},
+		"restore, the first move":                              {policy: "archive", operation: restore, given: []faultfs.Call{faultfs.Lookup.Of(ofArchive)}, call: archived},
+		"restore, the first move, and the next claim restores": {policy: "archive", operation: restore, given: []faultfs.Call{faultfs.Lookup.Of(ofArchive)}, call: archived, restores: true},
 		"delete, and the next claim is of another provisioner name": {
 			policy: "delete", operation: release, given: seen, call: rename, other: true,
 		},
@@ -81,8 +85,8 @@ func lateCases() map[string]lateCase {
 
 // Names that stand for those that are known only when a case runs.
 const (
-	ofRecord = "the record of the path"
-	ofVolume = "the record called by its volume"
+	ofRecord  = "the record of the volume"
+	ofArchive = "the archive of the volume"
 )
 
 // TestLateCalls: a leader is stopped in the middle of an operation, a standby takes the
@@ -226,6 +230,7 @@ func (w *lateWorld) story(onItsWay bool) {
 	w.takeOver()
 	began := time.Now()
 	before := w.tree()
+	away := w.watchAway()
 
 	changes := w.changes()
 	if held.Release(); onItsWay {
@@ -242,7 +247,35 @@ func (w *lateWorld) story(onItsWay bool) {
 		w.T.Errorf("the old leader, whose lease is over, asked the share for %d changes", made)
 	}
 	time.Sleep(time.Until(began.Add(judged)))
+	if longest := away(); longest > 0 {
+		w.T.Logf("the volume was away from its path for up to %v", longest.Round(time.Millisecond))
+	}
 	w.unharmed(before)
+}
+
+// watchAway looks, until longest is called, for how long the volume of the next claim is
+// away from its path.
+func (w *lateWorld) watchAway() (longest func() time.Duration) {
+	stop, found := make(chan struct{}), make(chan time.Duration)
+	go func() {
+		var longest time.Duration
+		for there := time.Now(); ; time.Sleep(5 * time.Millisecond) {
+			if _, err := os.Lstat(filepath.Join(w.share, w.Name, "data")); err == nil {
+				there = time.Now()
+			} else {
+				longest = max(longest, time.Since(there))
+			}
+			select {
+			case found <- longest:
+				return
+			case <-stop: // the test has failed
+				return
+			default:
+			}
+		}
+	}()
+	w.T.Cleanup(func() { close(stop) })
+	return func() time.Duration { return <-found }
 }
 
 // hold has the call of the case hang, once it comes.
@@ -253,10 +286,9 @@ func (w *lateWorld) hold(onItsWay bool) *faultfs.Held {
 	return w.slow.HangOneAnswer(w.named(w.given)...)
 }
 
-// named puts the names of this world's records in. A record is called by its path or, in
-// a directory that is called so, by its volume.
+// named puts the names of this world's record and archive in, which are called by its volume.
 func (w *lateWorld) named(calls []faultfs.Call) (named []faultfs.Call) {
-	names := strings.NewReplacer(ofRecord, w.Name+"%2Fdata.json", ofVolume, w.pv+".json")
+	names := strings.NewReplacer(ofRecord, w.own(w.pv)+".json", ofArchive, "archived-"+w.Name+"-data-"+w.pv)
 	for _, call := range calls {
 		named = append(named, faultfs.Call(names.Replace(string(call))))
 	}
@@ -282,7 +314,7 @@ func (w *lateWorld) takeOver() {
 	if !w.bare {
 		w.put(w.Name+"/data/precious", "of the next claim")
 	}
-	w.Eventually("the trash is empty", w.trashIsEmpty)
+	w.Eventually("nothing is set aside", w.nothingAside)
 }
 
 func (w *lateWorld) claim(name string) *v1.PersistentVolumeClaim {
@@ -332,7 +364,7 @@ func (w *lateWorld) unharmed(before string) {
 	if after := w.tree(); after != before {
 		w.T.Errorf("the share held\n%sand holds\n%srecords %q, trash %q", before, after, w.records(), w.entries(".claimdir/trash"))
 	}
-	if err := w.trashIsEmpty(); err != nil {
+	if err := w.nothingAside(); err != nil {
 		w.T.Error(err)
 	}
 	for _, name := range []string{"data", "stays"} {
@@ -352,12 +384,21 @@ func (w *lateWorld) unharmed(before string) {
 	w.VolumeGone(pv) // and its own release is not refused
 }
 
-func (w *lateWorld) trashIsEmpty() error {
-	left, err := os.ReadDir(filepath.Join(w.share, ".claimdir/trash"))
-	if err == nil && len(left) > 0 {
-		err = fmt.Errorf("the trash holds %v", left)
+// nothingAside: the trash is empty, and nothing is on its way to an archive or from one.
+func (w *lateWorld) nothingAside() error {
+	for _, in := range []string{trashDir, ".claimdir/moving"} {
+		left, err := os.ReadDir(filepath.Join(w.share, in))
+		if errors.Is(err, fs.ErrNotExist) { // made when it is needed
+			continue
+		}
+		if err == nil && len(left) > 0 {
+			err = fmt.Errorf("%s holds %v", in, left)
+		}
+		if err != nil {
+			return err
+		}
 	}
-	return err
+	return nil
 }
 
 // tree lists all directories and files of the share with their content, but not claimdir's

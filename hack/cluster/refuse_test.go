@@ -39,7 +39,7 @@ func testRefusedClaims(t *testing.T, bed *testbed.Bed) {
 		{"dotdot", `\.\.`, clustertest.Annotated("path", "../../etc")},
 		{"inner-dotdot", `\.\.`, clustertest.Annotated("path", "a/../../b")},
 		{"absolute", `absolute`, clustertest.Annotated("path", "/etc")},
-		{"reserved", `\.claimdir`, clustertest.Annotated("path", ".claimdir/volumes/x")},
+		{"reserved", `\.claimdir`, clustertest.Annotated("path", ".claimdir/records/x")},
 		{"archive", `archived-`, clustertest.Annotated("path", "archived-mine")},
 		{"newline", `control character`, clustertest.Annotated("path", "a\nb")},
 		{"long", `255`, clustertest.Annotated("path", strings.Repeat("x", 256))},
@@ -58,7 +58,7 @@ func testRefusedClaims(t *testing.T, bed *testbed.Bed) {
 	w.wantEntries(".", w.Name, "link", "occupied")
 	w.wantEntries("occupied")
 	w.wantMode("occupied", 0o750)
-	w.wantEntries(".claimdir/volumes", w.Name+"%2Fgood.json")
+	w.wantEntries(recordsDir, recordKey(w.Name+"/good"))
 }
 
 func testRefusedClass(t *testing.T, bed *testbed.Bed) {

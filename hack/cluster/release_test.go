@@ -34,20 +34,18 @@ func testDelete(t *testing.T, bed *testbed.Bed) {
 	w.VolumeGone(pv.Name)
 	w.wantEntries(w.Name, "neighbour")
 	w.logged("Moved directory into the trash", w.Name+"/data")
-	w.trashEmptied(".claimdir/trash/" + pv.Name + "-1")
+	w.trashEmptied(w.inTrash(pv.Name))
 }
 
-// trashEmptied waits until what was in the trash is gone, and its record.
+// trashEmptied waits until what was in the trash is gone, with its record.
 func (w *world) trashEmptied(name string) {
 	w.T.Helper()
-	for _, name := range []string{name, name + ".json"} {
-		w.Eventually(name+" is gone", func() error {
-			if _, err := os.Lstat(filepath.Join(w.share, name)); !os.IsNotExist(err) {
-				return fmt.Errorf("it is there (%w)", err)
-			}
-			return nil
-		})
-	}
+	w.Eventually(name+" is gone", func() error {
+		if _, err := os.Lstat(filepath.Join(w.share, name)); !os.IsNotExist(err) {
+			return fmt.Errorf("it is there (%w)", err)
+		}
+		return nil
+	})
 }
 
 // A volume of many files goes as fast as an empty one; a kill while the trash is
@@ -63,7 +61,7 @@ func testDeleteKilled(t *testing.T, bed *testbed.Bed) {
 	}
 	w.DeleteClaim("data")
 	w.VolumeGone(pv.Name)
-	trash := filepath.Join(w.share, ".claimdir/trash", pv.Name+"-1")
+	trash := filepath.Join(w.share, w.inTrash(pv.Name), "volume")
 	if _, err := os.Stat(trash); err != nil {
 		t.Errorf("25 seconds' worth of files were gone at once: %v", err)
 	}
@@ -72,7 +70,7 @@ func testDeleteKilled(t *testing.T, bed *testbed.Bed) {
 		t.Error(err)
 	}
 	w.process = w.start("TRASH_RATE=0")
-	w.trashEmptied(".claimdir/trash/" + pv.Name + "-1")
+	w.trashEmptied(w.inTrash(pv.Name))
 }
 
 func testArchive(t *testing.T, bed *testbed.Bed) {
@@ -149,7 +147,7 @@ func testDirectoryGone(t *testing.T, bed *testbed.Bed) {
 	w.DeleteClaim("data")
 	w.VolumeGone(pv.Name)
 	w.logged("already gone, the volume is let go", w.Name+"/data")
-	w.wantEntries(".claimdir/volumes", w.Name+"%2Fneighbour.json")
+	w.wantEntries(recordsDir, recordKey(w.Name+"/neighbour"))
 }
 
 // testRefusedVolumes: volumes with our provisioner's name on them, as an
@@ -170,7 +168,7 @@ func testRefusedVolumes(t *testing.T, bed *testbed.Bed) {
 		{testbed.Server, "/exports/" + data, data, "delete", `"/exports/` + data + `" is not below the export "/export"`},
 		{testbed.Server, "/", data, "delete", `"/" is not below the export`},
 		{testbed.Server, "/export", "", "delete", `"/export" is not below the export`},
-		{testbed.Server, "/export/.claimdir/volumes", ".claimdir/volumes", "delete", `\.claimdir`},
+		{testbed.Server, "/export/.claimdir/records", ".claimdir/records", "delete", `\.claimdir`},
 		{testbed.Server, "/export/" + w.Name + "//data", w.Name + "//data", "delete", `spec.nfs.path`},
 		{testbed.Server, "/export/" + byHand, byHand, "delete", `no record on the share says that directory "by-hand" is this volume's`},
 		{testbed.Server, "/export/" + data, w.Name + "/other", "delete", `annotation claimdir/path is`},

@@ -16,14 +16,10 @@ func testSweep(t *testing.T, bed *testbed.Bed) {
 	w.Claim("well")
 	w.Bound("well")
 	w.process.Stop()
-	data, err := os.ReadFile(filepath.Join(w.share, ".claimdir/volumes/well.json"))
-	w.Must(err)
-	w.Must(os.WriteFile(filepath.Join(w.share, ".claimdir/volumes", w.Name+"%2Fwell.json"), data, 0o600)) // where copyRecord looks
 	gone := map[string]any{"namespace": w.Name, "name": "gone", "uid": "gone"}
-	w.copyRecord("empty", map[string]any{"pv": "pvc-empty", "claim": gone})
-	w.copyRecord("full", map[string]any{"pv": "pvc-full", "claim": gone})
-	w.copyRecord("missing", map[string]any{"pv": "pvc-missing", "claim": gone, "state": "creating"})
-	w.Must(os.Remove(filepath.Join(w.share, ".claimdir/volumes", w.Name+"%2Fwell.json")))
+	w.copyRecord("well", "empty", map[string]any{"pv": "pvc-empty", "claim": gone})
+	w.copyRecord("well", "full", map[string]any{"pv": "pvc-full", "claim": gone})
+	w.copyRecord("well", "missing", map[string]any{"pv": "pvc-missing", "claim": gone, "state": "creating"})
 	w.Must(os.Mkdir(filepath.Join(w.share, "empty"), 0o755))
 	w.Must(os.MkdirAll(filepath.Join(w.share, "full/data"), 0o755))
 

@@ -15,6 +15,7 @@ import (
 
 	"claimdir/hack/clustertest"
 	"claimdir/hack/testbed"
+	"claimdir/provisioner/volpath"
 )
 
 // patience is how long something may take that should take moments.
@@ -107,6 +108,20 @@ func (w *world) logged(words ...string) {
 	})
 }
 
+// healthy stops claimdir, and fails the test if that does not end well or if its log has
+// an error.
+func (w *world) healthy() {
+	w.T.Helper()
+	if code := w.process.Stop(); code != 0 {
+		w.T.Errorf("claimdir ended with exit code %d", code)
+	}
+	for line := range strings.Lines(w.process.Log()) {
+		if strings.HasPrefix(line, "E") || strings.HasPrefix(line, "W") || strings.HasPrefix(line, "panic") {
+			w.T.Errorf("the log of a healthy run has: %s", line)
+		}
+	}
+}
+
 // put writes a file into the share; path is relative to it.
 func (w *world) put(path, text string) {
 	w.T.Helper()
@@ -141,8 +156,65 @@ func (w *world) entries(dir string) (names []string) {
 	return names
 }
 
-// records returns the names of the records on the share.
+// records returns the keys of the paths that have records on the share.
 func (w *world) records() []string {
 	w.T.Helper()
-	return w.entries(".claimdir/volumes")
+	return w.entries(recordsDir)
+}
+
+const (
+	recordsDir = ".claimdir/records"
+	trashDir   = ".claimdir/trash"
+)
+
+// cluster is the UID by which records know this cluster.
+func (w *world) cluster() string {
+	w.T.Helper()
+	system, err := w.bed.Admin.CoreV1().Namespaces().Get(w.T.Context(), metav1.NamespaceSystem, metav1.GetOptions{})
+	w.Must(err)
+	return string(system.UID)
+}
+
+// own is what a volume of this cluster is called on the share.
+func (w *world) own(pv string) string {
+	w.T.Helper()
+	return volpath.Own(pv, w.cluster())
+}
+
+// recordKey is the directory of a path's record, in that of all records. It is right for
+// paths without odd characters.
+func recordKey(path string) string { return strings.ReplaceAll(path, "/", "%2F") }
+
+// recordFile is the file of a volume's record, from the root of the share.
+func (w *world) recordFile(path, pv string) string {
+	w.T.Helper()
+	return recordsDir + "/" + recordKey(path) + "/" + w.own(pv) + ".json"
+}
+
+// recordOf is the file of a path's record, whoever has it. There must be one, and nothing
+// beside it.
+func (w *world) recordOf(path string) string {
+	w.T.Helper()
+	files := w.entries(recordsDir + "/" + recordKey(path))
+	if len(files) != 1 {
+		w.T.Fatalf("the records of %s are %q", path, files)
+	}
+	return recordsDir + "/" + recordKey(path) + "/" + files[0]
+}
+
+// allRecords returns the files of all records, with what else is beside them.
+func (w *world) allRecords() (files []string) {
+	w.T.Helper()
+	for _, key := range w.records() {
+		for _, file := range w.entries(recordsDir + "/" + key) {
+			files = append(files, key+"/"+file)
+		}
+	}
+	return files
+}
+
+// inTrash is what a volume has in the trash, from the root of the share.
+func (w *world) inTrash(pv string) string {
+	w.T.Helper()
+	return trashDir + "/" + w.own(pv) + "-1"
 }

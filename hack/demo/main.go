@@ -164,7 +164,7 @@ func (d *demo) explain() error {
 
 // list prints the share as find does.
 func (d *demo) list() error {
-	find := exec.CommandContext(d.ctx, "find", ".", "-mindepth", "1", "-path", "./.claimdir/tmp-*", "-prune", "-o", "-mindepth", "1", "-printf", "%M  %P\n")
+	find := exec.CommandContext(d.ctx, "find", ".", "-mindepth", "1", "-printf", "%M  %P\n")
 	find.Dir = d.share
 	out, err := find.CombinedOutput()
 	show(string(out))
