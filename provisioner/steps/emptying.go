@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 
 	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/refusal"
@@ -16,36 +17,53 @@ import (
 // a volume's, or it is not the one that was released.
 var ErrNotTrash = errors.New("it is not removed")
 
-// LookBeforeEmptying says which directory the trash has under a name, just before that is
-// emptied: nil if there is none. A directory that a living record names came there late,
-// from a call that was under way when its path changed hands, and goes back to its path.
-// One that others have to decide about is an ErrNotTrash.
-func (s *Steps) LookBeforeEmptying(ctx context.Context, on Share, own string) (id *share.Identity, r ledger.Record, err error) {
+// EmptyTrash removes what the trash has under a name, and its record, unless a record says
+// that it is a volume's: that came there late, from a call that was under way when its path
+// changed hands, and goes back to its path. One that others have to decide about is an
+// ErrNotTrash, and one whose release goes on a refusal with refusal.ReasonBusy. It looks
+// when the directory is open, and empties what it has opened. turn ends the emptying.
+func (s *Steps) EmptyTrash(ctx, turn context.Context, on Share, own string, remover *share.Remover) (removed share.Removed, r ledger.Record, err error) {
 	var living ledger.Record
-	err = on.Do(ctx, "look into the trash at "+own, func(_ context.Context, store ledger.Store) error {
+	err = on.Do(ctx, "empty the trash of "+own, func(_ context.Context, store ledger.Store) error {
 		r, _ = store.Records.Discarded(own)
-		if id, err = inTrash(store, own); err != nil || id == nil {
+		gone, err := store.Dirs.EmptyTrashIf(turn, own, func(id *share.Identity) (err error) {
+			if living, err = named(store, r, id); err != nil {
+				return err
+			}
+			return s.mayEmpty(own, id, r, living)
+		}, remover)
+		removed.Files, removed.Directories = removed.Files+gone.Files, removed.Directories+gone.Directories
+		if err != nil {
 			return err
 		}
-		living, err = named(store, r, id)
-		return err
+		return store.Records.RemoveDiscarded(own)
 	})
+	if errors.Is(err, errLiving) {
+		err = s.putBackFromTrash(ctx, on, own, living)
+	}
+	return removed, r, err
+}
+
+// errLiving says that a directory in the trash is to be put back.
+var errLiving = errors.New("a volume has this directory")
+
+// mayEmpty says why a directory in the trash, which living names if it names a volume, may
+// not be emptied.
+func (s *Steps) mayEmpty(own string, id *share.Identity, r, living ledger.Record) error {
 	switch {
-	case err != nil || id == nil:
-		return nil, r, err
 	case living.PV == "":
 		if r.PV != "" && r.Directory.Match(id) == share.Different {
-			return nil, r, fmt.Errorf("%w: it is another directory than the one that was released; move it to where it belongs, or remove it by hand", ErrNotTrash)
+			return fmt.Errorf("%w: it is another directory than the one that was released; move it to where it belongs, or remove it by hand", ErrNotTrash)
 		}
-		return id, r, nil
+		return nil
 	case share.IsFirstTrash(own):
-		return nil, r, fmt.Errorf("%w: it is that of volume %s; move it back to %q", ErrNotTrash, living.PV, living.Path)
+		return fmt.Errorf("%w: it is that of volume %s; move it back to %q", ErrNotTrash, living.PV, living.Path)
 	case living.Cluster != s.config.Cluster:
-		return nil, r, fmt.Errorf("%w: it is that of volume %s of another cluster, whose claimdir puts it back", ErrNotTrash, living.PV)
+		return fmt.Errorf("%w: it is that of volume %s of another cluster, whose claimdir puts it back", ErrNotTrash, living.PV)
 	case volpath.IsOwnOf(own, living.PV, living.Cluster):
-		return nil, r, refusal.Postpone(refusal.ReasonBusy, "the release of volume %s goes on with it", living.PV)
+		return refusal.Postpone(refusal.ReasonBusy, "the release of volume %s goes on with it", living.PV)
 	}
-	return nil, r, s.putBackFromTrash(ctx, on, own, living)
+	return errLiving
 }
 
 func inTrash(store ledger.Store, own string) (*share.Identity, error) {
@@ -65,9 +83,12 @@ func inTrash(store ledger.Store, own string) (*share.Identity, error) {
 
 // named returns the record that names a directory in the trash, or none. Where the trash
 // has a record, that says which path the directory had, which is enough; where it has
-// none, all records are read.
+// none, all records are read. One that cannot be read may be the one that names it.
 func named(store ledger.Store, r ledger.Record, id *share.Identity) (ledger.Record, error) {
 	if path, err := volpath.ParseRecorded(r.Path); err == nil && r.PV != "" {
+		if strings.Contains(r.Path, r.PV) { // no other volume ever has that path
+			return ledger.Record{}, nil
+		}
 		all, err := store.Records.LookupAll(path)
 		for _, living := range all {
 			if living.Directory.Match(id) == share.Same {
@@ -76,15 +97,21 @@ func named(store ledger.Store, r ledger.Record, id *share.Identity) (ledger.Reco
 		}
 		return ledger.Record{}, err
 	}
+	var damaged error
 	for living, err := range store.Records.Records() {
-		if err != nil && !errors.Is(err, ledger.ErrDamaged) {
+		switch {
+		case errors.Is(err, ledger.ErrDamaged):
+			damaged = errors.Join(damaged, err)
+		case err != nil:
 			return ledger.Record{}, err
-		}
-		if err == nil && living.Directory.Match(id) == share.Same {
+		case living.Directory.Match(id) == share.Same:
 			return living, nil
 		}
 	}
-	return ledger.Record{}, nil
+	if damaged != nil {
+		damaged = fmt.Errorf("%w as long as not all records can be read, one of which may name it: %w", ErrNotTrash, damaged)
+	}
+	return ledger.Record{}, damaged
 }
 
 // putBackFromTrash brings a directory back to the path of the record that names it, if it
@@ -100,8 +127,11 @@ func (s *Steps) putBackFromTrash(ctx context.Context, on Share, own string, livi
 			return err
 		}
 		now, found, err := op.Store.Records.Own(path, living.PV, living.Cluster)
-		if err != nil || !found || now.Directory.Match(id) != share.Same {
+		if err != nil {
 			return err
+		}
+		if !found || now.Directory.Match(id) != share.Same { // look again who has it now
+			return refusal.Postpone(refusal.ReasonBusy, "volume %s has just lost its directory in the trash", living.PV)
 		}
 		_, err = op.putBack(ctx, now, &place{in: share.TrashDir, own: own, id: id})
 		return err

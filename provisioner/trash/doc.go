@@ -2,11 +2,16 @@
 // directories wait, each with its record beside it, since a release moved them
 // there. Their PersistentVolumes are gone by then.
 //
-//	trash/<pv>-<n>         the directory, as the tenant left it
-//	trash/<pv>-<n>.json    its record: whose it was
+//	trash/<pv>@<cluster>-<n>/volume         the directory, as the tenant left it
+//	trash/<pv>@<cluster>-<n>/record.json    its record: whose it was
+//	trash/<pv>-<n>, trash/<pv>-<n>.json     both, as an older claimdir left them
 //
-// The directory is removed first, then its record. A kill in between leaves a record
-// alone, which the next listing finds.
+// The directory is removed first, then its record, then the directory of its own that
+// both had. A kill in between leaves the rest, which the next listing finds.
+//
+// Before a directory is removed it is compared with its record and with the living
+// records: a rename that came late may have moved a volume's directory there, which goes
+// back to its path (steps.LookBeforeEmptying).
 //
 // A loop lists the trash every few seconds and puts what is new into a work queue, from
 // which AtOnce workers take one directory after the other. Nothing but what is listed is

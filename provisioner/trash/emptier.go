@@ -117,15 +117,12 @@ func (e *Emptier) work(ctx context.Context, q *queue) {
 
 // try gives a directory its turn and queues it again if it is still there after that.
 func (e *Emptier) try(ctx context.Context, q *queue, name string) {
-	began := time.Now()
 	record, err := e.empty(ctx, name)
 	var trouble *keeper.Trouble
 	var refused *refusal.Refusal
 	switch {
 	case err == nil:
 		q.done(name)
-		klog.FromContext(ctx).Info("Removed directory from the trash", "trash", name, "path", record.Path, "PV", record.PV,
-			"PVC", klog.KRef(record.Claim.Namespace, record.Claim.Name), "after", time.Since(began).Round(time.Millisecond))
 	case ctx.Err() != nil: // the next start finds it
 	case errors.Is(err, errTurnOver):
 		q.Add(name)
@@ -144,13 +141,13 @@ func (e *Emptier) try(ctx context.Context, q *queue, name string) {
 var errTurnOver = errors.New("others are waiting")
 
 // empty removes one directory of the trash and then its record, or as much of the
-// directory as one turn allows. What must not be removed is not: see
-// steps.LookBeforeEmptying. The record may be used unless ctx ended.
+// directory as one turn allows. What must not be removed is not, and may go back to its
+// path: see steps.LookBeforeEmptying. The record may be used unless ctx ended.
 func (e *Emptier) empty(ctx context.Context, name string) (ledger.Record, error) {
 	turn, end := context.WithCancelCause(ctx) // no deadline, at which the pace would fail before
 	defer time.AfterFunc(e.turn, func() { end(errTurnOver) }).Stop()
 	defer end(nil)
-	on := keeper.Periodic{Keeper: e.config.Keeper}
+	began, on := time.Now(), keeper.Periodic{Keeper: e.config.Keeper}
 	id, record, err := e.config.Steps.LookBeforeEmptying(ctx, on, name)
 	if err != nil {
 		return record, err
@@ -166,5 +163,9 @@ func (e *Emptier) empty(ctx context.Context, name string) (ledger.Record, error)
 		}
 		return store.Records.RemoveDiscarded(name)
 	})
+	if err == nil && id != nil {
+		klog.FromContext(ctx).Info("Removed directory from the trash", "trash", name, "path", record.Path, "PV", record.PV,
+			"PVC", klog.KRef(record.Claim.Namespace, record.Claim.Name), "after", time.Since(began).Round(time.Millisecond))
+	}
 	return record, err
 }

@@ -6,6 +6,9 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"claimdir/provisioner/keeper"
+	"claimdir/provisioner/share"
 )
 
 // registry holds the metrics of the world's Emptier.
@@ -26,18 +29,14 @@ func register(t *testing.T, emptiers ...*Emptier) *prometheus.Registry {
 }
 
 // named is a Keeper of which only the name is asked.
-type named struct {
-	Keeper
-
-	name string
+func named(name string) *keeper.Keeper {
+	return keeper.New(keeper.Config{Mount: share.Mount{Name: name}, Slots: 1})
 }
-
-func (n named) Name() string { return n.name }
 
 // Every series is there from the start, for each share: an alert on one that is missing
 // would never fire.
 func TestMetricsOfSeveralShares(t *testing.T) {
-	registry := register(t, New(Config{Keeper: named{name: "fast"}}), New(Config{Keeper: named{name: "slow"}}))
+	registry := register(t, New(Config{Keeper: named("fast")}), New(Config{Keeper: named("slow")}))
 	const want = `# HELP claimdir_trash_failing_volumes Released directories whose removal has failed so far, by reason.
 # TYPE claimdir_trash_failing_volumes gauge
 claimdir_trash_failing_volumes{reason="busy",share="fast"} 0

@@ -2,6 +2,7 @@ package trash
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -24,43 +25,36 @@ import (
 // the directory is really removed.
 type script func(s *scripted, name string) (takes time.Duration, err error)
 
-// scripted is a Keeper on whose share each try of a directory does what the test says,
-// while the trash itself is a real one.
+// scripted is a share on which each try of a directory does what the test says, while all
+// else is real. The names of the directories are of layout 1, which only a removal looks at.
 type scripted struct {
-	view keeper.View
-	try  script
+	try script
 
-	mu      sync.Mutex
-	notYet  chan struct{} // the share is not ready until it is closed; nil: it is
-	tries   map[string][]time.Time
-	busy    map[string]bool
-	most    int // at once
-	twice   bool
-	skipped []string // tries while the share was not ready
+	mu       sync.Mutex
+	notReady bool
+	tries    map[string][]time.Time
+	busy     map[string]bool
+	most     int // at once
+	twice    bool
+	skipped  []string // tries while the share was not ready
 }
 
-func (s *scripted) Name() string { return "scripted" }
+var errNotMounted = errors.New("it is not mounted")
 
-func (s *scripted) WaitReady(ctx context.Context) error {
+// mounted is the keeper's.
+func (s *scripted) mounted() error {
 	s.mu.Lock()
-	notYet := s.notYet
-	s.mu.Unlock()
-	if notYet == nil {
-		return nil
+	defer s.mu.Unlock()
+	if s.notReady {
+		return errNotMounted
 	}
-	select {
-	case <-notYet:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return nil
 }
 
-func (s *scripted) Background(ctx context.Context, operation string, work keeper.Work) error {
-	name, isTry := strings.CutPrefix(operation, "empty the trash of ")
-	if !isTry {
-		_, err := work(ctx, s.view, s.view)
-		return err
+func (s *scripted) call(operation string, call func() error) error {
+	name, isTry := strings.CutPrefix(operation, "look at ")
+	if !isTry || !strings.HasPrefix(name, "bad") && !strings.HasPrefix(name, "good") || strings.HasSuffix(name, ".json") {
+		return call()
 	}
 	s.begin(name)
 	defer s.end(name)
@@ -68,8 +62,7 @@ func (s *scripted) Background(ctx context.Context, operation string, work keeper
 		time.Sleep(takes)
 		return err
 	}
-	_, err := work(ctx, s.view, s.view)
-	return err
+	return call()
 }
 
 func (s *scripted) begin(name string) {
@@ -79,7 +72,7 @@ func (s *scripted) begin(name string) {
 	s.busy[name] = true
 	s.most = max(s.most, len(s.busy))
 	s.tries[name] = append(s.tries[name], time.Now())
-	if s.notYet != nil {
+	if s.notReady {
 		s.skipped = append(s.skipped, name)
 	}
 }
@@ -108,23 +101,24 @@ type scene struct {
 // play runs the Emptier on a trash that has these directories, and the test beside it.
 func play(t *testing.T, directories []string, try script, test func(t *testing.T, s *scene)) {
 	t.Helper()
-	w := &world{dir: t.TempDir()}
-	var err error
-	w.dirs, err = share.Open(w.dir)
-	must(t, err)
-	w.ledger, err = ledger.Open(w.dirs, "share-1")
-	must(t, err)
+	w := openWorld(t)
 	synctest.Test(t, func(t *testing.T) {
-		s := &scene{world: w, scripted: &scripted{view: keeper.View{Dirs: w.dirs, Records: w.ledger}, try: try, tries: map[string][]time.Time{}, busy: map[string]bool{}}}
+		s := &scene{world: w, scripted: &scripted{try: try, tries: map[string][]time.Time{}, busy: map[string]bool{}}}
 		for _, name := range directories {
 			s.add(t, name)
 		}
-		s.emptier = New(Config{Keeper: s.scripted, Remover: share.NewRemover(1, 0), Report: w.report})
+		config := w.kept(24 * time.Hour) // no try is given up
+		config.Mount.Name, config.Mounted, config.Call = "scripted", s.mounted, s.call
+		k := keeper.New(config)
+		s.emptier = w.emptier(k)
 		ctx, cancel := context.WithCancel(t.Context())
-		ended := make(chan struct{})
+		kept, endKeeper := context.WithCancel(t.Context())
+		ended, keeperEnded := make(chan struct{}), make(chan struct{})
+		go func() { defer close(keeperEnded); k.Run(kept) }()
+		must(t, k.WaitReady(ctx))
 		go func() { defer close(ended); s.emptier.Run(ctx) }()
 		s.stop = func() { cancel(); <-ended }
-		defer s.stop()
+		defer func() { s.stop(); endKeeper(); <-keeperEnded }()
 		test(t, s)
 		if s.mu.Lock(); s.twice {
 			t.Error("a directory was tried twice at once")
@@ -281,10 +275,8 @@ func TestTroubleIsNotTheDirectorysFault(t *testing.T) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if trouble {
-			if s.notYet == nil {
-				s.notYet = make(chan struct{})
-			}
-			return 0, fmt.Errorf("no answer: %w", &keeper.Trouble{Kind: keeper.Stalled})
+			s.notReady = true
+			return 0, fmt.Errorf("open the share: %w", share.ErrNotRecognised)
 		}
 		return 0, nil
 	}, func(t *testing.T, s *scene) {
@@ -293,11 +285,9 @@ func TestTroubleIsNotTheDirectorysFault(t *testing.T) {
 			t.Errorf("%d tries while the share was not ready", n)
 		}
 		s.mu.Lock()
-		trouble = false
-		close(s.notYet)
-		s.notYet = nil
+		trouble, s.notReady = false, false
 		s.mu.Unlock()
-		s.wait(lookEvery)
+		s.wait(2 * lookEvery) // the keeper's look, and the Emptier's
 		if left := s.world.left(t); left > 0 || len(s.world.reported()) > 0 {
 			t.Errorf("%d are left, failures %v", left, s.world.reported())
 		}
