@@ -37,6 +37,7 @@ func (op Op) Create(ctx context.Context, v volume.Volume, existing class.Existin
 		err = op.Store.Records.Activate(op.Path, record, directory)
 	}
 	if err != nil {
+		record.Directory = directory // what this call made is known, and goes also inside of a volume that came meanwhile
 		return errors.Join(err, ignoreKept(op.giveUp(ctx, record)))
 	}
 	klog.FromContext(ctx).Info(from.done(), "path", op.Path, "mode", record.Mode)

@@ -89,9 +89,9 @@ func (op Op) removeUnused(ctx context.Context, r ledger.Record) error {
 }
 
 // removeEmpty removes the volume's directory, which is returned if there was one. One
-// inside of a later volume is that one's.
+// inside of a later volume is that one's, unless it is known to be what was made for r.
 func (op Op) removeEmpty(ctx context.Context, r ledger.Record) (*share.Identity, error) {
-	if r.State == ledger.Creating {
+	if r.State == ledger.Creating && r.Directory == nil {
 		var taken *ledger.TakenError
 		if err := op.Store.Records.CheckAbove(op.Path, r); errors.As(err, &taken) {
 			return nil, nil
