@@ -62,7 +62,7 @@ func rooms() map[string][]string {
 		"recovery":    {"ledger", "output", "share", "volpath", "volume"},
 		"doctor":      {"class", "cluster/pvs", "ledger", "output", "refusal", "share", "steps", "volpath", "volume"}, // not cluster: cmd asks it
 
-		"sharetest": {"keeper", "ledger", "share", "steps", "volpath"}, // for tests alone: no room's row may have it
+		"sharetest": {"keeper", "ledger", "refusal", "share", "steps", "volpath"}, // for tests alone: no room's row may have it
 	}
 }
 

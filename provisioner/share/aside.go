@@ -46,33 +46,42 @@ func (s *Share) SetAside(p volpath.Path, in, own string, id *Identity) error {
 }
 
 func (s *Share) setAside(p volpath.Path, in, own string, id *Identity) error {
-	seen, err := s.Identify(p)
-	if err != nil {
-		return err
-	}
-	if id.Match(seen) == Different {
-		return ErrChanged
-	}
 	if err := s.makeOwn(in, own); err != nil {
 		return err
 	}
-	if err := s.moveOnce(at(p), aside(in, own)); err != nil {
-		return errors.Join(err, s.RemoveEmptyDirectory(in, own))
+	if err := s.moveInto(at(p), aside(in, own)); err != nil {
+		return errors.Join(s.whyAbsent(p, err), s.RemoveEmptyDirectory(in, own))
 	}
 	arrived, err := s.Aside(in, own)
 	switch {
 	case errors.Is(err, fs.ErrNotExist): // somebody brought it back already
 		return ErrChanged
-	case err != nil:
-		return fmt.Errorf("look at what arrived: %w", err)
-	case seen.Match(arrived) != Different:
+	case err == nil && id.Match(arrived) != Different:
 		return nil
+	case err == nil, errors.Is(err, ErrNotDirectory):
+		err = errors.Join(ErrChanged, err)
+	default:
+		return fmt.Errorf("look at what arrived: %w", err)
 	}
-	if err := s.moveOnce(aside(in, own), at(p)); err != nil {
-		return fmt.Errorf("%w, and cannot be put back: %w", ErrChanged, err)
+	if back := s.moveBack(aside(in, own), at(p)); back != nil {
+		return fmt.Errorf("%w, and cannot be put back: %w", err, back)
 	}
-	return errors.Join(ErrChanged, s.RemoveEmptyDirectory(in, own))
+	return errors.Join(err, s.RemoveEmptyDirectory(in, own))
 }
+
+// whyAbsent tells an absent p from a directory of its own that was removed meanwhile.
+func (s *Share) whyAbsent(p volpath.Path, err error) error {
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if _, there := s.Identify(p); there == nil {
+		return errOwnRemoved
+	}
+	return err
+}
+
+// errOwnRemoved says that somebody else goes on with the work, or empties the trash.
+var errOwnRemoved = errors.New("the directory to move it to was removed meanwhile")
 
 // makeOwn makes a directory that no earlier call has opened.
 func (s *Share) makeOwn(in, own string) error {

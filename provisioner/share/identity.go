@@ -67,6 +67,25 @@ func (s *Share) Identify(p volpath.Path) (*Identity, error) {
 	return found, nil
 }
 
+// Look is Exists and Identify in one: it returns which directory is at p, or nil if none
+// is. One that is known to be the volume's is not asked for its spelling.
+func (s *Share) Look(p volpath.Path, known *Identity) (*Identity, error) {
+	var found *Identity
+	err := s.inParent(p, func(parent *dir) (err error) {
+		if found, err = s.identify(parent, p.Base()); err != nil || known.Match(found) == Same {
+			return err
+		}
+		return s.checkSpellings(p, parent)
+	})
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, nil //nolint:nilnil // as the comment says
+	case err != nil:
+		return nil, fmt.Errorf("look at %s: %w", p, plain(err))
+	}
+	return found, nil
+}
+
 // Place tells this copy of the share from every other one: see Identity.
 func (s *Share) Place() string { return s.mark.place() }
 
@@ -100,15 +119,19 @@ func (s *Share) identifyOpen(opened *dir) (*Identity, error) {
 // rename, and says which it is. An NFS client shows under the new name what it had under
 // the old one, and goes on to do so; but the number that it lists is the server's, and a
 // directory that is opened to be read and is gone is looked up anew. Only what both agree
-// on is believed.
+// on is believed. No other file system needs a listing for that.
 func (s *Share) openListed(parent *dir, name string) (*dir, *Identity, error) {
-	entries, err := parent.entries()
-	if err != nil {
-		return nil, nil, err
-	}
-	i := slices.IndexFunc(entries, func(e dirent) bool { return e.name == name })
-	if i < 0 {
-		return nil, nil, fs.ErrNotExist
+	var listed uint64
+	if s.mark.kind(parent) == nfsMagic {
+		entries, err := parent.entries()
+		if err != nil {
+			return nil, nil, err
+		}
+		i := slices.IndexFunc(entries, func(e dirent) bool { return e.name == name })
+		if i < 0 {
+			return nil, nil, fs.ErrNotExist
+		}
+		listed = entries[i].inode
 	}
 	opened, err := parent.open(name, toRead)
 	if errors.Is(err, fs.ErrPermission) { // its owner, who we may be, has closed it
@@ -122,8 +145,8 @@ func (s *Share) openListed(parent *dir, name string) (*dir, *Identity, error) {
 		opened.close()
 		return nil, nil, err
 	}
-	if s.mark.kind(parent) == nfsMagic && entries[i].inode != id.Number {
-		id = &Identity{Number: entries[i].inode, Place: id.Place}
+	if listed != 0 && listed != id.Number {
+		id = &Identity{Number: listed, Place: id.Place}
 	}
 	return opened, id, nil
 }

@@ -69,8 +69,9 @@ func (s *Share) HasMeta() (bool, error) {
 
 // openMeta opens a directory below .claimdir; "" is .claimdir itself. That .claimdir
 // is missing is not the absence of something in it: a share that was recognised once
-// has it. The first level below is opened to read, so that an NFS client looks names
-// up anew in it; what lies deeper is held by views as the place that it is.
+// has it. One in which other processes make names that this one uses too is opened to
+// read, so that an NFS client looks them up anew; all others are held by views as the
+// place that they are.
 func (s *Share) openMeta(name string) (*dir, error) {
 	root, err := s.openRoot()
 	if err != nil {
@@ -95,7 +96,7 @@ func (s *Share) openMeta(name string) (*dir, error) {
 	}
 	defer s.done(parent)
 	how := asPlace
-	if above == "" || strings.HasPrefix(name, TrashDir+"/") || strings.HasPrefix(name, MovingDir+"/") {
+	if s.isShared(name) {
 		how = toRead
 	}
 	found, err := parent.open(base, how)
@@ -104,6 +105,20 @@ func (s *Share) openMeta(name string) (*dir, error) {
 	}
 	s.hold(name, found)
 	return found, nil
+}
+
+// Shared names the directory below .claimdir in which several processes make the same
+// names: see openMeta. It is for package ledger to say, once.
+func (s *Share) Shared(name string) {
+	s.mark.mu.Lock()
+	defer s.mark.mu.Unlock()
+	s.mark.shared = name
+}
+
+func (s *Share) isShared(name string) bool {
+	s.mark.mu.Lock()
+	defer s.mark.mu.Unlock()
+	return s.mark.shared == name
 }
 
 // inMeta calls do with a directory below .claimdir and names both in an error.

@@ -45,12 +45,6 @@ func (s *Share) remove(ctx context.Context, remover *Remover, where spot, id *Id
 	stat, err := parent.look(where.name)
 	switch {
 	case err == nil && stat.Mode&unix.S_IFMT == unix.S_IFDIR:
-		// Listed first, a directory is opened as the server has it: see openListed.
-		if where.listed {
-			if _, err := parent.entries(); err != nil {
-				return Removed{}, err
-			}
-		}
 		r.only = func(opened *os.File) error { return s.mustBe(opened, id) }
 		err = r.removeDirectory(parent.fd(), where.name, "", 0) //nolint:contextcheck // the removal has it
 	case err == nil:

@@ -41,6 +41,7 @@ type removal struct {
 
 	ctx    context.Context //nolint:containedctx // a removal is one call, in many goroutines
 	share  *Share
+	opened *os.File                    // the directory to be removed, where it is open already
 	only   func(opened *os.File) error // an error if that is not the directory to be removed
 	top    int                         // descriptor of the directory that is removed, where too deep ones are moved to
 	device uint64                      // of the file system that is not left
@@ -134,13 +135,23 @@ func (r *removal) removeDirectory(parent int, name, at string, depth int) (err e
 	return err
 }
 
+// openOnce opens a directory, or takes the one that is open already.
+func (r *removal) openOnce(parent int, name string, depth int) (*os.File, error) {
+	if depth == 0 && r.opened != nil {
+		opened := r.opened
+		r.opened = nil
+		return opened, nil
+	}
+	return openDirectory(parent, name)
+}
+
 // removeOnce empties the directory and removes it. Somebody may be filling it
 // meanwhile.
 func (r *removal) removeOnce(parent int, name, at string, depth int) error {
 	if err := r.step(); err != nil {
 		return err
 	}
-	dir, err := openDirectory(parent, name)
+	dir, err := r.openOnce(parent, name, depth)
 	switch {
 	case errors.Is(err, unix.ENOENT):
 		return nil

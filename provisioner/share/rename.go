@@ -11,30 +11,62 @@ import (
 
 // spot is a name in a directory that is opened by its path each time.
 type spot struct {
-	open   func(s *Share) (*dir, error)
-	name   string
-	listed bool // the directory is small, and what is in it came there by a rename
+	open func(s *Share) (*dir, error)
+	name string
 }
 
 // at is the spot of a path.
 func at(p volpath.Path) spot {
-	return spot{func(s *Share) (*dir, error) { return s.openParent(p) }, p.Base(), false}
+	return spot{func(s *Share) (*dir, error) { return s.openParent(p) }, p.Base()}
 }
 
 // inDirectory is a name in a directory below .claimdir.
 func inDirectory(in, name string) spot {
-	return spot{func(s *Share) (*dir, error) { return s.openMeta(in) }, name, true}
+	return spot{func(s *Share) (*dir, error) { return s.openMeta(in) }, name}
 }
 
-// moveOnce renames without comparing.
+// moveInto renames what is at a spot into a directory that is empty.
+func (s *Share) moveInto(from, to spot) error {
+	source, err := from.open(s)
+	if err != nil {
+		return err
+	}
+	defer s.done(source)
+	target, err := to.open(s)
+	if err != nil {
+		return err
+	}
+	defer s.done(target)
+	err = source.rename(from.name, target, to.name)
+	if errors.Is(err, fs.ErrPermission) {
+		err = moveClosed(source, from.name, err, func() error { return source.rename(from.name, target, to.name) })
+	}
+	return err
+}
+
+// moveBack puts back what is at the wrong spot, whatever it is, where nothing is by now.
+func (s *Share) moveBack(from, to spot) error {
+	source, err := from.open(s)
+	if err != nil {
+		return err
+	}
+	defer s.done(source)
+	target, err := to.open(s)
+	if err != nil {
+		return err
+	}
+	defer s.done(target)
+	return renameNew(source, from.name, target, to.name)
+}
+
+// moveOnce renames a directory to a name that nothing has, without comparing.
 func (s *Share) moveOnce(from, to spot) error {
 	source, err := from.open(s)
 	if err != nil {
 		return err
 	}
 	defer s.done(source)
-	stat, err := source.isDirectory(from.name)
-	if err != nil {
+	if _, err := source.isDirectory(from.name); err != nil {
 		return err
 	}
 	target, err := to.open(s)
@@ -44,7 +76,7 @@ func (s *Share) moveOnce(from, to spot) error {
 	defer s.done(target)
 	err = renameNew(source, from.name, target, to.name)
 	if errors.Is(err, fs.ErrPermission) {
-		err = moveClosed(source, from.name, stat, err, func() error { return renameNew(source, from.name, target, to.name) })
+		err = moveClosed(source, from.name, err, func() error { return renameNew(source, from.name, target, to.name) })
 	}
 	return err
 }
@@ -53,7 +85,7 @@ func (s *Share) moveOnce(from, to spot) error {
 // one that gets another parent is written to. It has the mode that it had again in the
 // end, unless the process dies meanwhile; then its owner may write to it. A directory
 // that was not closed, or is not ours, is the error denied.
-func moveClosed(parent *dir, name string, seen unix.Stat_t, denied error, rename func() error) error {
+func moveClosed(parent *dir, name string, denied error, rename func() error) error {
 	closed, err := parent.open(name, asPlace)
 	if err != nil {
 		return err
@@ -63,13 +95,9 @@ func moveClosed(parent *dir, name string, seen unix.Stat_t, denied error, rename
 	if err != nil {
 		return err
 	}
-	now, err := closed.self()
-	if err != nil {
-		return err
-	}
 	mode := settable(info)
 	const write = 0o200
-	if now.Ino != seen.Ino || now.Dev != seen.Dev || mode&write != 0 {
+	if mode&write != 0 {
 		return denied
 	}
 	if closed.change("open "+name+" up", func() error { return chmodPath(closed.file, mode|write) }) != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path"
 	"syscall"
 )
@@ -30,15 +31,66 @@ func CannotMove(err error) bool {
 // Remove does. own is as SetAside had it, or the directory's own name, which is how an
 // older claimdir left it there.
 func (s *Share) EmptyTrash(ctx context.Context, own string, id *Identity, remover *Remover) (Removed, error) {
+	return s.EmptyTrashIf(ctx, own, func(found *Identity) error {
+		if id.Match(found) == Different {
+			return ErrChanged
+		}
+		return nil
+	}, remover)
+}
+
+// EmptyTrashIf is EmptyTrash for whoever decides only when the directory is open: may is
+// asked with what was opened, and its error ends the call before anything is removed.
+// What is removed is what was opened and nothing else. may is asked with an identity of no
+// directory for what is none.
+func (s *Share) EmptyTrashIf(ctx context.Context, own string, may func(found *Identity) error, remover *Remover) (removed Removed, err error) {
 	where := aside(TrashDir, own)
 	if IsFirstTrash(own) {
 		where = inDirectory(TrashDir, own)
 	}
-	removed, err := s.remove(ctx, remover, where, id)
-	if err != nil {
+	parent, err := where.open(s)
+	if err == nil {
+		removed, err = s.emptyTrash(ctx, parent, where.name, may, remover)
+		s.done(parent)
+	}
+	if err := ignoreAbsent(err); err != nil {
 		return removed, fmt.Errorf("remove %s/%s: %w", metaDir, path.Join(TrashDir, own), plain(err))
 	}
 	return removed, nil
+}
+
+func (s *Share) emptyTrash(ctx context.Context, parent *dir, name string, may func(found *Identity) error, remover *Remover) (Removed, error) {
+	r := &removal{Remover: remover, ctx: ctx, share: s}
+	if err := r.step(); err != nil { //nolint:contextcheck // the removal has it
+		return Removed{}, err
+	}
+	opened, id, err := s.openListed(parent, name)
+	switch {
+	case errors.Is(err, ErrNotDirectory):
+		if err = may(&Identity{}); err == nil {
+			err = parent.unlink(name)
+		}
+		if err == nil {
+			r.files.Add(1)
+		}
+		return Removed{Files: r.files.Load()}, err
+	case errors.Is(err, fs.ErrPermission): // closed, also to its owner
+		id, err = s.identify(parent, name)
+	case err == nil:
+		r.opened = opened.file
+	}
+	if err == nil {
+		err = may(id)
+	}
+	if err != nil {
+		if r.opened != nil {
+			_ = r.opened.Close()
+		}
+		return Removed{}, err
+	}
+	r.only = func(file *os.File) error { return s.mustBe(file, id) }
+	err = r.removeDirectory(parent.fd(), name, "", 0) //nolint:contextcheck // the removal has it
+	return Removed{r.files.Load(), r.directories.Load()}, err
 }
 
 // Reasons why something cannot be removed, as metrics label them.

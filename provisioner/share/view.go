@@ -121,7 +121,8 @@ type mark struct {
 	is   func(data []byte) bool
 	seen fileSeen // what the file was when its content was compared last
 
-	system int64 // see kind
+	system int64  // see kind
+	shared string // see Share.Shared
 }
 
 // fileSeen tells a file from every other one that has its name at another time.
@@ -166,30 +167,43 @@ func (s *Share) openRoot() (*dir, error) {
 	if err != nil {
 		return nil, unreachable(err)
 	}
-	if err := s.mark.check(root); err != nil {
+	meta, err := s.mark.check(root)
+	if err != nil {
 		root.close()
 		return nil, err
 	}
 	if s.held != nil {
 		s.held.root = root
 	}
+	if meta != nil && s.held != nil {
+		s.hold("", meta)
+	} else if meta != nil {
+		meta.close()
+	}
 	return root, nil
 }
 
 // check compares the file's content only when the file itself is another one
-// than last time.
-func (m *mark) check(root *dir) error {
+// than last time. It returns .claimdir, open, once the share is recognised.
+func (m *mark) check(root *dir) (meta *dir, err error) {
 	m.mu.Lock()
 	file, is, seen := m.file, m.is, m.seen
 	m.mu.Unlock()
 	if file == "" {
-		return nil
+		return nil, nil //nolint:nilnil // nothing is recognised, so nothing is opened
 	}
-	meta, err := root.open(metaDir, asPlace)
+	meta, err = root.open(metaDir, asPlace)
 	if err != nil {
-		return markError(file, err)
+		return nil, markError(file, err)
 	}
-	defer meta.close()
+	if err := m.compare(meta, file, is, seen); err != nil {
+		meta.close()
+		return nil, err
+	}
+	return meta, nil
+}
+
+func (m *mark) compare(meta *dir, file string, is func([]byte) bool, seen fileSeen) error {
 	stat, err := meta.look(file)
 	if err != nil {
 		return markError(file, err)

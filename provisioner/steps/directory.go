@@ -13,19 +13,10 @@ import (
 	"claimdir/provisioner/volpath"
 )
 
-// identify returns which directory is at the path, or nil if none is.
-func (op Op) identify() (*share.Identity, error) { return identify(op.Store.Dirs, op.Path) }
-
-func identify(dirs *share.Share, path volpath.Path) (*share.Identity, error) {
-	present, err := dirs.Exists(path)
-	if err != nil || !present {
-		return nil, err
-	}
-	id, err := dirs.Identify(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	return id, err
+// identify returns which directory is at the path, or nil if none is. known is the one on
+// record, if there is one.
+func (op Op) identify(known *share.Identity) (*share.Identity, error) {
+	return op.Store.Dirs.Look(op.Path, known)
 }
 
 // directory returns which directory the volume of r has at its path, or nil if it has
@@ -33,7 +24,7 @@ func identify(dirs *share.Share, path volpath.Path) (*share.Identity, error) {
 // looked for first, and brought back: that a directory is absent is believed only when
 // it is nowhere else.
 func (op Op) directory(ctx context.Context, r ledger.Record) (*share.Identity, error) {
-	id, err := op.identify()
+	id, err := op.identify(r.Directory)
 	if err != nil || id != nil || r.Directory == nil {
 		return id, err
 	}
@@ -56,7 +47,7 @@ func (op Op) putBack(ctx context.Context, r ledger.Record, from *place) (*share.
 	text := fmt.Sprintf("the directory of volume %s was at %s, moved there by a call that came late, and is back at %q", r.PV, from, op.Path)
 	klog.FromContext(ctx).Info("Put directory back", "path", op.Path, "PV", r.PV, "from", from.String())
 	op.config.Report(ctx, r, EventPutBack, text)
-	return op.identify()
+	return op.identify(r.Directory)
 }
 
 // place is where a directory is that is not at its path: set aside, or at the path of an

@@ -70,7 +70,7 @@ func (existing) done() string { return "Adopted directory" }
 // directories that are made: of two volumes one of which lies inside the other, at least
 // one then sees the other.
 func (x existing) place(op Op, r ledger.Record) (*share.Identity, error) {
-	id, err := op.identify()
+	id, err := op.identify(r.Directory)
 	if err != nil || id == nil {
 		return nil, errors.Join(err, refusal.Postpone(refusal.ReasonTaken, "directory %q, which was there to be adopted, is gone; this is retried automatically", op.Path))
 	}

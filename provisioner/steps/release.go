@@ -250,7 +250,7 @@ func (op Op) trash(r ledger.Record, path volpath.Path, id *share.Identity) (own 
 // because this release has moved it into the trash or archived it, it returns where that
 // is; one that is somewhere else comes back.
 func (op Op) present(ctx context.Context, r ledger.Record) (id *share.Identity, gone *place, err error) {
-	id, err = op.identify()
+	id, err = op.identify(r.Directory)
 	if err != nil || id != nil || r.Directory == nil {
 		return id, nil, err
 	}

@@ -27,7 +27,7 @@ func (op Op) restore(r ledger.Record) (*share.Identity, error) {
 		return nil, err
 	}
 	if aside == nil {
-		there, err := op.identify()
+		there, err := op.identify(r.Directory)
 		if err != nil {
 			return nil, err
 		}
@@ -54,7 +54,7 @@ func (op Op) restore(r ledger.Record) (*share.Identity, error) {
 	if err != nil {
 		return nil, err
 	}
-	return op.identify()
+	return op.identify(r.Directory)
 }
 
 // checkRestored refuses what is at the path if it is not the archive, which an earlier
@@ -184,7 +184,7 @@ func (op Op) returnArchive(r ledger.Record) (returned bool, err error) {
 		if err != nil || !moved {
 			return false, err
 		}
-		there, err := op.identify()
+		there, err := op.identify(r.Directory)
 		if err != nil || there == nil {
 			return false, err
 		}
