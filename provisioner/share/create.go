@@ -61,7 +61,7 @@ func (s *Share) finish(parent *dir, name string, a Attributes, created bool, our
 			return nil, err
 		}
 	}
-	if ours != nil && !(created && isMarked(opened)) {
+	if ours != nil && !(created && stillMarked(opened)) {
 		if err := ours(); err != nil {
 			return nil, err
 		}
@@ -73,8 +73,8 @@ func (s *Share) finish(parent *dir, name string, a Attributes, created bool, our
 	return id, opened.run("set attributes of "+name, func() error { return setAttributes(opened.file, a) })
 }
 
-// isMarked: what was made in this call and is marked still has not become a volume since.
-func isMarked(opened *dir) bool {
+// stillMarked: what was made in this call and is marked still has not become a volume since.
+func stillMarked(opened *dir) bool {
 	stat, err := opened.self()
 	return err == nil && marked(stat)
 }

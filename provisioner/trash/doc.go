@@ -11,7 +11,7 @@
 //
 // Before a directory is removed it is compared with its record and with the living
 // records: a rename that came late may have moved a volume's directory there, which goes
-// back to its path (steps.LookBeforeEmptying).
+// back to its path (steps.EmptyTrash).
 //
 // A loop lists the trash every few seconds and puts what is new into a work queue, from
 // which AtOnce workers take one directory after the other. Nothing but what is listed is

@@ -142,28 +142,19 @@ var errTurnOver = errors.New("others are waiting")
 
 // empty removes one directory of the trash and then its record, or as much of the
 // directory as one turn allows. What must not be removed is not, and may go back to its
-// path: see steps.LookBeforeEmptying. The record may be used unless ctx ended.
+// path: see steps.EmptyTrash. The record may be used unless ctx ended.
 func (e *Emptier) empty(ctx context.Context, name string) (ledger.Record, error) {
 	turn, end := context.WithCancelCause(ctx) // no deadline, at which the pace would fail before
 	defer time.AfterFunc(e.turn, func() { end(errTurnOver) }).Stop()
 	defer end(nil)
-	began, on := time.Now(), keeper.Periodic{Keeper: e.config.Keeper}
-	id, record, err := e.config.Steps.LookBeforeEmptying(ctx, on, name)
-	if err != nil {
+	began := time.Now()
+	removed, record, err := e.config.Steps.EmptyTrash(ctx, turn, keeper.Periodic{Keeper: e.config.Keeper}, name, e.config.Remover)
+	if ctx.Err() != nil { // it may still be under way
 		return record, err
 	}
-	err = on.Do(ctx, "empty the trash of "+name, func(_ context.Context, store ledger.Store) error {
-		if id != nil {
-			removed, err := store.Dirs.EmptyTrash(turn, name, id, e.config.Remover)
-			e.metrics.files.Add(float64(removed.Files))
-			e.metrics.directories.Add(float64(removed.Directories))
-			if err != nil {
-				return err
-			}
-		}
-		return store.Records.RemoveDiscarded(name)
-	})
-	if err == nil && id != nil {
+	e.metrics.files.Add(float64(removed.Files))
+	e.metrics.directories.Add(float64(removed.Directories))
+	if err == nil && removed != (share.Removed{}) {
 		klog.FromContext(ctx).Info("Removed directory from the trash", "trash", name, "path", record.Path, "PV", record.PV,
 			"PVC", klog.KRef(record.Claim.Namespace, record.Claim.Name), "after", time.Since(began).Round(time.Millisecond))
 	}

@@ -34,6 +34,7 @@ type scripted struct {
 	notReady bool
 	tries    map[string][]time.Time
 	busy     map[string]bool
+	errs     map[string]error
 	most     int // at once
 	twice    bool
 	skipped  []string // tries while the share was not ready
@@ -52,14 +53,19 @@ func (s *scripted) mounted() error {
 }
 
 func (s *scripted) call(operation string, call func() error) error {
-	name, isTry := strings.CutPrefix(operation, "look at ")
-	if !isTry || !strings.HasPrefix(name, "bad") && !strings.HasPrefix(name, "good") || strings.HasSuffix(name, ".json") {
+	if name, looked := strings.CutPrefix(operation, "look at "); looked && s.failed(name) != nil { // for it cannot be opened
+		return s.failed(name)
+	}
+	name, isTry := strings.CutPrefix(operation, "open ")
+	if !isTry || !strings.HasPrefix(name, "bad") && !strings.HasPrefix(name, "good") {
 		return call()
 	}
 	s.begin(name)
-	defer s.end(name)
-	if takes, err := s.try(s, name); err != nil {
+	takes, err := s.try(s, name)
+	if err != nil {
 		time.Sleep(takes)
+	}
+	if s.end(name, err); err != nil {
 		return err
 	}
 	return call()
@@ -77,10 +83,18 @@ func (s *scripted) begin(name string) {
 	}
 }
 
-func (s *scripted) end(name string) {
+func (s *scripted) end(name string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.busy, name)
+	s.errs[name] = err
+}
+
+// failed is the error of the last try.
+func (s *scripted) failed(name string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.errs[name]
 }
 
 func (s *scripted) triesOf(name string) []time.Time {
@@ -103,7 +117,7 @@ func play(t *testing.T, directories []string, try script, test func(t *testing.T
 	t.Helper()
 	w := openWorld(t)
 	synctest.Test(t, func(t *testing.T) {
-		s := &scene{world: w, scripted: &scripted{try: try, tries: map[string][]time.Time{}, busy: map[string]bool{}}}
+		s := &scene{world: w, scripted: &scripted{try: try, tries: map[string][]time.Time{}, busy: map[string]bool{}, errs: map[string]error{}}}
 		for _, name := range directories {
 			s.add(t, name)
 		}
