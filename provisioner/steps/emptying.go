@@ -23,25 +23,32 @@ var ErrNotTrash = errors.New("it is not removed")
 // ErrNotTrash, and one whose release goes on a refusal with refusal.ReasonBusy. It looks
 // when the directory is open, and empties what it has opened. turn ends the emptying.
 func (s *Steps) EmptyTrash(ctx, turn context.Context, on Share, own string, remover *share.Remover) (removed share.Removed, r ledger.Record, err error) {
-	var living ledger.Record
+	var living, whose ledger.Record
+	var gone share.Removed
 	err = on.Do(ctx, "empty the trash of "+own, func(_ context.Context, store ledger.Store) error {
-		r, _ = store.Records.Discarded(own)
-		gone, err := store.Dirs.EmptyTrashIf(turn, own, func(id *share.Identity) (err error) {
-			if living, err = named(store, r, id); err != nil {
+		whose, _ = store.Records.Discarded(own)
+		more, err := store.Dirs.EmptyTrashIf(turn, own, func(id *share.Identity) (err error) {
+			if living, err = named(store, whose, id); err != nil {
 				return err
 			}
-			return s.mayEmpty(own, id, r, living)
+			return s.mayEmpty(own, id, whose, living)
 		}, remover)
-		removed.Files, removed.Directories = removed.Files+gone.Files, removed.Directories+gone.Directories
+		gone.Files, gone.Directories = gone.Files+more.Files, gone.Directories+more.Directories
 		if err != nil {
 			return err
 		}
 		return store.Records.RemoveDiscarded(own)
 	})
+	if err != nil && ctx.Err() != nil { // the operation may still be under way
+		return removed, r, err
+	}
+	if ctx.Err() != nil { // it may still be under way
+		return share.Removed{}, ledger.Record{}, context.Cause(ctx)
+	}
 	if errors.Is(err, errLiving) {
 		err = s.putBackFromTrash(ctx, on, own, living)
 	}
-	return removed, r, err
+	return gone, whose, err
 }
 
 // errLiving says that a directory in the trash is to be put back.
