@@ -63,14 +63,18 @@ func (op Op) ownRecord(ctx context.Context, v volume.Volume) (ledger.Record, boo
 	if err != nil {
 		return record, false, err
 	}
-	if taken && !v.Peer {
+	if taken && !v.Peer && other.PV != v.Name {
 		// The record of a volume of ours goes with its release and not before: this one
 		// was released in an earlier call, whose end did not reach the API server.
 		klog.FromContext(ctx).Info("Nothing is left of the volume, its path has a new owner", "owner", other.PV)
 		return record, false, nil
 	}
 	if taken {
-		return record, false, refusal.Unchanged(refusal.Refuse(refusal.ReasonRecord, "path %q belongs to volume %s by its record", op.Path, other.PV))
+		of := ""
+		if other.Cluster != op.config.Cluster {
+			of = " of another cluster"
+		}
+		return record, false, refusal.Unchanged(refusal.Refuse(refusal.ReasonRecord, "path %q belongs to volume %s%s by its record", op.Path, other.PV, of))
 	}
 	present, err := op.Store.Dirs.Exists(op.Path)
 	if err != nil {
@@ -250,7 +254,7 @@ func (op Op) trash(r ledger.Record, path volpath.Path, id *share.Identity) (own 
 // because this release has moved it into the trash or archived it, it returns where that
 // is; one that is somewhere else comes back.
 func (op Op) present(ctx context.Context, r ledger.Record) (id *share.Identity, gone *place, err error) {
-	id, err = op.identify(r.Directory)
+	id, err = op.identifyOwn(r)
 	if err != nil || id != nil || r.Directory == nil {
 		return id, nil, err
 	}
