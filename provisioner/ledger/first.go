@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"iter"
+	"slices"
 	"strings"
 
 	"claimdir/provisioner/share"
@@ -198,16 +199,25 @@ func (l *Ledger) EndFirst() error {
 			err = errors.Join(err, l.share.RemoveStale(name, "probe."+l.id), l.share.RemoveEmptyDirectory("", name))
 		}
 	}
-	// Last: as long as it is there, the rest is done again.
 	err = errors.Join(err, l.share.RemoveEmptyDirectory("", firstParentsDir))
 	if err == nil {
-		err = l.share.RemoveEmptyDirectory("", firstVolumesDir)
+		err = l.endVolumes()
 	}
 	if err != nil {
 		return fmt.Errorf("remove what layout 1 left: %w", err)
 	}
 	_, err = l.firstNames()
 	return err
+}
+
+// endVolumes comes last: as long as the directory is there, the next start does the rest
+// again. A temporary file that is too young to be removed is such a rest.
+func (l *Ledger) endVolumes() error {
+	all, err := l.share.ListMeta("")
+	if err != nil || slices.ContainsFunc(all, func(name string) bool { return strings.HasPrefix(name, firstTempPrefix) }) {
+		return err
+	}
+	return l.share.RemoveEmptyDirectory("", firstVolumesDir)
 }
 
 // endParents marks the parents that are on record. Another directory than the recorded

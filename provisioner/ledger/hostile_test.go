@@ -11,10 +11,10 @@ import (
 	"claimdir/provisioner/volpath"
 )
 
-// FuzzRecordFiles makes the record files of two paths in a real directory, as
-// CreateMeta does, exclusively. Two paths, those of archives too, never have one
-// file, and a file is one entry of that directory and of no other.
-func FuzzRecordFiles(f *testing.F) {
+// FuzzRecordDirectories makes the directories of two paths' records in a real directory,
+// exclusively. Two paths, those of archives too, never have one, and each is one entry of
+// that directory and of no other.
+func FuzzRecordDirectories(f *testing.F) {
 	long := strings.Repeat("long/", 60)
 	longKey := func(s string) string { return strings.ReplaceAll(s, "/", "%2F") }
 	for _, pair := range [][2]string{
@@ -34,25 +34,25 @@ func FuzzRecordFiles(f *testing.F) {
 			return
 		}
 		dir := t.TempDir()
-		must(t, os.MkdirAll(dir+"/"+volumesDir+"/%2F", 0o700)) // what a careless reader of names could reach
+		must(t, os.MkdirAll(dir+"/"+recordsDir+"/%2F", 0o700)) // what a careless reader of names could reach
 		makeRecord(t, dir, p)
-		if err := exclusively(dir + "/" + file(q)); p == q != errors.Is(err, fs.ErrExist) {
-			t.Errorf("paths %q and %q have files %q and %q: %v", p, q, file(p), file(q), err)
+		if err := os.Mkdir(dir+"/"+directoryOf(q), 0o700); p == q != errors.Is(err, fs.ErrExist) {
+			t.Errorf("paths %q and %q have %q and %q: %v", p, q, directoryOf(p), directoryOf(q), err)
 		}
 	})
 }
 
 func makeRecord(t *testing.T, dir string, p volpath.Path) {
 	t.Helper()
-	must(t, exclusively(dir+"/"+file(p)))
-	name := path.Base(file(p))
-	if len(name) > volpath.MaxElement || file(p) != volumesDir+"/"+name || !strings.HasSuffix(name, ".json") {
-		t.Errorf("path %q has the file %q", p, file(p))
+	must(t, os.Mkdir(dir+"/"+directoryOf(p), 0o700))
+	name := path.Base(directoryOf(p))
+	if len(name) > volpath.MaxElement || directoryOf(p) != recordsDir+"/"+name {
+		t.Errorf("path %q has %q", p, directoryOf(p))
 	}
 	if strings.HasPrefix(name, ".") && !strings.HasPrefix(p.String(), ".") {
-		t.Errorf("path %q has the hidden file %q", p, name)
+		t.Errorf("path %q has the hidden %q", p, name)
 	}
-	entries, err := os.ReadDir(dir + "/" + volumesDir)
+	entries, err := os.ReadDir(dir + "/" + recordsDir)
 	must(t, err)
 	if len(entries) != 2 || entries[0].Name() != name && entries[1].Name() != name {
 		t.Errorf("path %q has the entries %v, want %q", p, entries, name)
@@ -60,12 +60,4 @@ func makeRecord(t *testing.T, dir string, p volpath.Path) {
 	if others, err := os.ReadDir(dir); err != nil || len(others) != 1 {
 		t.Errorf("path %q made entries elsewhere: %v, %v", p, others, err)
 	}
-}
-
-func exclusively(name string) error {
-	file, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	return file.Close()
 }

@@ -63,11 +63,11 @@ func FuzzKey(f *testing.F) {
 		if err != nil {
 			return
 		}
-		name := strings.TrimPrefix(file(p), volumesDir+"/")
-		if len(name) > 205 || strings.ContainsAny(name, "/\x00") || strings.HasPrefix(name, ".json") || name == "" {
+		name := strings.TrimPrefix(directoryOf(p), recordsDir+"/")
+		if len(name) > maxKey || strings.ContainsAny(name, "/\x00") || name == "" {
 			t.Fatalf("%q is no file name", name)
 		}
-		must(t, os.WriteFile(dir+"/"+name, nil, 0o600))
+		must(t, os.Mkdir(dir+"/"+name, 0o700))
 		must(t, os.Remove(dir+"/"+name))
 		if q, err := volpath.Parse(b); err == nil && (p == q) != (key(p) == key(q)) {
 			t.Fatalf("paths %q and %q have keys %q and %q", a, b, key(p), key(q))
@@ -76,7 +76,7 @@ func FuzzKey(f *testing.F) {
 }
 
 func TestFileOfIsWhereTheRecordIs(t *testing.T) {
-	if got := FileOf(pathOf(t, "team/data")); got != ".claimdir/volumes/team%2Fdata.json" {
+	if got := FileOf(pathOf(t, "team/data")); got != ".claimdir/records/team%2Fdata" {
 		t.Error(got)
 	}
 }

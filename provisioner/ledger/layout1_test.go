@@ -1,15 +1,19 @@
-package ledger
+package ledger_test
 
 import (
 	"errors"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"testing"
 
+	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/share"
 	"claimdir/provisioner/sharetest"
+	"claimdir/provisioner/volpath"
 )
 
 // layout1 is what the records of each share of testdata/layout1 say, as "path = volume state".
@@ -79,29 +83,30 @@ func layout1() map[string][]string {
 func TestSharesOfLayout1AreRead(t *testing.T) {
 	fsys := os.DirFS("testdata/layout1")
 	names, err := sharetest.Names(fsys)
-	must(t, err)
+	sharetest.Must(t, err)
 	want := layout1()
 	for _, name := range names {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			must(t, sharetest.Write(fsys, name, dir))
+			sharetest.Must(t, sharetest.Write(fsys, name, dir))
 			s, err := share.Open(dir)
-			must(t, err)
-			l, err := OpenReadOnly(s)
-			must(t, err)
+			sharetest.Must(t, err)
+			l, err := ledger.OpenReadOnly(s)
+			sharetest.Must(t, err)
 			if l.ID() != "share-1" {
 				t.Errorf("the share is %q", l.ID())
 			}
 			var got []string
 			for r, err := range l.Records() {
-				must(t, err)
+				sharetest.Must(t, err)
 				got = append(got, r.Path+" = "+r.PV+" "+string(r.State))
 			}
 			if known, listed := want[name]; !listed || !slices.Equal(got, known) {
 				t.Errorf("the share has %q, want %q", got, known)
 			}
-			parentsAreRead(t, l, dir)
 			trashIsRead(t, l, dir)
+			eachIsRead(t, l, got)
+			nothingIsWritten(t, l, dir, got)
 		})
 		delete(want, name)
 	}
@@ -110,44 +115,95 @@ func TestSharesOfLayout1AreRead(t *testing.T) {
 	}
 }
 
-// parentsAreRead fails the test unless each parent on record that says which directory
-// it is names the one that lies there.
-func parentsAreRead(t *testing.T, l *Ledger, dir string) {
+// eachIsRead fails the test unless the record of each path is found by the path and by the
+// owner, and by no other.
+func eachIsRead(t *testing.T, l *ledger.Ledger, want []string) {
 	t.Helper()
-	files, err := filepath.Glob(dir + "/.claimdir/parents/*")
-	must(t, err)
-	n := 0
-	for path, err := range l.Parents() {
-		must(t, err)
-		n++
-		record, known, err := l.Parent(path)
-		must(t, err)
-		found, err := l.share.LookParent(path)
-		if errors.Is(err, fs.ErrNotExist) { // removed, and the record had been next
-			continue
+	for r, err := range l.Records() {
+		sharetest.Must(t, err)
+		p, err := volpath.ParseRecorded(r.Path)
+		sharetest.Must(t, err)
+		found, err := l.LookupAll(p)
+		if err != nil || len(found) != 1 || !reflect.DeepEqual(found[0], r) || !slices.Contains(want, r.Path+" = "+r.PV+" "+string(r.State)) {
+			t.Errorf("the record of %s is %+v, %v", p, found, err)
 		}
-		if !known || err != nil || record.Directory != nil && !record.Directory.Same(found.ID) {
-			t.Errorf("parent %s is %+v on record, and %+v, %v on the share", path, record, found, err)
+		if own, is, err := l.Own(p, r.PV, r.Cluster); err != nil || !is || !reflect.DeepEqual(own, r) {
+			t.Errorf("its owner finds %+v, %v, %v", own, is, err)
 		}
-	}
-	if n != len(files) {
-		t.Errorf("%d parents are read of %q", n, files)
+		if _, is, err := l.Own(p, r.PV, r.Cluster+"x"); err != nil || is {
+			t.Errorf("another cluster owns %s: %v", p, err)
+		}
+		if _, is, err := l.Own(p, r.PV+"x", r.Cluster); err != nil || is {
+			t.Errorf("another volume owns %s: %v", p, err)
+		}
 	}
 }
 
-// trashIsRead fails the test unless each record in the trash says whose it is.
-func trashIsRead(t *testing.T, l *Ledger, dir string) {
+// nothingIsWritten fails the test if a ledger that was opened read-only writes on a share of
+// layout 1: an older claimdir may lead.
+func nothingIsWritten(t *testing.T, l *ledger.Ledger, dir string, records []string) {
 	t.Helper()
-	files, err := filepath.Glob(dir + "/.claimdir/trash/*.json")
-	must(t, err)
-	_, recorded, err := l.share.Trash()
-	must(t, err)
-	for _, name := range recorded {
-		if r, readable := l.Discarded(name); !readable || r.PV != "pvc-1" {
-			t.Errorf("%s in the trash is %+v, %v", name, r, readable)
+	before := tree(t, dir)
+	fresh := sharetest.PathOf(t, "some/where/else")
+	other := ledger.Record{State: ledger.Creating, PV: "pvc-x", Cluster: "cluster-1"}
+	_, err := l.Take(fresh, other, false)
+	for act, err := range map[string]error{
+		"take": err, "activate": l.Activate(fresh, other, nil), "remove": l.Remove(fresh, other),
+		"discard": l.Discard(fresh, other, "x-1"), "archive": l.Archive(fresh, other, nil), "convert": l.Convert(fresh),
+	} {
+		if !errors.Is(err, ledger.ErrFirstLayout) {
+			t.Errorf("%s: %v", act, err)
 		}
 	}
-	if len(recorded) != len(files) {
-		t.Errorf("%q are read of %q", recorded, files)
+	if err := l.EndFirst(); len(records) == 0 && !errors.Is(err, ledger.ErrFirstLayout) || len(records) > 0 && err != nil {
+		t.Errorf("end: %v", err)
+	}
+	if after := tree(t, dir); !maps.Equal(before, after) {
+		t.Errorf("the share became\n%v, was\n%v", after, before)
+	}
+}
+
+// tree is what a share holds: the mode of each file and directory, and a file's content.
+func tree(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	sharetest.Must(t, filepath.WalkDir(dir, func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || name == dir {
+			return err
+		}
+		info, err := entry.Info()
+		if err != nil {
+			return err
+		}
+		all[name[len(dir)+1:]] = info.Mode().String()
+		if entry.Type().IsRegular() {
+			data, err := os.ReadFile(name)
+			all[name[len(dir)+1:]] += " " + string(data)
+			return err
+		}
+		return nil
+	}))
+	return all
+}
+
+// trashIsRead fails the test unless each record in the trash says whose it is.
+func trashIsRead(t *testing.T, l *ledger.Ledger, dir string) {
+	t.Helper()
+	files, err := filepath.Glob(dir + "/.claimdir/trash/*.json")
+	sharetest.Must(t, err)
+	names, err := l.ListTrash()
+	sharetest.Must(t, err)
+	recorded := 0
+	for _, name := range names {
+		r, readable := l.Discarded(name)
+		if readable {
+			recorded++
+		}
+		if readable && r.PV != "pvc-1" {
+			t.Errorf("%s in the trash is %+v", name, r)
+		}
+	}
+	if recorded != len(files) {
+		t.Errorf("%d are read of %q", recorded, files)
 	}
 }

@@ -74,6 +74,7 @@ func recognise(s *share.Share, upgrades bool) (*Ledger, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.Shared(recordsDir)
 	s.Recognise(identityFile, func(data []byte) bool {
 		now, err := decodeIdentity(data)
 		return err == nil && now.ID == identity.ID

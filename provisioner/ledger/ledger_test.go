@@ -2,7 +2,9 @@ package ledger
 
 import (
 	"errors"
+	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -23,7 +25,7 @@ func reopen(t *testing.T, dir string) *Ledger {
 	t.Helper()
 	s, err := share.Open(dir)
 	must(t, err)
-	l, err := Open(s, "id-of-"+t.Name())
+	l, err := Open(s, "id-of-"+strings.ReplaceAll(t.Name(), "/", "-"))
 	must(t, err)
 	return l
 }
@@ -64,7 +66,7 @@ func stands(t *testing.T, l *Ledger, path, pv string, state State) {
 }
 
 // A path that holds a record is asked for by another volume.
-func TestClaimOfAPathWithARecord(t *testing.T) {
+func TestTakeOfAPathWithARecord(t *testing.T) {
 	const pv1, pv2 = "pvc-1", "pvc-2"
 	for name, tt := range map[string]struct {
 		state  State
@@ -91,13 +93,13 @@ func TestClaimOfAPathWithARecord(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			l, dir := open(t)
 			p := pathOf(t, "team/data")
-			first, err := l.Claim(p, of("ns/data", pv1), false)
+			first, err := l.Take(p, of("ns/data", pv1), false)
 			must(t, err)
 			first.State = tt.state
-			must(t, l.replace(p, first))
+			put(t, l, p, first)
 			before := content(t, dir, p)
 
-			got, err := l.Claim(p, tt.asking, false)
+			got, err := l.Take(p, tt.asking, false)
 			if tt.taken {
 				var taken *TakenError
 				if !errors.As(err, &taken) || taken.Owner.PV != pv1 || taken.Path != p {
@@ -125,15 +127,16 @@ func TestAdoptionTakesUpWhatAnotherClusterRetained(t *testing.T) {
 	l, _ := open(t)
 	p := pathOf(t, "team/data")
 	left := of("ns/data", "pvc-1")
-	left.State = Retained
-	must(t, l.replace(p, left))
+	identity := &share.Identity{Number: 7}
+	left.State, left.Directory = Retained, identity
+	put(t, l, p, left)
 	for _, asking := range []Record{otherCluster(of("ns/other", "pvc-2")), otherCluster(of("other/data", "pvc-2"))} {
-		if _, err := l.Claim(p, asking, true); err == nil {
+		if _, err := l.Take(p, asking, true); err == nil {
 			t.Errorf("%s got it", asking.Claim)
 		}
 	}
-	got, err := l.Claim(p, otherCluster(of("ns/data", "pvc-2")), true)
-	if err != nil || got.State != Active || !got.Adopted || got.Cluster != otherCluster(left).Cluster {
+	got, err := l.Take(p, otherCluster(of("ns/data", "pvc-2")), true)
+	if err != nil || got.State != Active || !got.Adopted || got.Cluster != otherCluster(left).Cluster || got.Directory.Match(identity) != share.Same {
 		t.Errorf("%+v, %v", got, err)
 	}
 	stands(t, l, "team/data", "pvc-2", Active)
@@ -143,9 +146,9 @@ func TestTakeOverKeepsThatADirectoryWasThereBefore(t *testing.T) {
 	l, _ := open(t)
 	r := of("ns/data", "pvc-1")
 	r.Adopted = true
-	_, err := l.Claim(pathOf(t, "data"), r, false)
+	_, err := l.Take(pathOf(t, "data"), r, false)
 	must(t, err)
-	if got, err := l.Claim(pathOf(t, "data"), of("ns/data", "pvc-2"), false); err != nil || !got.Adopted || got.State != Creating {
+	if got, err := l.Take(pathOf(t, "data"), of("ns/data", "pvc-2"), false); err != nil || !got.Adopted || got.State != Creating {
 		t.Errorf("%+v, %v", got, err)
 	}
 }
@@ -166,10 +169,10 @@ func TestNesting(t *testing.T) {
 			for _, state := range []State{Creating, Active, Retained} {
 				l, _ := open(t)
 				owner := of("ns/data", "pvc-1")
-				owner, err := l.Claim(pathOf(t, "a/b"), owner, false)
+				owner, err := l.Take(pathOf(t, "a/b"), owner, false)
 				must(t, err)
 				owner.State = state
-				must(t, l.replace(pathOf(t, "a/b"), owner))
+				put(t, l, pathOf(t, "a/b"), owner)
 				asking := of("ns/data", "pvc-2") // even the same claim
 				check := func(what string, err error, want bool) {
 					t.Helper()
@@ -180,14 +183,14 @@ func TestNesting(t *testing.T) {
 				}
 				check("check above", l.CheckAbove(pathOf(t, tt.asked), asking), tt.above)
 				check("check below", l.CheckBelow(pathOf(t, tt.asked), asking), tt.below)
-				_, err = l.Claim(pathOf(t, tt.asked), asking, false)
-				check("claim", err, tt.above)
+				_, err = l.Take(pathOf(t, tt.asked), asking, false)
+				check("take", err, tt.above)
 			}
 		})
 	}
 }
 
-func TestOfManyClaimsOneGetsThePath(t *testing.T) {
+func TestOfManyTakesOneGetsThePath(t *testing.T) {
 	one, dir := open(t)
 	other := reopen(t, dir) // another process
 	var won atomic.Int32
@@ -198,7 +201,7 @@ func TestOfManyClaimsOneGetsThePath(t *testing.T) {
 			l := []*Ledger{one, other}[i%2]
 			pv := "pvc-" + string(rune('A'+i))
 			var taken *TakenError
-			switch _, err := l.Claim(pathOf(t, "data"), of("ns/"+pv, pv), false); {
+			switch _, err := l.Take(pathOf(t, "data"), of("ns/"+pv, pv), false); {
 			case err == nil:
 				won.Add(1)
 				winner.Store(pv)
@@ -231,9 +234,9 @@ func TestTakenErrorNamesClaimsOfTheSameNamespaceOnly(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			l, _ := open(t)
-			_, err := l.Claim(pathOf(t, "ns/secret-claim"), of("ns/secret-claim", "pvc-1"), false)
+			_, err := l.Take(pathOf(t, "ns/secret-claim"), of("ns/secret-claim", "pvc-1"), false)
 			must(t, err)
-			_, err = l.Claim(pathOf(t, tt.asked), tt.asking, false)
+			_, err = l.Take(pathOf(t, tt.asked), tt.asking, false)
 			if err == nil {
 				err = l.CheckBelow(pathOf(t, tt.asked), tt.asking)
 			}
@@ -257,42 +260,80 @@ func TestTakenErrorNamesClaimsOfTheSameNamespaceOnly(t *testing.T) {
 func TestArchive(t *testing.T) {
 	l, _ := open(t)
 	p, archive := pathOf(t, "team/data"), volpath.Archive("ns", "data", "pvc-1", 1)
-	r, err := l.Claim(p, of("ns/data", "pvc-1"), false)
+	r, err := l.Take(p, of("ns/data", "pvc-1"), false)
 	must(t, err)
-	must(t, l.Activate(p, r))
-	must(t, l.Archive(archive, r))
-	must(t, l.Archive(archive, r)) // a repeat
+	id := &share.Identity{Number: 7}
+	must(t, l.Activate(p, r, id))
+	must(t, l.Archive(archive, r, id))
+	must(t, l.Archive(archive, r, id)) // a repeat
 	a, found, err := l.Lookup(archive)
-	if err != nil || !found || a.State != Archived || a.Origin != "team/data" || a.Released == nil || a.Claim != r.Claim || !a.Created.Equal(r.Created) {
+	if err != nil || !found || a.State != Archived || a.Origin != "team/data" || a.Released == nil || a.Claim != r.Claim || !a.Created.Equal(r.Created) || a.Directory.Match(id) != share.Same {
 		t.Errorf("%+v, %v, %v", a, found, err)
 	}
 	stands(t, l, "team/data", "pvc-1", Active)
 	var taken *TakenError
-	if err := l.Archive(archive, of("ns/data", "pvc-2")); !errors.As(err, &taken) {
+	if err := l.Archive(archive, of("ns/data", "pvc-2"), nil); !errors.As(err, &taken) {
 		t.Errorf("another volume's archive: %v", err)
 	}
-	must(t, l.Forget(p))
-	must(t, l.Forget(p)) // a repeat
+	must(t, l.Remove(p, r))
+	must(t, l.Remove(p, r)) // a repeat
 	stands(t, l, "team/data", "", "")
 }
 
 func TestRetainSaysWhen(t *testing.T) {
 	l, _ := open(t)
 	p := pathOf(t, "data")
-	r, err := l.Claim(p, of("ns/data", "pvc-1"), false)
+	r, err := l.Take(p, of("ns/data", "pvc-1"), false)
 	must(t, err)
-	must(t, l.Retain(p, r))
+	must(t, l.Retain(p, r, nil))
 	got, _, err := l.Lookup(p)
 	if err != nil || got.State != Retained || got.Released == nil || got.Released.Before(got.Created) {
 		t.Errorf("%+v, %v", got, err)
 	}
 }
 
+// content is the text of the only record of a path.
 func content(t *testing.T, dir string, p volpath.Path) string {
 	t.Helper()
-	data, err := os.ReadFile(dir + "/.claimdir/" + file(p))
+	names := recordsAt(t, dir, p)
+	if len(names) != 1 {
+		t.Fatalf("the records of %s are %q", p, names)
+	}
+	data, err := os.ReadFile(dir + "/.claimdir/" + directoryOf(p) + "/" + names[0])
 	must(t, err)
 	return string(data)
+}
+
+// recordsAt lists the directory of a path's records; it is nil where there is none.
+func recordsAt(t *testing.T, dir string, p volpath.Path) (names []string) {
+	t.Helper()
+	entries, err := os.ReadDir(dir + "/.claimdir/" + directoryOf(p))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names
+}
+
+// put makes r the record of path, whatever the one says that it has.
+func put(t *testing.T, l *Ledger, p volpath.Path, r Record) {
+	t.Helper()
+	r.Path = p.String()
+	if err := l.place(p, r); !errors.Is(err, fs.ErrExist) {
+		must(t, err)
+		return
+	}
+	must(t, l.write(p, r))
+}
+
+// writeRecord writes the file of r's record by hand.
+func writeRecord(t *testing.T, dir string, p volpath.Path, r Record, text string) {
+	t.Helper()
+	in := dir + "/.claimdir/" + directoryOf(p)
+	must(t, os.MkdirAll(in, 0o700))
+	must(t, os.WriteFile(in+"/"+fileOf(r), []byte(text), 0o600))
 }
 
 func TestOpenReadOnlyWritesNothing(t *testing.T) {
@@ -326,32 +367,101 @@ func TestOpenReadOnlyWritesNothing(t *testing.T) {
 	}
 }
 
-func TestForgetIf(t *testing.T) {
+// What is done for a volume that has lost its path, or late, hits no other volume's record,
+// and gives it none.
+func TestNothingIsDoneToTheRecordOfAnother(t *testing.T) {
+	for name, act := range map[string]func(l *Ledger, p volpath.Path, r Record) error{
+		"activate": func(l *Ledger, p volpath.Path, r Record) error { return l.Activate(p, r, nil) },
+		"retain":   func(l *Ledger, p volpath.Path, r Record) error { return l.Retain(p, r, nil) },
+		"update":   func(l *Ledger, p volpath.Path, r Record) error { return l.Update(p, r) },
+		"ours":     func(l *Ledger, p volpath.Path, r Record) error { return l.Ours(p, r) },
+		"remove":   func(l *Ledger, p volpath.Path, r Record) error { return errors.Join(l.Remove(p, r), ErrLost) },
+		"discard":  func(l *Ledger, p volpath.Path, r Record) error { return errors.Join(l.Discard(p, r, "x-1"), ErrLost) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			l, dir := open(t)
+			p := pathOf(t, "team/data")
+			for _, lost := range []Record{of("ns/data", "pvc-1"), otherCluster(of("ns/data", "pvc-2"))} {
+				if err := act(l, p, lost); !errors.Is(err, ErrLost) {
+					t.Errorf("a path without a record: %v", err)
+				}
+				if names := recordsAt(t, dir, p); names != nil {
+					t.Errorf("it has the record %q", names)
+				}
+			}
+			owner, err := l.Take(p, of("ns/data", "pvc-2"), false)
+			must(t, err)
+			must(t, l.Activate(p, owner, nil))
+			before := content(t, dir, p)
+			for _, lost := range []Record{of("ns/data", "pvc-1"), otherCluster(of("ns/data", "pvc-2"))} {
+				if err := act(l, p, lost); !errors.Is(err, ErrLost) {
+					t.Errorf("the path of another: %v", err)
+				}
+				if after := content(t, dir, p); after != before {
+					t.Errorf("the record of another became\n%s", after)
+				}
+			}
+		})
+	}
+}
+
+func TestDiscardMovesTheRecordIntoTheTrash(t *testing.T) {
 	l, dir := open(t)
-	p, r := pathOf(t, "team/data"), of("ns/data", "pvc-1")
-	forget := func(r Record, want bool) {
-		t.Helper()
-		if forgotten, err := l.ForgetIf(p, r); forgotten != want || err != nil {
-			t.Errorf("%v, %v, want %v", forgotten, err, want)
+	p, own := pathOf(t, "team/data"), volpath.Trash("pvc-1", "c1", 1)
+	r, err := l.Take(p, of("ns/data", "pvc-1"), false)
+	must(t, err)
+	must(t, os.MkdirAll(dir+"/.claimdir/trash/"+own+"/volume", 0o700))
+	must(t, l.Discard(p, r, own))
+	must(t, l.Discard(p, r, own)) // a repeat
+	stands(t, l, "team/data", "", "")
+	if names := recordsAt(t, dir, p); names != nil {
+		t.Errorf("%q is left", names)
+	}
+	if got, found := l.Discarded(own); !found || got.PV != "pvc-1" || got.Path != "team/data" {
+		t.Errorf("%+v, %v", got, found)
+	}
+	if names, err := l.ListTrash(); err != nil || !slices.Equal(names, []string{own}) {
+		t.Error(names, err)
+	}
+	must(t, os.Remove(dir+"/.claimdir/trash/"+own+"/volume"))
+	must(t, l.RemoveDiscarded(own))
+	must(t, l.RemoveDiscarded(own)) // a repeat
+	if names, err := l.ListTrash(); err != nil || len(names) > 0 {
+		t.Error(names, err)
+	}
+	if _, found := l.Discarded(own); found {
+		t.Error("its record is still there")
+	}
+	// What was set aside went meanwhile: the record goes all the same.
+	r, err = l.Take(p, of("ns/data", "pvc-1"), false)
+	must(t, err)
+	must(t, l.Discard(p, r, volpath.Trash("pvc-1", "c1", 2)))
+	stands(t, l, "team/data", "", "")
+}
+
+// An older copy of the records, put beside them, is shown, and hides nobody's own.
+func TestRecordsOfTwoOwnersAreAllShown(t *testing.T) {
+	l, dir := open(t)
+	p := pathOf(t, "data")
+	one, err := l.Take(p, of("ns/data", "pvc-1"), false)
+	must(t, err)
+	two := of("ns/other", "pvc-2")
+	two.Path = "data"
+	text, err := encode(two)
+	must(t, err)
+	writeRecord(t, dir, p, two, string(text))
+	all, err := l.LookupAll(p)
+	if err != nil || len(all) != 2 || all[0].PV != "pvc-1" || all[1].PV != "pvc-2" {
+		t.Errorf("%+v, %v", all, err)
+	}
+	for _, pv := range []string{"pvc-1", "pvc-2"} {
+		if r, found, err := l.Own(p, pv, "c1"); err != nil || !found || r.PV != pv {
+			t.Error(r, found, err)
+		}
+		if _, found, err := l.Own(p, pv, "c2"); err != nil || found {
+			t.Errorf("another cluster owns it: %v", err)
 		}
 	}
-	forget(r, true) // there is none
-	r, err := l.Claim(p, r, false)
-	must(t, err)
-	must(t, l.Activate(p, r))
-	forget(r, false) // it was Creating when r was read
-	other := r
-	other.State, other.PV = Active, "pvc-2"
-	forget(other, false)
-	must(t, os.WriteFile(dir+"/.claimdir/"+file(p), []byte("{"), 0o600))
-	forget(r, false)
-	if content(t, dir, p) != "{" {
-		t.Error("a damaged record was touched")
-	}
-	must(t, l.Activate(p, r))
-	r.State = Active
-	forget(r, true)
-	if _, found, err := l.Lookup(p); found || err != nil {
-		t.Error(found, err)
-	}
+	must(t, l.Remove(p, one))
+	stands(t, l, "data", "pvc-2", Creating)
 }

@@ -35,22 +35,25 @@ func (l *Ledger) Take(path volpath.Path, r Record, adopt bool) (Record, error) {
 		return r, err
 	}
 	known, found, err := l.Lookup(path)
-	if old, ours := unfinishedOf(err, r); ours {
-		known, found, adopt, err = old, true, true, nil
+	old, ours := unfinishedOf(err, r)
+	if ours { // that it may take it over was decided before
+		known, found, adopt = old, true, true
 	}
 	switch {
-	case err != nil:
+	case err != nil && !ours:
 		return Record{}, err
 	case !found:
 		return Record{}, errors.Join(fmt.Errorf("take %s: its record came and went; will be tried again", path), l.clear(path))
-	case known.sameVolume(r):
-		return l.own(path, r)
 	case known.State == Retained && known.sameName(r) && (adopt || known.Cluster == r.Cluster):
 		r.State, r.Adopted, r.Directory = Active, true, known.Directory
 		return l.TakeOver(path, known, r)
+	case known.sameVolume(r):
+		return l.own(path, r)
 	case known.State == Creating && known.sameName(r) && known.Cluster == r.Cluster:
 		r.Adopted = known.Adopted
 		return l.TakeOver(path, known, r)
+	case ours:
+		return Record{}, err
 	}
 	return Record{}, Taken(path, known, r)
 }

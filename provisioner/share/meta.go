@@ -274,16 +274,23 @@ func (s *Share) RemoveEmptyDirectory(in, name string) error {
 // an NFS client gives to files which are removed while they are read: if it dies then,
 // they stay.
 func (s *Share) ListMeta(in string) (names []string, err error) {
-	err = s.inMeta(in, "list", func(d *dir) (err error) {
-		names, err = d.names()
+	err = s.inMeta(in, "list", func(d *dir) error {
+		entries, err := d.entries()
+		for _, e := range entries {
+			if !isLeftOpen(e) {
+				names = append(names, e.name)
+			}
+		}
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	names = slices.DeleteFunc(names, func(name string) bool {
-		return strings.HasPrefix(name, ".nfs") && !strings.HasSuffix(name, ".json") // a record may begin so
-	})
 	slices.Sort(names)
 	return names, nil
+}
+
+// isLeftOpen: what is ours may begin so too, a directory or a record of layout 1.
+func isLeftOpen(e dirent) bool {
+	return e.kind != unix.DT_DIR && strings.HasPrefix(e.name, ".nfs") && !strings.HasSuffix(e.name, ".json")
 }

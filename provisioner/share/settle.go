@@ -3,7 +3,6 @@ package share
 import (
 	"errors"
 	"io/fs"
-	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -38,9 +37,9 @@ func Handed(name string) string { return name + newSuffix }
 // next one in its place.
 func (s *Share) Unsettled(in, name string) (unsettled bool, err error) {
 	err = s.inMeta(in, "list", func(d *dir) error {
-		names, err := d.names()
-		for _, found := range names {
-			if found == name || found == name+newSuffix || strings.HasPrefix(found, ".nfs") && !strings.HasSuffix(found, ".json") {
+		entries, err := d.entries()
+		for _, e := range entries {
+			if e.name == name || e.name == name+newSuffix || isLeftOpen(e) {
 				unsettled = true
 			}
 		}
