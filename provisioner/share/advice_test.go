@@ -33,14 +33,15 @@ func TestAdviceNamesTheWayOut(t *testing.T) {
 // What people read names steps and paths, not system calls.
 func TestErrorsNameNoSystemCalls(t *testing.T) {
 	s := newSite(t, t.TempDir())
+	must(t, s.share.MakeMeta())
 	tree(t, s.dir, "file", "full/file")
 	must(t, os.Symlink("full", s.dir+"/link"))
 	_, err := s.share.Create(pathOf(t, "file/data"), Attributes{Mode: 0o755}, nil)
-	errs := []error{err, s.share.RemoveEmpty(pathOf(t, "full")), s.share.Rename(pathOf(t, "none"), pathOf(t, "to"))}
+	errs := []error{err, s.share.RemoveEmpty(pathOf(t, "full"), own, nil), s.share.Rename(pathOf(t, "none"), pathOf(t, "to"), nil)}
 	_, err = s.share.List(pathOf(t, "none"))
 	errs = append(errs, err)
-	_, err = s.share.ReadMeta("none")
-	errs = append(errs, err)
+	_, err = s.share.ReadFile("", "none")
+	errs = append(errs, err, s.share.SetAside(pathOf(t, "file"), TrashDir, own, nil), s.share.Remove(pathOf(t, "file/data"), nil))
 	must(t, os.Rename(s.dir, s.dir+".away"))
 	_, err = s.share.Exists(pathOf(t, "x"))
 	errs = append(errs, err)

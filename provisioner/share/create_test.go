@@ -31,14 +31,17 @@ func createCases() map[string]func(*testing.T, site) {
 		"create leaves a directory with content alone":         createOnContent,
 		"create leaves parents that exist alone":               createBelowParents,
 		"create beside create makes one directory":             createRace,
+		"create asks whether the path is still the volume's":   createAsks,
+		"create is marked until it has its mode":               createCutOff,
 	}
 }
 
 func createUnderUmask(t *testing.T, s site) {
 	defer syscall.Umask(syscall.Umask(0o077))
 	created, err := s.share.Create(pathOf(t, "data"), Attributes{Mode: 0o777}, nil)
-	if err != nil || !created {
-		t.Fatal(created, err)
+	must(t, err)
+	if found := identify(t, s.share, "data"); created.Match(found) != Same {
+		t.Errorf("made %+v, found %+v", created, found)
 	}
 	if got := modeOf(t, s.dir+"/data"); got != 0o777 {
 		t.Errorf("mode %04o", got)
@@ -47,7 +50,7 @@ func createUnderUmask(t *testing.T, s site) {
 
 func createWithoutParents(t *testing.T, s site) {
 	created, err := s.share.Create(pathOf(t, "team/app/data"), Attributes{Mode: 0o777}, nil)
-	if created || !errors.Is(err, fs.ErrNotExist) {
+	if created != nil || !errors.Is(err, fs.ErrNotExist) {
 		t.Error(created, err)
 	}
 	absent(t, s.dir+"/team")
@@ -95,9 +98,9 @@ func createRepeated(t *testing.T, s site) {
 	for _, left := range []fs.FileMode{0o700, 0o755, 0o771 | fs.ModeSetgid} {
 		tree(t, s.dir, "team/data/")
 		must(t, os.Chmod(s.dir+"/team/data", left))
-		created, err := s.share.Create(p, attributes, nil)
-		if created || err != nil {
-			t.Error(left, created, err)
+		before := identify(t, s.share, p.String())
+		if found, err := s.share.Create(p, attributes, nil); before.Match(found) != Same || err != nil {
+			t.Error(left, before, found, err)
 		}
 		if got := modeOf(t, s.dir+"/team/data"); got != 0o2771 {
 			t.Errorf("left with %v: mode %04o", left, got)
@@ -114,8 +117,8 @@ func createOnContent(t *testing.T, s site) {
 	created, err := s.share.Create(pathOf(t, "team/data"), Attributes{Mode: 0o777}, nil)
 	mustBe(t, err, fs.ErrExist)
 	mustBe(t, err, "not empty")
-	if created {
-		t.Error("says that it made the directory")
+	if created != nil {
+		t.Errorf("says that %+v is the volume's", created)
 	}
 	untouched(t, s.dir, before)
 }
@@ -131,10 +134,60 @@ func createBelowParents(t *testing.T, s site) {
 	}
 }
 
+// A leader that slept finds the path another volume's: it changes neither mode nor owner.
+func createAsks(t *testing.T, s site) {
+	tree(t, s.dir, "data/")
+	must(t, os.Chmod(s.dir+"/data", 0o711))
+	refusal := errors.New("the record is another volume's")
+	asked := 0
+	ours := func() error { asked++; return refusal }
+	view := s.share.During(t.Context(), before("open slow", func() error { return os.Chmod(s.dir+"/slow", 0o711) })) // by the other leader
+	defer view.Release()
+	for _, name := range []string{"data", "slow"} {
+		asked = 0
+		id, err := view.Create(pathOf(t, name), Attributes{Mode: 0o777}, ours)
+		if mode := modeOf(t, s.dir+"/"+name); id != nil || asked != 1 || !errors.Is(err, refusal) || mode != 0o711 {
+			t.Errorf("%s: %+v, %v, asked %d times, mode %04o", name, id, err, asked, mode)
+		}
+	}
+	if _, err := s.share.Create(pathOf(t, "new"), Attributes{Mode: 0o777}, ours); err != nil || asked != 1 {
+		t.Errorf("made and marked just now, it is nobody else's: %v, asked %d times", err, asked)
+	}
+	// The directory that it goes on with is the one that was there when it asked.
+	before := identify(t, s.share, "data")
+	id, err := s.share.Create(pathOf(t, "data"), Attributes{Mode: 0o777}, func() error {
+		must(t, os.Rename(s.dir+"/data", s.dir+"/away"))
+		must(t, os.Mkdir(s.dir+"/data", 0o711))
+		return nil
+	})
+	must(t, err)
+	if mode := modeOf(t, s.dir+"/data"); mode != 0o711 || before.Match(id) != Same {
+		t.Errorf("another directory got mode %04o; %+v, was %+v", mode, id, before)
+	}
+}
+
+// createCutOff: what a create leaves that was cut off is known for ours until it is
+// complete, and not from then on.
+func createCutOff(t *testing.T, s site) {
+	cut := errors.New("cut off")
+	view := s.share.During(t.Context(), before("set attributes of data", func() error { return cut }))
+	defer view.Release()
+	p := pathOf(t, "data")
+	_, err := view.Create(p, Attributes{Mode: 0o755}, nil)
+	mustBe(t, err, cut)
+	for _, want := range []bool{true, false} {
+		if is, err := s.share.IsMarked(p); is != want || err != nil {
+			t.Errorf("marked %v, want %v: %v", is, want, err)
+		}
+		_, err := s.share.Create(p, Attributes{Mode: 0o755}, nil)
+		must(t, err)
+	}
+}
+
 func createRace(t *testing.T, s site) {
 	const callers = 20
 	tree(t, s.dir, "a/b/c/")
-	made := make(chan bool, callers)
+	made := make(chan *Identity, callers)
 	for range callers {
 		go func() {
 			created, err := s.share.Create(pathOf(t, "a/b/c/data"), Attributes{Mode: 0o770}, nil)
@@ -144,13 +197,10 @@ func createRace(t *testing.T, s site) {
 			made <- created
 		}()
 	}
-	makers := 0
+	there := identify(t, s.share, "a/b/c/data")
 	for range callers {
-		if <-made {
-			makers++
+		if id := <-made; there.Match(id) != Same {
+			t.Errorf("a caller got %+v, there is %+v", id, there)
 		}
-	}
-	if makers != 1 {
-		t.Errorf("%d callers say that they made the directory", makers)
 	}
 }

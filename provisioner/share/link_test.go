@@ -39,6 +39,7 @@ func others(s site) map[string]func(name string) error {
 }
 
 func refuseOthers(t *testing.T, s site) {
+	must(t, s.share.MakeMeta(TrashDir, MovingDir))
 	tree(t, s.outside, "leaf/")
 	tree(t, s.dir, "other/leaf/", "real/")
 	for name, place := range others(s) {
@@ -53,16 +54,28 @@ func refuseOthers(t *testing.T, s site) {
 				if found, err := s.share.Exists(p); found || !errors.Is(err, ErrNotDirectory) {
 					t.Errorf("exists %s: %v, %v", p, found, err)
 				}
-				if err := s.share.Rename(p, pathOf(t, "moved")); !errors.Is(err, ErrNotDirectory) {
+				if err := s.share.Rename(p, pathOf(t, "moved"), nil); !errors.Is(err, ErrNotDirectory) {
 					t.Errorf("rename %s: %v", p, err)
 				}
+				if _, err := s.share.Identify(p); !errors.Is(err, ErrNotDirectory) {
+					t.Errorf("identify %s: %v", p, err)
+				}
+				mustBe(t, s.share.Mark(p, 1), ErrNotDirectory)
 			}
 			below := pathOf(t, "it/leaf")
-			mustBe(t, s.share.Remove(below), ErrNotDirectory)
-			mustBe(t, s.share.RemoveEmpty(below), ErrNotDirectory)
-			mustBe(t, s.share.Rename(pathOf(t, "real"), below), ErrNotDirectory)
-			mustBe(t, s.share.Rename(pathOf(t, "real"), pathOf(t, "it")), fs.ErrExist)
+			mustBe(t, s.share.Remove(below, nil), ErrNotDirectory)
+			mustBe(t, s.share.Rename(pathOf(t, "real"), below, nil), ErrNotDirectory)
+			mustBe(t, s.share.Rename(pathOf(t, "real"), pathOf(t, "it"), nil), fs.ErrExist)
+			if gone, err := s.share.RemoveMarked(pathOf(t, "it")); gone || err != nil {
+				t.Errorf("remove as a parent: %v, %v", gone, err)
+			}
 			untouched(t, s.dir, inside)
+			// These move it and put it back, which the server's times tell.
+			for _, p := range []volpath.Path{pathOf(t, "it"), below} {
+				mustBe(t, s.share.SetAside(p, TrashDir, own, nil), ErrNotDirectory)
+				mustBe(t, s.share.RemoveEmpty(p, own, nil), ErrNotDirectory)
+			}
+			kept(t, s.dir, inside)
 			untouched(t, s.outside, outside)
 		})
 	}
@@ -76,6 +89,7 @@ func swap(t *testing.T, s site, name string) {
 		tree(t, victim, "empty/", "full/file", "leaf/", "leaf/empty/", "leaf/full/file")
 		must(t, os.Chmod(victim+"/empty", 0o700))
 	}
+	must(t, s.share.MakeMeta(TrashDir, MovingDir))
 	tree(t, s.dir, name+"/", "stock/")
 	inside, outside := snapshot(t, s.dir+"/other"), snapshot(t, s.outside)
 
@@ -128,16 +142,31 @@ func swapOnce(t *testing.T, s site, name string) {
 func hammer(t *testing.T, s site, name string) {
 	t.Helper()
 	empty, full, leaf := pathOf(t, name+"/empty"), pathOf(t, name+"/full"), pathOf(t, name)
-	mine, moved := pathOf(t, name+"/mine"), pathOf(t, "moved")
+	hers, mine, moved := pathOf(t, name+"/hers"), pathOf(t, name+"/mine"), pathOf(t, "moved")
 	calls := map[string]func() error{
 		"create leaf":  func() error { _, err := s.share.Create(leaf, Attributes{Mode: 0o777}, nil); return err },
 		"create":       func() error { _, err := s.share.Create(empty, Attributes{Mode: 0o777}, nil); return err },
 		"exists":       func() error { _, err := s.share.Exists(full); return err },
-		"remove":       func() error { return s.share.Remove(full) },
-		"remove empty": func() error { return s.share.RemoveEmpty(empty) },
+		"identify":     func() error { _, err := s.share.Identify(leaf); return err },
+		"remove":       func() error { return s.share.Remove(full, nil) },
+		"remove empty": func() error { return s.share.RemoveEmpty(empty, own, nil) },
+		"mark": func() error {
+			id, err := s.share.Identify(empty)
+			if err == nil {
+				err = s.share.Mark(empty, id.Number)
+			}
+			return err
+		},
+		"remove marked": func() error { _, err := s.share.RemoveMarked(empty); return err },
+		"set aside": func() error {
+			id, err := s.share.Create(hers, Attributes{Mode: 0o777}, nil)
+			err = errors.Join(err, s.share.SetAside(hers, TrashDir, own, id))
+			_, emptied := s.share.EmptyTrash(t.Context(), own, id, NewRemover(0, 0))
+			return errors.Join(err, emptied)
+		},
 		"rename": func() error {
 			_, err := s.share.Create(mine, Attributes{Mode: 0o777}, nil)
-			return errors.Join(err, s.share.Rename(mine, moved), s.share.Rename(moved, mine), s.share.Remove(moved))
+			return errors.Join(err, s.share.Rename(mine, moved, nil), s.share.Rename(moved, mine, nil), s.share.Remove(moved, nil))
 		},
 	}
 	start := time.Now()

@@ -40,7 +40,7 @@ func removeHostile(t *testing.T, s site) {
 	}
 	must(t, os.Link(s.outside+"/secret/file", s.dir+"/team/data/hardlink"))
 	outside, other, near, records := snapshot(t, s.outside), snapshot(t, s.dir+"/team/other"), snapshot(t, s.dir+"/team/data2"), snapshot(t, s.dir+"/.claimdir")
-	must(t, s.share.Remove(pathOf(t, "team/data")))
+	must(t, s.share.Remove(pathOf(t, "team/data"), nil))
 	absent(t, s.dir+"/team/data")
 	untouched(t, s.outside, outside)
 	untouched(t, s.dir+"/team/other", other)
@@ -66,7 +66,7 @@ func removeSticky(t *testing.T, s site) {
 	}
 	must(t, os.Chmod(s.outside, 0o777|fs.ModeSticky))
 	outside := snapshot(t, s.outside)
-	must(t, s.share.Remove(pathOf(t, "data")))
+	must(t, s.share.Remove(pathOf(t, "data"), nil))
 	absent(t, s.dir+"/data")
 	untouched(t, s.outside, outside)
 }
@@ -83,18 +83,20 @@ func removeEnds(t *testing.T, s site) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	enough := errors.New("enough")
 	began := 0
-	counted := s.share.During(ctx, func() {
-		if began++; began > 12 { // some steps of the removal come before the first file
+	counted := s.share.During(ctx, func(_ string, call func() error) error {
+		if began++; began > 16 { // some steps of the removal come before the first file
 			cancel(enough)
 		}
+		return call()
 	})
+	defer counted.Release()
 	if err := paced(counted, pathOf(t, "data")); !errors.Is(err, enough) {
 		t.Error(err)
 	}
 	if left := entries(t, s.dir); left == before || left < 20 {
 		t.Errorf("%d of %d entries are left", left, before)
 	}
-	must(t, s.share.Remove(pathOf(t, "data")))
+	must(t, s.share.Remove(pathOf(t, "data"), nil))
 	absent(t, s.dir+"/data")
 	if _, err := os.Stat(s.dir + "/near/file"); err != nil {
 		t.Error(err)
@@ -103,12 +105,7 @@ func removeEnds(t *testing.T, s site) {
 
 // paced removes at 100 calls a second.
 func paced(s *Share, p volpath.Path) error {
-	parent, err := s.openParent(p)
-	if err != nil {
-		return err
-	}
-	defer s.closeRoot(parent)
-	_, err = s.remove(context.Background(), NewRemover(0, 100), parent, p.Base())
+	_, err := s.remove(context.Background(), NewRemover(0, 100), at(p), nil)
 	return err
 }
 
@@ -138,14 +135,14 @@ func removeMeanwhile(t *testing.T, s site) {
 	}()
 	var err error
 	for range 1000 { // as the library does
-		if err = s.share.Remove(pathOf(t, "data")); err == nil {
+		if err = s.share.Remove(pathOf(t, "data"), nil); err == nil {
 			break
 		}
 	}
 	close(stop)
 	made := <-stopped
 	must(t, err)
-	must(t, s.share.Remove(pathOf(t, "data")))
+	must(t, s.share.Remove(pathOf(t, "data"), nil))
 	absent(t, s.dir+"/data")
 	t.Logf("%d files were made meanwhile", made)
 }
@@ -157,32 +154,37 @@ func removeUnreadable(t *testing.T, s site) {
 	must(t, os.Chmod(s.dir+"/data/frozen", 0o500))
 	must(t, os.Chmod(s.dir+"/data/closed/deep", 0))
 	must(t, os.Chmod(s.dir+"/data/closed", 0))
-	must(t, s.share.Remove(pathOf(t, "data")))
+	must(t, s.share.Remove(pathOf(t, "data"), nil))
 	absent(t, s.dir+"/data")
 }
 
 func removeAbsent(t *testing.T, s site) {
+	must(t, s.share.MakeMeta(MovingDir))
 	tree(t, s.dir, "team/keep/file")
 	before := snapshot(t, s.dir)
 	for _, name := range []string{"nothing", "team/nothing", "team/no/thing", "no/such/thing"} {
 		p := pathOf(t, name)
-		if err := errors.Join(s.share.Remove(p), s.share.RemoveEmpty(p)); err != nil {
+		if err := errors.Join(s.share.Remove(p, nil), s.share.RemoveEmpty(p, own, nil)); err != nil {
 			t.Error(name, err)
 		}
 		if found, err := s.share.Exists(p); found || err != nil {
 			t.Error(name, found, err)
 		}
 	}
-	untouched(t, s.dir, before)
+	kept(t, s.dir, before) // a directory of its own was made for what might be there
 }
 
 func removeEmpty(t *testing.T, s site) {
+	must(t, s.share.MakeMeta())
 	tree(t, s.dir, "team/empty/", "team/full/file")
 	before := snapshot(t, s.dir+"/team/full")
-	must(t, s.share.RemoveEmpty(pathOf(t, "team/empty")))
+	must(t, s.share.RemoveEmpty(pathOf(t, "team/empty"), own, identify(t, s.share, "team/empty")))
 	absent(t, s.dir+"/team/empty")
-	mustBe(t, s.share.RemoveEmpty(pathOf(t, "team/full")), "remove empty team/full")
+	err := s.share.RemoveEmpty(pathOf(t, "team/full"), own, identify(t, s.share, "team/full"))
+	mustBe(t, err, "remove empty team/full")
+	mustBe(t, err, ErrOccupied)
 	untouched(t, s.dir+"/team/full", before)
+	nothingAside(t, s, MovingDir)
 }
 
 func renameCases() map[string]func(*testing.T, site) {
@@ -233,14 +235,19 @@ func renameClosed(t *testing.T, s site) {
 		name := fmt.Sprintf("%o", mode)
 		tree(t, s.dir, "team/"+name+"/file")
 		must(t, os.Chmod(s.dir+"/team/"+name, goMode(mode)))
-		must(t, s.share.Rename(pathOf(t, "team/"+name), pathOf(t, name)))
+		must(t, s.share.Rename(pathOf(t, "team/"+name), pathOf(t, name), identify(t, s.share, "team/"+name)))
 		info, err := os.Lstat(s.dir + "/" + name)
 		if err != nil || info.Mode() != fs.ModeDir|goMode(mode) {
 			t.Error(info, err)
 		}
-		trash, err := s.share.Discard(pathOf(t, name), "pvc-1")
-		must(t, err)
-		must(t, os.Chmod(s.dir+"/.claimdir/trash/"+trash, 0o755))
+		trash := own + name
+		must(t, s.share.SetAside(pathOf(t, name), TrashDir, trash, identify(t, s.share, name)))
+		info, err = os.Lstat(s.dir + "/.claimdir/trash/" + trash + "/volume")
+		if err != nil || info.Mode() != fs.ModeDir|goMode(mode) {
+			t.Error(info, err)
+		}
+		must(t, s.share.BringBack(TrashDir, trash, pathOf(t, "back-"+name)))
+		must(t, os.Chmod(s.dir+"/back-"+name, 0o755))
 	}
 }
 
@@ -250,7 +257,7 @@ func renameMoves(t *testing.T, s site) {
 	tree(t, s.dir, "team/data/a/file")
 	before := snapshot(t, s.dir+"/team/data/a")
 	to := volpath.Archive("team", "data", "pvc-1", 1)
-	must(t, s.share.Rename(pathOf(t, "team/data"), to))
+	must(t, s.share.Rename(pathOf(t, "team/data"), to, identify(t, s.share, "team/data")))
 	absent(t, s.dir+"/team/data")
 	untouched(t, s.dir+"/"+to.String()+"/a", before)
 }
@@ -259,7 +266,7 @@ func renameReplacesNothing(t *testing.T, s site) {
 	tree(t, s.dir, "from/file", "empty/", "full/file2", "file", "team/empty/")
 	before := snapshot(t, s.dir)
 	for _, to := range []string{"empty", "full", "file", "team/empty", "from"} {
-		mustBe(t, s.share.Rename(pathOf(t, "from"), pathOf(t, to)), fs.ErrExist)
+		mustBe(t, s.share.Rename(pathOf(t, "from"), pathOf(t, to), nil), fs.ErrExist)
 	}
 	untouched(t, s.dir, before)
 }
@@ -267,7 +274,7 @@ func renameReplacesNothing(t *testing.T, s site) {
 func renameAbsent(t *testing.T, s site) {
 	tree(t, s.dir, "team/")
 	for _, from := range []string{"nothing", "team/nothing", "no/thing"} {
-		mustBe(t, s.share.Rename(pathOf(t, from), pathOf(t, "to")), fs.ErrNotExist)
+		mustBe(t, s.share.Rename(pathOf(t, from), pathOf(t, "to"), nil), fs.ErrNotExist)
 	}
 }
 
@@ -286,17 +293,29 @@ func allCalls(t *testing.T, s site) map[string]error {
 	_, create := s.share.Create(p, Attributes{Mode: 0o777}, nil)
 	calls := metaCalls(s)
 	calls["exists"], calls["create"] = exists, create
-	calls["remove"], calls["remove empty"] = s.share.Remove(p), s.share.RemoveEmpty(p)
-	calls["rename"], calls["make meta"] = s.share.Rename(p, pathOf(t, "to")), s.share.MakeMeta("volumes")
+	calls["remove"], calls["remove empty"] = s.share.Remove(p, nil), s.share.RemoveEmpty(p, own, nil)
+	calls["rename"], calls["make meta"] = s.share.Rename(p, pathOf(t, "to"), nil), s.share.MakeMeta("volumes")
+	_, calls["identify"] = s.share.Identify(p)
+	_, calls["is marked"] = s.share.IsMarked(p)
+	_, calls["remove marked"] = s.share.RemoveMarked(p)
+	calls["mark"], calls["set aside"] = s.share.Mark(p, 1), s.share.SetAside(p, TrashDir, own, nil)
 	return calls
 }
 
 func metaCalls(s site) map[string]error {
-	_, read := s.share.ReadMeta("volumes/x.json")
+	_, read := s.share.ReadFile("volumes/x", "r.json")
 	_, list := s.share.ListMeta("volumes")
+	_, aside := s.share.Aside(TrashDir, own)
+	_, listAside := s.share.ListAside(TrashDir)
+	_, first := s.share.FirstTrash("pvc-1-1")
+	_, empty := s.share.EmptyTrash(context.Background(), own, nil, NewRemover(0, 0))
 	return map[string]error{
-		"read meta": read, "list meta": list, "create meta": s.share.CreateMeta("volumes/x.json", nil),
-		"replace meta": s.share.ReplaceMeta("volumes/x.json", nil), "remove meta": s.share.RemoveMeta("volumes/x.json"),
+		"read": read, "list": list, "create": s.share.CreateFile("x.json", "x.new", nil), "aside": aside, "list aside": listAside, "first trash": first,
+		"write": s.share.WriteFile("volumes/x", "r.json", nil), "exchange": s.share.ExchangeFile("volumes/x", "r.json", nil),
+		"remove": s.share.RemoveFile("volumes/x", "r.json"), "rename": s.share.RenameFile("volumes/x", "r.json", "volumes/y", "r.json"),
+		"place":            s.share.PlaceDirectory("volumes", "x", "staging", "x", "r.json", nil),
+		"remove directory": s.share.RemoveEmptyDirectory("volumes", "x"), "remove stale": s.share.RemoveStale("staging", "probe"),
+		"empty the trash": empty, "bring back": s.share.BringBack(TrashDir, own, volpath.Archive("a", "b", "c", 1)),
 	}
 }
 

@@ -31,10 +31,12 @@ func TestAnotherSpellingIsNoticed(t *testing.T) {
 			for _, other := range tt.files[1:] {
 				must(t, os.Link(first, filepath.Join(dir, other)))
 			}
-			root, err := os.OpenRoot(dir)
+			share, err := Open(dir)
 			must(t, err)
-			defer closeRoot(root)
-			found, err := os.Lstat(first)
+			root, err := share.openRoot()
+			must(t, err)
+			defer share.done(root)
+			found, err := root.look(tt.files[0])
 			must(t, err)
 			if err := checkSpelling(root, tt.asked, found); errors.Is(err, ErrSpelling) != tt.refused || (err == nil) == tt.refused {
 				t.Errorf("got %v, want refused %v", err, tt.refused)

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -17,7 +18,7 @@ import (
 // puts it on a mounted export; make test-nfs does that, for all suites.
 func TestShare(t *testing.T) {
 	cases := map[string]func(*testing.T, site){}
-	for _, part := range []map[string]func(*testing.T, site){createCases(), parentCases(), linkCases(), removeCases(), trashCases(), renameCases(), metaCases(), goneCases()} {
+	for _, part := range []map[string]func(*testing.T, site){createCases(), parentCases(), linkCases(), identityCases(), asideCases(), removeCases(), trashCases(), renameCases(), metaCases(), goneCases()} {
 		maps.Copy(cases, part)
 	}
 	for name, test := range cases {
@@ -99,11 +100,47 @@ func untouched(t *testing.T, dir, before string) {
 	}
 }
 
+// kept is untouched but for times.
+func kept(t *testing.T, dir, before string) {
+	t.Helper()
+	times := regexp.MustCompile(`(?m)^(".*" \S+ \d+:\d+) -?\d+`)
+	before, after := times.ReplaceAllString(before, "$1"), times.ReplaceAllString(snapshot(t, dir), "$1")
+	if after != before {
+		t.Errorf("changed:\nbefore\n%safter\n%s", before, after)
+	}
+}
+
 func pathOf(t *testing.T, s string) volpath.Path {
 	t.Helper()
 	p, err := volpath.Parse(s)
 	must(t, err)
 	return p
+}
+
+// own is a name of a volume's own.
+var own = volpath.Own("pvc-1", "cluster")
+
+// identify returns which directory is at a path, by a call of its own.
+func identify(t *testing.T, s *Share, name string) *Identity {
+	t.Helper()
+	id, err := s.Identify(pathOf(t, name))
+	must(t, err)
+	return id
+}
+
+// before is a Call that does something before the first call of the name. An error of it
+// is that of the call, which is not made then.
+func before(name string, do func() error) Call {
+	done := false
+	return func(called string, call func() error) error {
+		if called == name && !done {
+			done = true
+			if err := do(); err != nil {
+				return err
+			}
+		}
+		return call()
+	}
 }
 
 // modeOf is the mode as chmod(1) writes it, and fails if name is no directory.

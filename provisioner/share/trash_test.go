@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -19,68 +17,13 @@ import (
 
 func trashCases() map[string]func(*testing.T, site) {
 	return map[string]func(*testing.T, site){
-		"discard moves a volume and nothing else":            discardOne,
-		"discard takes the next name":                        discardAgain,
-		"discard of an absent path says so":                  discardAbsent,
 		"the trash is emptied of hostile trees":              emptyHostile,
 		"the trash is emptied of trees of any depth":         emptyDeep,
 		"the trash is emptied by several hands, and resumes": emptyResumes,
-	}
-}
-
-func discardOne(t *testing.T, s site) {
-	must(t, s.share.MakeMeta("volumes"))
-	if directories, recorded, err := s.share.Trash(); err != nil || len(directories)+len(recorded) > 0 {
-		t.Errorf("a share without trash has %q, %q, %v", directories, recorded, err)
-	}
-	tree(t, s.dir, "team/data/a/file", "team/data2/file", "team/other/file")
-	name, err := s.share.Discard(pathOf(t, "team/data"), "pvc-1")
-	if err != nil || name != "pvc-1-1" {
-		t.Fatalf("%q, %v", name, err)
-	}
-	absent(t, s.dir+"/team/data")
-	for _, kept := range []string{".claimdir/trash/pvc-1-1/a/file", "team/data2/file", "team/other/file"} {
-		_, err := os.Stat(s.dir + "/" + kept)
-		must(t, err)
-	}
-	must(t, os.WriteFile(s.dir+"/.claimdir/"+TrashRecord(name), []byte("{}"), 0o600))
-	directories, recorded, err := s.share.Trash()
-	if err != nil || !slices.Equal(directories, []string{name}) || !slices.Equal(recorded, []string{name}) {
-		t.Errorf("%q, %q, %v", directories, recorded, err)
-	}
-	info, err := os.Stat(s.dir + "/.claimdir/trash")
-	must(t, err)
-	if info.Mode().Perm() != 0o700 {
-		t.Errorf("others may look into the trash: %v", info.Mode())
-	}
-}
-
-func discardAgain(t *testing.T, s site) {
-	must(t, s.share.MakeMeta("volumes"))
-	for n := range 3 {
-		tree(t, s.dir, fmt.Sprintf("data/%d", n))
-		name, err := s.share.Discard(pathOf(t, "data"), "pvc-1")
-		if want := fmt.Sprintf("pvc-1-%d", n+1); err != nil || name != want {
-			t.Fatalf("%q, %v, want %s", name, err, want)
-		}
-		_, err = os.Stat(fmt.Sprintf("%s/.claimdir/trash/%s/%d", s.dir, name, n))
-		must(t, err)
-	}
-}
-
-func discardAbsent(t *testing.T, s site) {
-	must(t, s.share.MakeMeta("volumes"))
-	for _, p := range []string{"gone", "gone/deeper"} {
-		if name, err := s.share.Discard(pathOf(t, p), "pvc-1"); !errors.Is(err, fs.ErrNotExist) || CannotMove(err) {
-			t.Errorf("%s: %q, %v", p, name, err)
-		}
-	}
-	must(t, os.Symlink(s.outside, s.dir+"/link"))
-	if name, err := s.share.Discard(pathOf(t, "link"), "pvc-1"); !errors.Is(err, ErrNotDirectory) || CannotMove(err) {
-		t.Errorf("a link: %q, %v", name, err)
-	}
-	if _, err := os.Lstat(s.dir + "/link"); err != nil {
-		t.Error(err)
+		"the trash is emptied of nothing but what is meant":  emptyOther,
+		"a removal does not go on in another directory":      removePaused,
+		"a closed directory that is another stays closed":    removeClosedOther,
+		"another file system inside is left as it is":        removeMounted,
 	}
 }
 
@@ -95,18 +38,18 @@ func emptyHostile(t *testing.T, s site) {
 	tree(t, s.dir, "data/closed/file", "data/readonly/file")
 	must(t, errors.Join(os.Chmod(s.dir+"/data/closed", 0), os.Chmod(s.dir+"/data/readonly", 0o500)))
 	outside := snapshot(t, s.outside)
-	name, err := s.share.Discard(pathOf(t, "data"), "pvc-1")
-	must(t, err)
-	removed, err := s.share.EmptyTrash(t.Context(), name, NewRemover(4, 0))
+	id := identify(t, s.share, "data")
+	must(t, s.share.SetAside(pathOf(t, "data"), TrashDir, own, id))
+	removed, err := s.share.EmptyTrash(t.Context(), own, id, NewRemover(4, 0))
 	must(t, err)
 	if removed.Files != 15 || removed.Directories != 6 {
 		t.Errorf("%+v", removed)
 	}
-	absent(t, s.dir+"/.claimdir/trash/"+name)
+	absent(t, s.dir+"/.claimdir/trash/"+own+"/volume")
 	untouched(t, s.outside, outside)
 	_, err = os.Stat(s.dir + "/other/file")
 	must(t, err)
-	if removed, err = s.share.EmptyTrash(t.Context(), name, NewRemover(4, 0)); err != nil || removed != (Removed{}) {
+	if removed, err = s.share.EmptyTrash(t.Context(), own, id, NewRemover(4, 0)); err != nil || removed != (Removed{}) {
 		t.Errorf("again: %+v, %v", removed, err)
 	}
 }
@@ -124,10 +67,10 @@ func emptyDeep(t *testing.T, s site) {
 func emptyDeepOf(t *testing.T, s site, mode uint32, levels int) {
 	t.Helper()
 	deep(t, s.dir, "data", mode, levels)
-	name, err := s.share.Discard(pathOf(t, "data"), "pvc-1")
-	must(t, err)
+	id := identify(t, s.share, "data")
+	must(t, s.share.SetAside(pathOf(t, "data"), TrashDir, own, id))
 	peak, stop := descriptors(t)
-	removed, err := s.share.EmptyTrash(t.Context(), name, NewRemover(0, 0))
+	removed, err := s.share.EmptyTrash(t.Context(), own, id, NewRemover(0, 0))
 	stop()
 	if most := peak.Load(); most > 150 {
 		t.Errorf("mode %o: %d descriptors were open at once", mode, most)
@@ -136,7 +79,7 @@ func emptyDeepOf(t *testing.T, s site, mode uint32, levels int) {
 	if removed.Directories != int64(levels)+1 || removed.Files != int64(levels) {
 		t.Errorf("%+v of %d levels", removed, levels)
 	}
-	absent(t, s.dir+"/.claimdir/trash/"+name)
+	absent(t, s.dir+"/.claimdir/trash/"+own+"/volume")
 }
 
 // descriptors watches how many are open at most, until stop.
@@ -181,20 +124,128 @@ func emptyResumes(t *testing.T, s site) {
 			tree(t, s.dir, fmt.Sprintf("data/%d/%d", d, f))
 		}
 	}
-	name, err := s.share.Discard(pathOf(t, "data"), "pvc-1")
-	must(t, err)
+	id := identify(t, s.share, "data")
+	must(t, s.share.SetAside(pathOf(t, "data"), TrashDir, own, id))
 	enough := errors.New("enough")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(enough)
-	if removed, err := s.share.EmptyTrash(ctx, name, NewRemover(8, 0)); !errors.Is(err, enough) || removed != (Removed{}) {
+	if removed, err := s.share.EmptyTrash(ctx, own, id, NewRemover(8, 0)); !errors.Is(err, enough) || removed != (Removed{}) {
 		t.Errorf("%+v, %v", removed, err)
 	}
-	removed, err := s.share.EmptyTrash(t.Context(), name, NewRemover(8, 0))
+	removed, err := s.share.EmptyTrash(t.Context(), own, id, NewRemover(8, 0))
 	must(t, err)
 	if want := (Removed{20 * int64(times(40, 10)), 21}); removed != want {
 		t.Errorf("%+v, want %+v", removed, want)
 	}
-	absent(t, s.dir+"/.claimdir/trash/"+name)
+	absent(t, s.dir+"/.claimdir/trash/"+own+"/volume")
+}
+
+// emptyOther: the directory is compared before anything in it is touched.
+func emptyOther(t *testing.T, s site) {
+	must(t, s.share.MakeMeta(TrashDir))
+	tree(t, s.dir, "data/file", "other/file")
+	must(t, s.share.SetAside(pathOf(t, "data"), TrashDir, own, nil))
+	before := snapshot(t, s.dir)
+	removed, err := s.share.EmptyTrash(t.Context(), own, identify(t, s.share, "other"), NewRemover(2, 0))
+	if !errors.Is(err, ErrChanged) || removed != (Removed{}) {
+		t.Errorf("%+v, %v", removed, err)
+	}
+	mustBe(t, s.share.Remove(pathOf(t, "other"), &Identity{Number: 1}), ErrChanged)
+	untouched(t, s.dir, before)
+}
+
+// removePaused: a leader sleeps in the middle of a removal. Another one ends it, and the
+// path is a new volume's when the first goes on.
+func removePaused(t *testing.T, s site) {
+	must(t, s.share.MakeMeta(TrashDir))
+	removals := map[string]func(view *Share, id *Identity) error{
+		"data": func(view *Share, id *Identity) error { return view.Remove(pathOf(t, "data"), id) },
+		".claimdir/trash/" + own + "/volume": func(view *Share, id *Identity) error {
+			_, err := view.EmptyTrash(t.Context(), own, id, NewRemover(0, 0))
+			return err
+		},
+	}
+	for name, remove := range removals {
+		for pause := 1; ; pause++ {
+			dir := s.dir + "/" + name
+			must(t, errors.Join(os.RemoveAll(dir), os.RemoveAll(s.dir+"/away")))
+			tree(t, s.dir, name+"/a/file", name+"/file")
+			id, err := s.identityOf(dir)
+			must(t, err)
+			calls := 0
+			view := s.share.During(t.Context(), func(_ string, call func() error) error {
+				if calls++; calls == pause {
+					must(t, os.Rename(dir, s.dir+"/away"))
+					tree(t, s.dir, name+"/precious/file", name+"/precious too")
+				}
+				return call()
+			})
+			err = remove(view, id)
+			view.Release()
+			if calls < pause {
+				must(t, err)
+				break
+			}
+			for _, file := range []string{"precious/file", "precious too"} {
+				if _, err := os.Stat(dir + "/" + file); err != nil {
+					t.Errorf("%s, paused at call %d: %v", name, pause, err)
+				}
+			}
+			if err != nil && !errors.Is(err, ErrChanged) {
+				t.Errorf("%s, paused at call %d: %v", name, pause, err)
+			}
+		}
+	}
+}
+
+// identityOf returns which directory lies anywhere on the share.
+func (s site) identityOf(name string) (*Identity, error) {
+	opened, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer opened.Close()
+	return s.share.identifyOpen(&dir{opened, s.share})
+}
+
+// removeClosedOther: a mode is changed no sooner than the directory is known.
+func removeClosedOther(t *testing.T, s site) {
+	tree(t, s.dir, "data/", "other/", "full/file")
+	for _, name := range []string{"data", "full"} {
+		must(t, os.Chmod(s.dir+"/"+name, 0))
+		mustBe(t, s.share.Remove(pathOf(t, name), identify(t, s.share, "other")), ErrChanged)
+		if mode := modeOf(t, s.dir+"/"+name); mode != 0 {
+			t.Errorf("%s has mode %04o", name, mode)
+		}
+		must(t, os.Chmod(s.dir+"/"+name, 0o755))
+	}
+}
+
+// removeMounted takes the volume for one of another device than what lies inside.
+func removeMounted(t *testing.T, s site) {
+	tree(t, s.dir, "data/mounted/file", "data/empty/")
+	data, err := os.Open(s.dir + "/data")
+	must(t, err)
+	defer data.Close()
+	for name, mode := range map[string]os.FileMode{"mounted": 0, "empty": 0o1000} {
+		must(t, os.Chmod(s.dir+"/data/"+name, goMode(mode)))
+		for what, do := range map[string]func(*removal) error{
+			"remove":      func(r *removal) error { return r.removeDirectory(int(data.Fd()), name, name, 1) },
+			"open closed": func(r *removal) error { _, err := r.openClosed(int(data.Fd()), name, 1, fs.ErrPermission); return err },
+			"open up":     func(r *removal) error { r.openUpAt(int(data.Fd()), name); return errOtherFileSystem },
+		} {
+			r := &removal{Remover: NewRemover(0, 0), share: s.share, device: 1}
+			if err := do(r); !errors.Is(err, errOtherFileSystem) {
+				t.Errorf("%s %s: %v", what, name, err)
+			}
+			if got := modeOf(t, s.dir+"/data/"+name); got != uint32(mode) {
+				t.Errorf("%s %s: mode %04o, was %04o", what, name, got, mode)
+			}
+		}
+		must(t, os.Chmod(s.dir+"/data/"+name, 0o755))
+	}
+	_, err = os.Stat(s.dir + "/data/mounted/file")
+	must(t, err)
 }
 
 func TestWhatCannotBeMoved(t *testing.T) {
@@ -202,9 +253,6 @@ func TestWhatCannotBeMoved(t *testing.T) {
 		if got := CannotMove(fmt.Errorf("move: %w", &os.LinkError{Op: "renameat", Err: number})); got != want {
 			t.Errorf("%v: %v", number, got)
 		}
-	}
-	if !strings.HasSuffix(TrashRecord("pvc-1-1"), "trash/pvc-1-1.json") {
-		t.Error(TrashRecord("pvc-1-1"))
 	}
 }
 
@@ -218,10 +266,7 @@ func TestADirectoryThatIsBeingFilledIsGivenUp(t *testing.T) {
 	must(t, os.Mkdir(s.dir+"/data", 0o755))
 	f := &filler{Context: t.Context(), dir: s.dir + "/data"}
 	f.fill(2 * fewNames)
-	parent, err := s.share.openParent(pathOf(t, "data"))
-	must(t, err)
-	defer s.share.closeRoot(parent)
-	_, err = s.share.remove(f, NewRemover(0, 0), parent, "data")
+	_, err = s.share.remove(f, NewRemover(0, 0), at(pathOf(t, "data")), nil)
 	if RemovalReason(err) != RemovalFilled {
 		t.Errorf("got %v after %d files", err, f.made)
 	}

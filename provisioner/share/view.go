@@ -208,6 +208,9 @@ func (m *mark) compare(meta *dir, file string, is func([]byte) bool, seen fileSe
 	if err != nil {
 		return markError(file, err)
 	}
+	if stat.Mode&unix.S_IFMT != unix.S_IFREG { // a link could lead to another share's
+		return fmt.Errorf("%w: its %s/%s is no file", ErrNotRecognised, metaDir, file)
+	}
 	now := seenOf(stat)
 	if now == seen {
 		return nil
