@@ -133,9 +133,9 @@ func testTrashFails(t *testing.T, bed *testbed.Bed) {
 }
 
 // A claim that goes while its share hangs leaves nothing behind when the share
-// answers, whichever call hung, before or after it was carried out.
+// answers and is swept, whichever call hung, before or after it was carried out.
 func testHangAndGo(t *testing.T, bed *testbed.Bed) {
-	w := newSharesWorld(t, bed)
+	w := newSharesWorld(t, bed, "SWEEP_INTERVAL=1s", "ORPHAN_GRACE=2s")
 	hang := func(name string, how func(...faultfs.Call) func(), call faultfs.Call) {
 		release := how(call)
 		t.Cleanup(release)
@@ -218,17 +218,17 @@ func testStaleHandles(t *testing.T, bed *testbed.Bed) {
 func testLostAnswers(t *testing.T, bed *testbed.Bed) {
 	w := newSharesWorld(t, bed)
 	w.shareClass("archive", "slow", "onDelete", "archive")
-	for _, call := range []faultfs.Call{faultfs.Mkdir, faultfs.Link, faultfs.Rename} {
+	for _, call := range []faultfs.Call{faultfs.Mkdir, faultfs.Write, faultfs.Rename} {
 		undo := w.slow.DropAnswer(syscall.EIO, call)
 		w.claimOf("archive", lower(call))
 		w.Event(w.Name, lower(call), "input/output error")
 		undo()
 		w.wantOn("slow", lower(call))
 	}
-	for _, claim := range []string{"mkdir", "link", "rename"} {
+	for _, claim := range []string{"mkdir", "write", "rename"} {
 		pv := w.Bound(claim)
 		w.Must(os.WriteFile(filepath.Join(w.backing, w.Name+"-"+claim+"-"+pv.Name, "file"), []byte(claim), 0o600))
-		undo := w.slow.DropAnswer(syscall.EIO, faultfs.Rename, faultfs.Link, faultfs.Unlink)
+		undo := w.slow.DropAnswer(syscall.EIO, faultfs.Rename, faultfs.Unlink)
 		w.DeleteClaim(claim)
 		w.Event("default", pv.Name, "input/output error")
 		undo()

@@ -81,8 +81,8 @@ func testVolumeFields(t *testing.T, bed *testbed.Bed) {
 		}
 	}
 	w.wantMode(path, 0o770|fs.ModeSetgid)
-	w.wantMode(w.Name, 0o755)
-	w.wantMode(w.Name+"/web", 0o755)
+	w.wantMode(w.Name, 0o745) // marked as claimdir's
+	w.wantMode(w.Name+"/web", 0o745)
 	w.wantRecord(path, map[string]any{"state": "active", "pv": pv.Name, "policy": "retain", "size": "3Gi", "mode": "02770"})
 }
 

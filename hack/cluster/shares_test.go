@@ -33,13 +33,13 @@ func sharesEnv(names ...string) []string {
 	return []string{"NFS_PATH=" + strings.Join(paths, ","), "SHARE_TIMEOUT=1s"}
 }
 
-func newSharesWorld(t *testing.T, bed *testbed.Bed) *sharesWorld {
+func newSharesWorld(t *testing.T, bed *testbed.Bed, env ...string) *sharesWorld {
 	t.Helper()
 	w := &sharesWorld{world: newQuietWorld(t, bed), backing: t.TempDir()}
 	w.Must(os.Mkdir(filepath.Join(w.share, "fast"), 0o755))
 	w.Must(os.Mkdir(filepath.Join(w.share, "slow"), 0o755))
 	w.mount()
-	w.process = w.start(sharesEnv("fast", "slow")...)
+	w.process = w.start(append(sharesEnv("fast", "slow"), env...)...)
 	for _, class := range []string{"fast", "slow"} {
 		w.shareClass(class, class)
 	}

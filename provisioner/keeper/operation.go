@@ -124,9 +124,23 @@ func (k *Keeper) judge(ctx context.Context, err error) error {
 	if !errors.Is(err, share.ErrNotRecognised) {
 		return err
 	}
-	t := k.wrongPlace(err)
+	t := k.wrongPlace(ofShare(err))
 	k.set(ctx, t)
 	return t
+}
+
+// ofShare leaves out of an error of a share, which others are told too, which operation
+// found it: that is the business of another claim, perhaps of another namespace.
+func ofShare(err error) error {
+	for {
+		inner := errors.Unwrap(err)
+		_, isStep := inner.(interface{ Unwrap() error })
+		_, isReason := inner.(interface{ Unwrap() []error })
+		if !isStep && !isReason || !errors.Is(inner, share.ErrNotRecognised) {
+			return err
+		}
+		err = inner
+	}
 }
 
 // States of an operation: whoever leaves running first decides whether the
