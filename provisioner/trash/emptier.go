@@ -142,16 +142,13 @@ var errTurnOver = errors.New("others are waiting")
 
 // empty removes one directory of the trash and then its record, or as much of the
 // directory as one turn allows. What must not be removed is not, and may go back to its
-// path: see steps.EmptyTrash. The record may be used unless ctx ended.
+// path: see steps.EmptyTrash.
 func (e *Emptier) empty(ctx context.Context, name string) (ledger.Record, error) {
 	turn, end := context.WithCancelCause(ctx) // no deadline, at which the pace would fail before
 	defer time.AfterFunc(e.turn, func() { end(errTurnOver) }).Stop()
 	defer end(nil)
 	began := time.Now()
 	removed, record, err := e.config.Steps.EmptyTrash(ctx, turn, keeper.Periodic{Keeper: e.config.Keeper}, name, e.config.Remover)
-	if ctx.Err() != nil { // it may still be under way
-		return record, err
-	}
 	e.metrics.files.Add(float64(removed.Files))
 	e.metrics.directories.Add(float64(removed.Directories))
 	if err == nil && removed != (share.Removed{}) {

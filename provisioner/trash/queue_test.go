@@ -34,7 +34,7 @@ type scripted struct {
 	notReady bool
 	tries    map[string][]time.Time
 	busy     map[string]bool
-	errs     map[string]error
+	denied   map[string]failed
 	most     int // at once
 	twice    bool
 	skipped  []string // tries while the share was not ready
@@ -53,11 +53,11 @@ func (s *scripted) mounted() error {
 }
 
 func (s *scripted) call(operation string, call func() error) error {
-	if name, looked := strings.CutPrefix(operation, "look at "); looked && s.failed(name) != nil { // for it cannot be opened
-		return s.failed(name)
+	verb, name, _ := strings.Cut(operation, " ")
+	if err := s.forbidden(strings.TrimPrefix(name, "at ")); err != nil {
+		return err
 	}
-	name, isTry := strings.CutPrefix(operation, "open ")
-	if !isTry || !strings.HasPrefix(name, "bad") && !strings.HasPrefix(name, "good") {
+	if verb != "open" || !strings.HasPrefix(name, "bad") && !strings.HasPrefix(name, "good") {
 		return call()
 	}
 	s.begin(name)
@@ -87,14 +87,26 @@ func (s *scripted) end(name string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.busy, name)
-	s.errs[name] = err
+	if errors.Is(err, os.ErrPermission) {
+		s.denied[name] = failed{time.Now(), err}
+	}
 }
 
-// failed is the error of the last try.
-func (s *scripted) failed(name string) error {
+// failed is when and why a try failed.
+type failed struct {
+	at  time.Time
+	err error
+}
+
+// forbidden is the error of a try that may not open the directory, and now tries without
+// the right to.
+func (s *scripted) forbidden(name string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.errs[name]
+	if last := s.denied[name]; last.err != nil && last.at.Equal(time.Now()) {
+		return last.err
+	}
+	return nil
 }
 
 func (s *scripted) triesOf(name string) []time.Time {
@@ -117,7 +129,7 @@ func play(t *testing.T, directories []string, try script, test func(t *testing.T
 	t.Helper()
 	w := openWorld(t)
 	synctest.Test(t, func(t *testing.T) {
-		s := &scene{world: w, scripted: &scripted{try: try, tries: map[string][]time.Time{}, busy: map[string]bool{}, errs: map[string]error{}}}
+		s := &scene{world: w, scripted: &scripted{try: try, tries: map[string][]time.Time{}, busy: map[string]bool{}, denied: map[string]failed{}}}
 		for _, name := range directories {
 			s.add(t, name)
 		}
