@@ -92,7 +92,7 @@ func (p *Pool) roomiest(v volume.Volume, candidates []*keeper.Keeper) (*keeper.K
 	for _, on := range candidates {
 		if err := on.Ready(); err != nil {
 			trouble = err
-		} else if best == nil || on.Room().Free > best.Room().Free {
+		} else if best == nil || p.room(on).Free > p.room(best).Free {
 			best = on
 		}
 	}

@@ -22,11 +22,12 @@ type Pool struct {
 	shares    []*keeper.Keeper
 	classes   class.Cache
 	startedOn startedOn
+	room      func(on *keeper.Keeper) share.Room // tests exchange it
 }
 
 // New brings the shares together.
 func New(s *steps.Steps, objects steps.Objects, shares ...*keeper.Keeper) *Pool {
-	return &Pool{steps: s, objects: objects, shares: shares}
+	return &Pool{steps: s, objects: objects, shares: shares, room: (*keeper.Keeper).Room}
 }
 
 // Provisioners returns one for each controller of the library: see Provisioner.
