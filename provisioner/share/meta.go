@@ -156,13 +156,14 @@ func (s *Share) WriteFile(in, name string, data []byte) error {
 }
 
 // ExchangeFile is WriteFile for a file that must be there: fs.ErrNotExist if it is not.
+// It looks last, when HandOverFile by another process can no longer miss what it wrote.
 func (s *Share) ExchangeFile(in, name string, data []byte) error {
 	return s.inMeta(in, "write "+name+" in", func(d *dir) error {
-		if _, err := d.look(name); err != nil {
-			return err
-		}
 		if err := createAnew(d, name+newSuffix, data); err != nil {
 			return err
+		}
+		if _, err := d.look(name); err != nil {
+			return errors.Join(err, ignoreAbsent(d.unlink(name+newSuffix)))
 		}
 		return d.rename(name+newSuffix, d, name)
 	})

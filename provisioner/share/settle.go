@@ -3,6 +3,9 @@ package share
 import (
 	"errors"
 	"io/fs"
+	"path"
+	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -10,7 +13,9 @@ import (
 // HandOverFile gives a file of a directory below .claimdir another name, its next owner's,
 // and then the content data. Of many who try, one gets it; for the others from is
 // fs.ErrNotExist. The content is written before, so that a kill in between leaves the file
-// with its next owner's name, and what it is to hold beside it: see Handed.
+// with its next owner's name, and what it is to hold beside it: see Handed. What the owner
+// before may be about to put in its place is removed last, so that a write of his that
+// comes late finds nothing: see ExchangeFile.
 func (s *Share) HandOverFile(in, from, to string, data []byte) error {
 	return s.inMeta(in, "hand over "+from+" in", func(d *dir) error {
 		if err := createAnew(d, to+newSuffix, data); err != nil {
@@ -18,7 +23,11 @@ func (s *Share) HandOverFile(in, from, to string, data []byte) error {
 		}
 		err := d.rename(from, d, to)
 		if err == nil {
-			return d.rename(to+newSuffix, d, to)
+			err = d.rename(to+newSuffix, d, to)
+			for _, late := range []string{from + newSuffix, from} {
+				err = errors.Join(err, ignoreAbsent(d.unlink(late)))
+			}
+			return err
 		}
 		// Another process may have got it for the same owner, and need what we wrote.
 		if _, lookErr := d.look(to); errors.Is(lookErr, fs.ErrNotExist) {
@@ -51,31 +60,43 @@ func (s *Share) Unsettled(in, name string) (unsettled bool, err error) {
 	return unsettled, err
 }
 
-// RemoveEmptied is RemoveEmptyDirectory for the directory that the file had which was
-// removed last: what a kill left of it while it was written goes too.
-func (s *Share) RemoveEmptied(in, name, file string) error {
-	own := name
-	if in != "" {
-		own = in + "/" + name
-	}
-	s.drop(own)
+// RemoveEmptied removes the directory name in one below .claimdir, after the last file in it
+// was removed: what a kill left of a write goes too. One that is absent, or has anything
+// else in it, is no error: it is somebody's again.
+func (s *Share) RemoveEmptied(in, name string) error {
+	s.drop(path.Join(in, name))
 	return s.inMeta(in, "remove "+name+" in", func(d *dir) error {
 		err := d.rmdir(name)
 		if isOccupied(err) {
-			var inside *dir
-			if inside, err = d.open(name, asPlace); err == nil {
-				err = inside.unlink(file + newSuffix)
-				inside.close()
-			}
-			if err == nil {
+			if err = removeUnfinished(d, name); err == nil {
 				err = d.rmdir(name)
 			}
 		}
-		if isOccupied(err) { // it is somebody's again
+		if isOccupied(err) {
 			return nil
 		}
 		return ignoreAbsent(err)
 	})
+}
+
+// removeUnfinished removes what kills left of writes in the directory name, if there is
+// nothing else in it.
+func removeUnfinished(d *dir, name string) error {
+	inside, err := d.open(name, toRead)
+	if err != nil {
+		return err
+	}
+	defer inside.close()
+	names, err := inside.names()
+	if err != nil || slices.ContainsFunc(names, func(name string) bool { return !strings.HasSuffix(name, newSuffix) }) {
+		return err
+	}
+	for _, name := range names {
+		if err := ignoreAbsent(inside.unlink(name)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func isOccupied(err error) bool { return errors.Is(err, unix.ENOTEMPTY) || errors.Is(err, fs.ErrExist) }

@@ -121,6 +121,9 @@ func (op Op) DiscardArchive(ctx context.Context, may func(ledger.Record) error) 
 		}
 	}
 	id, gone, err := op.present(ctx, record)
+	if errors.Is(err, ledger.ErrLost) {
+		return record, fmt.Errorf("discard archive %s: %w", op.Path, ErrNoArchive)
+	}
 	if err != nil {
 		return record, err
 	}

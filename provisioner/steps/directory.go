@@ -19,12 +19,27 @@ func (op Op) identify(known *share.Identity) (*share.Identity, error) {
 	return op.Store.Dirs.Look(op.Path, known)
 }
 
+// identifyOwn is identify for the owner of r. As long as the record is there, no other
+// volume gets the path: so it is read after the look, and what was seen is r's. One that
+// is gone is ledger.ErrLost. The very directory on record needs no such proof.
+func (op Op) identifyOwn(r ledger.Record) (*share.Identity, error) {
+	id, err := op.identify(r.Directory)
+	if err != nil || id == nil || id.Handle != "" && r.Directory.Match(id) == share.Same {
+		return id, err
+	}
+	_, found, err := op.Store.Records.Own(op.Path, r.PV, r.Cluster)
+	if err == nil && !found {
+		err = fmt.Errorf("%s: %w", op.Path, ledger.ErrLost)
+	}
+	return id, err
+}
+
 // directory returns which directory the volume of r has at its path, or nil if it has
 // none. One that is not at its path, because a call that came late moved it away, is
 // looked for first, and brought back: that a directory is absent is believed only when
 // it is nowhere else.
 func (op Op) directory(ctx context.Context, r ledger.Record) (*share.Identity, error) {
-	id, err := op.identify(r.Directory)
+	id, err := op.identifyOwn(r)
 	if err != nil || id != nil || r.Directory == nil {
 		return id, err
 	}

@@ -49,7 +49,15 @@ func (op Op) RemoveOrphan(ctx context.Context, check Check) error {
 	if err != nil {
 		return err
 	}
-	return op.giveUp(ctx, record)
+	return noneAnyMore(op.giveUp(ctx, record))
+}
+
+// noneAnyMore: what has lost its record meanwhile is no orphan.
+func noneAnyMore(err error) error {
+	if errors.Is(err, ledger.ErrLost) {
+		return fmt.Errorf("%w: %w", ErrNoOrphan, err)
+	}
+	return err
 }
 
 // giveUp undoes what was done for a volume that will not be, as far as nothing is lost,
@@ -142,7 +150,7 @@ func (op Op) ArchiveOrphan(ctx context.Context, check Check) (archive string, er
 	}
 	record.ArchiveRetention = ""
 	path, err := op.archive(ctx, record)
-	return path.String(), err
+	return path.String(), noneAnyMore(err)
 }
 
 // RemoveMissing removes the record of a retained directory or an archive that is
@@ -161,7 +169,7 @@ func (op Op) RemoveMissing(ctx context.Context, check Check) error {
 	}
 	id, err := op.directory(ctx, record)
 	if err != nil {
-		return err
+		return noneAnyMore(err)
 	}
 	if id != nil {
 		return fmt.Errorf("remove the record of %s: its directory is there again: %w", op.Path, ErrNoOrphan)
