@@ -84,6 +84,12 @@ func (d *dir) self() (stat unix.Stat_t, err error) {
 	return stat, err
 }
 
+// canBeRead is false for what was opened as a place.
+func (d *dir) canBeRead() bool {
+	flags, err := unix.FcntlInt(d.file.Fd(), unix.F_GETFL, 0)
+	return err == nil && flags&unix.O_PATH == 0
+}
+
 // isDirectory fails with ErrNotDirectory for anything else at name.
 func (d *dir) isDirectory(name string) (unix.Stat_t, error) {
 	stat, err := d.look(name)

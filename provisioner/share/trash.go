@@ -74,10 +74,10 @@ func (s *Share) emptyTrash(ctx context.Context, parent *dir, name string, may fu
 			r.files.Add(1)
 		}
 		return Removed{Files: r.files.Load()}, err
-	case errors.Is(err, fs.ErrPermission): // closed, also to its owner
-		id, err = s.identify(parent, name)
-	case err == nil:
+	case err == nil && opened.canBeRead():
 		r.opened = opened.file
+	case err == nil: // closed, also to its owner: it is opened up once it is known
+		opened.close()
 	}
 	if err == nil {
 		err = may(id)
