@@ -175,6 +175,10 @@ func (op Op) returnArchive(r ledger.Record) (returned bool, err error) {
 		return false, err
 	}
 	own := op.own(r)
+	// A call that is still on its way to set the archive aside fails from here on.
+	if err := op.Store.Dirs.RemoveEmptyDirectory(share.MovingDir, own); err != nil {
+		return false, err
+	}
 	aside, err := op.aside(own)
 	if err != nil {
 		return false, err
