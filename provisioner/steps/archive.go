@@ -37,7 +37,7 @@ func (op Op) archive(ctx context.Context, r ledger.Record) (archive volpath.Path
 		return archive, err
 	}
 	if aside == nil {
-		err = op.Store.Dirs.SetAside(op.Path, share.MovingDir, own, id)
+		err = op.setAsideOwn(r, own, id)
 	}
 	if share.CannotMove(err) { // it may still be renamed below the parent that it has
 		err = op.Store.Dirs.Rename(op.Path, archive, id)
@@ -45,10 +45,34 @@ func (op Op) archive(ctx context.Context, r ledger.Record) (archive volpath.Path
 		err = op.Store.Dirs.BringBack(share.MovingDir, own, archive)
 	}
 	if err != nil {
-		return archive, err
+		return archive, errors.Join(err, op.forgetArchive(archive, r))
 	}
 	klog.FromContext(ctx).Info("Archived directory", "archive", archive)
 	return archive, op.Store.Records.Remove(op.Path, r)
+}
+
+// setAsideOwn sets the volume's directory aside, and puts it back if it is another
+// volume's by now, which has taken it over.
+func (op Op) setAsideOwn(r ledger.Record, own string, id *share.Identity) error {
+	err := op.Store.Dirs.SetAside(op.Path, share.MovingDir, own, id)
+	if err != nil || !op.comesAgain(r) {
+		return err
+	}
+	if err = op.ours(r); errors.Is(err, ledger.ErrLost) {
+		err = errors.Join(err, op.Store.Dirs.BringBack(share.MovingDir, own, op.Path))
+	}
+	return err
+}
+
+// forgetArchive removes the record of an archive that will not come to be, because the
+// volume has lost its path meanwhile. As long as it has that, a repeat needs the record.
+func (op Op) forgetArchive(archive volpath.Path, r ledger.Record) error {
+	if err := op.ours(r); !errors.Is(err, ledger.ErrLost) {
+		return err
+	}
+	there := op
+	there.Path, r.Path = archive, archive.String()
+	return there.removeUnlessRestoring(r)
 }
 
 // archiveName takes the first name that is free, or this volume's own from a

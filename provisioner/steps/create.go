@@ -72,7 +72,25 @@ func (op Op) take(ctx context.Context, v volume.Volume, existing class.Existing)
 	if other, ok := errors.AsType[*ledger.TakenError](err); ok && other.LeftByNamesake(record) {
 		err = fmt.Errorf("%w; if that cluster is lost, a class with onExisting: adopt takes it over", err)
 	}
+	if err == nil && found && known.State == ledger.Creating && !known.Adopted {
+		err = op.removeHalfMade(record)
+	}
 	return taken, err
+}
+
+// removeHalfMade removes the empty directory that an earlier claim's process may have made
+// whose path was taken over: what that still does to it is done to nobody's. One with
+// something in it stays, and is refused later.
+func (op Op) removeHalfMade(record ledger.Record) error {
+	id, err := op.identify(nil)
+	if err != nil || id == nil {
+		return err
+	}
+	err = op.Store.Dirs.RemoveEmpty(op.Path, op.own(record), id)
+	if errors.Is(err, share.ErrOccupied) {
+		return nil
+	}
+	return err
 }
 
 func checkRestoresToo(v volume.Volume, known ledger.Record) error {

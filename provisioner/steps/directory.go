@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 
 	"k8s.io/klog/v2"
 
@@ -21,17 +22,26 @@ func (op Op) identify(known *share.Identity) (*share.Identity, error) {
 
 // identifyOwn is identify for the owner of r. As long as the record is there, no other
 // volume gets the path: so it is read after the look, and what was seen is r's. One that
-// is gone is ledger.ErrLost. The very directory on record needs no such proof.
+// is gone is ledger.ErrLost. The very directory on record needs no such proof, unless
+// another volume may have taken it over with the path.
 func (op Op) identifyOwn(r ledger.Record) (*share.Identity, error) {
 	id, err := op.identify(r.Directory)
-	if err != nil || id == nil || id.Handle != "" && r.Directory.Match(id) == share.Same {
+	if err != nil || id == nil || id.Handle != "" && r.Directory.Match(id) == share.Same && !op.comesAgain(r) {
 		return id, err
 	}
+	return id, op.ours(r)
+}
+
+// comesAgain reports whether another volume may get the path.
+func (op Op) comesAgain(r ledger.Record) bool { return !strings.Contains(op.Path.String(), r.PV) }
+
+// ours returns ledger.ErrLost if r's record of the path is gone.
+func (op Op) ours(r ledger.Record) error {
 	_, found, err := op.Store.Records.Own(op.Path, r.PV, r.Cluster)
 	if err == nil && !found {
 		err = fmt.Errorf("%s: %w", op.Path, ledger.ErrLost)
 	}
-	return id, err
+	return err
 }
 
 // directory returns which directory the volume of r has at its path, or nil if it has
@@ -43,7 +53,7 @@ func (op Op) directory(ctx context.Context, r ledger.Record) (*share.Identity, e
 	if err != nil || id != nil || r.Directory == nil {
 		return id, err
 	}
-	found, err := op.find(r.Directory)
+	found, err := op.findOwn(r)
 	if err != nil || found == nil {
 		return nil, err
 	}
@@ -85,6 +95,29 @@ func (p *place) bringTo(dirs *share.Share, path volpath.Path) error {
 		return dirs.BringBack(p.in, p.own, path)
 	}
 	return dirs.Rename(p.archive, path, p.id)
+}
+
+// findOwn is find for the owner of r. A directory that a volume has by now, or that was
+// released for another one later, is no more that of an archive or a retained one: its
+// record stays only if a call that came late wrote it.
+func (op Op) findOwn(r ledger.Record) (*place, error) {
+	found, err := op.find(r.Directory)
+	if err != nil || found == nil || r.State == ledger.Active {
+		return found, err
+	}
+	var damaged error
+	for other, err := range op.Store.Records.Records() {
+		switch {
+		case errors.Is(err, ledger.ErrDamaged):
+			damaged = errors.Join(damaged, err)
+		case err != nil:
+			return nil, err
+		case other.PV == r.PV && other.Cluster == r.Cluster, other.Directory.Match(r.Directory) != share.Same:
+		case other.State == ledger.Active, releasedAt(other).After(releasedAt(r)):
+			return nil, nil
+		}
+	}
+	return found, damaged
 }
 
 // find looks for a directory among those that are set aside and among the archives. It

@@ -258,7 +258,7 @@ func (op Op) present(ctx context.Context, r ledger.Record) (id *share.Identity, 
 	if err != nil || id != nil || r.Directory == nil {
 		return id, nil, err
 	}
-	found, err := op.find(r.Directory)
+	found, err := op.findOwn(r)
 	if err != nil || found == nil {
 		return nil, nil, err
 	}
