@@ -31,7 +31,8 @@ func (op Op) archive(ctx context.Context, r ledger.Record) (archive volpath.Path
 	if id == nil {
 		// An earlier call archived it, or somebody removed it by hand; the name of an
 		// archive that never came to be is given back.
-		return archive, errors.Join(op.removeEmptyArchive(r), op.letGo(ctx, r))
+		// A late call could move something into the directory that it was set aside in.
+		return archive, errors.Join(op.removeEmptyArchive(r), op.Store.Dirs.RemoveEmptyDirectory(share.MovingDir, own), op.letGo(ctx, r))
 	}
 	if archive, err = op.archiveName(r, id); err != nil {
 		return archive, err
