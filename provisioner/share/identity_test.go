@@ -14,6 +14,7 @@ func identityCases() map[string]func(*testing.T, site) {
 		"a directory that is made anew is another one":           identityAnew,
 		"a directory beside it is another one":                   identityBeside,
 		"what is absent has no identity":                         identityAbsent,
+		"a look is exists and identity in one":                   identityLook,
 		"a directory that nobody may look into has its identity": identityClosed,
 		"another copy of the share is another place":             identityPlace,
 	}
@@ -70,6 +71,25 @@ func identityAbsent(t *testing.T, s site) {
 		if id != nil {
 			t.Errorf("%s: %+v", name, id)
 		}
+	}
+}
+
+func identityLook(t *testing.T, s site) {
+	tree(t, s.dir, "team/data/", "file")
+	id := identify(t, s.share, "team/data")
+	for _, known := range []*Identity{nil, id} {
+		if found, err := s.share.Look(pathOf(t, "team/data"), known); err != nil || id.Match(found) != Same {
+			t.Errorf("%+v, %v", found, err)
+		}
+	}
+	for _, name := range []string{"none", "none/below"} {
+		if found, err := s.share.Look(pathOf(t, name), id); found != nil || err != nil {
+			t.Errorf("%s: %+v, %v", name, found, err)
+		}
+	}
+	for _, name := range []string{"file", "file/below"} {
+		_, err := s.share.Look(pathOf(t, name), nil)
+		mustBe(t, err, ErrNotDirectory)
 	}
 }
 

@@ -151,9 +151,9 @@ func hammer(t *testing.T, s site, name string) {
 		"remove":       func() error { return s.share.Remove(full, nil) },
 		"remove empty": func() error { return s.share.RemoveEmpty(empty, own, nil) },
 		"mark": func() error {
-			id, err := s.share.Identify(empty)
+			id, err := s.share.Identify(leaf)
 			if err == nil {
-				err = s.share.Mark(empty, id.Number)
+				err = s.share.Mark(leaf, id.Number)
 			}
 			return err
 		},

@@ -151,7 +151,28 @@ func emptyOther(t *testing.T, s site) {
 		t.Errorf("%+v, %v", removed, err)
 	}
 	mustBe(t, s.share.Remove(pathOf(t, "other"), &Identity{Number: 1}), ErrChanged)
+	// Whoever decides late is asked with what was opened.
+	refusal := errors.New("it is given back")
+	id, err := s.share.Aside(TrashDir, own)
+	must(t, err)
+	removed, err = s.share.EmptyTrashIf(t.Context(), own, func(found *Identity) error {
+		if id.Match(found) != Same {
+			t.Errorf("asked with %+v, want %+v", found, id)
+		}
+		return refusal
+	}, NewRemover(2, 0))
+	if !errors.Is(err, refusal) || removed != (Removed{}) {
+		t.Errorf("%+v, %v", removed, err)
+	}
 	untouched(t, s.dir, before)
+	// What is exchanged once it was allowed stays.
+	_, err = s.share.EmptyTrashIf(t.Context(), own, func(*Identity) error {
+		must(t, os.Rename(s.dir+"/.claimdir/trash/"+own+"/volume", s.dir+"/first"))
+		return os.Rename(s.dir+"/other", s.dir+"/.claimdir/trash/"+own+"/volume")
+	}, NewRemover(2, 0))
+	if _, statErr := os.Stat(s.dir + "/.claimdir/trash/" + own + "/volume/file"); statErr != nil {
+		t.Errorf("%v after %v", statErr, err)
+	}
 }
 
 // removePaused: a leader sleeps in the middle of a removal. Another one ends it, and the
