@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/share"
 	"claimdir/provisioner/volpath"
 )
@@ -37,6 +38,7 @@ type world struct {
 	mounted func() error
 	paths   []volpath.Path
 	untold  bool
+	call    share.Call
 }
 
 func newWorld(t *testing.T) *world {
@@ -52,7 +54,7 @@ func (w *world) start() *world {
 		Mount:   share.Mount{Name: "fast", Dir: w.dir, Source: share.Source{Server: "nas", Path: "/export"}},
 		Mounted: func() error { w.mu.Lock(); mounted := w.mounted; w.mu.Unlock(); return mounted() },
 		Known:   func() ([]volpath.Path, bool) { w.mu.Lock(); defer w.mu.Unlock(); return w.paths, !w.untold },
-		NewID:   "share-1", Timeout: timeout, Slots: slots, Changed: func() { w.changes.Add(1) },
+		NewID:   "share-1", Timeout: timeout, Slots: slots, Call: w.call, Changed: func() { w.changes.Add(1) },
 	})
 	w.Keeper.every = w.every
 	ctx, cancel := context.WithCancel(w.t.Context())
@@ -126,16 +128,25 @@ func pathOf(t *testing.T, s string) volpath.Path {
 	return p
 }
 
+// makeDirectory makes a directory on the share, as an operation does.
+func makeDirectory(t *testing.T, store ledger.Store, path string) error {
+	t.Helper()
+	_, err := store.Dirs.Create(pathOf(t, path), share.Attributes{Mode: 0o755}, func() error { return nil })
+	return err
+}
+
 func TestAnOperationWorksOnTheShare(t *testing.T) {
 	w := newWorld(t).ready()
-	want, endedLate := errors.New("as it says"), true
-	err := w.Do(t.Context(), "test", func(_ context.Context, do, _ View) (func(bool), error) {
-		_, err := do.Dirs.Create(pathOf(t, "data"), share.Attributes{Mode: 0o755})
-		must(t, err)
-		return func(late bool) { endedLate = late }, want
+	want := errors.New("as it says")
+	err := w.Do(t.Context(), "test", func(_ context.Context, store ledger.Store) error {
+		must(t, makeDirectory(t, store, "data"))
+		if id, err := store.Records.Identity(); err != nil || id.ID != "share-1" {
+			t.Error(id, err)
+		}
+		return want
 	})
-	if !errors.Is(err, want) || endedLate {
-		t.Error(err, endedLate)
+	if !errors.Is(err, want) {
+		t.Error(err)
 	}
 	if _, err := os.Stat(w.dir + "/data"); err != nil {
 		t.Error(err)
@@ -145,37 +156,46 @@ func TestAnOperationWorksOnTheShare(t *testing.T) {
 	}
 }
 
-// One call that hangs: the caller is told in time, and what comes late is taken
-// back, but not gone on with.
+// One call that hangs: the caller is told in time, and no call is made behind the one that
+// comes late, by the directories or by the records.
 func TestAnOperationThatGetsNoAnswerIsGivenUp(t *testing.T) {
 	for name, late := range map[string]struct {
 		result error
 	}{"and succeeds late": {nil}, "and fails late": {syscall.EIO}} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t).ready()
-			var undone atomic.Int32
+			w := newWorld(t)
 			release, ended := make(chan struct{}), make(chan struct{})
+			var calls atomic.Int32
+			w.call = func(name string, call func() error) error {
+				calls.Add(1)
+				if name == "make made" {
+					<-release
+					return errors.Join(call(), late.result)
+				}
+				return call()
+			}
+			w.ready()
 			began := time.Now()
-			err := w.Do(t.Context(), "test", func(ctx context.Context, do, undo View) (func(bool), error) {
+			err := w.Do(t.Context(), "test", func(ctx context.Context, store ledger.Store) error {
 				defer close(ended)
-				_, err := do.Dirs.Create(pathOf(t, "made"), share.Attributes{Mode: 0o755})
-				must(t, err)
-				<-release // a call that hangs
-				if _, err := do.Dirs.Exists(pathOf(t, "made")); !errors.Is(err, errGivenUp) || ctx.Err() == nil {
+				err := makeDirectory(t, store, "made")
+				if !errors.Is(err, errGivenUp) && !errors.Is(err, syscall.EIO) {
+					t.Errorf("the call that hung: %v", err)
+				}
+				made := calls.Load()
+				if _, err := store.Dirs.Exists(pathOf(t, "made")); !errors.Is(err, errGivenUp) || ctx.Err() == nil {
 					t.Errorf("the next call: %v", err)
 				}
-				if _, err := do.Records.Identity(); !errors.Is(err, errGivenUp) {
+				if _, err := store.Records.Identity(); !errors.Is(err, errGivenUp) {
 					t.Errorf("the next call of the ledger: %v", err)
 				}
-				if _, err := undo.Dirs.Exists(pathOf(t, "made")); err != nil {
-					t.Errorf("a call to take back: %v", err)
+				if err := makeDirectory(t, store, "next"); !errors.Is(err, errGivenUp) {
+					t.Errorf("the next change: %v", err)
 				}
-				return func(late bool) {
-					if late {
-						undone.Add(1)
-					}
-					must(t, undo.Dirs.Remove(pathOf(t, "made")))
-				}, late.result
+				if n := calls.Load(); n != made {
+					t.Errorf("%d calls were made", n-made)
+				}
+				return err
 			})
 			if !isTrouble(err, Stalled, `share "fast" (nas:/export) has not answered since `) {
 				t.Error(err)
@@ -190,24 +210,64 @@ func TestAnOperationThatGetsNoAnswerIsGivenUp(t *testing.T) {
 			close(release)
 			<-ended
 			w.eventually("it has ended and is told", func() bool { return w.Stuck() == 0 && w.changes.Load() > before })
-			if undone.Load() != 1 {
-				t.Errorf("ended late %d times", undone.Load())
+			if _, err := os.Stat(w.dir + "/next"); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("it went on: %v", err)
 			}
 		})
 	}
 }
 
+// A process that may make no calls any more makes none, and the operation has the reason.
+func TestACallThatIsRefusedIsNotMade(t *testing.T) {
+	w := newWorld(t)
+	refused := errors.New("the lease is over")
+	var over atomic.Bool
+	w.call = func(_ string, call func() error) error {
+		if over.Load() {
+			return refused
+		}
+		return call()
+	}
+	w.ready()
+	err := w.Do(t.Context(), "test", func(_ context.Context, store ledger.Store) error {
+		must(t, makeDirectory(t, store, "one"))
+		over.Store(true)
+		if _, err := store.Records.Identity(); !errors.Is(err, refused) {
+			t.Errorf("the ledger: %v", err)
+		}
+		return makeDirectory(t, store, "two")
+	})
+	if !errors.Is(err, refused) || w.Ready() != nil {
+		t.Error(err, w.Ready())
+	}
+	if _, err := os.Stat(w.dir + "/two"); !errors.Is(err, fs.ErrNotExist) {
+		t.Error("it is made:", err)
+	}
+	over.Store(false)
+	must(t, w.Do(t.Context(), "test", func(_ context.Context, store ledger.Store) error { return makeDirectory(t, store, "two") }))
+}
+
+// What is under way when the process is asked to stop is finished.
+func TestAnOperationOutlivesItsContext(t *testing.T) {
+	w := newWorld(t).ready()
+	ctx, cancel := context.WithCancel(t.Context())
+	must(t, w.Do(ctx, "test", func(ctx context.Context, store ledger.Store) error {
+		cancel()
+		return errors.Join(ctx.Err(), makeDirectory(t, store, "data"))
+	}))
+}
+
 // An operation of many calls may take as long as it needs.
 func TestAnOperationWhoseCallsAreAnsweredIsNotGivenUp(t *testing.T) {
 	w := newWorld(t).ready()
-	err := w.Do(t.Context(), "test", func(_ context.Context, do, _ View) (func(bool), error) {
+	err := w.Do(t.Context(), "test", func(_ context.Context, store ledger.Store) error {
 		for range 8 {
 			<-time.After(timeout / 3)
-			if _, err := do.Dirs.Exists(pathOf(t, "data")); err != nil {
-				return nil, err
+			if _, err := store.Dirs.Exists(pathOf(t, "data")); err != nil {
+				return err
 			}
 		}
-		return nil, nil
+		return nil
 	})
 	if err != nil {
 		t.Error(err)
@@ -223,7 +283,7 @@ func TestAShareThatHangs(t *testing.T) {
 	var callers sync.WaitGroup
 	for range 50 {
 		callers.Go(func() {
-			err := w.Do(t.Context(), "test", func(context.Context, View, View) (func(bool), error) { <-hanging; return nil, nil })
+			err := w.Do(t.Context(), "test", func(context.Context, ledger.Store) error { <-hanging; return nil })
 			if !isTrouble(err, Stalled) {
 				t.Error(err)
 			}
@@ -233,7 +293,7 @@ func TestAShareThatHangs(t *testing.T) {
 	w.trouble(Stalled, "has not answered since")
 	for range 100 {
 		began := time.Now()
-		if err := w.Do(t.Context(), "test", func(context.Context, View, View) (func(bool), error) { t.Error("begun"); return nil, nil }); !isTrouble(err, Stalled) {
+		if err := w.Do(t.Context(), "test", func(context.Context, ledger.Store) error { t.Error("begun"); return nil }); !isTrouble(err, Stalled) {
 			t.Error(err)
 		}
 		if waited := time.Since(began); waited > timeout/2 {
@@ -254,7 +314,7 @@ func TestAShareThatHangs(t *testing.T) {
 		t.Error(err)
 	}
 	w.eventually("all places are free", func() bool { return w.Stuck() == 0 && len(w.slots) == 0 })
-	must(t, w.Do(t.Context(), "test", func(context.Context, View, View) (func(bool), error) { return nil, nil }))
+	must(t, w.Do(t.Context(), "test", func(context.Context, ledger.Store) error { return nil }))
 }
 
 // The look is answered, but no operation is.
@@ -262,7 +322,7 @@ func TestAShareWhereAllOperationsHangIsStalled(t *testing.T) {
 	w := newWorld(t).ready()
 	hanging := make(chan struct{})
 	for range slots {
-		_ = w.Do(t.Context(), "test", func(context.Context, View, View) (func(bool), error) { <-hanging; return nil, nil })
+		_ = w.Do(t.Context(), "test", func(context.Context, ledger.Store) error { <-hanging; return nil })
 	}
 	w.trouble(Stalled)
 	close(hanging)
@@ -271,16 +331,17 @@ func TestAShareWhereAllOperationsHangIsStalled(t *testing.T) {
 
 // Whoever calls again and again has no more than one call that hangs; but nobody
 // waits beyond the end of the process.
-func TestInTheBackgroundTheEndIsWaitedFor(t *testing.T) {
+func TestPeriodicWorkIsWaitedForToItsEnd(t *testing.T) {
 	w := newWorld(t).ready()
+	periodic := Periodic{w.Keeper}
 	hang, left := make(chan struct{}), 0
-	work := func(context.Context, View, View) (func(bool), error) {
+	work := func(context.Context, ledger.Store) error {
 		<-hang
 		left = 1
-		return nil, nil
+		return nil
 	}
 	ended := make(chan error, 1)
-	go func() { ended <- w.Background(t.Context(), "test", work) }()
+	go func() { ended <- periodic.Do(t.Context(), "test", work) }()
 	w.eventually("it is given up", func() bool { return w.Stuck() == 1 })
 	select {
 	case err := <-ended:
@@ -290,7 +351,7 @@ func TestInTheBackgroundTheEndIsWaitedFor(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancelled := make(chan error, 1)
 	go func() {
-		cancelled <- w.Background(ctx, "test", func(context.Context, View, View) (func(bool), error) { <-hang; return nil, nil })
+		cancelled <- periodic.Do(ctx, "test", func(context.Context, ledger.Store) error { <-hang; return nil })
 	}()
 	w.eventually("the second is given up", func() bool { return w.Stuck() == 2 })
 	cancel()
@@ -312,11 +373,11 @@ func TestStaleHandlesAreOpenedAnew(t *testing.T) {
 	}{"once": {1, 2, nil}, "for good": {9, 2, syscall.ESTALE}} {
 		t.Run(name, func(t *testing.T) {
 			runs := 0
-			err := w.Do(t.Context(), "test", func(context.Context, View, View) (func(bool), error) {
+			err := w.Do(t.Context(), "test", func(context.Context, ledger.Store) error {
 				if runs++; runs <= c.stale {
-					return nil, fmt.Errorf("look: %w", syscall.ESTALE)
+					return fmt.Errorf("look: %w", syscall.ESTALE)
 				}
-				return nil, nil
+				return nil
 			})
 			if runs != c.runs || !errors.Is(err, c.err) {
 				t.Errorf("%d runs, %v", runs, err)
@@ -335,7 +396,38 @@ func TestAPanicIsTheCallers(t *testing.T) {
 			t.Error("its slot is lost")
 		}
 	}()
-	_ = w.Do(t.Context(), "test", func(context.Context, View, View) (func(bool), error) { panic("tripped") })
+	_ = w.Do(t.Context(), "test", func(context.Context, ledger.Store) error { panic("tripped") })
+}
+
+// The second run of an operation whose handle went stale opens the directories anew that the
+// first one held.
+func TestAfterAStaleHandleNothingIsHeld(t *testing.T) {
+	w := newWorld(t).ready()
+	opened, runs := 0, 0
+	stale := false
+	w.Keeper.config.Call = func(name string, call func() error) error {
+		if name == "open the share" {
+			opened++
+		}
+		if stale {
+			stale = false
+			return syscall.ESTALE
+		}
+		return call()
+	}
+	must(t, w.Do(t.Context(), "test", func(_ context.Context, store ledger.Store) error {
+		if _, err := store.Dirs.Exists(pathOf(t, "data")); err != nil {
+			return err
+		}
+		if runs++; runs == 1 {
+			stale = true
+		}
+		_, err := store.Dirs.Exists(pathOf(t, "data"))
+		return err
+	}))
+	if opened != 2 || runs != 2 {
+		t.Errorf("the share was opened %d times in %d runs", opened, runs)
+	}
 }
 
 // Whatever is there in place of the share, nothing is done on it until the share
@@ -354,17 +446,17 @@ func TestAShareThatIsExchanged(t *testing.T) {
 			w.ready()
 			must(t, os.Rename(w.dir, w.dir+".away"))
 			exchange(t, w)
-			err := w.Do(t.Context(), "test", func(_ context.Context, do, _ View) (func(bool), error) {
-				present, err := do.Dirs.Exists(pathOf(t, "data"))
+			err := w.Do(t.Context(), "test", func(_ context.Context, store ledger.Store) error {
+				present, err := store.Dirs.Exists(pathOf(t, "data"))
 				if present || err == nil || errors.Is(err, fs.ErrNotExist) {
 					t.Error(present, err)
 				}
-				return nil, err
+				return err
 			})
 			if !isTrouble(err, WrongPlace, "is not in its place since", "nothing was touched", "restart claimdir") {
 				t.Error(err)
 			}
-			err = w.Do(t.Context(), "test", func(context.Context, View, View) (func(bool), error) { t.Error("begun"); return nil, nil })
+			err = w.Do(t.Context(), "test", func(context.Context, ledger.Store) error { t.Error("begun"); return nil })
 			if !isTrouble(err, WrongPlace) {
 				t.Error(err)
 			}
@@ -421,7 +513,7 @@ func TestOperationsWaitForTheFirstLook(t *testing.T) {
 				defer w.mu.Unlock()
 				w.untold = false
 			}()
-			err := w.Do(t.Context(), "test", func(context.Context, View, View) (func(bool), error) { return nil, nil })
+			err := w.Do(t.Context(), "test", func(context.Context, ledger.Store) error { return nil })
 			if late && !isTrouble(err, Starting) || !late && err != nil {
 				t.Error(err)
 			}

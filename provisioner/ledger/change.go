@@ -79,7 +79,7 @@ func (l *Ledger) Remove(path volpath.Path, r Record) error {
 		err = l.share.RemoveFile(directoryOf(path), fileOf(r))
 	}
 	if err == nil {
-		err = l.share.RemoveEmptied(recordsDir, key(path), fileOf(r))
+		err = l.share.RemoveEmptied(recordsDir, key(path))
 	}
 	if err != nil {
 		return fmt.Errorf("remove the record of %s: %w", path, err)

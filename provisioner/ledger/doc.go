@@ -3,24 +3,46 @@
 // two clusters that mount one export. A record also holds what is needed to
 // rebuild the PersistentVolume and its claim from the share alone.
 //
-// There is one file a path, .claimdir/volumes/<key>.json. It is made by an
-// exclusive link and exchanged by a rename, so a record is whole or absent,
-// and of several callers one gets the path. A record that cannot be read, or
-// that a newer claimdir wrote, stops everything on its path.
+// A share of layout 2 has, below .claimdir:
 //
-//	          Claim              Activate            Retain
+//	share.json                          the share's identity and layout
+//	records/<key>/<pv>@<tag>.json       the record of a path
+//	staged/                             records that are about to get their place
+//	trash/<pv>@<tag>-<n>/record.json    the record of a directory in the trash
+//	trash/<pv>@<tag>-<n>/volume/        that directory
+//
+// <key> is the path as a file name, see key. <pv>@<tag> names the owner: its
+// PersistentVolume and a tag of its cluster (volpath.Own). A late call for one volume
+// therefore names another file than the record of the next owner, and does nothing to it.
+//
+//	          Take               Activate            Retain
 //	(none) ─────────► creating ─────────► active ─────────────► retained
-//	                     │ Forget            │ Discard              │ Claim by the same
-//	                     ▼                   ▼ (with it into        ▼ namespace and name
-//	                  (none)                   the trash)         active
+//	                     │ Remove            │ Discard, Remove      │ Take by the same
+//	                     ▼                   ▼                      ▼ namespace and name
+//	                  (none)              (none)                 active
 //
-// An archive has a record at its own path: Archive writes it before the directory is
-// renamed, and Forget removes the volume's after. The volume of another provisioner is
-// Active from its Claim on; one that cannot be moved is removed and then forgotten.
+// Four rules make the records safe to change by several processes, each of which may be
+// killed at any time:
 //
-// Beside them lie parents/<key>.json, for each directory that was made only because
-// volumes lie below it, and trash/<name>.json, a record that Discard moved there with
-// its directory: of a volume, or of an archive at its end. A record with RestoredFrom
-// becomes active once the archive lies at its path, and the archive's own is
-// forgotten.
+//   - A path is taken by one rename: the directory <key> is made in staged, with the record
+//     in it, and is renamed to its place. That fails if records are there, so of several
+//     callers one gets the path. A path is free when its directory is gone.
+//   - A record changes hands by one rename too, from the old owner's name to the new one's
+//     (TakeOver). The new content is written beside it first and counts from that rename
+//     on, so a kill behind it loses nothing.
+//   - A record is exchanged by a rename over it, and only while it is there: a volume that
+//     has lost its path gets ErrLost and does not get the path back.
+//   - A record that cannot be read (ErrDamaged), or that a newer claimdir wrote, stops
+//     everything on its path. A record that may be about to appear is not absent: Own says
+//     so with an error.
+//
+// An archive has a record at its own path. Archive writes it before the directory is
+// renamed, and Remove removes the volume's own record afterwards. A record with
+// RestoredFrom becomes active once the archive lies at its path; the archive's own record
+// is removed then. The volume of another provisioner is active from its Take on.
+//
+// A share of layout 1 is read as it is. Open leaves it alone, because an older claimdir may
+// still lead; the first change makes share.json say layout 2, which an older claimdir
+// refuses, and each record becomes one of layout 2 when it changes or by Convert. EndFirst
+// removes what is left. See first.go.
 package ledger

@@ -25,8 +25,13 @@ func process(t *testing.T, dir string, call share.Call) *Ledger {
 	return l.On(view)
 }
 
-// rounds is how often two processes meet. Each round takes about a millisecond.
-const rounds = 2000
+// rounds is how often two processes meet. On a share that syncs each takes long.
+func rounds() int {
+	if os.Getenv("CLAIMDIR_TEST_BRIEF") != "" { // see sharetest.Brief, which imports this package
+		return 100
+	}
+	return 2000
+}
 
 // Of two clusters that get one path at once, one has it, and the other is told so.
 func TestOfTwoClustersOneGetsThePath(t *testing.T) {
@@ -48,10 +53,16 @@ func TestOfTwoClustersOneGetsThePath(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			dir := t.TempDir()
-			reopen(t, dir)
-			for round := range rounds {
-				oneOfTwo(t, dir, pathOf(t, fmt.Sprint("team/data-", round)), c.before, c.want, c.get)
+			l, dir := open(t)
+			shares := [2]*Ledger{reopen(t, dir), reopen(t, dir)}
+			for round := range rounds() {
+				m := meeting{p: pathOf(t, fmt.Sprint("team/data-", round)), want: c.want, get: c.get}
+				if c.before != nil {
+					m.old = of("ns/data", "pvc-0")
+					m.old.Cluster, m.old.State, m.old.Path = "lost", c.before.State, m.p.String()
+					put(t, l, m.p, m.old)
+				}
+				m.oneGetsIt(t, dir, shares)
 				if t.Failed() {
 					t.Fatalf("in round %d", round)
 				}
@@ -65,30 +76,30 @@ func TestOfTwoClustersOneGetsThePath(t *testing.T) {
 	}
 }
 
-func oneOfTwo(t *testing.T, dir string, p volpath.Path, before *Record, want State, get func(l *Ledger, p volpath.Path, old, r Record) (Record, error)) {
+// meeting is two clusters that want one path.
+type meeting struct {
+	p    volpath.Path
+	old  Record
+	want State
+	get  func(l *Ledger, p volpath.Path, old, r Record) (Record, error)
+}
+
+func (m meeting) oneGetsIt(t *testing.T, dir string, shares [2]*Ledger) {
 	t.Helper()
-	old := of("ns/data", "pvc-0")
-	old.Cluster = "lost"
-	if before != nil {
-		old.State, old.Path = before.State, p.String()
-		put(t, reopen(t, dir), p, old)
-	}
+	p, want := m.p, m.want
 	var asking, got [2]Record
 	var errs [2]error
-	var ledgers [2]*Ledger
-	for i := range ledgers {
-		ledgers[i] = process(t, dir, nil)
+	var both sync.WaitGroup
+	for i, l := range shares {
 		asking[i] = of("ns/data", fmt.Sprint("pvc-", i+1))
 		asking[i].Cluster = fmt.Sprint("c", i+1)
-	}
-	var both sync.WaitGroup
-	for i := range ledgers {
-		both.Go(func() { got[i], errs[i] = get(ledgers[i], p, old, asking[i]) })
+		both.Go(func() {
+			view := l.share.During(t.Context(), nil)
+			defer view.Release()
+			got[i], errs[i] = m.get(l.On(view), p, m.old, asking[i])
+		})
 	}
 	both.Wait()
-	for _, l := range ledgers {
-		l.share.Release()
-	}
 	winner := 0
 	if errs[0] != nil {
 		winner = 1
@@ -96,7 +107,7 @@ func oneOfTwo(t *testing.T, dir string, p volpath.Path, before *Record, want Sta
 	if _, taken := errors.AsType[*TakenError](errs[1-winner]); errs[winner] != nil || !taken {
 		t.Errorf("one has %v, the other %v", errs[0], errs[1])
 	}
-	all, err := reopen(t, dir).LookupAll(p)
+	all, err := shares[0].LookupAll(p)
 	if err != nil || len(all) != 1 || all[0].Cluster != asking[winner].Cluster || all[0].State != want || !all[0].sameVolume(got[winner]) {
 		t.Errorf("the records are %+v, %v; cluster %s has won", all, err, asking[winner].Cluster)
 	}
@@ -303,7 +314,11 @@ func TestATakeOverThatIsCutOffIsTheNewOwners(t *testing.T) {
 					t.Errorf("among all records it is %+v, %v", r, err)
 				}
 			}
-			for act, asking := range map[string]Record{"the old owner": old, "another cluster": {PV: "pvc-2", Cluster: "c3", Claim: old.Claim}, "another claim": of("ns/x", "pvc-3")} {
+			others := map[string]Record{"another cluster": {PV: "pvc-2", Cluster: "c3", Claim: old.Claim}, "another claim": of("ns/x", "pvc-3")}
+			if c.adopt {
+				others["the old owner"] = old
+			}
+			for act, asking := range others {
 				if _, err := l.Take(p, asking, true); !isTakenBy(err, "pvc-2") {
 					t.Errorf("%s gets %v", act, err)
 				}

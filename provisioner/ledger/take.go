@@ -99,6 +99,9 @@ func (l *Ledger) TakeOver(path volpath.Path, from, to Record) (Record, error) {
 	if to.Created.IsZero() {
 		to.Created = now()
 	}
+	if from.sameVolume(to) {
+		return to, l.write(path, to)
+	}
 	data, err := encode(to)
 	if err != nil {
 		return Record{}, err

@@ -30,7 +30,7 @@ func (l *Ledger) Discard(path volpath.Path, r Record, own string) error {
 		err = l.share.RemoveFile(directoryOf(path), fileOf(r))
 	}
 	if err == nil {
-		err = l.share.RemoveEmptied(recordsDir, key(path), fileOf(r))
+		err = l.share.RemoveEmptied(recordsDir, key(path))
 	}
 	if err != nil {
 		return fmt.Errorf("record that %s is in the trash: %w", path, err)
