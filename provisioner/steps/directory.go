@@ -20,19 +20,19 @@ func (op Op) identify(known *share.Identity) (*share.Identity, error) {
 	return op.Store.Dirs.Look(op.Path, known)
 }
 
-// identifyOwn is identify for the owner of r. As long as the record is there, no other
+// identifyOwn is identify for the owner of r. As long as its record is there, no other
 // volume gets the path: so it is read after the look, and what was seen is r's. One that
-// is gone is ledger.ErrLost. The very directory on record needs no such proof, unless
-// another volume may have taken it over with the path.
+// is gone is ledger.ErrLost. A path that never comes again needs no such proof.
 func (op Op) identifyOwn(r ledger.Record) (*share.Identity, error) {
 	id, err := op.identify(r.Directory)
-	if err != nil || id == nil || id.Handle != "" && r.Directory.Match(id) == share.Same && !op.comesAgain(r) {
+	if err != nil || id == nil || !op.comesAgain(r) {
 		return id, err
 	}
 	return id, op.ours(r)
 }
 
-// comesAgain reports whether another volume may get the path.
+// comesAgain reports whether another volume may get the path. One with the volume's own
+// name in it comes again only for a claim that asks for that very name.
 func (op Op) comesAgain(r ledger.Record) bool { return !strings.Contains(op.Path.String(), r.PV) }
 
 // ours returns ledger.ErrLost if r's record of the path is gone.
