@@ -116,10 +116,12 @@ func TestAHeldRenameArrivesLate(t *testing.T) {
 	wantExists(t, e.onServer("aside"), true)
 
 	h = e.hold()
-	doing := []*doing{c.start("rename", "aside", "far"), c.start("mkdir", "near")}
+	killed, waits := c.start("rename", "aside", "passes/far"), c.start("mkdir", "near")
 	h.wait()
-	doing[0].kill() // the packet is the kernel's
+	killed.kill()
 	wantExists(t, e.onServer("near"), false)
 	h.release()
-	must(t, doing[1].wait())
+	must(t, waits.wait())
+	_ = killed.wait()
+	wantExists(t, e.onServer("near"), true)
 }

@@ -60,6 +60,7 @@ func TestARenameIntoTheTrashArrivesAfterThePathHasANewOwner(t *testing.T) {
 			}
 			h.release()
 			if killed {
+				_ = late.wait()
 				eventually(t, "the late rename arrives", func() error {
 					if _, err := os.Lstat(e.onServer("data")); err == nil {
 						return errors.New("the directory is at its path")
@@ -108,7 +109,6 @@ func replaceRecords(t *testing.T, late bool) {
 		write(t, two.dir+"/"+name+"-staged", "late record")
 	}
 	h := &held{e: e, released: true}
-	begin := func() {}
 	var ended sync.WaitGroup
 	var starts []func()
 	for name, call := range calls {
@@ -121,7 +121,7 @@ func replaceRecords(t *testing.T, late bool) {
 			}
 		})
 	}
-	begin = func() {
+	begin := func() {
 		for _, start := range starts {
 			ended.Go(start)
 		}
@@ -134,7 +134,7 @@ func replaceRecords(t *testing.T, late bool) {
 	for name := range calls {
 		must(t, os.Mkdir(one.dir+"/staged", 0o755))
 		write(t, one.dir+"/staged/record", "next owner's")
-		must(t, os.Rename(one.dir+"/staged", one.dir+"/"+name))
+		must(t, unix.Rename(one.dir+"/staged", one.dir+"/"+name)) // os.Rename refuses a directory as the target
 	}
 	if !late {
 		begin()

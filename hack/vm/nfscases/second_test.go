@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // client is one of the two: this machine's, or the second one, which has a network
@@ -85,9 +86,18 @@ func (e *actError) Error() string { return e.text }
 
 func (e *actError) Unwrap() error { return e.number }
 
-// wait returns the action's error.
+// wait returns the action's error. An action that does not end in two minutes is
+// killed, and where it hung is part of the error.
 func (d *doing) wait() error {
+	var hung []byte
+	limit := time.AfterFunc(2*time.Minute, func() {
+		hung, _ = os.ReadFile(fmt.Sprintf("/proc/%d/stack", d.command.Process.Pid))
+		_ = d.command.Process.Kill()
+	})
 	err := d.command.Wait()
+	if !limit.Stop() {
+		return fmt.Errorf("no end in two minutes: %w\n%s", err, hung)
+	}
 	if err == nil {
 		return nil
 	}
@@ -100,8 +110,6 @@ func (d *doing) wait() error {
 	return failed
 }
 
-// kill ends the process. A call of it that is on its way stays on its way.
-func (d *doing) kill() {
-	_ = d.command.Process.Kill()
-	_ = d.command.Wait()
-}
+// kill ends the process, perhaps only when the release has let a lock of the kernel
+// go: wait comes after it. A call of it that is on its way stays on its way.
+func (d *doing) kill() { _ = d.command.Process.Kill() }
