@@ -3,6 +3,7 @@
 package nfscases
 
 import (
+	"fmt"
 	"os"
 	"sync"
 	"testing"
@@ -211,4 +212,32 @@ func TestEmptyingAfterAListingEmptiesWhatArrived(t *testing.T) {
 	must(t, os.RemoveAll(two.dir+"/target-"+careful.name+"/"+careful.name))
 	wantFile(t, e.onServer("aside-"+careful.name, "old"), "kept by its owner")
 	wantExists(t, e.onServer("target-"+careful.name, careful.name), false)
+}
+
+// Where the mount has nordirplus a listing mends nothing, and where the old
+// directory is gone its number may be the new one's. The listed number and the
+// handle of the directory that was opened after the listing are never both the old
+// one's: two living directories differ in the number, and to open one that is gone
+// makes the client look again.
+func TestListedNumberAndOpenedHandleAreNeverBothTheOldOnes(t *testing.T) {
+	e := export(t, "no_root_squash")
+	one := e.first()
+	for _, options := range []string{os.Getenv("NFS_OPTIONS"), os.Getenv("NFS_OPTIONS") + ",nordirplus"} {
+		for _, alive := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, old one alive %v", options, alive), func(t *testing.T) {
+				below := exported{t, e.squash, e.subtree}
+				two := below.second(options)
+				m := places(t, two, 1)[0]
+				m.replace(e, one, alive)
+				must(t, m.rename())
+				parent := m.again(0)
+				number, handle := listed(t, parent, m.name), handleAt(openDir(t, parent, m.name, 0), "")
+				t.Logf("number true: %v, handle true: %v", number == m.nowNo, handle == m.now)
+				if number == m.oldNo && handle == m.old {
+					t.Errorf("number %s and handle %s are the old directory's; what arrived is %s, %s", number, handle, m.nowNo, m.now)
+				}
+				e.shell(`cd "$1" && rm -rf -- *`, e.onServer())
+			})
+		}
+	}
 }
