@@ -54,7 +54,7 @@ nfs_mount() {
 nfs_mount_other() {
 	mkdir -p "$3"
 	nsenter --net=/run/netns/other unshare --uts sh -c 'hostname other && exec "$@"' sh \
-		mount -t nfs -o "vers=${1#v},nolock" 10.77.0.1:/srv/"$2" "$3"
+		mount -t nfs -o "vers=${1#v},nolock${4:+,$4}" 10.77.0.1:/srv/"$2" "$3"
 }
 
 # nfs_calls prints how many calls the clients of this machine have sent.

@@ -71,13 +71,15 @@ func (e exported) mountWith(function, below string, options ...string) string {
 	return dir
 }
 
-// shell runs a line of bash that may use guest/nfs.sh.
-func (e exported) shell(line string, args ...string) {
+// shell runs a line of bash that may use guest/nfs.sh, and returns its output.
+func (e exported) shell(line string, args ...string) string {
 	e.t.Helper()
 	command := exec.Command("bash", append([]string{"-euc", ". /job/nfs.sh; " + line, "bash"}, args...)...)
-	if out, err := command.CombinedOutput(); err != nil {
+	out, err := command.CombinedOutput()
+	if err != nil {
 		e.t.Fatalf("%s %q: %v\n%s", line, args, err, out)
 	}
+	return string(out)
 }
 
 func open(t *testing.T, dir string) *share.Share {
