@@ -134,7 +134,12 @@ func (k *Keeper) set(ctx context.Context, t *Trouble) {
 	k.changed = make(chan struct{})
 	k.mu.Unlock()
 	logger := klog.LoggerWithValues(klog.FromContext(ctx), "share", k.Name(), "server", k.Source().Server, "path", k.Source().Path, "mount", k.config.Mount.Dir)
-	if t != nil {
+	switch {
+	case t == nil:
+	case t.Kind == Starting: // nothing is wrong
+		logger.Info("The share is not served yet", "because", t.err.Error())
+		return
+	default:
 		logger.Error(t, "The share cannot be worked on")
 		return
 	}
