@@ -24,10 +24,10 @@ func (s *Share) HandOverFile(in, from, to string, data []byte) error {
 		err := d.rename(from, d, to)
 		if err == nil {
 			err = d.rename(to+newSuffix, d, to)
-			for _, late := range []string{from + newSuffix, from} {
-				err = errors.Join(err, ignoreAbsent(d.unlink(late)))
+			if err != nil || from == to { // which a volume takes up again itself
+				return err
 			}
-			return err
+			return errors.Join(ignoreAbsent(d.unlink(from+newSuffix)), ignoreAbsent(d.unlink(from)))
 		}
 		// Another process may have got it for the same owner, and need what we wrote.
 		if _, lookErr := d.look(to); errors.Is(lookErr, fs.ErrNotExist) {
