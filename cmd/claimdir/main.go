@@ -27,8 +27,8 @@ const (
 )
 
 func main() {
-	// Parents are made with mode 0755; a kill between mkdir and chmod must not
-	// leave one that nobody may pass.
+	// Directories get the mode that they are made with: others must be able to pass
+	// through parents, and claimdir knows its own by it.
 	syscall.Umask(0o022)
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	context.AfterFunc(ctx, cancel) // a second signal ends the process at once
