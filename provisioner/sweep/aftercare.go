@@ -42,9 +42,7 @@ func (s *Sweeper) lookAfter(ctx context.Context) {
 }
 
 func (s *Sweeper) lookAfterOnce(ctx context.Context) error {
-	if _, err := s.config.Steps.BringBackAside(ctx, keeper.Periodic{Keeper: s.config.Keeper}); err != nil {
-		return err
-	}
+	_, asideErr := s.config.Steps.BringBackAside(ctx, keeper.Periodic{Keeper: s.config.Keeper})
 	for _, pv := range s.config.Objects.Volumes() {
 		v, err := volume.FromPV(s.config.Keeper.Source(), pv)
 		if err != nil || pv.Status.Phase != v1.VolumeBound || strings.Contains(v.Path.String(), v.Name) {
@@ -58,7 +56,7 @@ func (s *Sweeper) lookAfterOnce(ctx context.Context) error {
 			klog.FromContext(ctx).V(1).Info("Cannot look after the volume", "PV", v.Name, "because", err.Error())
 		}
 	}
-	return nil
+	return asideErr
 }
 
 // renew brings the records into line with the directories that are there: a share that was
@@ -81,12 +79,8 @@ func (s *Sweeper) renew(ctx context.Context, found []ledger.Record, volumes []v1
 	var others []ledger.Record
 	for _, r := range found {
 		number, there := numbers[r.Path]
-		if r.Cluster != s.config.Steps.Cluster() || !there || r.State == ledger.Creating || r.State == ledger.Active && !bound[r.PV] ||
-			r.Directory != nil && r.Directory.Place == place && r.Directory.Number == number {
-			continue
-		}
 		path, err := volpath.ParseRecorded(r.Path)
-		if err != nil {
+		if err != nil || !there || !s.served(r, bound) || r.Directory != nil && r.Directory.Place == place && r.Directory.Number == number {
 			continue
 		}
 		alone := func(id *share.Identity) bool { return !namedByOther(byNumber[id.Number], r, id) }
@@ -106,6 +100,12 @@ func (s *Sweeper) renew(ctx context.Context, found []ledger.Record, volumes []v1
 	}
 	s.tellOthers(ctx, others)
 	return nil
+}
+
+// served reports whether a record is of a directory of this cluster that is complete, and
+// of a volume that is in use, if it is a volume's.
+func (s *Sweeper) served(r ledger.Record, bound map[string]bool) bool {
+	return r.Cluster == s.config.Steps.Cluster() && r.State != ledger.Creating && (r.State != ledger.Active || bound[r.PV])
 }
 
 func namedByOther(records []ledger.Record, r ledger.Record, id *share.Identity) bool {

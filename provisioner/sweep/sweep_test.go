@@ -36,70 +36,70 @@ func TestAPass(t *testing.T) {
 	}{
 		"an empty directory that was never completed": {set: func(t *testing.T, w *world) {
 			w.record(t, ledger.Creating, "pvc-1", "a")
-			w.tree(t, "a/")
+			w.Tree(t, "a/")
 		}, removed: 1},
 		"a record without directory": {set: func(t *testing.T, w *world) { w.record(t, ledger.Creating, "pvc-1", "a") }, removed: 1},
 		"an empty directory whose volume is gone": {set: func(t *testing.T, w *world) {
 			w.record(t, ledger.Active, "pvc-1", "a")
-			w.tree(t, "a/")
+			w.Tree(t, "a/")
 		}, removed: 1},
 		"a directory above it is told of at once": {set: func(t *testing.T, w *world) {
 			w.record(t, ledger.Active, "pvc-1", "team/a")
-			w.tree(t, "team/a/")
+			w.Tree(t, "team/a/")
 		}, removed: 1, want: []string{"team"}, told: []string{"directory team"}},
 		"what has content is kept": {set: func(t *testing.T, w *world) {
 			w.record(t, ledger.Active, "pvc-1", "a")
 			w.record(t, ledger.Creating, "pvc-2", "b")
-			w.tree(t, "a/file", "b/sub/")
+			w.Tree(t, "a/file", "b/sub/")
 		}, want: []string{"a", "a = pvc-1 active", "a/file", "b", "b = pvc-2 creating", "b/sub"}, told: []string{"record a", "record b"}},
 		"what was adopted is kept": {set: func(t *testing.T, w *world) {
 			w.record(t, ledger.Active, "pvc-1", "a", adopted)
-			w.tree(t, "a/")
+			w.Tree(t, "a/")
 		}, want: []string{"a", "a = pvc-1 active"}, told: []string{"record a"}},
 		"an adopted record without directory": {set: func(t *testing.T, w *world) { w.record(t, ledger.Active, "pvc-1", "a", adopted) }, removed: 1},
 		"another cluster's is kept": {set: func(t *testing.T, w *world) {
 			w.record(t, ledger.Active, "pvc-1", "a", elsewhere)
 			w.record(t, ledger.Creating, "pvc-2", "b", elsewhere)
-			w.tree(t, "a/")
+			w.Tree(t, "a/")
 		}, want: []string{"a", "a = pvc-1 active", "b = pvc-2 creating"}},
 		"younger than the grace": {set: func(t *testing.T, w *world) {
 			w.record(t, ledger.Creating, "pvc-1", "a", young)
-			w.tree(t, "a/")
+			w.Tree(t, "a/")
 		}, want: []string{"a", "a = pvc-1 creating"}},
 		"a claim that waits": {set: func(t *testing.T, w *world) {
 			w.claim(t, "data", "pvc-1")
 			w.record(t, ledger.Creating, "pvc-1", "a")
-			w.tree(t, "a/")
+			w.Tree(t, "a/")
 		}, want: []string{"a", "a = pvc-1 creating"}},
 		"a claim whose volume is lost": {set: func(t *testing.T, w *world) {
 			w.claim(t, "data", "pvc-1")
 			w.record(t, ledger.Active, "pvc-1", "a")
-			w.tree(t, "a/")
+			w.Tree(t, "a/")
 		}, want: []string{"a", "a = pvc-1 active"}, told: []string{"record a"}},
 		"a claim of the same name and another UID": {set: func(t *testing.T, w *world) {
 			w.claim(t, "data", "pvc-9")
 			w.record(t, ledger.Creating, "pvc-1", "a")
-			w.tree(t, "a/")
+			w.Tree(t, "a/")
 		}, removed: 1},
 		"a record that does not say for what claim": {set: func(t *testing.T, w *world) {
 			w.record(t, ledger.Creating, "pvc-1", "a", nameless)
-			w.tree(t, "a/")
+			w.Tree(t, "a/")
 		}, want: []string{"a", "a = pvc-1 creating"}, told: []string{"record a"}},
 		"a volume": {set: func(t *testing.T, w *world) {
 			w.volume(t, "pvc-1", "a")
 			w.record(t, ledger.Active, "pvc-1", "a")
-			w.tree(t, "a/")
+			w.Tree(t, "a/")
 		}, want: []string{"a", "a = pvc-1 active"}},
 		"a volume that was begun in two places": {set: func(t *testing.T, w *world) {
 			w.volume(t, "pvc-1", "a")
 			w.record(t, ledger.Active, "pvc-1", "a")
 			w.record(t, ledger.Creating, "pvc-1", "b")
-			w.tree(t, "a/", "b/")
+			w.Tree(t, "a/", "b/")
 		}, want: []string{"a", "a = pvc-1 active", "b", "b = pvc-1 creating"}, told: []string{"record b"}},
 		"a PersistentVolume that has its directory": {set: func(t *testing.T, w *world) {
 			w.volume(t, "by-hand", "a")
 			w.record(t, ledger.Creating, "pvc-1", "a")
-			w.tree(t, "a/")
+			w.Tree(t, "a/")
 		}, want: []string{"a", "a = pvc-1 creating"}, told: []string{"record a"}},
 		"one that lies inside": {set: func(t *testing.T, w *world) {
 			w.volume(t, "pvc-2", "a/b")
@@ -111,21 +111,29 @@ func TestAPass(t *testing.T) {
 			w.record(t, ledger.Archived, "pvc-2", "archived-ns-data-pvc-2")
 			w.record(t, ledger.Retained, "pvc-3", "gone")
 			w.record(t, ledger.Archived, "pvc-4", "archived-gone")
-			w.tree(t, "a/", "archived-ns-data-pvc-2/")
+			w.Tree(t, "a/", "archived-ns-data-pvc-2/")
 		}, want: []string{"a", "a = pvc-1 retained", "archived-ns-data-pvc-2", "archived-ns-data-pvc-2 = pvc-2 archived", "gone = pvc-3 retained", "archived-gone = pvc-4 archived"},
 			told: []string{"record archived-gone", "record gone"}},
-		"a directory that no record names": {set: func(t *testing.T, w *world) { w.tree(t, "a/") }, want: []string{"a"}, told: []string{"directory a"}},
+		"a directory that no record names": {set: func(t *testing.T, w *world) { w.Tree(t, "a/") }, want: []string{"a"}, told: []string{"directory a"}},
 	} {
-		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, time.Hour)
-			tt.set(t, w)
-			must(t, w.pass(t.Context()))
-			w.holds(t, tt.want...)
-			w.told(t, tt.told...)
-			if removed := int(testutil.ToFloat64(w.metrics.removed)); removed != tt.removed {
-				t.Errorf("it counts %d as removed, want %d", removed, tt.removed)
-			}
-		})
+		for _, identified := range []bool{true, false} { // older records do not say which directory they are of
+			t.Run(fmt.Sprintf("%s, identified %v", name, identified), func(t *testing.T) {
+				w := newWorld(t, time.Hour)
+				tt.set(t, w)
+				if identified {
+					w.identify(t)
+				}
+				must(t, w.pass(t.Context()))
+				w.Holds(t, tt.want...)
+				w.told(t, tt.told...)
+				if removed := int(testutil.ToFloat64(w.metrics.removed)); removed != tt.removed {
+					t.Errorf("it counts %d as removed, want %d", removed, tt.removed)
+				}
+				if len(w.reports) > 0 {
+					t.Errorf("reported %+v", w.reports)
+				}
+			})
+		}
 	}
 }
 
@@ -144,14 +152,14 @@ func TestErrorsKeepEverything(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, 0)
 			w.record(t, ledger.Active, "pvc-1", "a")
-			w.tree(t, "a/")
+			w.Tree(t, "a/")
 			w.client.PrependReactor("list", tt.resource, func(action clienttesting.Action) (bool, runtime.Object, error) {
 				return tt.which(action.(clienttesting.ListAction).GetListRestrictions()), nil, failed
 			})
 			if err := w.pass(t.Context()); (err == nil) != tt.passes || err != nil && !errors.Is(err, failed) {
 				t.Error(err)
 			}
-			w.holds(t, "a", "a = pvc-1 active")
+			w.Holds(t, "a", "a = pvc-1 active")
 			if ended := testutil.ToFloat64(w.metrics.ended); (ended > 0) != tt.passes {
 				t.Errorf("the last look ended %v", ended)
 			}
@@ -163,7 +171,7 @@ func TestErrorsKeepEverything(t *testing.T) {
 func TestAVolumeThatComesMeanwhile(t *testing.T) {
 	w := newWorld(t, 0)
 	w.record(t, ledger.Active, "pvc-1", "a")
-	w.tree(t, "a/")
+	w.Tree(t, "a/")
 	asked := 0
 	w.client.PrependReactor("list", "persistentvolumeclaims", func(clienttesting.Action) (bool, runtime.Object, error) {
 		if asked++; asked < 2 {
@@ -172,7 +180,7 @@ func TestAVolumeThatComesMeanwhile(t *testing.T) {
 		return true, &v1.PersistentVolumeClaimList{Items: []v1.PersistentVolumeClaim{*newClaim("data", "pvc-1")}}, nil
 	})
 	must(t, w.pass(t.Context()))
-	w.holds(t, "a", "a = pvc-1 active")
+	w.Holds(t, "a", "a = pvc-1 active")
 	if asked != 2 {
 		t.Errorf("it asked %d times", asked)
 	}
@@ -181,7 +189,7 @@ func TestAVolumeThatComesMeanwhile(t *testing.T) {
 func TestWhatIsFoundIsLoggedOnce(t *testing.T) {
 	w := newWorld(t, time.Hour)
 	w.record(t, ledger.Active, "pvc-1", "a")
-	w.tree(t, "a/file", "b/")
+	w.Tree(t, "a/file", "b/")
 	var log bytes.Buffer
 	ctx := klog.NewContext(t.Context(), textlogger.NewLogger(textlogger.NewConfig(textlogger.Output(&log))))
 	must(t, w.pass(ctx))
@@ -189,7 +197,7 @@ func TestWhatIsFoundIsLoggedOnce(t *testing.T) {
 	if n := strings.Count(log.String(), "Found what nothing accounts for"); n != 2 || !strings.Contains(log.String(), `object="a"`) || !strings.Contains(log.String(), "remedy=") {
 		t.Errorf("%d lines:\n%s", n, &log)
 	}
-	w.tree(t, "c/")
+	w.Tree(t, "c/")
 	must(t, w.pass(ctx))
 	if n := strings.Count(log.String(), "Found what nothing accounts for"); n != 3 {
 		t.Errorf("%d lines:\n%s", n, &log)
@@ -198,12 +206,12 @@ func TestWhatIsFoundIsLoggedOnce(t *testing.T) {
 
 func TestWhatIsUnderWayIsNotTold(t *testing.T) {
 	w := newWorld(t, time.Hour)
-	w.tree(t, "a/", "b/")
+	w.Tree(t, "a/", "b/")
 	looks := 0
 	w.client.PrependReactor("list", "persistentvolumes", func(clienttesting.Action) (bool, runtime.Object, error) {
 		if looks++; looks == 3 { // the second look
-			must(t, os.Remove(w.dir+"/a"))
-			must(t, os.Mkdir(w.dir+"/c", 0o755))
+			must(t, os.Remove(w.Dir+"/a"))
+			must(t, os.Mkdir(w.Dir+"/c", 0o755))
 		}
 		return false, nil, nil
 	})
@@ -234,11 +242,11 @@ claimdir_orphans_removed_total{share=""} %d
 	compare(0, 0, 0)
 	w.record(t, ledger.Active, "pvc-1", "a")
 	w.record(t, ledger.Active, "pvc-2", "b")
-	w.tree(t, "a/file", "c/", "d/")
+	w.Tree(t, "a/file", "c/", "d/")
 	must(t, w.pass(t.Context()))
 	compare(1, 2, 1)
-	must(t, os.RemoveAll(w.dir+"/a"))
-	must(t, os.RemoveAll(w.dir+"/c"))
+	must(t, os.RemoveAll(w.Dir+"/a"))
+	must(t, os.RemoveAll(w.Dir+"/c"))
 	must(t, w.pass(t.Context()))
 	compare(0, 1, 2)
 	if ended := testutil.ToFloat64(w.metrics.ended); time.Since(time.UnixMilli(int64(1000*ended))) > time.Minute {
@@ -246,20 +254,45 @@ claimdir_orphans_removed_total{share=""} %d
 	}
 }
 
+// What a kill left half made goes after an hour, by the server's clock.
 func TestTemporaryFilesGo(t *testing.T) {
 	w := newWorld(t, time.Hour)
-	must(t, os.MkdirAll(w.dir+"/.claimdir/tmp-a", 0o700))
-	old, young := w.dir+"/.claimdir/tmp-a/OLD", w.dir+"/.claimdir/tmp-a/YOUNG"
-	for _, name := range []string{old, young} {
-		must(t, os.WriteFile(name, nil, 0o600))
+	now := time.Now().Add(2 * time.Hour) // as the server has it; nobody can make a file that was changed before
+	w.Hook(func(name string, call func() error) error {
+		err := call()
+		if name == "write probe.share-1" {
+			for _, in := range []string{"staged", "moving"} {
+				if probe := w.Dir + "/.claimdir/" + in + "/probe.share-1"; os.Chtimes(probe, now, now) == nil {
+					return err
+				}
+			}
+			t.Error("there is no probe")
+		}
+		return err
+	})
+	for _, in := range []string{"staged", "moving"} {
+		in := w.Dir + "/.claimdir/" + in
+		must(t, os.MkdirAll(in+"/old", 0o700))
+		must(t, os.MkdirAll(in+"/young", 0o700))
+		must(t, os.WriteFile(in+"/old/pvc-1@.json.new", nil, 0o600))
+		must(t, os.WriteFile(in+"/old-file", nil, 0o600))
+		must(t, os.Chtimes(in+"/young", now, now))
 	}
-	must(t, os.Chtimes(old, time.Time{}, time.Now().Add(-2*time.Hour)))
+	must(t, os.MkdirAll(w.Dir+"/.claimdir/moving/a-volumes/volume/sub", 0o755))
 	must(t, w.pass(t.Context()))
-	if _, err := os.Stat(old); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("the old one: %v", err)
+	for _, in := range []string{"staged", "moving"} {
+		left, err := os.ReadDir(w.Dir + "/.claimdir/" + in)
+		must(t, err)
+		var names []string
+		for _, e := range left {
+			names = append(names, e.Name())
+		}
+		if want := map[string]string{"staged": "young", "moving": "a-volumes young"}[in]; strings.Join(names, " ") != want {
+			t.Errorf("in %s are %q, want %s", in, names, want)
+		}
 	}
-	if _, err := os.Stat(young); err != nil {
-		t.Errorf("the young one: %v", err)
+	if _, err := os.Stat(w.Dir + "/.claimdir/moving/a-volumes/volume/sub"); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -267,7 +300,7 @@ func TestTemporaryFilesGo(t *testing.T) {
 func TestRun(t *testing.T) {
 	w := newWorld(t, 0)
 	w.retry = time.Millisecond
-	w.tree(t, "a/")
+	w.Tree(t, "a/")
 	failures := 0
 	w.client.PrependReactor("list", "persistentvolumes", func(clienttesting.Action) (bool, runtime.Object, error) {
 		failures++

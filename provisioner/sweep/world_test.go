@@ -3,12 +3,10 @@ package sweep
 import (
 	"context"
 	"encoding/json"
-	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -22,47 +20,56 @@ import (
 
 	"claimdir/provisioner"
 	"claimdir/provisioner/cluster/pvs"
-	"claimdir/provisioner/keeper"
 	"claimdir/provisioner/ledger"
-	"claimdir/provisioner/share"
-	"claimdir/provisioner/volpath"
+	"claimdir/provisioner/sharetest"
+	"claimdir/provisioner/steps"
 )
 
-const ours, clusterID = "example.com/nfs", "cluster-1"
-
-var source = share.Source{Server: "nfs.example.com", Path: "/export"}
+const ours = "example.com/nfs"
 
 // world is a real share, a cluster, and a Sweeper that looks at both.
 type world struct {
+	*sharetest.World
 	*Sweeper
 
-	dir    string
+	steps  *steps.Steps
 	client *fake.Clientset
+
+	mu      sync.Mutex
+	reports []sharetest.Report // of the Sweeper and of its steps
 }
 
 func newWorld(t *testing.T, grace time.Duration) *world {
 	t.Helper()
-	w := &world{dir: t.TempDir(), client: fake.NewClientset()}
-	w.start(t, grace)
+	w := &world{World: sharetest.NewWorld(t), client: fake.NewClientset()}
+	w.begin(grace)
 	return w
 }
 
 // start is a new process in the place of one that was killed.
 func (w *world) start(t *testing.T, grace time.Duration) {
 	t.Helper()
-	k := keeper.New(keeper.Config{
-		Mount: share.Mount{Dir: w.dir, Source: source}, NewID: "share-1", Timeout: 20 * time.Second, Slots: 2,
-		Changed: func() {}, Known: func() ([]volpath.Path, bool) { return nil, true },
-	})
-	ctx, cancel := context.WithCancel(t.Context())
-	t.Cleanup(cancel)
-	go k.Run(ctx)
-	must(t, k.WaitReady(t.Context()))
+	w.Restart(t)
+	w.begin(grace)
+}
+
+func (w *world) begin(grace time.Duration) {
+	w.steps = steps.New(steps.Config{Cluster: sharetest.Cluster, Objects: cached{w}, Report: w.report})
 	w.Sweeper = New(Config{
-		Keeper: k, Client: w.client, Names: []string{ours}, Cluster: clusterID, Interval: time.Hour, Grace: grace,
-		Shares: provisioner.New(clusterID, cached{w}, provisioner.SiteOf(k)),
+		Keeper: w.Keeper, Client: w.client, Names: []string{ours}, Interval: time.Hour, Grace: grace, Steps: w.steps, Objects: cached{w}, Report: w.report,
 	})
 	w.settle = time.Millisecond
+}
+
+func (w *world) report(_ context.Context, r ledger.Record, reason, text string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.reports = append(w.reports, sharetest.Report{PV: r.PV, Reason: reason, Text: text})
+}
+
+// provisioner is what the library calls.
+func (w *world) provisioner() *provisioner.Provisioner {
+	return provisioner.New(w.steps, cached{w}, w.Keeper).Provisioners()[0]
 }
 
 // cached is what informers know of the cluster.
@@ -122,25 +129,28 @@ func (w *world) claim(t *testing.T, name, pv string) {
 	must(t, w.client.Tracker().Add(newClaim(name, pv)))
 }
 
-// volume saves a PersistentVolume.
+// volume saves a PersistentVolume that is bound.
 func (w *world) volume(t *testing.T, name, path string) {
 	t.Helper()
+	source := sharetest.Source()
 	must(t, w.client.Tracker().Add(&v1.PersistentVolume{
 		ObjectMeta: metav1.ObjectMeta{Name: name, Annotations: map[string]string{"pv.kubernetes.io/provisioned-by": ours, "claimdir/path": path, "claimdir/on-delete": "archive"}},
 		Spec: v1.PersistentVolumeSpec{
 			ClaimRef:               &v1.ObjectReference{Namespace: "ns", Name: "data", UID: types.UID("uid-" + name)},
 			PersistentVolumeSource: v1.PersistentVolumeSource{NFS: &v1.NFSVolumeSource{Server: source.Server, Path: source.Path + "/" + path}},
 		},
+		Status: v1.PersistentVolumeStatus{Phase: v1.VolumeBound},
 	}))
 }
 
-// record writes one that is two hours old, for claim "ns/data".
+// record writes one that is two hours old, for claim "ns/data". It does not say which
+// directory it is: see identify.
 func (w *world) record(t *testing.T, state ledger.State, pv, path string, change ...func(*ledger.Record)) {
 	t.Helper()
 	old := time.Now().Add(-2 * time.Hour)
 	r := ledger.Record{
-		Layout: 1, State: state, Path: path, PV: pv, Claim: ledger.Claim{Namespace: "ns", Name: "data", UID: "uid-" + pv},
-		Cluster: clusterID, Created: old, Mode: "0777", Policy: "delete",
+		Layout: ledger.Layout, State: state, Path: path, PV: pv, Claim: ledger.Claim{Namespace: "ns", Name: "data", UID: "uid-" + pv},
+		Cluster: sharetest.Cluster, Created: old, Mode: "0777", Policy: "delete",
 	}
 	if state == ledger.Retained || state == ledger.Archived {
 		r.Released = &old
@@ -153,20 +163,22 @@ func (w *world) record(t *testing.T, state ledger.State, pv, path string, change
 
 func (w *world) writeRecord(t *testing.T, r ledger.Record) {
 	t.Helper()
-	p, err := volpath.ParseRecorded(r.Path)
-	must(t, err)
+	file := w.Dir + "/" + ledger.File(sharetest.PathOf(t, r.Path), r)
 	data, err := json.Marshal(r)
 	must(t, err)
-	must(t, os.WriteFile(w.dir+"/"+ledger.FileOf(p), data, 0o600))
+	must(t, os.MkdirAll(filepath.Dir(file), 0o700))
+	must(t, os.WriteFile(file, data, 0o600))
 }
 
-// tree makes directories (names that end in "/") and files on the share.
-func (w *world) tree(t *testing.T, names ...string) {
+// identify lets each complete record say which directory it is, if that is there.
+func (w *world) identify(t *testing.T) {
 	t.Helper()
-	for _, name := range names {
-		must(t, os.MkdirAll(filepath.Dir(w.dir+"/"+name), 0o755))
-		if !strings.HasSuffix(name, "/") {
-			must(t, os.WriteFile(w.dir+"/"+name, []byte("content"), 0o640))
+	dirs := w.Store(t).Dirs
+	for _, r := range w.readRecords(t) {
+		id, err := dirs.Identify(sharetest.PathOf(t, r.Path))
+		if err == nil && r.State != ledger.Creating {
+			r.Directory = id
+			w.writeRecord(t, r)
 		}
 	}
 }
@@ -179,31 +191,6 @@ func (w *world) readRecords(t *testing.T) (all []ledger.Record) {
 		t.Error(found.damaged)
 	}
 	return found.good
-}
-
-// holds compares the directories and files on the share, and "path = volume state"
-// of the records.
-func (w *world) holds(t *testing.T, want ...string) {
-	t.Helper()
-	var got []string
-	must(t, filepath.WalkDir(w.dir, func(name string, entry fs.DirEntry, err error) error {
-		if err != nil || name == w.dir {
-			return err
-		}
-		if entry.Name() == ".claimdir" {
-			return fs.SkipDir
-		}
-		got = append(got, strings.TrimPrefix(name, w.dir+"/"))
-		return nil
-	}))
-	for _, r := range w.readRecords(t) {
-		got = append(got, fmt.Sprintf("%s = %s %s", r.Path, r.PV, r.State))
-	}
-	slices.Sort(got)
-	slices.Sort(want)
-	if !slices.Equal(got, want) {
-		t.Errorf("the share holds\n\t%s\nwant\n\t%s", strings.Join(got, "\n\t"), strings.Join(want, "\n\t"))
-	}
 }
 
 // told compares what the last pass found, as "kind object".
@@ -220,7 +207,5 @@ func (w *world) told(t *testing.T, want ...string) {
 
 func must(t *testing.T, err error) {
 	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
+	sharetest.Must(t, err)
 }
