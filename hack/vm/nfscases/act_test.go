@@ -4,22 +4,28 @@ package nfscases
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 
+	"claimdir/provisioner/class"
 	"claimdir/provisioner/ledger"
+	"claimdir/provisioner/refusal"
 	"claimdir/provisioner/share"
+	"claimdir/provisioner/sharetest"
+	"claimdir/provisioner/steps"
 	"claimdir/provisioner/volpath"
+	"claimdir/provisioner/volume"
 )
 
-// act does what its name says on the share at the first argument. It is the one
-// place where the tests with a second client use claimdir's own code: they start
-// each action in a process of one of the clients.
+// act does what its name says on the share at the first argument. The tests with a
+// second client start each action in a process of one of the clients.
 //
 //	mkdir DIRECTORY, rename FROM TO   the kernel's own calls
-//	provision PATH PV                 make a volume
-//	release PATH PV                   what Delete does with the policy delete
-//	look-after                        what a leader does by and by: the trash
+//	provision PATH PV POLICY          make a volume
+//	restore PATH PV POLICY ARCHIVED   make one from the archive of the volume ARCHIVED
+//	release PATH PV POLICY            what the deletion of its PersistentVolume does
+//	look-after                        what a leader does by and by
 func act(name string, args ...string) error {
 	dir, args := args[0], args[1:]
 	switch name {
@@ -27,81 +33,94 @@ func act(name string, args ...string) error {
 		return os.Mkdir(dir+"/"+args[0], 0o755)
 	case "rename":
 		return os.Rename(dir+"/"+args[0], dir+"/"+args[1])
-	case "provision":
-		return provision(dir, args[0], args[1])
+	}
+	p, err := openProcess(dir)
+	if err != nil {
+		return err
+	}
+	ctx := context.Background()
+	if name == "look-after" {
+		return p.lookAfter(ctx)
+	}
+	v, err := volumeOf(args...)
+	if err != nil {
+		return err
+	}
+	switch name {
+	case "provision", "restore":
+		return p.provision(ctx, v)
 	case "release":
-		return release(dir, args[0], args[1])
-	case "look-after":
-		return lookAfter(dir)
+		return p.release(ctx, v)
 	}
 	return fmt.Errorf("no action is called %s", name)
 }
 
-func openStore(dir string) (*share.Share, *ledger.Ledger, error) {
+// process is one of claimdir, which works on a share.
+type process struct {
+	steps *steps.Steps
+	on    steps.Direct
+}
+
+func openProcess(dir string) (process, error) {
 	s, err := share.Open(dir)
 	if err != nil {
-		return nil, nil, err
+		return process{}, err
 	}
 	l, err := ledger.Open(s, "share-1")
-	return s, l, err
+	return process{
+		steps.New(steps.Config{Cluster: sharetest.Cluster, Objects: sharetest.NewSeen()}),
+		steps.Direct{From: sharetest.Source(), Store: ledger.Store{Dirs: s, Records: l}},
+	}, err
 }
 
-func provision(dir, name, pv string) error {
-	s, l, err := openStore(dir)
-	if err != nil {
-		return err
+// volumeOf is the volume PV at PATH with POLICY, which is perhaps made from the archive
+// of another.
+func volumeOf(args ...string) (volume.Volume, error) {
+	path, err := volpath.Parse(args[0])
+	v := volume.Volume{
+		Name: args[1], Path: path, Policy: class.Policy(args[2]), Mode: 0o777,
+		Claim: ledger.Claim{Namespace: "ns", Name: "claim", UID: "uid-of-" + args[1]},
 	}
-	path, err := volpath.Parse(name)
-	if err != nil {
-		return err
+	if len(args) > 3 {
+		v.Restores, v.Restore = true, args[3]
 	}
-	record, err := l.Claim(path, ledger.Record{
-		State: ledger.Creating, PV: pv, Cluster: "cluster-1",
-		Claim: ledger.Claim{Namespace: "ns", Name: name, UID: "uid-of-" + pv}, Policy: "delete",
-	}, false)
-	if err != nil {
-		return err
-	}
-	if _, err = s.Create(path, share.Attributes{Mode: 0o777}); err != nil {
-		return err
-	}
-	return l.Activate(path, record)
+	return v, err
 }
 
-func release(dir, name, pv string) error {
-	s, l, err := openStore(dir)
-	if err != nil {
-		return err
-	}
-	path, err := volpath.Parse(name)
-	if err != nil {
-		return err
-	}
-	record, known, err := l.Lookup(path)
-	if err != nil || !known || record.PV != pv {
-		return err // it is released
-	}
-	trashed, err := s.Discard(path, pv)
-	if err != nil {
-		return err
-	}
-	return l.Discard(path, trashed)
+func (p process) provision(ctx context.Context, v volume.Volume) error {
+	return p.steps.On(ctx, p.on, v.Path, "provision", func(ctx context.Context, op steps.Op) error { return op.Create(ctx, v, class.Refuse) })
 }
 
-func lookAfter(dir string) error {
-	s, l, err := openStore(dir)
-	if err != nil {
-		return err
-	}
-	names, _, err := s.Trash()
+func (p process) release(ctx context.Context, v volume.Volume) error {
+	return p.steps.On(ctx, p.on, v.Path, "release", func(ctx context.Context, op steps.Op) error { return op.Release(ctx, v) })
+}
+
+// lookAfter empties the trash, brings back what was set aside, and looks after each volume.
+func (p process) lookAfter(ctx context.Context) error {
+	names, err := p.on.Store.Records.ListTrash()
 	if err != nil {
 		return err
 	}
 	for _, name := range names {
-		if _, err := s.EmptyTrash(context.Background(), name, share.NewRemover(1, 0)); err != nil {
+		_, _, err := p.steps.EmptyTrash(ctx, ctx, p.on, name, share.NewRemover(1, 0))
+		refused, ok := errors.AsType[*refusal.Refusal](err)
+		if err != nil && !errors.Is(err, steps.ErrNotTrash) && !(ok && refused.Reason() == refusal.ReasonBusy) {
 			return err
 		}
-		if err := l.ForgetDiscarded(name); err != nil {
+	}
+	if _, err := p.steps.BringBackAside(ctx, p.on); err != nil {
+		return err
+	}
+	for r, err := range p.on.Store.Records.Records() {
+		if err != nil {
+			return err
+		}
+		path, err := volpath.ParseRecorded(r.Path)
+		if err != nil {
+			return err
+		}
+		err = p.steps.On(ctx, p.on, path, "look after "+r.PV, func(ctx context.Context, op steps.Op) error { return op.LookAfter(ctx, r.PV) })
+		if err != nil {
 			return err
 		}
 	}

@@ -10,7 +10,6 @@ import (
 	"testing"
 
 	"claimdir/provisioner/ledger"
-	"claimdir/provisioner/share"
 )
 
 // What another node makes is seen at once where nothing was, although this
@@ -37,24 +36,12 @@ func TestWhatSomebodyElseRemovedIsMadeAnew(t *testing.T) {
 	e := export(t, "no_root_squash")
 	here := open(t, e.mount())
 	p := pathOf(t, "team/data")
-	create := func() (created bool, err error) {
-		for range 20 { // as provision does
-			makeParent(t, here, "team")
-			if created, err = here.Create(p, share.Attributes{Mode: 0o777}); !errors.Is(err, fs.ErrNotExist) {
-				break
-			}
-		}
-		return created, err
-	}
 	for range 3 {
-		_, err := create()
-		must(t, err)
+		create(t, here, p, 0o777)
+		wantExists(t, e.onServer("team", "data"), true)
 		must(t, os.RemoveAll(e.onServer("team")))
 	}
-	created, err := create()
-	if err != nil || !created {
-		t.Errorf("created %v, %v", created, err)
-	}
+	create(t, here, p, 0o777)
 	wantExists(t, e.onServer("team", "data"), true)
 }
 
@@ -74,7 +61,7 @@ func TestOneOfTwoClientsGetsAPath(t *testing.T) {
 		var both sync.WaitGroup
 		for i, l := range ledgers {
 			both.Go(func() {
-				_, errs[i] = l.Claim(p, ledger.Record{
+				_, errs[i] = l.Take(p, ledger.Record{
 					State: ledger.Creating, PV: "pvc-1", Cluster: "cluster-" + string(rune('a'+i)),
 					Claim: ledger.Claim{Namespace: "ns", Name: "data"}, Policy: "delete",
 				}, false)
@@ -108,15 +95,4 @@ func TestExclusiveCreate(t *testing.T) {
 			t.Fatalf("round %d: %v", round, errs)
 		}
 	}
-}
-
-// makeParent makes the directory, unless it is there.
-func makeParent(t *testing.T, s *share.Share, name string) {
-	t.Helper()
-	_, err := s.MakeParent(pathOf(t, name))
-	if errors.Is(err, fs.ErrExist) {
-		return
-	}
-	must(t, err)
-	must(t, s.FinishParent(pathOf(t, name)))
 }

@@ -103,6 +103,24 @@ func must(t *testing.T, err error) {
 	}
 }
 
+// create makes a directory and what is missing above it, as provision does, and returns
+// which it is.
+func create(t *testing.T, s *share.Share, p volpath.Path, mode uint32) (id *share.Identity) {
+	t.Helper()
+	must(t, s.WithParents(p, func() (err error) {
+		id, err = s.Create(p, share.Attributes{Mode: mode}, nil)
+		return err
+	}))
+	return id
+}
+
+// archive moves a directory as the release of a volume does.
+func archive(t *testing.T, s *share.Share, from, to string, id *share.Identity) {
+	t.Helper()
+	must(t, s.SetAside(pathOf(t, from), share.MovingDir, volpath.Own("pvc-1", "cluster-1"), id))
+	must(t, s.BringBack(share.MovingDir, volpath.Own("pvc-1", "cluster-1"), pathOf(t, to)))
+}
+
 // wantError fails unless err is that error; nil wants none.
 func wantError(t *testing.T, what string, err, want error) {
 	t.Helper()

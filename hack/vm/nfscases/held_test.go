@@ -14,12 +14,12 @@ import (
 	"claimdir/provisioner/share"
 )
 
-// volume makes a volume's directory with a file in it.
-func volume(t *testing.T, s *share.Share, dir string) {
+// makeVolume makes a volume's directory with a file in it.
+func makeVolume(t *testing.T, s *share.Share, dir string) *share.Identity {
 	t.Helper()
-	_, err := s.Create(pathOf(t, "data"), share.Attributes{Mode: 0o777})
-	must(t, err)
+	id := create(t, s, pathOf(t, "data"), 0o777)
 	write(t, dir+"/data/f", "old\n")
+	return id
 }
 
 // A pod on another node that has files and the directory itself open goes on
@@ -28,7 +28,7 @@ func TestArchiveOfADirectoryThatAPodHolds(t *testing.T) {
 	e := export(t, "no_root_squash")
 	here, there := e.mount(), e.mountOther()
 	s := open(t, here)
-	volume(t, s, here)
+	id := makeVolume(t, s, here)
 	file, err := os.OpenFile(there+"/data/f", os.O_WRONLY|os.O_APPEND, 0)
 	must(t, err)
 	defer file.Close()
@@ -36,7 +36,7 @@ func TestArchiveOfADirectoryThatAPodHolds(t *testing.T) {
 	must(t, err)
 	defer held.Close()
 
-	must(t, s.Rename(pathOf(t, "data"), pathOf(t, "aside")))
+	archive(t, s, "data", "aside", id)
 	_, err = fmt.Fprintln(file, "new")
 	must(t, err)
 	must(t, file.Sync())
@@ -52,10 +52,10 @@ func TestRemoveOfAFileThatThisClientHolds(t *testing.T) {
 	e := export(t, "no_root_squash")
 	here := e.mount()
 	s := open(t, here)
-	volume(t, s, here)
+	id := makeVolume(t, s, here)
 	file, err := os.Open(here + "/data/f")
 	must(t, err)
-	err = s.Remove(pathOf(t, "data"))
+	err = s.Remove(pathOf(t, "data"), id)
 	if err == nil {
 		t.Error("a directory with a file in use was removed")
 	}
@@ -65,7 +65,7 @@ func TestRemoveOfAFileThatThisClientHolds(t *testing.T) {
 		t.Errorf("the server has %q of the file in use", names)
 	}
 	must(t, file.Close())
-	must(t, s.Remove(pathOf(t, "data")))
+	must(t, s.Remove(pathOf(t, "data"), id))
 	wantExists(t, e.onServer("data"), false)
 }
 
@@ -76,11 +76,11 @@ func TestRemoveOfAFileThatAnotherClientHolds(t *testing.T) {
 	e := export(t, "no_root_squash")
 	here, there := e.mount(), e.mountOther()
 	s := open(t, here)
-	volume(t, s, here)
+	id := makeVolume(t, s, here)
 	file, err := os.OpenFile(there+"/data/f", os.O_WRONLY|os.O_APPEND, 0)
 	must(t, err)
 	defer file.Close()
-	must(t, s.Remove(pathOf(t, "data")))
+	must(t, s.Remove(pathOf(t, "data"), id))
 	wantExists(t, e.onServer("data"), false)
 	_, err = fmt.Fprintln(file, "too late")
 	if err = errors.Join(err, file.Sync()); err != nil {
@@ -95,7 +95,7 @@ func TestADirectoryThatTheServerRemoved(t *testing.T) {
 	e := export(t, "no_root_squash")
 	here := e.mount()
 	s := open(t, here)
-	volume(t, s, here)
+	id := makeVolume(t, s, here)
 	held, err := os.Open(here + "/data")
 	must(t, err)
 	defer held.Close()
@@ -104,10 +104,9 @@ func TestADirectoryThatTheServerRemoved(t *testing.T) {
 	if !errors.Is(err, syscall.ESTALE) && !errors.Is(err, syscall.ENOENT) { // which, depends on what the client has cached
 		t.Errorf("read a directory that is held: %v", err)
 	}
-	must(t, s.Remove(pathOf(t, "data")))
-	created, err := s.Create(pathOf(t, "data"), share.Attributes{Mode: 0o777})
-	if err != nil || !created {
-		t.Errorf("created %v, %v", created, err)
+	must(t, s.Remove(pathOf(t, "data"), id))
+	if now := create(t, s, pathOf(t, "data"), 0o777); id.Match(now) != share.Different {
+		t.Errorf("the next directory is taken for the one before: %+v and %+v", now, id)
 	}
 	wantExists(t, e.onServer("data"), true)
 }
@@ -119,15 +118,18 @@ func TestAShareThatTheServerRemoved(t *testing.T) {
 	must(t, os.Mkdir(e.onServer("share"), 0o777))
 	here := e.mountWith("nfs_mount", "share", os.Getenv("NFS_OPTIONS"))
 	s := open(t, here)
-	volume(t, s, here)
+	id := makeVolume(t, s, here)
 	must(t, os.RemoveAll(e.onServer("share")))
 	p := pathOf(t, "data")
 	for name, call := range map[string]func() error{
-		"exists": func() error { _, err := s.Exists(p); return err },
-		"create": func() error { _, err := s.Create(p, share.Attributes{Mode: 0o777}); return err },
-		"remove": func() error { return s.Remove(p) },
-		"rename": func() error { return s.Rename(p, pathOf(t, "aside")) },
-		"record": func() error { return s.CreateMeta("x.json", []byte("{}")) },
+		"exists":    func() error { _, err := s.Exists(p); return err },
+		"create":    func() error { _, err := s.Create(p, share.Attributes{Mode: 0o777}, nil); return err },
+		"remove":    func() error { return s.Remove(p, id) },
+		"set aside": func() error { return s.SetAside(p, share.MovingDir, "pvc-1@0", id) },
+		"identify":  func() error { _, err := s.Identify(p); return err },
+		"look":      func() error { _, err := s.Look(p, id); return err },
+		"make":      func() error { return s.MakeMeta("records") },
+		"file":      func() error { return s.CreateFile("x.json", "x.new", []byte("{}")) },
 	} {
 		err := call()
 		if err == nil || !strings.Contains(err.Error(), "stale") {

@@ -4,13 +4,13 @@ package nfscases
 
 import (
 	"fmt"
+	"os"
 	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
-	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/share"
 )
 
@@ -20,12 +20,15 @@ func TestAServerThatStopsAndComesBack(t *testing.T) {
 	e := export(t, "no_root_squash")
 	s := open(t, e.mount())
 	calls := map[string]func() error{
-		"create": func() error { _, err := s.Create(pathOf(t, "team/data"), share.Attributes{Mode: 0o2770}); return err },
+		"create": func() error {
+			_, err := s.Create(pathOf(t, "team/data"), share.Attributes{Mode: 0o2770}, nil)
+			return err
+		},
 		"exists": func() error { _, err := s.Exists(pathOf(t, "other")); return err },
-		"record": func() error { return s.CreateMeta("one.json", []byte("{}")) },
+		"record": func() error { return s.CreateFile("one.json", "one.new", []byte("{}")) },
 	}
-	must(t, s.MakeMeta("volumes"))
-	makeParent(t, s, "team")
+	must(t, s.MakeMeta("records"))
+	create(t, s, pathOf(t, "team/other"), 0o777)
 	e.shell("rpc.nfsd 0")
 	type answer struct {
 		name string
@@ -63,7 +66,7 @@ func TestASoftMountGivesUp(t *testing.T) {
 	p := pathOf(t, "data")
 	e.shell("rpc.nfsd 0")
 	start := time.Now()
-	_, err := s.Create(p, share.Attributes{Mode: 0o777})
+	_, err := s.Create(p, share.Attributes{Mode: 0o777}, nil)
 	e.shell("nfs_start")
 	if text := fmt.Sprint(err); !strings.HasSuffix(text, syscall.EIO.Error()) && !strings.HasSuffix(text, syscall.ESTALE.Error()) {
 		t.Errorf("create without a server: %v", err)
@@ -72,7 +75,7 @@ func TestASoftMountGivesUp(t *testing.T) {
 		t.Errorf("it took %v", took)
 	}
 	eventually(t, "the server is back", func() error {
-		_, err := s.Create(p, share.Attributes{Mode: 0o777})
+		_, err := s.Create(p, share.Attributes{Mode: 0o777}, nil)
 		return err
 	})
 	wantExists(t, e.onServer("data"), true)
@@ -94,8 +97,8 @@ func eventually(t *testing.T, what string, check func() error) {
 // there". Volumes come and go meanwhile, and none is lost or left.
 func TestVolumesComeAndGoWhileTheServerRestarts(t *testing.T) {
 	e := export(t, "no_root_squash")
-	s := open(t, e.mount())
-	records, err := ledger.Open(s, "id")
+	dir := e.mount()
+	p, err := openProcess(dir)
 	must(t, err)
 	var restarts atomic.Int32
 	ended := make(chan struct{})
@@ -109,41 +112,34 @@ func TestVolumesComeAndGoWhileTheServerRestarts(t *testing.T) {
 	}()
 	volumes := 0
 	for ; volumes < 2 || restarts.Load() < 3; volumes++ {
-		comeAndGo(t, s, records, volumes)
+		comeAndGo(t, p, volumes)
 	}
 	<-ended
 	for i := range volumes {
 		wantExists(t, e.onServer(fmt.Sprint("data-", i)), false)
-		wantExists(t, e.onServer(fmt.Sprint("aside-", i), "f"), i%2 == 0)
+		wantExists(t, e.onServer(fmt.Sprint("archived-ns-claim-pvc-", i), "f"), i%2 == 0)
+	}
+	names, err := os.ReadDir(e.onServer(".claimdir", "trash"))
+	if err != nil || len(names) > 0 {
+		t.Errorf("the trash holds %v, %v", names, err)
 	}
 }
 
 // comeAndGo makes a volume and releases it: each step again until it succeeds,
 // as the provisioner does.
-func comeAndGo(t *testing.T, s *share.Share, records *ledger.Ledger, i int) {
+func comeAndGo(t *testing.T, p process, i int) {
 	t.Helper()
-	p, aside := pathOf(t, fmt.Sprint("data-", i)), pathOf(t, fmt.Sprint("aside-", i))
-	record := ledger.Record{
-		State: ledger.Creating, PV: fmt.Sprint("pvc-", i), Cluster: "c",
-		Claim: ledger.Claim{Namespace: "ns", Name: fmt.Sprint("data-", i)}, Policy: "delete",
-	}
-	var err error
-	eventually(t, "the path is claimed", func() error { record, err = records.Claim(p, record, false); return err })
-	eventually(t, "the directory is made", func() error { _, err := s.Create(p, share.Attributes{Mode: 0o777}); return err })
-	eventually(t, "the record is active", func() error { return records.Activate(p, record) })
-	write(t, s.Dir()+"/"+p.String()+"/f", "x")
+	policy := "delete"
 	if i%2 == 0 {
-		eventually(t, "it is renamed", func() error {
-			if present, err := s.Exists(p); err == nil && !present {
-				return nil
-			}
-			return s.Rename(p, aside)
-		})
-	} else {
-		eventually(t, "it is removed", func() error { return s.Remove(p) })
+		policy = "archive"
 	}
-	eventually(t, "the record is forgotten", func() error { return records.Forget(p) })
-	if _, known, err := records.Lookup(p); known || err != nil {
-		t.Errorf("record of %s: %v, %v", p, known, err)
+	v, err := volumeOf(fmt.Sprint("data-", i), fmt.Sprint("pvc-", i), policy)
+	must(t, err)
+	eventually(t, "it is made", func() error { return p.provision(t.Context(), v) })
+	write(t, p.on.Store.Dirs.Dir()+"/"+v.Path.String()+"/f", "x")
+	eventually(t, "it is released", func() error { return p.release(t.Context(), v) })
+	eventually(t, "the trash is emptied", func() error { return p.lookAfter(t.Context()) })
+	if r, known, err := p.on.Store.Records.Lookup(v.Path); known || err != nil {
+		t.Errorf("record of %s: %+v, %v, %v", v.Path, r, known, err)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"claimdir/provisioner/keeper"
+	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/share"
 	"claimdir/provisioner/volpath"
 )
@@ -101,9 +102,9 @@ func ready(t *testing.T, k *keeper.Keeper) {
 
 func make1(t *testing.T, k *keeper.Keeper, name string) error {
 	t.Helper()
-	return k.Do(t.Context(), name, func(_ context.Context, do, _ keeper.View) (func(bool), error) {
-		_, err := do.Dirs.Create(pathOf(t, name), share.Attributes{Mode: 0o755})
-		return nil, err
+	return k.Do(t.Context(), name, func(_ context.Context, store ledger.Store) error {
+		_, err := store.Dirs.Create(pathOf(t, name), share.Attributes{Mode: 0o755}, nil)
+		return err
 	})
 }
 

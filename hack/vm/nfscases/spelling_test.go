@@ -25,20 +25,21 @@ func TestAShareThatIgnoresSpelling(t *testing.T) {
 		"caf\u00e9":     {"cafe\u0301", "CAF\u00c9", "cafe\u0301/inside"},
 		"Team/Database": {"team/Database", "Team/database", "Team/database/inside"},
 	} {
-		if parent, _, below := strings.Cut(first, "/"); below {
-			makeParent(t, s, parent)
-		}
-		_, err := s.Create(pathOf(t, first), share.Attributes{Mode: 0o770})
-		must(t, err)
+		id := create(t, s, pathOf(t, first), 0o770)
 		if present, err := s.Exists(pathOf(t, first)); err != nil || !present {
 			t.Errorf("%s: exists %v, %v", first, present, err)
 		}
+		if found, err := s.Look(pathOf(t, first), nil); err != nil || id.Match(found) != share.Same {
+			t.Errorf("%s: it is %+v, %v; made was %+v", first, found, err, id)
+		}
 		for _, other := range others {
-			_, err := s.Create(pathOf(t, other), share.Attributes{Mode: 0o777})
+			_, err := s.Create(pathOf(t, other), share.Attributes{Mode: 0o777}, nil)
 			wantError(t, "create "+other, err, share.ErrSpelling)
 			if !strings.HasSuffix(other, "/inside") {
 				_, err = s.Exists(pathOf(t, other))
 				wantError(t, "exists "+other, err, share.ErrSpelling)
+				_, err = s.Look(pathOf(t, other), nil)
+				wantError(t, "look at "+other, err, share.ErrSpelling)
 			}
 		}
 		info, err := os.Stat(e.onServer(first))
@@ -49,9 +50,9 @@ func TestAShareThatIgnoresSpelling(t *testing.T) {
 
 	l, err := ledger.Open(s, "id")
 	must(t, err)
-	_, err = l.Claim(pathOf(t, "Ledger"), ledger.Record{State: ledger.Creating, PV: "pvc-1"}, false)
+	_, err = l.Take(pathOf(t, "Ledger"), ledger.Record{State: ledger.Creating, PV: "pvc-1"}, false)
 	must(t, err)
-	_, err = l.Claim(pathOf(t, "ledger"), ledger.Record{State: ledger.Creating, PV: "pvc-2"}, true)
+	_, err = l.Take(pathOf(t, "ledger"), ledger.Record{State: ledger.Creating, PV: "pvc-2"}, true)
 	if err == nil || !strings.Contains(err.Error(), `it is that of path "Ledger"; the share does not tell the two names apart`) {
 		t.Errorf("a second record of the same file: %v", err)
 	}

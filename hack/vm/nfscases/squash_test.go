@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"claimdir/provisioner/share"
+	"claimdir/provisioner/volume"
 )
 
 const nobody = 65534
@@ -30,8 +31,15 @@ func TestRootIsSquashed(t *testing.T) {
 			e := export(t, "root_squash")
 			must(t, os.Chown(e.onServer(), 1000, 1000))
 			must(t, os.Chmod(e.onServer(), tt.mode))
-			_, err := open(t, e.mount()).Create(pathOf(t, "data"), tt.attributes)
-			wantError(t, "create", err, tt.want)
+			p, err := openProcess(e.mount())
+			if err == nil {
+				var v volume.Volume
+				v, err = volumeOf("data", "pvc-1", "delete")
+				must(t, err)
+				v.Mode, v.UID = tt.attributes.Mode, tt.attributes.UID
+				err = p.provision(t.Context(), v)
+			}
+			wantError(t, "provision", err, tt.want)
 			wantExists(t, e.onServer("data"), tt.want == nil) // taken back where it could not be finished
 			if tt.want != nil {
 				return
@@ -50,13 +58,12 @@ func TestRootIsSquashed(t *testing.T) {
 func TestSquashedRootCannotRemoveAPrivateDirectory(t *testing.T) {
 	e := export(t, "root_squash")
 	s := open(t, e.mount())
-	_, err := s.Create(pathOf(t, "data"), share.Attributes{Mode: 0o777})
-	must(t, err)
+	id := create(t, s, pathOf(t, "data"), 0o777)
 	must(t, os.Mkdir(e.onServer("data", "private"), 0o700))
 	write(t, e.onServer("data", "private", "f"), "x")
 	must(t, os.Chown(e.onServer("data", "private"), 1000, 1000))
-	wantError(t, "remove", s.Remove(pathOf(t, "data")), syscall.EACCES)
+	wantError(t, "remove", s.Remove(pathOf(t, "data"), id), syscall.EACCES)
 	wantFile(t, e.onServer("data", "private", "f"), "x")
-	must(t, s.Rename(pathOf(t, "data"), pathOf(t, "aside"))) // as archive does
+	archive(t, s, "data", "aside", id)
 	wantFile(t, e.onServer("aside", "private", "f"), "x")
 }
