@@ -108,6 +108,9 @@ func (op Op) removeEmpty(ctx context.Context, r ledger.Record) (*share.Identity,
 		}
 	}
 	id, err := op.directory(ctx, r)
+	if err == nil && id == nil { // a removal that was cut off has set it aside, where only its name says whose it is
+		id, err = op.aside(op.own(r))
+	}
 	if err != nil || id == nil {
 		return nil, err
 	}

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -17,120 +18,58 @@ import (
 
 	"claimdir/provisioner"
 	"claimdir/provisioner/ledger"
-	"claimdir/provisioner/share"
+	"claimdir/provisioner/sharetest"
+	"claimdir/provisioner/steps"
 	"claimdir/provisioner/volpath"
 	"claimdir/provisioner/volume"
 )
 
-// errKilled is the panic of a process that is killed.
+// killer kills the process before or after its n-th call that changes the share: before
+// and after the others the share is the same.
+type killer struct {
+	n int
+
+	mu   sync.Mutex
+	hit  string
+	dead bool
+}
+
 var errKilled = errors.New("killed")
 
-// killer kills the process before or after its n-th call that changes the share.
-type killer struct {
-	n   int
-	hit string
-}
+// changing are the first words of the names of calls that change something.
+var changing = []string{"make", "rename", "create", "write", "unlink", "rmdir", "link", "set", "remove", "mark"}
 
-func (k *killer) step(name string, do func() error) error {
-	if k.n--; k.n == 0 {
-		k.hit = "before " + name
-		panic(errKilled)
+func (k *killer) call(name string, call func() error) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	verb, _, _ := strings.Cut(name, " ")
+	switch {
+	case k.dead:
+		return errKilled
+	case !slices.Contains(changing, verb):
+		return call()
 	}
-	err := do()
 	if k.n--; k.n == 0 {
-		k.hit = "after " + name
-		panic(errKilled)
+		k.hit, k.dead = "before "+name, true
+		return errKilled
+	}
+	err := call()
+	if k.n--; k.n == 0 {
+		k.hit, k.dead = "after "+name, true
+		return errKilled
 	}
 	return err
 }
 
-type killedDirs struct {
-	*share.Share
-	*killer
-}
-
-func (d killedDirs) Create(p volpath.Path, a share.Attributes) (created bool, err error) {
-	err = d.step("Create", func() error { created, err = d.Share.Create(p, a); return err })
-	return created, err
-}
-
-func (d killedDirs) Discard(p volpath.Path, volume string) (name string, err error) {
-	err = d.step("dirs.Discard", func() error { name, err = d.Share.Discard(p, volume); return err })
-	return name, err
-}
-
-func (d killedDirs) RemoveEmpty(p volpath.Path) error {
-	return d.step("RemoveEmpty", func() error { return d.Share.RemoveEmpty(p) })
-}
-
-func (d killedDirs) Rename(from, to volpath.Path) error {
-	return d.step("Rename", func() error { return d.Share.Rename(from, to) })
-}
-
-type killedRecords struct {
-	*ledger.Ledger
-	*killer
-}
-
-func (l killedRecords) Claim(p volpath.Path, r ledger.Record, adopt bool) (owner ledger.Record, err error) {
-	err = l.step("Claim", func() error { owner, err = l.Ledger.Claim(p, r, adopt); return err })
-	return owner, err
-}
-
-func (l killedRecords) Activate(p volpath.Path, r ledger.Record) error {
-	return l.step("Activate", func() error { return l.Ledger.Activate(p, r) })
-}
-
-func (l killedRecords) Retain(p volpath.Path, r ledger.Record) error {
-	return l.step("Retain", func() error { return l.Ledger.Retain(p, r) })
-}
-
-func (l killedRecords) Archive(p volpath.Path, r ledger.Record) error {
-	return l.step("Archive", func() error { return l.Ledger.Archive(p, r) })
-}
-
-func (l killedRecords) Discard(p volpath.Path, name string) error {
-	return l.step("ledger.Discard", func() error { return l.Ledger.Discard(p, name) })
-}
-
-func (l killedRecords) Forget(p volpath.Path) error {
-	return l.step("Forget", func() error { return l.Ledger.Forget(p) })
-}
-
-func (l killedRecords) ForgetIf(p volpath.Path, r ledger.Record) (forgotten bool, err error) {
-	err = l.step("ForgetIf", func() error { forgotten, err = l.Ledger.ForgetIf(p, r); return err })
-	return forgotten, err
-}
-
-// dying is the share of a process that is killed.
-type dying struct {
-	provisioner.Site
-	files provisioner.Files
-}
-
-func (d dying) Do(ctx context.Context, _ string, work provisioner.Work) error {
-	end, err := work(ctx, d.files, d.files)
-	if end != nil {
-		end(false)
-	}
-	return err
-}
-
-// killed runs an operation of a process that k kills, and reports whether it did.
-func (w *world) killed(t *testing.T, k *killer, run func(p *provisioner.Provisioner) error) bool {
+// killed runs an operation of a process that k kills.
+func (w *world) killed(t *testing.T, k *killer, run func(p *provisioner.Provisioner) error) {
 	t.Helper()
-	s, err := share.Open(w.dir)
-	must(t, err)
-	l, err := ledger.Open(s, "share-1")
-	must(t, err)
-	site := dying{provisioner.SiteOf(w.config.Keeper), provisioner.Files{Dirs: killedDirs{s, k}, Records: killedRecords{l, k}}}
-	defer func() {
-		if r := recover(); r != nil && r != any(errKilled) {
-			panic(r)
-		}
-	}()
-	must(t, run(provisioner.New(clusterID, cached{w}, site).Provisioners()[0]))
-	return false
+	w.start(t, 0)
+	w.Hook(k.call)
+	err := run(w.provisioner())
+	if w.Hook(nil); k.hit == "" {
+		must(t, err)
+	}
 }
 
 // age makes all records two hours older.
@@ -168,23 +107,25 @@ func (w *world) accounted(t *testing.T) {
 		restoring[r.RestoredFrom] = claims[r.Claim.UID]
 	}
 	for _, r := range records {
-		_, err := os.Stat(w.dir + "/" + r.Path)
+		_, err := os.Stat(w.Dir + "/" + r.Path)
 		switch {
 		case names[r.Path] == "told":
 		case (r.State == ledger.Retained || r.State == ledger.Archived) && err == nil:
 			names[r.Path] = "kept"
 		case r.State == ledger.Archived && restoring[r.Path]:
 		case volumes[r.PV] == r.Path && r.State != ledger.Archived:
+		case volumes[r.PV] != "" && r.State == ledger.Archived: // its release goes on
 		case claims[r.Claim.UID] && r.State != ledger.Archived:
 			names[r.Path] = "a claim's"
 		default:
 			t.Errorf("nothing accounts for the record %s = %s %s", r.Path, r.PV, r.State)
 		}
 	}
-	must(t, filepath.WalkDir(w.dir, func(full string, entry fs.DirEntry, err error) error {
-		name := strings.TrimPrefix(full, w.dir+"/")
+	w.asideAccounted(t, records, names)
+	must(t, filepath.WalkDir(w.Dir, func(full string, entry fs.DirEntry, err error) error {
+		name := strings.TrimPrefix(full, w.Dir+"/")
 		switch {
-		case err != nil || full == w.dir || !entry.IsDir():
+		case err != nil || full == w.Dir || !entry.IsDir():
 			return err
 		case entry.Name() == ".claimdir" || names[name] != "":
 			return fs.SkipDir
@@ -200,6 +141,20 @@ func (w *world) accounted(t *testing.T) {
 		t.Errorf("nothing accounts for the directory %s", name)
 		return nil
 	}))
+}
+
+// asideAccounted is accounted for the directories that are set aside: the records of the
+// volumes that they belong to are there.
+func (w *world) asideAccounted(t *testing.T, records []ledger.Record, names map[string]string) {
+	t.Helper()
+	aside, err := filepath.Glob(w.Dir + "/.claimdir/moving/*/volume")
+	must(t, err)
+	for _, full := range aside {
+		own := filepath.Base(filepath.Dir(full))
+		if !slices.ContainsFunc(records, func(r ledger.Record) bool { return volpath.IsOwnOf(own, r.PV, r.Cluster) && names[r.Path] != "" }) {
+			t.Errorf("nothing accounts for the directory that is set aside as %s", own)
+		}
+	}
 }
 
 // story is an operation that is killed, on a share and a cluster as set makes them.
@@ -243,7 +198,7 @@ func release(t *testing.T, w *world, p *provisioner.Provisioner) error {
 // stories are every step of both lines, with and without what makes a repeat.
 func stories() map[string]story {
 	claimed := func(t *testing.T, w *world) { w.claim(t, "data", "pvc-1") }
-	adoptable := func(t *testing.T, w *world) { claimed(t, w); w.tree(t, "data/") }
+	adoptable := func(t *testing.T, w *world) { claimed(t, w); w.Tree(t, "data/") }
 	all := map[string]story{
 		"provision":                      {set: claimed, run: provision()},
 		"provision, the claim goes":      {set: claimed, run: provision(), gone: []string{"claim"}, clean: []string{}},
@@ -252,7 +207,7 @@ func stories() map[string]story {
 		"provision elsewhere, and again": {set: func(t *testing.T, w *world) {
 			claimed(t, w)
 			w.record(t, ledger.Creating, "pvc-1", "before")
-			w.tree(t, "before/")
+			w.Tree(t, "before/")
 			w.volume(t, "pvc-1", "data")
 		}, run: provision(), repeat: true},
 		"adopt":                 {set: adoptable, run: provision("onExisting", "adopt")},
@@ -260,19 +215,19 @@ func stories() map[string]story {
 		"take up": {set: func(t *testing.T, w *world) {
 			claimed(t, w)
 			w.record(t, ledger.Retained, "pvc-0", "data")
-			w.tree(t, "data/file")
+			w.Tree(t, "data/file")
 		}, run: provision()},
 		"take up, the claim goes": {set: func(t *testing.T, w *world) {
 			claimed(t, w)
 			w.record(t, ledger.Retained, "pvc-0", "data")
-			w.tree(t, "data/file")
+			w.Tree(t, "data/file")
 		}, run: provision(), gone: []string{"claim"}},
 	}
 	for name, files := range map[string]string{"restore": "archived-ns-data-pvc-0/file", "restore an empty directory": "archived-ns-data-pvc-0/"} {
 		set := func(t *testing.T, w *world) {
 			claimed(t, w)
 			w.record(t, ledger.Archived, "pvc-0", "archived-ns-data-pvc-0", func(r *ledger.Record) { r.Origin = "before" })
-			w.tree(t, files)
+			w.Tree(t, files)
 		}
 		all[name] = story{set: set, run: restore}
 		all[name+", tried again"] = story{set: set, run: restore, repeat: true}
@@ -286,12 +241,12 @@ func stories() map[string]story {
 				pv.Annotations["claimdir/on-delete"] = policy
 				must(t, w.client.Tracker().Update(v1.SchemeGroupVersion.WithResource("persistentvolumes"), &pv, ""))
 				w.record(t, ledger.Active, "pvc-1", "data")
-				w.tree(t, files...)
+				w.Tree(t, files...)
 			}
 			all[policy+name] = story{set: set, run: release}
 			all[policy+name+", tried again"] = story{set: set, run: release, repeat: true, gone: []string{"volume"}}
 			all[policy+name+", the volume goes by force"] = story{set: set, run: release, gone: []string{"volume"}}
-			all[policy+name+", its archive's name taken"] = story{set: func(t *testing.T, w *world) { set(t, w); w.tree(t, "archived-ns-data-pvc-1/by-hand") }, run: release}
+			all[policy+name+", its archive's name taken"] = story{set: func(t *testing.T, w *world) { set(t, w); w.Tree(t, "archived-ns-data-pvc-1/by-hand") }, run: release}
 		}
 	}
 	return all
@@ -307,6 +262,7 @@ func TestNothingIsLeftBehind(t *testing.T) {
 				k := &killer{n: n}
 				w := newWorld(t, 0)
 				story.set(t, w)
+				w.identify(t)
 				run := func(p *provisioner.Provisioner) error { return story.run(t, w, p) }
 				w.killed(t, k, run)
 				if story.repeat && k.hit != "" {
@@ -315,16 +271,17 @@ func TestNothingIsLeftBehind(t *testing.T) {
 				w.lose(t, story.gone)
 				w.age(t)
 				w.start(t, 0)
+				w.later(t)
 				must(t, w.pass(t.Context()))
 				w.accounted(t)
 				if story.clean != nil {
-					w.holds(t, story.clean...)
+					w.Holds(t, story.clean...)
 					w.told(t)
 				}
 				if t.Failed() {
 					t.Fatalf("killed %q: %s", k.hit, fmt.Sprint(w.findings))
 				}
-				if k.hit == "" {
+				if w.End(); k.hit == "" {
 					break
 				}
 			}
@@ -348,28 +305,28 @@ func (w *world) lose(t *testing.T, what []string) {
 
 // The removal itself is killed too, and goes on with the next pass.
 func TestARemovalThatIsKilled(t *testing.T) {
-	for n := 1; ; n++ {
-		w := newWorld(t, 0)
-		w.record(t, ledger.Creating, "pvc-1", "a")
-		w.tree(t, "a/")
-		k, removing := &killer{n: n}, w.Sweeper
-		s, err := share.Open(w.dir)
-		must(t, err)
-		l, err := ledger.Open(s, "share-1")
-		must(t, err)
-		site := dying{provisioner.SiteOf(w.config.Keeper), provisioner.Files{Dirs: killedDirs{s, k}, Records: killedRecords{l, k}}}
-		func() {
-			defer func() { _ = recover() }()
-			path, err := volpath.Parse("a")
-			must(t, err)
-			must(t, removing.config.Shares.RemoveOrphan(t.Context(), site, path, func(context.Context, ledger.Record) error { return nil }))
-		}()
-		w.start(t, 0)
-		must(t, w.pass(t.Context()))
-		w.holds(t)
-		w.told(t)
-		if k.hit == "" {
-			return
-		}
+	for name, state := range map[string]ledger.State{"never completed": ledger.Creating, "complete": ledger.Active} {
+		t.Run(name, func(t *testing.T) {
+			for n := 1; ; n++ {
+				w := newWorld(t, 0)
+				w.record(t, state, "pvc-1", "a")
+				w.Tree(t, "a/")
+				w.identify(t)
+				k := &killer{n: n}
+				w.Hook(k.call)
+				err := w.steps.On(t.Context(), w.Keeper, sharetest.PathOf(t, "a"), "remove", func(ctx context.Context, op steps.Op) error {
+					return op.RemoveOrphan(ctx, func(context.Context, ledger.Record) error { return nil })
+				})
+				w.start(t, 0)
+				w.later(t)
+				must(t, w.pass(t.Context()))
+				w.Holds(t)
+				w.told(t)
+				if w.End(); k.hit == "" {
+					must(t, err)
+					return
+				}
+			}
+		})
 	}
 }

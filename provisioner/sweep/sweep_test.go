@@ -254,10 +254,11 @@ claimdir_orphans_removed_total{share=""} %d
 	}
 }
 
-// What a kill left half made goes after an hour, by the server's clock.
-func TestTemporaryFilesGo(t *testing.T) {
-	w := newWorld(t, time.Hour)
-	now := time.Now().Add(2 * time.Hour) // as the server has it; nobody can make a file that was changed before
+// later lets two hours pass by the server's clock, which it returns: nobody can make a file
+// that was changed so long ago.
+func (w *world) later(t *testing.T) time.Time {
+	t.Helper()
+	now := time.Now().Add(2 * time.Hour)
 	w.Hook(func(name string, call func() error) error {
 		err := call()
 		if name == "write probe.share-1" {
@@ -270,6 +271,13 @@ func TestTemporaryFilesGo(t *testing.T) {
 		}
 		return err
 	})
+	return now
+}
+
+// What a kill left half made goes after an hour, by the server's clock.
+func TestTemporaryFilesGo(t *testing.T) {
+	w := newWorld(t, time.Hour)
+	now := w.later(t)
 	for _, in := range []string{"staged", "moving"} {
 		in := w.Dir + "/.claimdir/" + in
 		must(t, os.MkdirAll(in+"/old", 0o700))
