@@ -31,7 +31,13 @@ func (op Op) restore(r ledger.Record) (*share.Identity, error) {
 		if err != nil {
 			return nil, err
 		}
+		left := false
 		if there != nil {
+			if left, err = op.leftEmpty(from); err != nil {
+				return nil, err
+			}
+		}
+		if there != nil && !left {
 			return there, op.checkRestored(from, r, there)
 		}
 		if err := op.takeArchive(from, own, r); err != nil {
@@ -55,6 +61,16 @@ func (op Op) restore(r ledger.Record) (*share.Identity, error) {
 		return nil, err
 	}
 	return op.identify(r.Directory)
+}
+
+// leftEmpty reports whether what is at the path is an empty directory that is marked as
+// ours, and not the archive: a call that came late left it, or it is about to be a parent.
+func (op Op) leftEmpty(from volpath.Path) (bool, error) {
+	moved, err := op.archiveMoved(from)
+	if err != nil || moved {
+		return false, err
+	}
+	return op.Store.Dirs.IsMarked(op.Path)
 }
 
 // checkRestored refuses what is at the path if it is not the archive, which an earlier
