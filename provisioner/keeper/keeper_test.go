@@ -33,6 +33,7 @@ type world struct {
 	t       *testing.T
 	dir     string
 	every   time.Duration
+	timeout time.Duration
 	changes atomic.Int32
 	mu      sync.Mutex
 	mounted func() error
@@ -43,7 +44,7 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t, dir: t.TempDir() + "/share", every: 10 * time.Millisecond, mounted: func() error { return nil }}
+	w := &world{t: t, dir: t.TempDir() + "/share", every: 10 * time.Millisecond, timeout: timeout, mounted: func() error { return nil }}
 	must(t, os.Mkdir(w.dir, 0o755))
 	return w
 }
@@ -54,7 +55,7 @@ func (w *world) start() *world {
 		Mount:   share.Mount{Name: "fast", Dir: w.dir, Source: share.Source{Server: "nas", Path: "/export"}},
 		Mounted: func() error { w.mu.Lock(); mounted := w.mounted; w.mu.Unlock(); return mounted() },
 		Known:   func() ([]volpath.Path, bool) { w.mu.Lock(); defer w.mu.Unlock(); return w.paths, !w.untold },
-		NewID:   "share-1", Timeout: timeout, Slots: slots, Call: w.call, Changed: func() { w.changes.Add(1) },
+		NewID:   "share-1", Timeout: w.timeout, Slots: slots, Call: w.call, Changed: func() { w.changes.Add(1) },
 	})
 	w.Keeper.every = w.every
 	ctx, cancel := context.WithCancel(w.t.Context())
@@ -501,6 +502,9 @@ func TestOperationsWaitForTheFirstLook(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
 			w.untold = true
+			if !late {
+				w.timeout = patience
+			}
 			w.start()
 			began := make(chan struct{})
 			go func() {

@@ -34,6 +34,11 @@ func (l *Ledger) Take(path volpath.Path, r Record, adopt bool) (Record, error) {
 	if !errors.Is(err, fs.ErrExist) {
 		return r, err
 	}
+	return l.takeKnown(path, r, adopt)
+}
+
+// takeKnown is Take for a path that has a record.
+func (l *Ledger) takeKnown(path volpath.Path, r Record, adopt bool) (Record, error) {
 	known, found, err := l.Lookup(path)
 	old, ours := unfinishedOf(err, r)
 	if ours { // that it may take it over was decided before
