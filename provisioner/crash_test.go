@@ -41,6 +41,7 @@ func (w *world) cutOff(t *testing.T, f *sharetest.Fault, run func() error, want 
 // operation; a third run of it must succeed, and so must a fourth.
 func everywhere(t *testing.T, before func(*testing.T, *world) func() error, want ...string) {
 	t.Helper()
+	t.Parallel() // it waits for the disk most of the time
 	const stride = 7
 	places := 0
 	for _, kill := range []bool{true, false} {

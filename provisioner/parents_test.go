@@ -182,39 +182,60 @@ func TestAVolumeAtTheParentsPathIsNotRemoved(t *testing.T) {
 }
 
 // A claim's path is that of a parent, which is about to go when its volume takes the
-// directory: in this process, or in another one.
+// directory.
 func TestAParentThatBecomesAVolumeStays(t *testing.T) {
 	for _, when := range []string{"look at team", "rmdir team"} {
-		for name, elsewhere := range map[string]bool{"here": false, "in another process": true} {
-			t.Run(when+" "+name, func(t *testing.T) {
-				w := newWorld(t)
-				taker := w
-				if elsewhere {
-					taker = w.beside(t, sharetest.Cluster)
+		t.Run(when, func(t *testing.T) {
+			w := newWorld(t)
+			inner := w.provision(t, options("ns/x", "pvc-x", at("team/x", "onDelete", "delete")))
+			moved, done := false, false
+			w.Hook(func(name string, do func() error) error {
+				moved = moved || name == "rename x"
+				if name == when && moved && !done {
+					done = true
+					_, _, err := w.Provision(t.Context(), options("ns/team", "pvc-team", at("team")))
+					refused(t, err, refusal.ReasonBusy, false, "retried automatically")
 				}
-				inner := w.provision(t, options("ns/x", "pvc-x", at("team/x", "onDelete", "delete")))
-				moved, done := false, false
-				var refusing error
-				w.Hook(func(name string, do func() error) error {
-					moved = moved || name == "rename x"
-					if name == when && moved && !done {
-						done = true
-						_, _, refusing = taker.Provision(t.Context(), options("ns/team", "pvc-team", at("team")))
-					}
-					return do()
-				})
-				must(t, w.Delete(t.Context(), inner))
-				w.Hook(nil)
-				if !done {
-					t.Fatal("the parent was not about to go")
-				}
-				if refusing != nil { // then the repeat makes it
-					taker.provision(t, options("ns/team", "pvc-team", at("team")))
-				}
-				w.Holds(t, "team", "team = pvc-team active")
-				w.marked(t, map[string]bool{"team": false})
+				return do()
 			})
-		}
+			must(t, w.Delete(t.Context(), inner))
+			w.Hook(nil)
+			if !done {
+				t.Fatal("the parent was not about to go")
+			}
+			w.absent(t, "team")
+			w.provision(t, options("ns/team", "pvc-team", at("team")))
+			w.Holds(t, "team", "team = pvc-team active")
+		})
+	}
+}
+
+// The other way round: the volume is just being made when the last one below goes.
+func TestAParentIsNotRemovedWhileAVolumeIsMadeThere(t *testing.T) {
+	for _, when := range []string{"open staged", "make team", "open team", "set attributes of team", "rename pvc-team@"} {
+		t.Run(when, func(t *testing.T) {
+			w := newWorld(t)
+			must(t, os.Mkdir(w.Dir+"/team", 0o745)) // a parent that was left over
+			must(t, os.Chmod(w.Dir+"/team", 0o745))
+			old := w.provision(t, options("ns/x", "pvc-x", at("team/x", "onDelete", "delete")))
+			must(t, w.Delete(t.Context(), old))
+			must(t, os.Mkdir(w.Dir+"/team", 0o745))
+			must(t, os.Chmod(w.Dir+"/team", 0o745))
+			done := false
+			w.Hook(func(name string, do func() error) error {
+				if strings.HasPrefix(name, when) && !done {
+					done = true
+					must(t, w.Delete(t.Context(), old)) // a repeat, which removes empty parents too
+				}
+				return do()
+			})
+			w.provision(t, options("ns/team", "pvc-team", at("team")))
+			if !done {
+				t.Error("nothing was released meanwhile")
+			}
+			w.Holds(t, "team", "team = pvc-team active")
+			w.marked(t, map[string]bool{"team": false})
+		})
 	}
 }
 
@@ -243,6 +264,7 @@ func TestProvisionsAndReleasesBelowOneParentAtOnce(t *testing.T) {
 
 // Two clusters, or two leaders, make and release volumes below one parent.
 func TestTwoClustersBelowOneParentLeaveNothingBehind(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	both := []*world{w, w.beside(t, "cluster-2")}
 	for round := range times(1500, 20) {

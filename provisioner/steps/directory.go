@@ -190,7 +190,7 @@ func (op Op) aside(own string) (*share.Identity, error) {
 // finds what is left.
 func (op Op) tidyParents(ctx context.Context) {
 	for _, parent := range op.Path.Ancestors() {
-		gone, err := op.Store.Dirs.RemoveMarked(parent)
+		gone, err := op.removeParent(parent)
 		if err != nil {
 			klog.FromContext(ctx).Error(err, "Cannot remove the empty parent of the volume, the sweep retries it", "path", parent)
 		}
@@ -198,4 +198,17 @@ func (op Op) tidyParents(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// removeParent removes an empty parent, unless an operation of this process is on its path:
+// a claim may be getting it. That one looks for us after it has its path, and we for it
+// after we have said that we are here, so at least one sees the other.
+func (op Op) removeParent(parent volpath.Path) (gone bool, err error) {
+	key := lockKey{op.id, parent}
+	op.tidied.add(key, 1)
+	defer op.tidied.add(key, -1)
+	if _, taken := op.busy.Load(key); taken {
+		return false, nil
+	}
+	return op.Store.Dirs.RemoveMarked(parent)
 }

@@ -59,6 +59,7 @@ const (
 type Steps struct {
 	config Config
 	busy   sync.Map // lockKey of operations under way
+	tidied tidied
 }
 
 // New makes the Steps of one process.
@@ -109,10 +110,40 @@ type lockKey struct {
 // that hangs, waiting would only use up workers.
 func (s *Steps) lock(id string, path volpath.Path) (unlock func(), err error) {
 	key := lockKey{id, path}
+	errBusy := refusal.Postpone(refusal.ReasonBusy, "another operation on path %q is under way; this is retried automatically", path)
 	if _, taken := s.busy.LoadOrStore(key, true); taken {
-		return nil, refusal.Postpone(refusal.ReasonBusy, "another operation on path %q is under way; this is retried automatically", path)
+		return nil, errBusy
+	}
+	if s.tidied.has(key) {
+		s.busy.Delete(key)
+		return nil, errBusy
 	}
 	return func() { s.busy.Delete(key) }, nil
+}
+
+// tidied are the parents that operations on paths below them are just removing, and how
+// many are: an operation on such a path would take a directory as its volume's that is
+// about to go.
+type tidied struct {
+	mu  sync.Mutex
+	all map[lockKey]int
+}
+
+func (t *tidied) add(key lockKey, n int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.all == nil {
+		t.all = map[lockKey]int{}
+	}
+	if t.all[key] += n; t.all[key] == 0 {
+		delete(t.all, key)
+	}
+}
+
+func (t *tidied) has(key lockKey) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.all[key] > 0
 }
 
 // Refused gives a plain error of a step its reason and its way out. Paths become free
