@@ -18,8 +18,26 @@ func (op Op) LookAfter(ctx context.Context, pv string) error {
 	if err != nil || !found || r.State != ledger.Active || r.Directory == nil {
 		return err
 	}
-	_, err = op.directory(ctx, r)
+	_, err = op.original(ctx, r)
 	return err
+}
+
+// original is directory, but for a path where a call that came late has made an empty
+// directory after another one had moved the volume's away.
+func (op Op) original(ctx context.Context, r ledger.Record) (*share.Identity, error) {
+	id, err := op.directory(ctx, r)
+	if err != nil || r.Directory.Match(id) != share.Different {
+		return id, err
+	}
+	left, err := op.Store.Dirs.IsMarked(op.Path)
+	if err != nil || !left {
+		return id, err
+	}
+	found, err := op.findOwn(r)
+	if err != nil || found == nil {
+		return id, err
+	}
+	return op.putBack(ctx, r, found)
 }
 
 // Renew records which directory a volume, retained directory or archive has, where its
@@ -31,7 +49,7 @@ func (op Op) Renew(ctx context.Context, pv string, alone func(id *share.Identity
 	if err != nil || !found || r.State == ledger.Creating {
 		return share.Same, err
 	}
-	id, err := op.directory(ctx, r)
+	id, err := op.original(ctx, r)
 	if err != nil || id == nil {
 		return share.Same, err
 	}

@@ -172,11 +172,16 @@ func parent(path volpath.Path) (p volpath.Path) {
 }
 
 // removeStray removes the empty directories that a call of claimdir's own left that came
-// late: those of a listing that no volume, record or PersistentVolume names.
+// late: those of a listing that no volume, record or PersistentVolume names, and the empty
+// ones above them.
 func (s *Sweeper) removeStray(ctx context.Context, findings []string) {
 	for _, found := range findings {
 		path, err := volpath.Parse(found)
 		if err != nil {
+			continue
+		}
+		if path, err = s.innermost(ctx, path); err != nil {
+			klog.FromContext(ctx).V(1).Info("Cannot look into a directory that nothing names", "path", found, "because", err.Error())
 			continue
 		}
 		err = s.on(ctx, path, "remove the empty directory "+found, func(ctx context.Context, op steps.Op) error {
@@ -187,4 +192,24 @@ func (s *Sweeper) removeStray(ctx context.Context, findings []string) {
 			klog.FromContext(ctx).V(1).Info("Left a directory that nothing names as it is", "path", found, "because", err.Error())
 		}
 	}
+}
+
+// innermost returns the last of the directories from path on that have nothing but one
+// directory in them: a call that came late may have made a path and all its parents.
+func (s *Sweeper) innermost(ctx context.Context, path volpath.Path) (inside volpath.Path, err error) {
+	err = s.config.Keeper.Background(ctx, "look into "+path.String(), func(_ context.Context, store ledger.Store) error {
+		for inside = path; ctx.Err() == nil; {
+			entries, err := store.Dirs.List(inside)
+			if err != nil || len(entries) != 1 || !entries[0].Dir {
+				return err
+			}
+			child, err := volpath.Parse(inside.String() + "/" + entries[0].Name)
+			if err != nil {
+				return nil //nolint:nilerr // it has a name that claimdir gives to none
+			}
+			inside = child
+		}
+		return ctx.Err()
+	})
+	return inside, err
 }
