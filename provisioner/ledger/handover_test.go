@@ -257,6 +257,9 @@ func completed(t *testing.T, dir string, p volpath.Path, want, at string) {
 	if names := recordsAt(t, dir, p); names != nil {
 		t.Errorf("cut off at %s: %q is left", at, names)
 	}
+	if staged, err := filepath.Glob(dir + "/.claimdir/" + stagingDir + "/*"); err != nil || len(staged) > 0 {
+		t.Errorf("cut off at %s: %q is left, %v", at, staged, err)
+	}
 	if _, err := process(t, dir, nil).Take(p, of("other/claim", "pvc-9"), false); err != nil {
 		t.Errorf("cut off at %s: the path is not free: %v", at, err)
 	}
