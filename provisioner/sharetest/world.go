@@ -392,7 +392,7 @@ func (f *Fault) Call(name string, call func() error) error {
 		return ErrCut
 	}
 	err := call()
-	if f.N--; f.N == 0 && err == nil {
+	if f.N--; f.N == 0 { // also of a call that failed: its place counts
 		f.hit, f.dead = "after "+name, f.Kill
 		return ErrCut
 	}
