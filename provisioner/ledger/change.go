@@ -17,6 +17,15 @@ var ErrLost = errors.New("the volume has lost its path meanwhile")
 // Ours returns ErrLost unless r's record is still there, by a read of the server.
 func (l *Ledger) Ours(path volpath.Path, r Record) error {
 	_, err := l.share.ReadFile(directoryOf(path), fileOf(r))
+	if errors.Is(err, fs.ErrNotExist) {
+		known, found, firstErr := l.first(path)
+		if firstErr != nil {
+			return firstErr
+		}
+		if found && known.sameVolume(r) {
+			return nil
+		}
+	}
 	return lost(path, err)
 }
 

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -33,6 +34,8 @@ func (l *Ledger) mayWrite() error {
 	if !l.layout.old.Load() {
 		return nil
 	}
+	l.layout.upgrading.Lock() // the identity of directories depends on the file: see share.Identity
+	defer l.layout.upgrading.Unlock()
 	identity, _, err := readIdentity(l.share)
 	if err != nil {
 		return err
@@ -42,16 +45,26 @@ func (l *Ledger) mayWrite() error {
 			return ErrFirstLayout
 		}
 		identity.Layout = Layout
-		data, err := encodeIdentity(identity)
-		if err == nil {
-			err = l.share.ExchangeFile("", identityFile, data)
-		}
-		if err != nil {
+		if err := l.exchangeIdentity(identity); err != nil {
 			return fmt.Errorf("upgrade the share to layout %d: %w", Layout, err)
 		}
 	}
 	l.layout.old.Store(false)
 	return nil
+}
+
+// exchangeIdentity writes it under a name of its own first, for another process may
+// upgrade the share at the same time, and half a file would be nobody's share.
+func (l *Ledger) exchangeIdentity(identity Identity) error {
+	data, err := encodeIdentity(identity)
+	if err != nil {
+		return err
+	}
+	own := "share." + rand.Text()
+	if err := l.share.WriteFile("", own, data); err != nil {
+		return err
+	}
+	return l.share.RenameFile("", own, "", identityFile)
 }
 
 // Writable returns ErrFirstLayout if no record may be written by this process yet, for

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -34,6 +35,8 @@ type layout struct {
 	old atomic.Bool
 	// upgrades: this process may make it layout 2.
 	upgrades bool
+	// upgrading is held by the one operation that does so.
+	upgrading sync.Mutex
 }
 
 // Identity tells a share from every other one.

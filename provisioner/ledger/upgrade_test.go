@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -245,11 +246,66 @@ func TestAnUpgradedShareSaysSoBeforeItsFirstRecord(t *testing.T) {
 	}
 	for _, name := range order {
 		if strings.HasPrefix(name, "create ") || strings.HasPrefix(name, "make ") {
-			if name != "create share.json.new" {
+			if !strings.HasPrefix(name, "create share.") {
 				t.Errorf("the first that is written is %q", name)
 			}
 			break
 		}
+	}
+}
+
+// Several processes begin to write at the same moment, each with several operations. None
+// of them fails, and whoever reads the identity meanwhile sees one that is whole.
+func TestManyUpgradeAShareAtOnce(t *testing.T) {
+	dir := t.TempDir()
+	sharetest.Must(t, sharetest.Write(os.DirFS("testdata/layout1"), "active-nested", dir))
+	var ledgers []*ledger.Ledger
+	for range 4 {
+		s, err := share.Open(dir)
+		sharetest.Must(t, err)
+		l, err := ledger.Open(s, "another id")
+		sharetest.Must(t, err)
+		ledgers = append(ledgers, l)
+	}
+	reader, err := share.Open(dir)
+	sharetest.Must(t, err)
+	var writers sync.WaitGroup
+	for i, l := range ledgers {
+		for j := range 4 {
+			writers.Go(func() {
+				r := ledger.Record{State: ledger.Creating, PV: fmt.Sprintf("pvc-%d-%d", i, j), Cluster: "cluster-1"}
+				if _, err := l.Take(sharetest.PathOf(t, r.PV), r, false); err != nil {
+					t.Error(err)
+				}
+				if _, err := ledger.Open(reader, "another id"); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	}
+	writers.Wait()
+	if l, err := ledger.Open(reader, "another id"); err != nil || l.ID() != "share-1" {
+		t.Errorf("the share is another one (%v)", err)
+	}
+	if left, err := filepath.Glob(dir + "/.claimdir/share.*"); err != nil || len(left) != 1 {
+		t.Errorf("it has %q (%v)", left, err)
+	}
+}
+
+// A volume that is being made has its path, too, while its record is still that of layout 1.
+func TestARecordOfLayout1IsItsVolumes(t *testing.T) {
+	dir := t.TempDir()
+	sharetest.Must(t, sharetest.Write(os.DirFS("testdata/layout1"), "creating-directory", dir))
+	l := openHooked(t, dir, nil)
+	path := sharetest.PathOf(t, "data")
+	r, found, err := l.Lookup(path)
+	if err != nil || !found {
+		t.Fatal(found, err)
+	}
+	sharetest.Must(t, l.Ours(path, r))
+	r.PV = "pvc-other"
+	if err := l.Ours(path, r); !errors.Is(err, ledger.ErrLost) {
+		t.Errorf("another volume has it, too: %v", err)
 	}
 }
 
