@@ -318,9 +318,9 @@ func TestRun(t *testing.T) {
 	ended := make(chan struct{})
 	go func() { defer close(ended); w.Run(ctx) }()
 	for end := time.Now().Add(20 * time.Second); ; <-time.After(time.Millisecond) {
-		w.mu.Lock()
+		w.Sweeper.mu.Lock()
 		found := len(w.findings)
-		w.mu.Unlock()
+		w.Sweeper.mu.Unlock()
 		if found == 1 {
 			break
 		}
