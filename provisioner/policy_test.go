@@ -32,7 +32,7 @@ func TestThePolicyMayChangeBetweenACutOffReleaseAndItsRepeat(t *testing.T) {
 				f := &sharetest.Fault{N: n, Kill: true}
 				if !w.CutOff(f, release) {
 					w.end(t)
-					if n < times(20, 1) {
+					if n < times(30, 1) {
 						t.Errorf("only %d places were tried", n-1)
 					}
 					return

@@ -35,6 +35,11 @@ func (op Op) Release(ctx context.Context, v volume.Volume) error {
 	if err := op.checkAlone(record); err != nil {
 		return err
 	}
+	if policy != class.Archive && record.Policy != string(policy) { // an earlier call may have begun to archive it
+		if err := op.removeEmptyArchive(record); err != nil {
+			return err
+		}
+	}
 	switch policy {
 	case class.Delete:
 		err = op.discard(ctx, record)
