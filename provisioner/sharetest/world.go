@@ -51,7 +51,13 @@ type Report struct{ PV, Reason, Text string }
 // NewWorld makes a share in TMPDIR, and the process that works on it.
 func NewWorld(t *testing.T) *World {
 	t.Helper()
-	w := &World{Dir: t.TempDir(), Seen: NewSeen(), cluster: Cluster, timeout: time.Minute}
+	return NewWorldIn(t, t.TempDir())
+}
+
+// NewWorldIn makes the process that works on the share in a directory.
+func NewWorldIn(t *testing.T, dir string) *World {
+	t.Helper()
+	w := &World{Dir: dir, Seen: NewSeen(), cluster: Cluster, timeout: time.Minute}
 	w.Restart(t)
 	return w
 }
