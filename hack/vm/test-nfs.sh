@@ -21,15 +21,15 @@ provisioner/trash
 provisioner
 hack/vm/nfscases
 "
-# These read the source code, which the machine does not have, or let calls hang inside the program, to which the share makes no
-# difference; make test-unit runs them.
-not='^(TestImports|TestPackageDocs|TestA.*AnsweredTooLate.*|TestALateRepeat.*)$'
+# These read the source code, which the machine does not have; make test-unit runs them.
+not='^(TestImports|TestPackageDocs)$'
 
 # These swap links and directories as fast as they can, for eight minutes: one mount has them.
 hostile='^(Test|Fuzz)Hostile'
 
-# These kill an operation at each of its steps; the steps do not depend on the server, and one mount of each version has them.
-crashes='CutOff|^TestAKillAnywhere'
+# These kill an operation at each of its calls, or let one come late; the calls do not depend on the server, and one mount of
+# each version has them.
+crashes='CutOff|^TestAKillAnywhere|^TestACallThatComesLate|^TestARemovalThatIsKilled'
 
 mounts='*' tests='' results=''
 while getopts m:p:r:o: option; do
@@ -53,7 +53,7 @@ build() { # package
 	if [[ $1 == hack/* ]]; then module=hack package=${1#hack/}; fi
 	mkdir -p "$job/$1"
 	CGO_ENABLED=0 nice go -C "$module" test -c -tags vm -trimpath -ldflags='-s -w' -o "$job/$1/test" "./$package"
-	if [ -d "$1/testdata" ]; then cp -r "$1/testdata" "$job/$1"; fi
+	find "$1" -type d -name testdata -exec cp -r --parents {} "$job" \; # a room may read another one's, which lies below it
 	echo "built the tests of $1 in $((SECONDS - start)) s"
 }
 for package in $packages; do build "$package"; done

@@ -26,16 +26,46 @@ func (e exported) hold() *held {
 	return e.holdBy("1,6 0 0 2")
 }
 
-// holdRename holds back the packet that renames an entry of this name, and all
-// that follow it; what the client sends before passes.
-func (e exported) holdRename(name string) *held {
+// holdRename holds back the packet that renames an entry of this name, in which the
+// other names are too, and all that follow it; what the client sends before passes.
+func (e exported) holdRename(name string, others ...string) *held {
 	e.t.Helper()
-	version, _ := setting(e.t)
-	called := []uint32{uint32(len(name)), binary.BigEndian.Uint32(append([]byte(name), 0, 0, 0, 0))}
-	if version == "v3" {
-		return e.holdBy(dropIf([]uint32{100003, 3, 14}, called)) // program, version and procedure, somewhere before the name
+	const renameV3, renameV4 = 14, 29
+	return e.holdCall(renameV3, []uint32{renameV4}, append([]string{name}, others...)...)
+}
+
+// holdMkdir does the same with the packet that makes a directory of this name.
+func (e exported) holdMkdir(name string) *held {
+	e.t.Helper()
+	const mkdirV3, createV4, directory = 9, 6, 2
+	return e.holdCall(mkdirV3, []uint32{createV4, directory}, name)
+}
+
+// holdCall holds back the call of a procedure of NFSv3, and of an operation of NFSv4,
+// which the first name follows.
+func (e exported) holdCall(procedure uint32, operation []uint32, names ...string) *held {
+	e.t.Helper()
+	const program = 100003
+	var rows [][]uint32
+	for _, name := range names {
+		rows = append(rows, xdr(name))
 	}
-	return e.holdBy(dropIf(append([]uint32{29}, called...))) // OP_RENAME is followed by the name
+	if version, _ := setting(e.t); version == "v3" {
+		return e.holdBy(dropIf(append(rows, []uint32{program, 3, procedure})...))
+	}
+	rows[0] = append(operation, rows[0]...)
+	return e.holdBy(dropIf(rows...))
+}
+
+// xdr is a text in a call: its length, and its bytes in words.
+func xdr(text string) []uint32 {
+	words := []uint32{uint32(len(text))}
+	for rest := []byte(text); len(rest) > 0; {
+		word := make([]byte, 4)
+		rest = rest[copy(word, rest):]
+		words = append(words, binary.BigEndian.Uint32(word))
+	}
+	return words
 }
 
 // holdBy attaches a classic BPF program, as tc writes it.

@@ -12,6 +12,11 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"claimdir/provisioner/ledger"
+	"claimdir/provisioner/share"
+	"claimdir/provisioner/sharetest"
+	"claimdir/provisioner/volpath"
 )
 
 // content fills a volume with what its owner wants to find again.
@@ -34,50 +39,125 @@ func checkContent(dir string, want map[string]string) error {
 	return nil
 }
 
-// A leader is cut off while it moves a released volume into the trash. The next
-// one does it in its place, empties the trash, and gives the path to a new claim,
-// whose pod writes. Then the rename arrives, and takes the new claim's directory.
-// Who leads finds that and brings it back, with every byte.
-func TestARenameIntoTheTrashArrivesAfterThePathHasANewOwner(t *testing.T) {
-	for name, killed := range map[string]bool{"its process is gone": true, "its process goes on": false} {
+// lateCall is a story of a leader that is cut off in the middle of an operation on the
+// volume pvc-1 at the path data.
+type lateCall struct {
+	set  [][]string             // what comes before, by the leader that is cut off
+	hold func(e exported) *held // the call that is on its way
+	act  []string               // the operation
+	next [][]string             // what the next leader does, after which the path is free
+	kept string                 // where the first owner's content is in the end
+}
+
+func lateCalls() map[string]lateCall {
+	own, ownFile := volpath.Own("pvc-1", sharetest.Cluster), volpath.Own("pvc-1", sharetest.Cluster)+".json.new"
+	renames := func(name string, others ...string) func(e exported) *held {
+		return func(e exported) *held { return e.holdRename(name, others...) }
+	}
+	provision := func(policy string) []string { return []string{"provision", "data", "pvc-1", policy} }
+	release := func(policy string) []string { return []string{"release", "data", "pvc-1", policy} }
+	restore, fill, lookAfter := []string{"restore", "data", "pvc-1", "delete", "pvc-0"}, []string{"fill", "data"}, []string{"look-after"}
+	set := func(policy string) [][]string { return [][]string{provision(policy), fill} }
+	again := [][]string{provision("delete"), release("delete"), lookAfter}
+	archived := [][]string{{"provision", "data", "pvc-0", "archive"}, fill, {"release", "data", "pvc-0", "archive"}}
+	restored := [][]string{restore, release("delete"), lookAfter}
+	return map[string]lateCall{
+		"delete: the directory into the trash": {set("delete"), renames("data"), release("delete"), [][]string{release("delete"), lookAfter}, ""},
+		"delete: the record into the trash":    {set("delete"), renames(own + ".json"), release("delete"), [][]string{release("delete"), lookAfter}, ""},
+		"archive: the directory aside":         {set("archive"), renames("data"), release("archive"), [][]string{release("archive"), lookAfter}, "archived-ns-claim-pvc-1"},
+		"archive: to its name":                 {set("archive"), renames("volume"), release("archive"), [][]string{release("archive"), lookAfter}, "archived-ns-claim-pvc-1"},
+		"retain: the record":                   {set("retain"), renames(ownFile), release("retain"), [][]string{release("retain"), lookAfter}, ""},
+		"provision: the path":                  {nil, renames(volpath.OwnAt("pvc-1", sharetest.Cluster, mustParse("data"))), provision("delete"), again, ""},
+		"provision: the directory":             {nil, func(e exported) *held { return e.holdMkdir("data") }, provision("delete"), again, ""},
+		"provision: the record":                {nil, renames(ownFile), provision("delete"), again, ""},
+		"restore: the archive aside":           {archived, renames("archived-ns-claim-pvc-0"), restore, restored, ""},
+		"restore: to the path":                 {archived, renames("volume", "data"), restore, restored, ""},
+	}
+}
+
+// A leader is cut off while a call is on its way. The next one does the operation in its
+// place, releases the volume and empties the trash; a new claim gets the path, and its
+// pod writes. Then the call arrives, and the first leader's process goes on, or is gone.
+// When the next leader has looked after its volumes, the new claim has every byte, its
+// directory is at its path, and its record is its own.
+func TestACallArrivesAfterThePathHasANewOwner(t *testing.T) {
+	for name, c := range lateCalls() {
 		t.Run(name, func(t *testing.T) {
-			e := export(t, "no_root_squash")
-			next, cutOff := e.first(), e.second()
-			must(t, cutOff.act("provision", "data", "pvc-1"))
-			content(t, cutOff.dir+"/data", "first owner's")
-
-			h := e.holdRename("data")
-			late := cutOff.start("release", "data", "pvc-1")
-			h.wait()
-			must(t, next.act("release", "data", "pvc-1"))
-			must(t, next.act("look-after"))
-			wantExists(t, e.onServer("data"), false)
-			must(t, next.act("provision", "data", "pvc-2"))
-			want := content(t, next.dir+"/data", "second owner's")
-
-			if killed {
-				late.kill()
-			}
-			h.release()
-			if killed {
-				_ = late.wait()
-				eventually(t, "the late rename arrives", func() error {
-					if _, err := os.Lstat(e.onServer("data")); err == nil {
-						return errors.New("the directory is at its path")
-					}
-					return nil
-				})
-			} else {
-				t.Logf("the late release: %v", late.wait())
-			}
-			for range 3 { // what a pass finds the next one may finish
-				must(t, next.act("look-after"))
-			}
-			if err := checkContent(e.onServer("data"), want); err != nil {
-				t.Errorf("after the leader's passes: %v; on the share are %s", err, e.shell(`cd "$1" && find . -printf "%P "`, e.onServer()))
-			}
+			t.Run("its process goes on", func(t *testing.T) { c.run(t, false) })
+			t.Run("its process is gone", func(t *testing.T) { c.run(t, true) })
 		})
 	}
+}
+
+func (c lateCall) run(t *testing.T, killed bool) {
+	t.Helper()
+	e := export(t, "no_root_squash")
+	next, cutOff := e.first(), e.second()
+	var first map[string]string
+	do := func(by client, actions [][]string) {
+		t.Helper()
+		for _, action := range actions {
+			if action[0] == "fill" {
+				first = content(t, by.dir+"/"+action[1], "first owner's")
+				continue
+			}
+			if err := by.act(action[0], action[1:]...); err != nil {
+				t.Fatalf("%q: %v", action, err)
+			}
+		}
+	}
+	do(cutOff, c.set)
+	h := c.hold(e)
+	late := cutOff.start(c.act[0], c.act[1:]...)
+	h.wait()
+	do(next, c.next)
+	must(t, next.act("provision", "data", "pvc-2", "archive"))
+	want := content(t, next.dir+"/data", "second owner's")
+
+	if killed {
+		late.kill()
+	}
+	h.release()
+	err := late.wait()
+	t.Logf("the late process: %v", err)
+	must(t, cutOff.act("mkdir", "delivered")) // and all that was sent before
+	for range 2 {                             // what a pass finds the next one may finish
+		must(t, next.act("look-after"))
+	}
+	wantWhole(t, e, next, "data", "pvc-2", want)
+	if c.kept != "" {
+		must(t, checkContent(e.onServer(c.kept), first))
+	}
+	must(t, next.act("release", "data", "pvc-2", "archive"))
+	must(t, next.act("look-after"))
+	must(t, checkContent(e.onServer("archived-ns-claim-pvc-2"), want))
+}
+
+// wantWhole fails unless the path is the volume's and its directory and content are there.
+func wantWhole(t *testing.T, e exported, c client, name, pv string, want map[string]string) {
+	t.Helper()
+	if err := checkContent(e.onServer(name), want); err != nil {
+		t.Errorf("%v; on the share are %s", err, e.shell(`cd "$1" && find . -printf "%P "`, e.onServer()))
+	}
+	p, err := openProcess(c.dir)
+	must(t, err)
+	all, err := p.on.Store.Records.LookupAll(pathOf(t, name))
+	must(t, err)
+	id, err := p.on.Store.Dirs.Identify(pathOf(t, name))
+	if err != nil || len(all) != 1 || all[0].PV != pv || all[0].State != ledger.Active || all[0].Directory.Match(id) != share.Same {
+		t.Errorf("the path has the records %+v, and the directory %+v (%v)", all, id, err)
+	}
+	if number := numberAt(unix.AT_FDCWD, e.onServer(name)); err == nil && number != fmt.Sprint(id.Number) {
+		t.Errorf("the server has the directory %s, and on record is %d", number, id.Number)
+	}
+}
+
+func mustParse(name string) volpath.Path {
+	p, err := volpath.Parse(name)
+	if err != nil {
+		panic(err)
+	}
+	return p
 }
 
 // A directory of records that another one has replaced by a rename is gone for
