@@ -193,12 +193,18 @@ func removePaused(t *testing.T, s site) {
 			tree(t, s.dir, name+"/a/file", name+"/file")
 			id, err := s.identityOf(dir)
 			must(t, err)
+			var mu sync.Mutex // a removal has several hands
 			calls := 0
 			view := s.share.During(t.Context(), func(_ string, call func() error) error {
+				mu.Lock()
 				if calls++; calls == pause {
-					must(t, os.Rename(dir, s.dir+"/away"))
-					tree(t, s.dir, name+"/precious/file", name+"/precious too")
+					err := errors.Join(os.Rename(dir, s.dir+"/away"), os.MkdirAll(dir+"/precious", 0o755),
+						os.WriteFile(dir+"/precious/file", nil, 0o600), os.WriteFile(dir+"/precious too", nil, 0o600))
+					if err != nil {
+						t.Error(err)
+					}
 				}
+				mu.Unlock()
 				return call()
 			})
 			err = remove(view, id)
