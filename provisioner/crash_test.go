@@ -42,7 +42,7 @@ func (w *world) cutOff(t *testing.T, f *sharetest.Fault, run func() error, want 
 func everywhere(t *testing.T, before func(*testing.T, *world) func() error, want ...string) {
 	t.Helper()
 	t.Parallel() // it waits for the disk most of the time
-	const stride = 7
+	const stride = 41
 	places := 0
 	for _, kill := range []bool{true, false} {
 		for first, second := 1, 1; ; {
@@ -227,6 +227,7 @@ func TestProvisionCutOffForGoodLeavesThePathToTheNextClaimOfTheName(t *testing.T
 		case !complete && err != nil:
 			t.Errorf("cut off %s: %v", f.Hit(), err)
 		case !complete:
+			w.sweep(t)
 			w.Holds(t, "data", "data = pvc-2 active")
 		}
 		w.end(t)
