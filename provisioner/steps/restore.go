@@ -172,16 +172,36 @@ func (op Op) undoRestore(ctx context.Context, r ledger.Record) error {
 	if err != nil || !found || !now.Restoring() {
 		return err
 	}
+	held, err := op.holdForReturn(now)
+	if err != nil {
+		return err
+	}
 	returned, err := op.returnArchive(now)
 	if err != nil {
 		return err
 	}
-	if err := op.Store.Records.Remove(op.Path, now); err != nil {
+	if err := op.Store.Records.Remove(op.Path, held); err != nil {
 		return err
 	}
 	klog.FromContext(ctx).Info("Gave up a volume that was to be made from an archive", "path", op.Path, "PV", now.PV, "archive", now.RestoredFrom, "returned", returned)
 	op.tidyParents(ctx)
 	return nil
+}
+
+// holdForReturn takes the record from the volume that is given up, in the name of the one
+// that the archive was: a process that still makes the volume can complete it no more.
+func (op Op) holdForReturn(now ledger.Record) (ledger.Record, error) {
+	archive, err := volpath.ParseRecorded(now.RestoredFrom)
+	if err != nil {
+		return now, err
+	}
+	record, found, err := op.Store.Records.Lookup(archive)
+	if err != nil || !found || record.PV == now.PV {
+		return now, err
+	}
+	held := now
+	held.PV = record.PV
+	return op.Store.Records.TakeOver(op.Path, now, held)
 }
 
 // returnArchive brings the archive back to its place, if it has left it.
