@@ -10,8 +10,8 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 
+	"claimdir/provisioner/access"
 	"claimdir/provisioner/class"
-	"claimdir/provisioner/keeper"
 	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/refusal"
 	"claimdir/provisioner/steps"
@@ -19,7 +19,7 @@ import (
 )
 
 // choose returns the share of a claim's volume.
-func (p *Pool) choose(ctx context.Context, claim *v1.PersistentVolumeClaim, v volume.Volume, c class.Class) (*keeper.Keeper, error) {
+func (p *Pool) choose(ctx context.Context, claim *v1.PersistentVolumeClaim, v volume.Volume, c class.Class) (*access.Keeper, error) {
 	candidates, err := p.candidates(c)
 	if err != nil {
 		return nil, err
@@ -38,7 +38,7 @@ func (p *Pool) choose(ctx context.Context, claim *v1.PersistentVolumeClaim, v vo
 }
 
 // candidates returns the shares that a class allows.
-func (p *Pool) candidates(c class.Class) ([]*keeper.Keeper, error) {
+func (p *Pool) candidates(c class.Class) ([]*access.Keeper, error) {
 	if len(c.Shares) == 0 {
 		if len(p.shares) == 1 {
 			return p.shares, nil
@@ -46,9 +46,9 @@ func (p *Pool) candidates(c class.Class) ([]*keeper.Keeper, error) {
 		return nil, refusal.Refuse(refusal.ReasonClass, "parameter \"share\" is missing in the StorageClass, and there are several shares; allowed are %s, "+
 			"or several of them separated by commas", names(p.shares))
 	}
-	var found []*keeper.Keeper
+	var found []*access.Keeper
 	for _, name := range c.Shares {
-		i := slices.IndexFunc(p.shares, func(on *keeper.Keeper) bool { return on.Name() == name })
+		i := slices.IndexFunc(p.shares, func(on *access.Keeper) bool { return on.Name() == name })
 		if i >= 0 {
 			found = append(found, p.shares[i])
 			continue
@@ -65,7 +65,7 @@ func (p *Pool) candidates(c class.Class) ([]*keeper.Keeper, error) {
 // or left, or nil. If a share is not ready, the claim waits for it in two cases: an
 // earlier attempt may have started there, and would be left over, or it may hold the
 // retained directory of an earlier claim at this path.
-func (p *Pool) begun(ctx context.Context, claim *v1.PersistentVolumeClaim, v volume.Volume, candidates []*keeper.Keeper) (*keeper.Keeper, error) {
+func (p *Pool) begun(ctx context.Context, claim *v1.PersistentVolumeClaim, v volume.Volume, candidates []*access.Keeper) (*access.Keeper, error) {
 	mayBeKept := v.Policy == class.Retain && !strings.Contains(v.Path.String(), v.Name)
 	for _, on := range candidates {
 		if err := on.Ready(); err != nil {
@@ -86,8 +86,8 @@ func (p *Pool) begun(ctx context.Context, claim *v1.PersistentVolumeClaim, v vol
 }
 
 // roomiest returns the share with the most room among those that answer.
-func (p *Pool) roomiest(v volume.Volume, candidates []*keeper.Keeper) (*keeper.Keeper, error) {
-	var best *keeper.Keeper
+func (p *Pool) roomiest(v volume.Volume, candidates []*access.Keeper) (*access.Keeper, error) {
+	var best *access.Keeper
 	var trouble error
 	for _, on := range candidates {
 		if err := on.Ready(); err != nil {
@@ -105,7 +105,7 @@ func (p *Pool) roomiest(v volume.Volume, candidates []*keeper.Keeper) (*keeper.K
 
 // begunOn reports whether the share has a record of the claim at the path: of an
 // earlier try, or of a directory that an earlier claim of the name left.
-func begunOn(ctx context.Context, on *keeper.Keeper, v volume.Volume) (here bool, err error) {
+func begunOn(ctx context.Context, on *access.Keeper, v volume.Volume) (here bool, err error) {
 	err = on.Do(ctx, "look for "+v.Name, func(_ context.Context, store ledger.Store) error {
 		r, found, err := store.Records.Lookup(v.Path)
 		here = found && r.Claim.Namespace == v.Claim.Namespace && r.Claim.Name == v.Claim.Name
@@ -120,8 +120,8 @@ func begunOn(ctx context.Context, on *keeper.Keeper, v volume.Volume) (here bool
 // withArchive returns, of several shares, the one with the archive that the claim
 // asks for. One that is in trouble may have it, and is waited for only if no other
 // has; but the latest is known only when all have answered.
-func (p *Pool) withArchive(ctx context.Context, v volume.Volume, candidates []*keeper.Keeper, w steps.Wanted) (*keeper.Keeper, error) {
-	var best *keeper.Keeper
+func (p *Pool) withArchive(ctx context.Context, v volume.Volume, candidates []*access.Keeper, w steps.Wanted) (*access.Keeper, error) {
+	var best *access.Keeper
 	var newest ledger.Record
 	var missing, trouble error
 	for _, on := range candidates {
@@ -162,18 +162,18 @@ const (
 type startedOn struct {
 	mu     sync.Mutex
 	since  time.Time // what was begun since then it knows
-	shares map[string]*keeper.Keeper
+	shares map[string]*access.Keeper
 }
 
 // reset forgets all attempts: every existing claim may have been started anywhere.
 func (t *startedOn) reset() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.since, t.shares = time.Now(), map[string]*keeper.Keeper{}
+	t.since, t.shares = time.Now(), map[string]*access.Keeper{}
 }
 
 // perhaps reports whether the claim's volume may have been begun on a share.
-func (t *startedOn) perhaps(claim *v1.PersistentVolumeClaim, pv string, on *keeper.Keeper) bool {
+func (t *startedOn) perhaps(claim *v1.PersistentVolumeClaim, pv string, on *access.Keeper) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if where, known := t.shares[pv]; known {
@@ -182,7 +182,7 @@ func (t *startedOn) perhaps(claim *v1.PersistentVolumeClaim, pv string, on *keep
 	return t.since.IsZero() || claim.CreationTimestamp.Time.Before(t.since.Add(clockSkew))
 }
 
-func (t *startedOn) begin(pv string, on *keeper.Keeper) {
+func (t *startedOn) begin(pv string, on *access.Keeper) {
 	if t.full() {
 		t.reset()
 	}

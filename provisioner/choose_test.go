@@ -14,7 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/sig-storage-lib-external-provisioner/v10/controller"
 
-	"claimdir/provisioner/keeper"
+	"claimdir/provisioner/access"
 	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/refusal"
 	"claimdir/provisioner/share"
@@ -26,7 +26,7 @@ import (
 
 // named is a share among several. Its keeper looks at it in the time of synctest.
 type named struct {
-	*keeper.Keeper
+	*access.Keeper
 
 	dir, export string
 	free        uint64
@@ -42,7 +42,7 @@ func (n *named) start(t *testing.T, name string) {
 	if n.end != nil {
 		n.end()
 	}
-	n.Keeper = keeper.New(keeper.Config{
+	n.Keeper = access.New(access.Config{
 		Mount:   share.Mount{Name: name, Dir: n.dir, Source: share.Source{Server: "nas", Path: n.export}},
 		Mounted: func() error { n.mu.Lock(); defer n.mu.Unlock(); return n.down },
 		Known:   func() ([]volpath.Path, bool) { return nil, true },
@@ -114,7 +114,7 @@ func (s *several) restart(t *testing.T, fast, bulk string) {
 	s.fast.start(t, fast)
 	s.bulk.start(t, bulk)
 	pool := New(steps.New(steps.Config{Cluster: sharetest.Cluster, Objects: s.seen}), s.seen, s.fast.Keeper, s.bulk.Keeper)
-	pool.room = func(on *keeper.Keeper) share.Room {
+	pool.room = func(on *access.Keeper) share.Room {
 		for _, n := range []*named{s.fast, s.bulk} {
 			if n.Keeper == on {
 				return share.Room{Size: 100, Free: n.free}
@@ -340,7 +340,7 @@ func TestAVolumeIsReleasedOnItsShareWhereverThatIsMounted(t *testing.T) {
 
 func TestWhatIsRememberedOfTriesIsBounded(t *testing.T) {
 	var memory startedOn
-	on, elsewhere := keeper.New(keeper.Config{}), keeper.New(keeper.Config{})
+	on, elsewhere := access.New(access.Config{}), access.New(access.Config{})
 	old := &v1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{CreationTimestamp: metav1.NewTime(time.Now().Add(-time.Hour))}}
 	young := &v1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{CreationTimestamp: metav1.NewTime(time.Now().Add(time.Hour))}}
 	if !memory.perhaps(young, "pv", on) {

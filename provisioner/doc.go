@@ -36,7 +36,7 @@
 // 2, and its class decides on release, as the peer would read it.
 //
 // What touches the share, from step 5 and from step 2 on, is one operation on it,
-// which package keeper lets in or refuses, and gives up if the share does not
+// which package access lets in or refuses, and gives up if the share does not
 // answer. Each share has a Provisioner of its own, with queues and workers (package
 // control), so that none waits for another's share; a class that allows several
 // shares has one more.
@@ -73,7 +73,7 @@
 //	class        parameters of a StorageClass
 //	share        the only one that touches files: one mounted export, no link followed
 //	ledger       records on the share: whose a path is, and which directory that is
-//	keeper       lets work on a share, or refuses it, and gives up what has no answer
+//	access       lets work on a share, or refuses it, and gives up what has no answer
 //	refusal      errors that say why nothing was done, and whether a repeat can help
 //	cluster/pvs  rules about PersistentVolumes: which are ours, which share files
 //	cluster      what the API server holds: cached and live reads

@@ -46,23 +46,23 @@ func rooms() map[string][]string {
 		"class":       {"volpath"},
 		"share":       {"volpath"},
 		"ledger":      {"share", "volpath"},
-		"keeper":      {"ledger", "share", "volpath"},
+		"access":      {"ledger", "share", "volpath"},
 		"refusal":     {},
 		"cluster/pvs": {"share"},
 		"cluster":     {"cluster/pvs", "ledger"},
 		"volume":      {"class", "cluster/pvs", "ledger", "refusal", "share", "volpath"},
-		"steps":       {"class", "keeper", "ledger", "refusal", "share", "volpath", "volume"},
-		"":            {"class", "keeper", "ledger", "refusal", "share", "steps", "volpath", "volume"},
+		"steps":       {"class", "access", "ledger", "refusal", "share", "volpath", "volume"},
+		"":            {"class", "access", "ledger", "refusal", "share", "steps", "volpath", "volume"},
 		"output":      {},
-		"trash":       {"keeper", "ledger", "refusal", "share", "steps"},
-		"expiry":      {"keeper", "ledger", "refusal", "share", "steps", "volpath"},
-		"sweep":       {"cluster", "doctor", "keeper", "ledger", "share", "steps", "volpath", "volume"},
+		"trash":       {"access", "ledger", "refusal", "share", "steps"},
+		"expiry":      {"access", "ledger", "refusal", "share", "steps", "volpath"},
+		"sweep":       {"cluster", "doctor", "access", "ledger", "share", "steps", "volpath", "volume"},
 		"control":     {"cluster"}, // keeps the library honest for any Provisioner; cmd brings them together
 		"archives":    {"ledger", "output", "share", "steps", "volpath", "volume"},
 		"recovery":    {"ledger", "output", "share", "volpath", "volume"},
 		"doctor":      {"class", "cluster/pvs", "ledger", "output", "refusal", "share", "steps", "volpath", "volume"}, // not cluster: cmd asks it
 
-		"sharetest": {"keeper", "ledger", "refusal", "share", "steps", "volpath"}, // for tests alone: no room's row may have it
+		"sharetest": {"access", "ledger", "refusal", "share", "steps", "volpath"}, // for tests alone: no room's row may have it
 	}
 }
 
@@ -102,7 +102,7 @@ func rules() (all []rule) {
 		rule{"volume", nil, []string{"k8s.io/client-go/...", "sigs.k8s.io/sig-storage-lib-external-provisioner/..."}, "turns objects into one another: no cluster to ask, and whoever provisions can use it"},
 		rule{"cluster/pvs", nil, []string{"k8s.io/client-go/..."}, "pure: is given PersistentVolumes and asks nobody, so that doctor may use it"},
 		rule{"steps", nil, []string{"k8s.io/client-go/...", "sigs.k8s.io/sig-storage-lib-external-provisioner/..."}, "knows no kind of front door: whoever provisions can use it"},
-		rule{"keeper", nil, []string{"k8s.io/api/...", "k8s.io/client-go/..."}, "keeps a share for whoever works on it: no objects of Kubernetes"},
+		rule{"access", nil, []string{"k8s.io/api/...", "k8s.io/client-go/..."}, "keeps a share for whoever works on it: no objects of Kubernetes"},
 		rule{"recovery", []string{"k8s.io/client-go/..."}, nil, "there is no cluster to ask"},
 		rule{"archives", []string{"k8s.io/client-go/..."}, nil, "there is no cluster to ask"},
 		rule{"output", []string{"k8s.io/client-go/..."}, nil, "writes to what it is given"},

@@ -5,8 +5,8 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 
+	"claimdir/provisioner/access"
 	"claimdir/provisioner/class"
-	"claimdir/provisioner/keeper"
 	"claimdir/provisioner/refusal"
 	"claimdir/provisioner/share"
 	"claimdir/provisioner/steps"
@@ -19,15 +19,15 @@ import (
 type Pool struct {
 	steps     *steps.Steps
 	objects   steps.Objects
-	shares    []*keeper.Keeper
+	shares    []*access.Keeper
 	classes   class.Cache
 	startedOn startedOn
-	room      func(on *keeper.Keeper) share.Room // tests exchange it
+	room      func(on *access.Keeper) share.Room // tests exchange it
 }
 
 // New brings the shares together.
-func New(s *steps.Steps, objects steps.Objects, shares ...*keeper.Keeper) *Pool {
-	return &Pool{steps: s, objects: objects, shares: shares, room: (*keeper.Keeper).Room}
+func New(s *steps.Steps, objects steps.Objects, shares ...*access.Keeper) *Pool {
+	return &Pool{steps: s, objects: objects, shares: shares, room: (*access.Keeper).Room}
 }
 
 // Provisioners returns one for each controller of the library: see Provisioner.
@@ -64,7 +64,7 @@ func PathsOn(objects KnownObjects, source share.Source) (paths []volpath.Path, k
 
 // find returns the share that the PersistentVolume names, wherever that is
 // mounted now, and what it says of its volume.
-func (p *Pool) find(pv *v1.PersistentVolume) (*keeper.Keeper, volume.Volume, error) {
+func (p *Pool) find(pv *v1.PersistentVolume) (*access.Keeper, volume.Volume, error) {
 	if len(p.shares) == 1 {
 		v, err := volume.FromPV(p.shares[0].Source(), pv)
 		return p.shares[0], v, err
@@ -89,7 +89,7 @@ func (p *Pool) find(pv *v1.PersistentVolume) (*keeper.Keeper, volume.Volume, err
 }
 
 // names lists the names of shares for people.
-func names(shares []*keeper.Keeper) string {
+func names(shares []*access.Keeper) string {
 	all := make([]string, len(shares))
 	for i, on := range shares {
 		all[i] = on.Name()

@@ -7,7 +7,7 @@ import (
 	"k8s.io/klog/v2"
 	"sigs.k8s.io/sig-storage-lib-external-provisioner/v10/controller"
 
-	"claimdir/provisioner/keeper"
+	"claimdir/provisioner/access"
 	"claimdir/provisioner/refusal"
 	"claimdir/provisioner/steps"
 	"claimdir/provisioner/volume"
@@ -20,7 +20,7 @@ import (
 type Provisioner struct {
 	*Pool
 
-	share *keeper.Keeper // nil for that one
+	share *access.Keeper // nil for that one
 }
 
 var (

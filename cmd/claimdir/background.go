@@ -8,8 +8,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/klog/v2"
 
+	"claimdir/provisioner/access"
 	"claimdir/provisioner/expiry"
-	"claimdir/provisioner/keeper"
 	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/share"
 	"claimdir/provisioner/steps"
@@ -34,7 +34,7 @@ type background struct {
 
 // newBackground makes the jobs of each share: one empties the trash, one looks for what
 // was left behind, one expires archives. config is what all sweepers have in common.
-func newBackground(o options, keepers []*keeper.Keeper, ops *steps.Steps, config sweep.Config, warn warnOfClass) (b background) {
+func newBackground(o options, keepers []*access.Keeper, ops *steps.Steps, config sweep.Config, warn warnOfClass) (b background) {
 	config.Steps, config.Names, config.Interval, config.Grace = ops, o.names(), o.sweepInterval, o.orphanGrace
 	for _, k := range keepers {
 		emptier := trash.New(trash.Config{Keeper: k, Steps: ops, Remover: share.NewRemover(trash.Hands, o.trashRate), Report: warn.trashFailed})

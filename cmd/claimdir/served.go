@@ -12,7 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/uuid"
 
 	"claimdir/provisioner"
-	"claimdir/provisioner/keeper"
+	"claimdir/provisioner/access"
 	"claimdir/provisioner/share"
 	"claimdir/provisioner/sweep"
 	"claimdir/provisioner/trash"
@@ -21,7 +21,7 @@ import (
 
 // served are the shares that are served, each with its keeper.
 type served struct {
-	keepers []*keeper.Keeper
+	keepers []*access.Keeper
 	retry   func() // set by run
 }
 
@@ -29,7 +29,7 @@ type served struct {
 func newServed(o options, mounts []share.Mount, objects provisioner.KnownObjects, mayAct func() error) *served {
 	s := &served{}
 	for _, mount := range mounts {
-		s.keepers = append(s.keepers, keeper.New(keeper.Config{
+		s.keepers = append(s.keepers, access.New(access.Config{
 			Mount:   mount,
 			Mounted: stillMounted(o, mount),
 			Known:   func() ([]volpath.Path, bool) { return provisioner.PathsOn(objects, mount.Source) },

@@ -15,7 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/klog/v2"
 
-	"claimdir/provisioner/keeper"
+	"claimdir/provisioner/access"
 	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/refusal"
 	"claimdir/provisioner/share"
@@ -34,7 +34,7 @@ const (
 
 // Config is what an Expirer needs. All fields are required.
 type Config struct {
-	Keeper *keeper.Keeper
+	Keeper *access.Keeper
 	Steps  *steps.Steps
 	// Report is called for each archive that has expired and cannot be moved.
 	Report func(ctx context.Context, archive ledger.Record, err error)
@@ -72,7 +72,7 @@ func (e *Expirer) expire(ctx context.Context) error {
 		if parseErr != nil || ctx.Err() != nil {
 			continue
 		}
-		expireErr := e.config.Steps.On(ctx, keeper.Periodic{Keeper: e.config.Keeper}, path, "expire "+archive.PV, func(ctx context.Context, op steps.Op) error {
+		expireErr := e.config.Steps.On(ctx, access.Periodic{Keeper: e.config.Keeper}, path, "expire "+archive.PV, func(ctx context.Context, op steps.Op) error {
 			return op.Expire(ctx, func(r ledger.Record) bool { return over(r.Until) })
 		})
 		var refused *refusal.Refusal

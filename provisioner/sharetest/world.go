@@ -17,7 +17,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
 
-	"claimdir/provisioner/keeper"
+	"claimdir/provisioner/access"
 	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/refusal"
 	"claimdir/provisioner/share"
@@ -32,7 +32,7 @@ const Cluster = "cluster-1"
 // of one process on it.
 type World struct {
 	Dir    string
-	Keeper *keeper.Keeper
+	Keeper *access.Keeper
 	Steps  *steps.Steps
 	Seen   *Seen
 
@@ -81,7 +81,7 @@ func (w *World) Restart(t *testing.T) {
 	t.Helper()
 	w.End()
 	w.Hook(nil)
-	w.Keeper = keeper.New(keeper.Config{
+	w.Keeper = access.New(access.Config{
 		Mount:   share.Mount{Dir: w.Dir, Source: Source()},
 		Known:   func() ([]volpath.Path, bool) { return nil, true },
 		NewID:   "share-1",

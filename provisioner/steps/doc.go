@@ -19,7 +19,7 @@
 //     or what it moved is put back: at once, before the trash is emptied
 //     (LookBeforeEmptying), or when a leader looks after its volumes (LookAfter).
 //   - The age of the lease is checked before each call to a share and to the API: see
-//     keeper.Config.Call.
+//     access.Config.Call.
 //
 // Every step may run twice: after a crash, a lost lease, an answer of the API server that
 // got lost. A repeat finds its own work and goes on. Where there is no repeat, because the

@@ -8,7 +8,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
 
-	"claimdir/provisioner/keeper"
+	"claimdir/provisioner/access"
 	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/refusal"
 	"claimdir/provisioner/share"
@@ -26,15 +26,15 @@ type Objects interface {
 	Class(name string) (*storagev1.StorageClass, bool)
 }
 
-// Share is one share as the steps need it. *keeper.Keeper is one, for the controller;
+// Share is one share as the steps need it. *access.Keeper is one, for the controller;
 // Direct is one for commands.
 type Share interface {
 	// Source is what PersistentVolumes name as server and exported path.
 	Source() share.Source
 	// ID tells the share from every other one, however it is mounted.
 	ID() string
-	// Do runs an operation on the share: see keeper.Keeper.
-	Do(ctx context.Context, name string, work keeper.Work) error
+	// Do runs an operation on the share: see access.Keeper.
+	Do(ctx context.Context, name string, work access.Work) error
 }
 
 // Config is what Steps need. All fields but Report are required; Op.DiscardArchive needs
@@ -86,7 +86,7 @@ type Op struct {
 }
 
 // On runs work on a path of a share, alone; it may be run a second time: see
-// keeper.Keeper. Its error is a *refusal.Refusal. If the share does not answer, On
+// access.Keeper. Its error is a *refusal.Refusal. If the share does not answer, On
 // returns before work has ended, and the path stays locked until then.
 func (s *Steps) On(ctx context.Context, on Share, path volpath.Path, name string, work func(ctx context.Context, op Op) error) error {
 	err := on.Do(ctx, name, func(ctx context.Context, store ledger.Store) error {
@@ -151,7 +151,7 @@ func (t *tidied) has(key lockKey) bool {
 func Refused(err error) error {
 	var taken *ledger.TakenError
 	var already *refusal.Refusal
-	var trouble *keeper.Trouble
+	var trouble *access.Trouble
 	switch {
 	case err == nil:
 		return nil
@@ -170,11 +170,11 @@ func Refused(err error) error {
 	return refusal.Postpone(refusal.ReasonStorage, "%w", err)
 }
 
-func reasonOf(kind keeper.Kind) string {
+func reasonOf(kind access.Kind) string {
 	switch kind {
-	case keeper.Stalled:
+	case access.Stalled:
 		return refusal.ReasonStalled
-	case keeper.WrongPlace:
+	case access.WrongPlace:
 		return refusal.ReasonShare
 	default:
 		return refusal.ReasonStorage
@@ -197,7 +197,7 @@ func (d Direct) ID() string { return d.Store.Records.ID() }
 
 // Do runs work, and a second time if a handle of the share has become stale. On a share
 // that still has the records of an older claimdir nothing is changed.
-func (d Direct) Do(ctx context.Context, _ string, work keeper.Work) error {
+func (d Direct) Do(ctx context.Context, _ string, work access.Work) error {
 	if err := d.Store.Records.Writable(); err != nil {
 		return err
 	}

@@ -10,7 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/klog/v2"
 
-	"claimdir/provisioner/keeper"
+	"claimdir/provisioner/access"
 	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/share"
 	"claimdir/provisioner/steps"
@@ -42,7 +42,7 @@ func (s *Sweeper) lookAfter(ctx context.Context) {
 }
 
 func (s *Sweeper) lookAfterOnce(ctx context.Context) error {
-	_, asideErr := s.config.Steps.BringBackAside(ctx, keeper.Periodic{Keeper: s.config.Keeper})
+	_, asideErr := s.config.Steps.BringBackAside(ctx, access.Periodic{Keeper: s.config.Keeper})
 	for _, pv := range s.config.Objects.Volumes() {
 		v, err := volume.FromPV(s.config.Keeper.Source(), pv)
 		if err != nil || pv.Status.Phase != v1.VolumeBound || strings.Contains(v.Path.String(), v.Name) {

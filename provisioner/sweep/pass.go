@@ -10,9 +10,9 @@ import (
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/klog/v2"
 
+	"claimdir/provisioner/access"
 	"claimdir/provisioner/cluster"
 	"claimdir/provisioner/doctor"
-	"claimdir/provisioner/keeper"
 	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/share"
 	"claimdir/provisioner/steps"
@@ -211,5 +211,5 @@ func (s *Sweeper) remove(ctx context.Context, path volpath.Path, listed ledger.R
 
 // on runs an operation and waits for its real end.
 func (s *Sweeper) on(ctx context.Context, path volpath.Path, name string, work func(context.Context, steps.Op) error) error {
-	return s.config.Steps.On(ctx, keeper.Periodic{Keeper: s.config.Keeper}, path, name, work)
+	return s.config.Steps.On(ctx, access.Periodic{Keeper: s.config.Keeper}, path, name, work)
 }

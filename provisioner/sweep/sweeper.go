@@ -9,9 +9,9 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/klog/v2"
 
+	"claimdir/provisioner/access"
 	"claimdir/provisioner/cluster"
 	"claimdir/provisioner/doctor"
-	"claimdir/provisioner/keeper"
 	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/steps"
 )
@@ -28,7 +28,7 @@ const AtOnce = 2
 
 // Config is what a Sweeper needs. All fields but Grace and Report are required.
 type Config struct {
-	Keeper *keeper.Keeper
+	Keeper *access.Keeper
 	// Steps knows what is under way on paths.
 	Steps *steps.Steps
 	// Objects are the cluster's as they were seen last.

@@ -9,7 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/klog/v2"
 
-	"claimdir/provisioner/keeper"
+	"claimdir/provisioner/access"
 	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/refusal"
 	"claimdir/provisioner/share"
@@ -36,7 +36,7 @@ const (
 
 // Config is what an Emptier needs. All fields are required.
 type Config struct {
-	Keeper *keeper.Keeper
+	Keeper *access.Keeper
 	// Steps say what may be removed.
 	Steps *steps.Steps
 	// Remover is how fast the trash is emptied. Several shares may have one.
@@ -118,7 +118,7 @@ func (e *Emptier) work(ctx context.Context, q *queue) {
 // try gives a directory its turn and queues it again if it is still there after that.
 func (e *Emptier) try(ctx context.Context, q *queue, name string) {
 	record, err := e.empty(ctx, name)
-	var trouble *keeper.Trouble
+	var trouble *access.Trouble
 	var refused *refusal.Refusal
 	switch {
 	case err == nil:
@@ -148,7 +148,7 @@ func (e *Emptier) empty(ctx context.Context, name string) (ledger.Record, error)
 	defer time.AfterFunc(e.turn, func() { end(errTurnOver) }).Stop()
 	defer end(nil)
 	began := time.Now()
-	removed, record, err := e.config.Steps.EmptyTrash(ctx, turn, keeper.Periodic{Keeper: e.config.Keeper}, name, e.config.Remover)
+	removed, record, err := e.config.Steps.EmptyTrash(ctx, turn, access.Periodic{Keeper: e.config.Keeper}, name, e.config.Remover)
 	e.metrics.files.Add(float64(removed.Files))
 	e.metrics.directories.Add(float64(removed.Directories))
 	if err == nil && removed != (share.Removed{}) {

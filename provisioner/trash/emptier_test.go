@@ -14,7 +14,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
-	"claimdir/provisioner/keeper"
+	"claimdir/provisioner/access"
 	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/share"
 	"claimdir/provisioner/steps"
@@ -60,7 +60,7 @@ func openWorld(t *testing.T) *world {
 // start makes the Emptier, on a share that gives up a call after timeout.
 func (w *world) start(t *testing.T, timeout time.Duration) {
 	t.Helper()
-	k := keeper.New(w.kept(timeout))
+	k := access.New(w.kept(timeout))
 	ctx, cancel := context.WithCancel(t.Context())
 	t.Cleanup(cancel)
 	go k.Run(ctx)
@@ -68,8 +68,8 @@ func (w *world) start(t *testing.T, timeout time.Duration) {
 	w.Emptier = w.emptier(k)
 }
 
-func (w *world) kept(timeout time.Duration) keeper.Config {
-	return keeper.Config{
+func (w *world) kept(timeout time.Duration) access.Config {
+	return access.Config{
 		Mount: share.Mount{Dir: w.dir, Source: share.Source{Server: "nfs.example.com", Path: "/export"}}, NewID: "share-1",
 		Timeout: timeout, Slots: 2 * AtOnce, Changed: func() {}, Known: func() ([]volpath.Path, bool) { return nil, true },
 		Call: func(name string, call func() error) error {
@@ -84,7 +84,7 @@ func (w *world) kept(timeout time.Duration) keeper.Config {
 	}
 }
 
-func (w *world) emptier(k *keeper.Keeper) *Emptier {
+func (w *world) emptier(k *access.Keeper) *Emptier {
 	report := func(_ context.Context, r ledger.Record, reason, text string) {
 		w.mu.Lock()
 		defer w.mu.Unlock()

@@ -7,7 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
-	"claimdir/provisioner/keeper"
+	"claimdir/provisioner/access"
 	"claimdir/provisioner/share"
 )
 
@@ -29,8 +29,8 @@ func register(t *testing.T, emptiers ...*Emptier) *prometheus.Registry {
 }
 
 // named is a Keeper of which only the name is asked.
-func named(name string) *keeper.Keeper {
-	return keeper.New(keeper.Config{Mount: share.Mount{Name: name}, Slots: 1})
+func named(name string) *access.Keeper {
+	return access.New(access.Config{Mount: share.Mount{Name: name}, Slots: 1})
 }
 
 // Every series is there from the start, for each share: an alert on one that is missing

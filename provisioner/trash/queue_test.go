@@ -16,7 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"k8s.io/klog/v2"
 
-	"claimdir/provisioner/keeper"
+	"claimdir/provisioner/access"
 	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/share"
 )
@@ -135,7 +135,7 @@ func play(t *testing.T, directories []string, try script, test func(t *testing.T
 		}
 		config := w.kept(24 * time.Hour) // no try is given up
 		config.Mount.Name, config.Mounted, config.Call = "scripted", s.mounted, s.call
-		k := keeper.New(config)
+		k := access.New(config)
 		s.emptier = w.emptier(k)
 		ctx, cancel := context.WithCancel(t.Context())
 		kept, endKeeper := context.WithCancel(t.Context())

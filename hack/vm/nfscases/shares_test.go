@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"claimdir/provisioner/keeper"
+	"claimdir/provisioner/access"
 	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/share"
 	"claimdir/provisioner/volpath"
@@ -77,9 +77,9 @@ func TestTheRootOfAServer(t *testing.T) {
 }
 
 // keep runs a keeper of the share at dir.
-func keep(t *testing.T, dir string, source share.Source) *keeper.Keeper {
+func keep(t *testing.T, dir string, source share.Source) *access.Keeper {
 	t.Helper()
-	k := keeper.New(keeper.Config{
+	k := access.New(access.Config{
 		Mount: share.Mount{Dir: dir, Source: source}, NewID: "share-1", Timeout: 2 * time.Second, Slots: 4, Changed: func() {},
 		Known: func() ([]volpath.Path, bool) { return nil, true },
 	})
@@ -91,7 +91,7 @@ func keep(t *testing.T, dir string, source share.Source) *keeper.Keeper {
 	return k
 }
 
-func ready(t *testing.T, k *keeper.Keeper) {
+func ready(t *testing.T, k *access.Keeper) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -100,7 +100,7 @@ func ready(t *testing.T, k *keeper.Keeper) {
 	}
 }
 
-func make1(t *testing.T, k *keeper.Keeper, name string) error {
+func make1(t *testing.T, k *access.Keeper, name string) error {
 	t.Helper()
 	return k.Do(t.Context(), name, func(_ context.Context, store ledger.Store) error {
 		_, err := store.Dirs.Create(pathOf(t, name), share.Attributes{Mode: 0o755}, nil)
@@ -108,9 +108,9 @@ func make1(t *testing.T, k *keeper.Keeper, name string) error {
 	})
 }
 
-func wantTrouble(t *testing.T, err error, kind keeper.Kind) {
+func wantTrouble(t *testing.T, err error, kind access.Kind) {
 	t.Helper()
-	if trouble, ok := errors.AsType[*keeper.Trouble](err); !ok || trouble.Kind != kind {
+	if trouble, ok := errors.AsType[*access.Trouble](err); !ok || trouble.Kind != kind {
 		t.Errorf("%v, want trouble of the kind %s", err, kind)
 	}
 }
@@ -122,14 +122,14 @@ func TestAKeptShareOutlivesItsServer(t *testing.T) {
 	k := keep(t, e.mount(), e.source())
 	must(t, make1(t, k, "before"))
 	e.shell("rpc.nfsd 0")
-	wantTrouble(t, make1(t, k, "during"), keeper.Stalled)
+	wantTrouble(t, make1(t, k, "during"), access.Stalled)
 	eventually(t, "the share is stalled", func() error {
 		if k.Ready() == nil {
 			return errors.New("it is ready")
 		}
 		return nil
 	})
-	wantTrouble(t, make1(t, k, "refused"), keeper.Stalled)
+	wantTrouble(t, make1(t, k, "refused"), access.Stalled)
 	e.shell("nfs_start")
 	ready(t, k)
 	must(t, make1(t, k, "after"))
@@ -159,7 +159,7 @@ func TestAKeptShareThatIsUnmounted(t *testing.T) {
 	k := keep(t, dir, share.Source{Server: "127.0.0.1", Path: e.onServer("one")})
 	must(t, make1(t, k, "data"))
 	unmounted()
-	wantTrouble(t, make1(t, k, "nowhere"), keeper.WrongPlace)
+	wantTrouble(t, make1(t, k, "nowhere"), access.WrongPlace)
 	mount("two")
 	eventually(t, "it is refused", func() error {
 		if err := k.Ready(); err == nil {
@@ -167,7 +167,7 @@ func TestAKeptShareThatIsUnmounted(t *testing.T) {
 		}
 		return nil
 	})
-	wantTrouble(t, make1(t, k, "nowhere"), keeper.WrongPlace)
+	wantTrouble(t, make1(t, k, "nowhere"), access.WrongPlace)
 	unmounted()
 	mount("one")
 	t.Cleanup(unmounted)

@@ -1,4 +1,4 @@
-// Package keeper keeps one share: it finds out whether the share may be worked
+// Package access keeps one share: it finds out whether the share may be worked
 // on, lets operations work on it, so many at once, and gives up those that get
 // no answer.
 //
@@ -22,4 +22,4 @@
 // A call that is carried out late, when its operation was given up and its path may be
 // another volume's, does no harm: see package steps. What the operation made is found by
 // its repeat, or by the sweep.
-package keeper
+package access
