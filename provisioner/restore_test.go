@@ -505,6 +505,27 @@ func TestAWishThatIsTakenBackLosesNothing(t *testing.T) {
 	}
 }
 
+func TestTheShareOfTheArchiveIsChosen(t *testing.T) {
+	withSeveral(t, func(t *testing.T, s *several) {
+		s.fast.free = 100
+		_, err := s.provision(t, s.claim("data", "bulk"))
+		must(t, err)
+		pv := s.seen.PVs[0]
+		s.seen.PVs = nil
+		for _, p := range s.all {
+			if p.Owns(pv) {
+				must(t, p.Delete(t.Context(), pv))
+			}
+		}
+		o := asks(s.claim("next", "fast,bulk"), "pvc-data")
+		if on, err := s.provision(t, o); err != nil || on != "bulk" {
+			t.Errorf("made on %s: %v", on, err)
+		}
+		_, err = s.provision(t, asks(s.claim("more", "fast,bulk"), "pvc-data"))
+		refused(t, err, refusal.ReasonArchive, false, "no archive")
+	})
+}
+
 // Whoever finds no directory at the name of an archive leaves its record alone while
 // a claim is getting it: it comes back if that fails.
 func TestAnArchiveThatComesBackHasItsRecord(t *testing.T) {
