@@ -117,6 +117,7 @@ func create(t *testing.T, s *share.Share, p volpath.Path, mode uint32) (id *shar
 // archive moves a directory as the release of a volume does.
 func archive(t *testing.T, s *share.Share, from, to string, id *share.Identity) {
 	t.Helper()
+	must(t, s.MakeMeta(share.MovingDir))
 	must(t, s.SetAside(pathOf(t, from), share.MovingDir, volpath.Own("pvc-1", "cluster-1"), id))
 	must(t, s.BringBack(share.MovingDir, volpath.Own("pvc-1", "cluster-1"), pathOf(t, to)))
 }
