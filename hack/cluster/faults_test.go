@@ -49,7 +49,7 @@ func testHang(t *testing.T, bed *testbed.Bed) {
 	for i := range n {
 		w.claimOf("slow", fmt.Sprint("slow-", i))
 	}
-	w.Event(w.Name, "slow-0", `share "slow" \(nas.example.com:/export/slow\) has not answered since 20..-..-.. .*goes on by itself`)
+	w.Event(w.Name, "slow-0", `share "slow" \(nas.example.com:/export/slow\) has not answered since 20..-..-.. .*retried automatically`)
 	w.Event("default", before.Name, `share "slow" .* has not answered since`)
 	w.readyz(`share "slow"`, "has not answered since")
 	if _, err := w.process.Get(w.T.Context(), "/healthz"); err != nil {
@@ -249,7 +249,7 @@ func testLostMount(t *testing.T, bed *testbed.Bed) {
 	w.Must(w.slow.Close())
 	w.DeleteClaim("data")
 	w.claimOf("slow", "other")
-	w.Event("default", pv.Name, `share "slow" .* not in its place since .*nothing was touched: this is not the share that was here before`)
+	w.Event("default", pv.Name, `share "slow" .* has not been correctly mounted since .*nothing was changed: this is not the share that was here before`)
 	w.Event(w.Name, "other", `share "slow" .* not in its place since`)
 	w.readyz(`share "slow"`, "not in its place")
 	w.wantEntries("slow")

@@ -1,25 +1,26 @@
-// Package access keeps one share: it finds out whether the share may be worked
-// on, lets operations work on it, so many at once, and gives up those that get
-// no answer.
+// Package access decides whether one share may be worked on now. It probes the share, runs
+// operations on it, limits how many run at once, and gives up operations that get no answer.
 //
-// A share is ready, or it is not, for a reason that people can read:
+// A Keeper stands for one mounted share. The share is ready, or it is in one of four kinds of
+// trouble:
 //
-//	starting      not looked at yet
-//	wrong place   nothing is mounted, or something else; what is missing there is not gone
+//	starting      not probed yet
+//	wrong place   nothing, or something else, is mounted; a missing volume is not a deleted one
 //	failing       the server answers with errors
 //	stalled       the server does not answer
 //
-// Only the look, one call every few seconds, and never a second before the first
-// has returned, makes a share ready again. Operations find out about anything
-// else themselves.
+// Only a probe makes a share ready again. The Keeper probes every few seconds and never starts a
+// second probe before the first one has returned. Operations detect trouble themselves.
 //
-// No call to a file system can be ended from outside. An operation runs in a
-// goroutine of its own; when one of its calls takes longer than the timeout,
-// whoever waits for it is told so and leaves. The goroutine stays, and with it a
-// place among the slots and the operation's lock, so that what hangs is bounded,
-// however long it lasts and however many claims wait.
+// Nothing can abort a system call on a mounted file system. Each operation therefore runs in its
+// own goroutine. If one of its calls takes longer than the timeout, the caller gets a *Trouble and
+// leaves. The goroutine keeps its slot and the lock on its path until the call returns, so the
+// number of hung calls stays bounded, however long they hang and however many claims wait.
 //
-// A call that is carried out late, when its operation was given up and its path may be
-// another volume's, does no harm: see package steps. What the operation made is found by
-// its repeat, or by the sweep.
+// The server may execute a call after its operation was given up, when the path already belongs to
+// another volume. Such a late call does no harm: package steps says why. The retry or the sweep
+// finds what the operation has created.
+//
+// Config.Call is the one place through which every call of an operation to the share passes. The
+// controller uses it to refuse calls after the lease is lost.
 package access

@@ -17,59 +17,59 @@ import (
 // Config is what a Keeper needs. All fields but Mounted and Call are required.
 type Config struct {
 	Mount share.Mount
-	// Mounted returns an error if the mount table shows something else at the
-	// share's directory than it did. It is nil for a share that is no mount.
+	// Mounted returns an error if the mount at the share's directory has changed. It is nil for a
+	// share that is a plain directory.
 	Mounted func() error
-	// Known returns the paths of the volumes that the cluster has on the share,
-	// and false as long as that cannot be told.
-	Known func() (paths []volpath.Path, told bool)
-	// NewID is the identity of a share that has none yet.
+	// Known returns the paths of the cluster's volumes on the share. It returns false while the
+	// caches are not filled.
+	Known func() (paths []volpath.Path, known bool)
+	// NewID is the identity to write to a share that has none yet.
 	NewID string
-	// Timeout is how long one call may take before it is given up.
+	// Timeout is how long one call may take before its operation is given up.
 	Timeout time.Duration
-	// Slots is how many operations may be under way.
+	// Slots is how many operations may run at once, including operations that were given up and
+	// still hang.
 	Slots int
-	// Call makes each call of an operation to the share. It refuses if this process may
-	// make none any more, because another replica may lead by now. Nil means that it
-	// always may.
+	// Call runs each call of an operation to the share. It returns an error without running the
+	// call once another replica may lead. Nil runs every call.
 	Call share.Call
-	// Changed is called, in a goroutine that must not wait, when the share
-	// becomes ready, and when an operation that was given up has ended.
+	// Changed is called when the share becomes ready, and when an operation that was given up has
+	// ended. It must not block.
 	Changed func()
 }
 
-// Keeper keeps one share. Run it; until then the share is starting.
+// Keeper guards the access to one share. The share stays in state starting until Run probes it.
 type Keeper struct {
 	config  Config
 	metrics metrics
-	every   time.Duration // lookEvery
+	every   time.Duration // probeEvery, except in tests
 	slots   chan struct{}
 
 	mu      sync.Mutex
 	trouble *Trouble      // nil if the share is ready
-	changed chan struct{} // closed when trouble is exchanged
-	share   *share.Share  // nil until the share was recognised once
+	changed chan struct{} // closed and replaced when trouble changes
+	share   *share.Share  // nil until the share is recognised
 	ledger  *ledger.Ledger
 	room    share.Room
-	stuck   int // operations that were given up and have not ended
+	stuck   int // operations that were given up and still hang
 }
 
-// New makes the Keeper of a share.
+// New returns the Keeper of a share.
 func New(config Config) *Keeper {
 	k := &Keeper{
-		config: config, metrics: newMetrics(config.Mount), every: lookEvery, slots: make(chan struct{}, config.Slots), changed: make(chan struct{}),
+		config: config, metrics: newMetrics(config.Mount), every: probeEvery, slots: make(chan struct{}, config.Slots), changed: make(chan struct{}),
 	}
-	k.trouble = k.newTrouble(Starting, time.Now(), errors.New("it was not looked at yet"))
+	k.trouble = k.newTrouble(Starting, time.Now(), errors.New("it has not been probed yet"))
 	return k
 }
 
-// Name is the share's name, empty for one that needs none.
+// Name is the share's name. It is empty for a share that is mounted alone.
 func (k *Keeper) Name() string { return k.config.Mount.Name }
 
-// Source is what PersistentVolumes name as server and exported path.
+// Source is the server and exported path that PersistentVolumes name.
 func (k *Keeper) Source() share.Source { return k.config.Mount.Source }
 
-// ID is the share's identity, empty until it was recognised once.
+// ID is the share's identity. It is empty until the share was recognised once.
 func (k *Keeper) ID() string {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -79,7 +79,7 @@ func (k *Keeper) ID() string {
 	return k.ledger.ID()
 }
 
-// Ready returns nil, or the *Trouble that the share is in.
+// Ready returns nil, or the current *Trouble.
 func (k *Keeper) Ready() error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -89,7 +89,7 @@ func (k *Keeper) Ready() error {
 	return k.trouble
 }
 
-// WaitReady returns when the share is ready, or with the end of ctx.
+// WaitReady blocks until the share is ready or ctx is done.
 func (k *Keeper) WaitReady(ctx context.Context) error {
 	for {
 		k.mu.Lock()
@@ -106,22 +106,22 @@ func (k *Keeper) WaitReady(ctx context.Context) error {
 	}
 }
 
-// Room is what the last look found.
+// Room is the size and free space that the last probe read.
 func (k *Keeper) Room() share.Room {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.room
 }
 
-// Stuck is how many operations were given up and have not ended.
+// Stuck is the number of operations that were given up and still hang.
 func (k *Keeper) Stuck() int {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.stuck
 }
 
-// set exchanges the trouble, and logs a change. A trouble of the same kind and
-// cause keeps its beginning.
+// set replaces the trouble and logs the change. A trouble of the same kind and cause keeps its
+// start time.
 func (k *Keeper) set(ctx context.Context, t *Trouble) {
 	k.mu.Lock()
 	was := k.trouble
@@ -136,8 +136,8 @@ func (k *Keeper) set(ctx context.Context, t *Trouble) {
 	logger := klog.LoggerWithValues(klog.FromContext(ctx), "share", k.Name(), "server", k.Source().Server, "path", k.Source().Path, "mount", k.config.Mount.Dir)
 	switch {
 	case t == nil:
-	case t.Kind == Starting: // nothing is wrong
-		logger.Info("The share is not served yet", "because", t.err.Error())
+	case t.Kind == Starting: // not an error
+		logger.Info("The share is not served yet", "reason", t.err.Error())
 		return
 	default:
 		logger.Error(t, "The share cannot be worked on")
@@ -151,7 +151,7 @@ func (k *Keeper) newTrouble(kind Kind, since time.Time, err error) *Trouble {
 	return &Trouble{Kind: kind, Since: since, share: k.String(), err: err}
 }
 
-// String names the share for people.
+// String names the share in messages.
 func (k *Keeper) String() string {
 	where := fmt.Sprintf("%s:%s", k.Source().Server, k.Source().Path)
 	if k.Name() == "" {

@@ -25,7 +25,7 @@ const (
 	slots    = 3
 )
 
-// world is a kept share in a local directory, whose looks and operations hang
+// world is a kept share in a local directory, whose probes and operations hang
 // on demand.
 type world struct {
 	*Keeper
@@ -73,7 +73,7 @@ func (w *world) ready() *world {
 	return w
 }
 
-// hang lets looks hang until release.
+// hang lets probes hang until release.
 func (w *world) hang() (release func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -318,7 +318,7 @@ func TestAShareThatHangs(t *testing.T) {
 	must(t, w.Do(t.Context(), "test", func(context.Context, ledger.Store) error { return nil }))
 }
 
-// The look is answered, but no operation is.
+// The server answers the probe, but no operation.
 func TestAShareWhereAllOperationsHangIsStalled(t *testing.T) {
 	w := newWorld(t).ready()
 	hanging := make(chan struct{})
@@ -443,7 +443,7 @@ func TestAShareThatIsExchanged(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
-			w.every = time.Hour // the operation finds it, not the look
+			w.every = time.Hour // the operation finds it, not the probe
 			w.ready()
 			must(t, os.Rename(w.dir, w.dir+".away"))
 			exchange(t, w)
@@ -454,7 +454,7 @@ func TestAShareThatIsExchanged(t *testing.T) {
 				}
 				return err
 			})
-			if !isTrouble(err, WrongPlace, "is not in its place since", "nothing was touched", "restart claimdir") {
+			if !isTrouble(err, WrongPlace, "has not been correctly mounted since", "nothing was changed", "restart claimdir") {
 				t.Error(err)
 			}
 			err = w.Do(t.Context(), "test", func(context.Context, ledger.Store) error { t.Error("begun"); return nil })
@@ -463,7 +463,7 @@ func TestAShareThatIsExchanged(t *testing.T) {
 			}
 			must(t, os.RemoveAll(w.dir))
 			must(t, os.Rename(w.dir+".away", w.dir))
-			w.lookOnce(t.Context())
+			w.probeOnce(t.Context())
 			if err := w.Ready(); err != nil {
 				t.Error("the share is back:", err)
 			}
@@ -483,7 +483,7 @@ func TestFirstUseIsToldFromALostMount(t *testing.T) {
 	w := newWorld(t)
 	w.paths, w.untold = []volpath.Path{pathOf(t, "team/a"), pathOf(t, "team/b")}, true
 	w.start()
-	w.trouble(Starting, "not known yet")
+	w.trouble(Starting, "waiting for the list of the cluster's PersistentVolumes")
 	w.mu.Lock()
 	w.untold = false
 	w.mu.Unlock()

@@ -8,10 +8,10 @@ import (
 	"claimdir/provisioner/share"
 )
 
-// metrics are those of one share. What is not set here is read at the moment of the
-// scrape from what the Keeper knows: a scrape asks no share.
+// metrics are the metrics of one share that probes set. The Keeper's state supplies all others at
+// the time of the scrape. A scrape never calls the share.
 type metrics struct {
-	size, spare *prometheus.GaugeVec // empty until the first look
+	size, spare *prometheus.GaugeVec // empty until the first probe
 }
 
 func gauge(m share.Mount, name, help string) prometheus.GaugeOpts {
@@ -21,12 +21,12 @@ func gauge(m share.Mount, name, help string) prometheus.GaugeOpts {
 
 func newMetrics(m share.Mount) metrics {
 	return metrics{
-		size:  prometheus.NewGaugeVec(gauge(m, "size_bytes", "Size of the share at the last look."), nil),
-		spare: prometheus.NewGaugeVec(gauge(m, "free_bytes", "Free room on the share at the last look."), nil),
+		size:  prometheus.NewGaugeVec(gauge(m, "size_bytes", "Size of the share at the last probe."), nil),
+		spare: prometheus.NewGaugeVec(gauge(m, "free_bytes", "Free space on the share at the last probe."), nil),
 	}
 }
 
-// setRoom takes what a look found. It must be called with mu held.
+// setRoom stores the result of a probe. The caller holds mu.
 func (k *Keeper) setRoom(room share.Room) {
 	k.room = room
 	if room.Size > 0 {
@@ -45,18 +45,18 @@ func (k *Keeper) Collectors() []prometheus.Collector {
 			}
 			return 1
 		}),
-		prometheus.NewGaugeFunc(gauge(k.config.Mount, "stuck_operations", "Operations that were given up for want of an answer and still hang."),
+		prometheus.NewGaugeFunc(gauge(k.config.Mount, "stuck_operations", "Operations that timed out and still hang."),
 			func() float64 { return float64(k.Stuck()) }),
 	}
 	for _, kind := range []Kind{Starting, WrongPlace, Failing, Stalled} {
-		opts := gauge(k.config.Mount, "trouble_seconds", "How long the share has not been ready, by reason; 0 if it is.")
+		opts := gauge(k.config.Mount, "trouble_seconds", "How long the share has not been ready, by reason; 0 if it is ready.")
 		opts.ConstLabels["reason"] = string(kind)
 		all = append(all, prometheus.NewGaugeFunc(opts, func() float64 { return k.inTrouble(kind).Seconds() }))
 	}
 	return all
 }
 
-// inTrouble is how long the share has been in trouble of this kind.
+// inTrouble returns how long the share has been in trouble of this kind, or 0.
 func (k *Keeper) inTrouble(kind Kind) time.Duration {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -44,7 +44,7 @@ func register(t *testing.T, keepers ...*Keeper) *prometheus.Registry {
 	return registry
 }
 
-// Every series is there before the first look, for each share, but for the sizes: those
+// Every series is there before the first probe, for each share, but for the sizes: those
 // nobody knows yet.
 func TestMetricsOfSharesThatStart(t *testing.T) {
 	keeperOf := func(name string) *Keeper {
@@ -54,11 +54,11 @@ func TestMetricsOfSharesThatStart(t *testing.T) {
 # TYPE claimdir_share_ready gauge
 claimdir_share_ready{export="nas:/fast",share="fast"} 0
 claimdir_share_ready{export="nas:/slow",share="slow"} 0
-# HELP claimdir_share_stuck_operations Operations that were given up for want of an answer and still hang.
+# HELP claimdir_share_stuck_operations Operations that timed out and still hang.
 # TYPE claimdir_share_stuck_operations gauge
 claimdir_share_stuck_operations{export="nas:/fast",share="fast"} 0
 claimdir_share_stuck_operations{export="nas:/slow",share="slow"} 0
-# HELP claimdir_share_trouble_seconds How long the share has not been ready, by reason; 0 if it is.
+# HELP claimdir_share_trouble_seconds How long the share has not been ready, by reason; 0 if it is ready.
 # TYPE claimdir_share_trouble_seconds gauge
 claimdir_share_trouble_seconds{export="nas:/fast",reason="failing",share="fast"} 0
 claimdir_share_trouble_seconds{export="nas:/fast",reason="stalled",share="fast"} 0

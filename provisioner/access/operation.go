@@ -14,17 +14,16 @@ import (
 	"claimdir/provisioner/share"
 )
 
-// Work is an operation on a share. Once it is given up, the calls of its store fail. It
-// may be run a second time; see Do.
+// Work is an operation on a share. After the operation is given up, all calls through its store
+// fail. Do may run it a second time.
 type Work func(ctx context.Context, store ledger.Store) error
 
-// errGivenUp is what calls of an operation get that was given up.
+// errGivenUp is the error of every call that an operation makes after it was given up.
 var errGivenUp = errors.New("given up: the share did not answer in time")
 
-// Do runs the operation and returns its error, or a *Trouble: at once if the
-// share cannot be worked on, and as soon as a call gets no answer in time. The
-// operation then ends when that call does. One whose handles went stale is run a
-// second time.
+// Do runs the operation and returns its error. It returns a *Trouble at once if the share is not
+// ready, and as soon as a call times out; the operation then ends in the background when that call
+// returns. Do runs an operation a second time if its file handles were stale.
 func (k *Keeper) Do(ctx context.Context, name string, work Work) error {
 	op, err := k.start(ctx, name, work)
 	if err != nil {
@@ -33,9 +32,9 @@ func (k *Keeper) Do(ctx context.Context, name string, work Work) error {
 	return op.wait(ctx)
 }
 
-// Background is Do for loops: it blocks until the operation has really ended, even after
-// a time-out, so that a loop never has two calls that hang. What the operation left may be
-// used once it returns, unless ctx ended.
+// Background is Do for loops: it blocks until the operation has really ended, even after a
+// time-out, so that a loop never has two hung calls. The caller may read the operation's results
+// once Background returns, unless ctx is done.
 func (k *Keeper) Background(ctx context.Context, name string, work Work) error {
 	op, err := k.start(ctx, name, work)
 	if err != nil {
@@ -49,8 +48,7 @@ func (k *Keeper) Background(ctx context.Context, name string, work Work) error {
 	return err
 }
 
-// Periodic is a share whose operations are waited for to their real end: see
-// Background.
+// Periodic is a Keeper whose Do is Background, for loops.
 type Periodic struct{ *Keeper }
 
 // Do is Background.
@@ -66,7 +64,7 @@ func (k *Keeper) start(ctx context.Context, name string, work Work) (*operation,
 	whole := ledger.Store{Dirs: k.share, Records: k.ledger}
 	k.mu.Unlock()
 	op := &operation{keeper: k, name: name, result: make(chan error, 1), left: make(chan struct{}), over: make(chan struct{})}
-	// What is under way when the process is asked to stop is finished.
+	// A stop of the process does not interrupt a running operation.
 	giveUp, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	op.cancel = cancel
 	op.began.Store(new(time.Now()))
@@ -84,8 +82,8 @@ func (o *operation) wait(ctx context.Context) error {
 	}
 }
 
-// enter takes a slot, or says why there is none. It waits for the first look, so
-// that nobody is told of a share that merely starts.
+// enter takes a slot, or returns why there is none. It waits for the first probe, so that a claim
+// gets no event about a share that is only starting.
 func (k *Keeper) enter(ctx context.Context) error {
 	late := time.NewTimer(k.config.Timeout)
 	defer late.Stop()
@@ -108,18 +106,18 @@ func (k *Keeper) enter(ctx context.Context) error {
 			if trouble != nil {
 				return trouble
 			}
-			late.Reset(k.config.Timeout) // a slot will become free, or the next look says that none does
+			late.Reset(k.config.Timeout) // wait on: a slot becomes free, or the next probe reports the share as stalled
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
 	}
 }
 
-// judge makes a share that an operation found to be another one a trouble of the
-// share.
+// judge returns the error of an operation. If the operation found another share mounted, judge
+// makes that the share's trouble.
 func (k *Keeper) judge(ctx context.Context, err error) error {
 	if panicked, ok := errors.AsType[*panicError](err); ok {
-		panic(panicked.value) // where the caller's recover sees it
+		panic(panicked.value) // the caller recovers
 	}
 	if !errors.Is(err, share.ErrNotRecognised) {
 		return err
@@ -129,8 +127,8 @@ func (k *Keeper) judge(ctx context.Context, err error) error {
 	return t
 }
 
-// ofShare leaves out of an error of a share, which others are told too, which operation
-// found it: that is the business of another claim, perhaps of another namespace.
+// ofShare removes from an error the steps and paths of the operation that found it. All claims on
+// the share see the error, and the operation may be of another namespace.
 func ofShare(err error) error {
 	for {
 		inner := errors.Unwrap(err)
@@ -143,8 +141,8 @@ func ofShare(err error) error {
 	}
 }
 
-// States of an operation: whoever leaves running first decides whether the
-// result counts.
+// States of an operation. Whoever changes running first, the operation or its timer, decides
+// whether the result counts.
 const (
 	running int32 = iota
 	ended
@@ -156,17 +154,18 @@ type operation struct {
 	keeper *Keeper
 	name   string
 	state  atomic.Int32
-	began  atomic.Pointer[time.Time] // of the call under way
+	began  atomic.Pointer[time.Time] // start of the current call
 	timer  *time.Timer
 	cancel context.CancelCauseFunc
 	result chan error
-	left   chan struct{} // closed when nobody waits any more
-	over   chan struct{} // closed when it has ended, also late
+	left   chan struct{} // closed when the operation is given up
+	over   chan struct{} // closed when the operation has ended, even after it was given up
 }
 
-// call makes one call to the share, in time.
+// call runs one call to the share and restarts the operation's timer for it.
 func (o *operation) call(name string, call func() error) error {
-	// Thousands of calls a second may be made at once, and none need be timed that finely.
+	// A removal makes thousands of calls a second; restarting the timer for each of them would cost
+	// too much.
 	if now := time.Now(); o.state.Load() == running && now.Sub(*o.began.Load()) > o.keeper.config.Timeout/timings {
 		o.began.Store(&now)
 		o.timer.Reset(o.keeper.config.Timeout)
@@ -177,7 +176,7 @@ func (o *operation) call(name string, call func() error) error {
 	return o.keeper.config.Call(name, call)
 }
 
-// timings is how exactly a call is timed: to this part of the time-out.
+// timings is the precision of the timer: one call may take up to 1/timings longer than Timeout.
 const timings = 100
 
 func (o *operation) giveUp() {
@@ -214,7 +213,7 @@ func (o *operation) run(ctx context.Context, store ledger.Store, work Work) {
 	o.keeper.config.Changed()
 }
 
-// panicError carries a panic over to the goroutine that waits.
+// panicError carries a panic to the goroutine that waits for the operation.
 type panicError struct{ value any }
 
 func (e *panicError) Error() string { return fmt.Sprint("panic: ", e.value) }

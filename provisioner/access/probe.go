@@ -12,24 +12,23 @@ import (
 	"claimdir/provisioner/share"
 )
 
-// lookEvery is the pause between two looks; looks of a share that is starting
-// come faster.
+// probeEvery is the pause between two probes, probeSoon the shorter one while the share is
+// starting.
 const (
-	lookEvery = 5 * time.Second
-	lookSoon  = 200 * time.Millisecond
+	probeEvery = 5 * time.Second
+	probeSoon  = 200 * time.Millisecond
 )
 
-// Run looks at the share until ctx ends. It leaves at most one look behind that
-// gets no answer.
+// Run probes the share until ctx is done. It leaves at most one hung probe behind.
 func (k *Keeper) Run(ctx context.Context) {
 	pause := func() time.Duration {
 		if k.starting() {
-			return min(lookSoon, k.every)
+			return min(probeSoon, k.every)
 		}
 		return k.every
 	}
 	_ = wait.DelayFunc(pause).Until(ctx, true, true, func(ctx context.Context) (bool, error) {
-		k.lookOnce(ctx)
+		k.probeOnce(ctx)
 		return false, nil
 	})
 }
@@ -40,10 +39,11 @@ func (k *Keeper) starting() bool {
 	return k.trouble != nil && k.trouble.Kind == Starting
 }
 
-// lookOnce returns when the look has, or with the end of ctx.
-func (k *Keeper) lookOnce(ctx context.Context) {
+// probeOnce probes the share once. It blocks until the probe returns or ctx is done; after the
+// timeout it reports the share as stalled and goes on waiting.
+func (k *Keeper) probeOnce(ctx context.Context) {
 	began, done := time.Now(), make(chan error, 1)
-	go func() { done <- k.look() }()
+	go func() { done <- k.probe() }()
 	late := time.NewTimer(k.config.Timeout)
 	defer late.Stop()
 	for {
@@ -53,14 +53,14 @@ func (k *Keeper) lookOnce(ctx context.Context) {
 		case <-late.C:
 			k.set(ctx, k.newTrouble(Stalled, began, errors.New("no answer")))
 		case err := <-done:
-			k.saw(ctx, err)
+			k.judgeProbe(ctx, err)
 			return
 		}
 	}
 }
 
-// saw draws the conclusion from a look that returned.
-func (k *Keeper) saw(ctx context.Context, err error) {
+// judgeProbe sets the trouble that follows from the result of a probe.
+func (k *Keeper) judgeProbe(ctx context.Context, err error) {
 	now := time.Now()
 	var starting *startingError
 	switch {
@@ -71,29 +71,29 @@ func (k *Keeper) saw(ctx context.Context, err error) {
 	case err != nil:
 		k.set(ctx, k.newTrouble(Failing, now, err))
 	case len(k.slots) == cap(k.slots) && k.Stuck() == cap(k.slots):
-		// It answers the look, and nothing else.
+		// The server answers the probe, but no operation.
 		k.set(ctx, k.newTrouble(Stalled, now, errors.New("no answer")))
 	default:
 		k.set(ctx, nil)
 	}
 }
 
-// wrongPlace is the trouble of what is not the share.
+// wrongPlace returns the trouble of a mount that is not the expected share.
 func (k *Keeper) wrongPlace(err error) *Trouble {
 	k.mu.Lock()
 	known := k.share != nil
 	k.mu.Unlock()
 	if known {
-		err = fmt.Errorf("%w; mount it again, or restart claimdir if this is what it is to serve now", err)
+		err = fmt.Errorf("%w; mount the expected share again, or restart claimdir to serve the one that is mounted now", err)
 	}
 	return k.newTrouble(WrongPlace, time.Now(), err)
 }
 
-// startingError is why a share was not recognised yet although nothing is wrong.
+// startingError says what a share that is not recognised yet waits for. It is not a failure.
 type startingError struct{ error }
 
-// look is a call that the server has to answer.
-func (k *Keeper) look() error {
+// probe makes a call that only the server can answer, no cache.
+func (k *Keeper) probe() error {
 	if k.config.Mounted != nil {
 		if err := k.config.Mounted(); err != nil {
 			return fmt.Errorf("%w: %w", share.ErrNotRecognised, err)
@@ -115,7 +115,7 @@ func (k *Keeper) look() error {
 	return nil
 }
 
-// open recognises the share, and prepares one that is used for the first time.
+// open recognises the share. It prepares a share that is used for the first time.
 func (k *Keeper) open() error {
 	s, err := share.Open(k.config.Mount.Dir)
 	if err != nil {
@@ -139,28 +139,28 @@ func (k *Keeper) open() error {
 	return nil
 }
 
-// checkFirstUse tells a share that is used for the first time from a place where
-// it should be mounted and is not: where the cluster has volumes on the share,
-// one of them must be there.
+// checkFirstUse returns an error if the directory looks like a missing mount rather than a share
+// that is used for the first time. If the cluster has volumes on the share, at least one of their
+// directories must exist.
 func (k *Keeper) checkFirstUse(s *share.Share) error {
 	_, err := ledger.OpenReadOnly(s)
 	if !errors.Is(err, ledger.ErrNoRecords) {
-		return nil //nolint:nilerr // it was used before; what is wrong with it ledger.Open says
+		return nil // the share was used before; ledger.Open reports any other error
 	}
-	paths, told := k.config.Known()
-	if !told {
-		return &startingError{errors.New("the volumes of the cluster are not known yet")}
+	paths, known := k.config.Known()
+	if !known {
+		return &startingError{errors.New("waiting for the list of the cluster's PersistentVolumes")}
 	}
 	for _, path := range paths {
-		// In the way of a volume may be a file or a link: that is not nothing.
+		// A file or link at the path of a volume is an error of Exists, but also shows that the share has data.
 		if present, err := s.Exists(path); present || err != nil && !errors.Is(err, share.ErrNotRecognised) {
-			return nil //nolint:nilerr // see above; an error of the share itself comes again in ledger.Open
+			return nil // ledger.Open reports an error of the share itself
 		}
 	}
 	if len(paths) == 0 {
 		return nil
 	}
-	return fmt.Errorf("%w: the cluster has %d volumes on it, and %s has neither .claimdir/share.json nor the directory of any of them, such as %q. "+
-		"Mount the share there; if it is the right one and lost its data, make that directory and it is served",
+	return fmt.Errorf("%w: the cluster has %d volumes on it, but %s contains neither .claimdir/share.json nor the directory of any of them, such as %q. "+
+		"Mount the share there; if this is the right share and it has lost its data, create that directory to have it served",
 		share.ErrNotRecognised, len(paths), k.config.Mount.Dir, paths[0])
 }

@@ -12,15 +12,14 @@ type Kind string
 
 // The kinds of trouble.
 const (
-	Starting   Kind = "starting"    // not looked at yet
-	WrongPlace Kind = "wrong-place" // what is there is not the share
-	Failing    Kind = "failing"     // it answers with errors
-	Stalled    Kind = "stalled"     // it does not answer
+	Starting   Kind = "starting"    // not probed yet
+	WrongPlace Kind = "wrong-place" // something else, or nothing, is mounted
+	Failing    Kind = "failing"     // the server answers with errors
+	Stalled    Kind = "stalled"     // the server does not answer
 )
 
-// Trouble says why a share cannot be worked on, and since when. Its text is read
-// by users as an event. It passes: what waits for the share is to be tried again
-// when the Keeper says that something changed.
+// Trouble says why a share cannot be worked on, and since when. Users read its text in events. It
+// is temporary: callers retry when Config.Changed is called.
 type Trouble struct {
 	Kind  Kind
 	Since time.Time
@@ -32,9 +31,9 @@ func (t *Trouble) Error() string {
 	since := t.Since.UTC().Format("2006-01-02 15:04:05 MST")
 	switch t.Kind {
 	case Stalled:
-		return fmt.Sprintf("%s has not answered since %s: look at the NFS server and the network to it; this goes on by itself when it answers again", t.share, since)
+		return fmt.Sprintf("%s has not answered since %s: check the NFS server and the network to it; retried automatically", t.share, since)
 	case WrongPlace:
-		return fmt.Sprintf("%s is not in its place since %s, nothing was touched: %v", t.share, since, t.err)
+		return fmt.Sprintf("%s has not been correctly mounted since %s; nothing was changed: %v", t.share, since, t.err)
 	case Starting:
 		return fmt.Sprintf("%s is not served yet: %v", t.share, t.err)
 	case Failing:
@@ -43,12 +42,12 @@ func (t *Trouble) Error() string {
 	if advice := share.Advice(t.err); advice != "" {
 		text += ": " + advice
 	}
-	return text + "; this goes on by itself when it can"
+	return text + "; retried automatically"
 }
 
 func (t *Trouble) Unwrap() error { return t.err }
 
-// same reports whether other says the same, apart from the time.
+// same reports whether two troubles have the same kind and cause. The time does not count.
 func (t *Trouble) same(other *Trouble) bool {
 	if t == nil || other == nil {
 		return t == other
