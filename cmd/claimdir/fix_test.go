@@ -103,7 +103,7 @@ func TestFix(t *testing.T) {
 	}{
 		"an empty directory":           {set: func(t *testing.T, m *mending) { m.record(t, ledger.Active, "a", []string{"a/"}) }, answer: "y\n", says: "removed the record, and the empty directory"},
 		"no directory":                 {set: func(t *testing.T, m *mending) { m.record(t, ledger.Creating, "a", nil) }, answer: "Yes\n", says: "[y/N] removed"},
-		"with content":                 {set: func(t *testing.T, m *mending) { m.record(t, ledger.Active, "a", []string{"a/file"}) }, answer: "y\n", want: archived, says: "the directory is " + archive + " now"},
+		"with content":                 {set: func(t *testing.T, m *mending) { m.record(t, ledger.Active, "a", []string{"a/file"}) }, answer: "y\n", want: archived, says: "archived the directory as " + archive},
 		"never completed":              {set: func(t *testing.T, m *mending) { m.record(t, ledger.Creating, "a", []string{"a/file"}) }, yes: true, want: archived},
 		"adopted and empty":            {set: func(t *testing.T, m *mending) { m.record(t, ledger.Active, "a", []string{"a/"}, adopted) }, yes: true, want: archived[:2]},
 		"no":                           {set: func(t *testing.T, m *mending) { m.record(t, ledger.Active, "a", []string{"a/"}) }, answer: "n\n", want: []string{"a", "a.json"}, says: "left as it is"},
@@ -127,7 +127,7 @@ func TestFix(t *testing.T) {
 				PersistentVolumeSource: v1.PersistentVolumeSource{NFS: &v1.NFSVolumeSource{Server: "nas", Path: "/export/a"}}}}); err != nil {
 				t.Fatal(err)
 			}
-		}, yes: true, want: []string{"a", "a.json"}, says: "not done: PersistentVolume by-hand uses it"},
+		}, yes: true, want: []string{"a", "a.json"}, says: "not done: PersistentVolume by-hand uses the directory"},
 		"the cluster does not answer": {set: func(t *testing.T, m *mending) { m.record(t, ledger.Active, "a", []string{"a/"}) }, before: func(_ *testing.T, m *mending) {
 			m.client.PrependReactor("list", "*", func(clienttesting.Action) (bool, runtime.Object, error) { return true, nil, errors.New("timeout") })
 		}, yes: true, want: []string{"a", "a.json"}, says: "not done: list volumes: timeout"},
@@ -136,7 +136,7 @@ func TestFix(t *testing.T) {
 				t.Fatal(err)
 			}
 			m.record(t, ledger.Active, "a", nil, func(r *ledger.Record) { r.PV = "pvc-2" })
-		}, yes: true, want: []string{"a", "a.json"}, says: "not done: it is another volume's now: pvc-2"},
+		}, yes: true, want: []string{"a", "a.json"}, says: "not done: the record belongs to volume pvc-2 now"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := newMending(t)

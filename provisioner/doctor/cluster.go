@@ -15,13 +15,13 @@ import (
 	"claimdir/provisioner/volpath"
 )
 
-// Cluster is what is known of a cluster.
+// Cluster is what was read of a cluster.
 type Cluster struct {
 	// Names are the provisioner names that are served.
 	Names pvs.Names
 	// ID is the UID of the namespace kube-system. Records are compared with it.
 	ID      string
-	Volumes []v1.PersistentVolume // all, also those of others
+	Volumes []v1.PersistentVolume // all, including those of other provisioners
 	Classes []storagev1.StorageClass
 }
 
@@ -33,8 +33,8 @@ func (c Cluster) byName() map[string]*v1.PersistentVolume {
 	return volumes
 }
 
-// at returns the PersistentVolumes on the share, whoever made them, by their
-// paths there; of several on one path any of ours.
+// at returns the PersistentVolumes on the share by their paths there, including those of
+// other provisioners. If several have one path, it returns one of ours if there is one.
 func (c Cluster) at(source share.Source) map[string]*v1.PersistentVolume {
 	volumes := make(map[string]*v1.PersistentVolume, len(c.Volumes))
 	for i := range c.Volumes {
@@ -48,7 +48,7 @@ func (c Cluster) at(source share.Source) map[string]*v1.PersistentVolume {
 
 // Uses returns the name of a PersistentVolume on the share that shares files with p
 // (see pvs.Names.Overlap), or an empty string if there is none. A PersistentVolume of
-// the whole share does not count: people look at the share through it.
+// the whole share does not count: administrators use it to browse the share.
 func (c Cluster) Uses(source share.Source, p volpath.Path) (name string) {
 	export := path.Join(source.Path, p.String())
 	for i := range c.Volumes {
@@ -60,7 +60,7 @@ func (c Cluster) Uses(source share.Source, p volpath.Path) (name string) {
 	return ""
 }
 
-// classes finds those of ours with mistakes in them: their claims wait.
+// classes reports the classes of ours that are invalid: their claims cannot be provisioned.
 func (r *Report) classes(c Cluster, sites []*Site) {
 	for _, sc := range c.Classes {
 		if !slices.Contains(c.Names, sc.Provisioner) {
@@ -73,19 +73,20 @@ func (r *Report) classes(c Cluster, sites []*Site) {
 		}
 		if err != nil {
 			r.find(KindClass, sc.Name, strings.ReplaceAll(err.Error(), "\n", "; "),
-				"delete the class and make it anew without the mistake; volumes keep their own policy")
+				"delete the class and create it again without the mistake; existing volumes keep their policy")
 		}
 	}
 }
 
-// checkShares refuses a class whose shares are not among those that are known.
+// checkShares refuses a class that names a share that does not exist, or names none of
+// several.
 func checkShares(c class.Class, sites []*Site) error {
 	var names []string
 	for _, site := range sites {
 		names = append(names, site.Name)
 	}
 	if len(sites) > 1 && len(c.Shares) == 0 {
-		return fmt.Errorf("parameter \"share\" is missing, and there are several: %s", strings.Join(names, ", "))
+		return fmt.Errorf("parameter \"share\" is missing, and there are several shares: %s", strings.Join(names, ", "))
 	}
 	for _, name := range c.Shares {
 		if len(sites) > 0 && !slices.Contains(names, name) {
@@ -95,7 +96,7 @@ func checkShares(c class.Class, sites []*Site) error {
 	return nil
 }
 
-// claimOf names the claim of a volume, for people.
+// claimOf returns the claim of a volume, for people.
 func claimOf(pv *v1.PersistentVolume) string {
 	if ref := pv.Spec.ClaimRef; ref != nil {
 		return fmt.Sprintf("claim %s/%s", ref.Namespace, ref.Name)

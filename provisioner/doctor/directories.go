@@ -10,9 +10,9 @@ import (
 	"claimdir/provisioner/volpath"
 )
 
-// directories finds those that are nobody's. It looks into no volume, only into
-// what lies above one. A volume is whatever a PersistentVolume or a record
-// names, whoever made that.
+// directories reports the directories that no PersistentVolume and no record names,
+// including those of other provisioners. It lists the directories above a volume, and
+// never the volume itself.
 func (r *Report) directories(site *Site, volumes map[string]bool) {
 	above := map[string]bool{}
 	for p := range volumes {
@@ -23,7 +23,7 @@ func (r *Report) directories(site *Site, volumes map[string]bool) {
 	r.look(site, volpath.Path{}, volumes, above)
 }
 
-// placesOn are the paths of all volumes on a share.
+// placesOn returns the paths of all volumes on a share.
 func (c Cluster) placesOn(site *Site) map[string]bool {
 	volumes := map[string]bool{}
 	for p := range c.at(site.Source) {
@@ -38,7 +38,7 @@ func (c Cluster) placesOn(site *Site) map[string]bool {
 func (r *Report) look(site *Site, dir volpath.Path, volumes, above map[string]bool) {
 	entries, err := site.Dirs.List(dir)
 	if err != nil {
-		r.find(KindDirectory, cmp.Or(dir.String(), "/"), fmt.Sprintf("cannot be looked into: %v", err), "fix the cause named in the error")
+		r.find(KindDirectory, cmp.Or(dir.String(), "/"), fmt.Sprintf("cannot be listed: %v", err), "fix the cause named in the error")
 		return
 	}
 	for _, e := range entries {
@@ -48,7 +48,7 @@ func (r *Report) look(site *Site, dir volpath.Path, volumes, above map[string]bo
 		p, err := child(dir, e.Name)
 		switch {
 		case err != nil:
-			r.find(KindDirectory, fmt.Sprintf("%q", e.Name), "no volume has it: "+err.Error(), "remove it if neither another program nor another cluster needs it")
+			r.find(KindDirectory, fmt.Sprintf("%q", e.Name), "a volume cannot have this directory: "+err.Error(), "remove it if no other program and no other cluster needs it")
 		case volumes[p.String()]:
 			r.Checked.Directories++
 		case above[p.String()]:
@@ -56,22 +56,22 @@ func (r *Report) look(site *Site, dir volpath.Path, volumes, above map[string]bo
 		default:
 			r.Checked.Directories++
 			if _, known, err := site.Lookup(p); known || err != nil {
-				continue // made since the records were read, or damaged, which is said already
+				continue // it was made after the records were read, or its record is damaged and reported already
 			}
 			r.find(KindDirectory, p.String(), "no PersistentVolume and no record names it",
-				"remove it if neither another program nor another cluster needs it; a claim whose path it is gets it with onExisting: adopt")
+				"remove it if no other program and no other cluster needs it; a claim with this path can use it if its class has onExisting: adopt")
 		}
 	}
 }
 
-// notOurs are directories at the root of a share that are in order: archives,
-// also a peer's, and what file systems and NFS servers keep there themselves.
+// notOurs reports whether a directory at the root of a share is an archive (ours or a
+// peer's) or belongs to the file system or the NFS server. Such a directory is no problem.
 func notOurs(name string) bool {
 	return volpath.NamedAsArchive(name) ||
 		slices.Contains([]string{"lost+found", ".snapshot", ".snapshots", "~snapshot", ".zfs", "@eaDir", "#recycle", "#snapshot"}, name)
 }
 
-// child is the path of a directory in dir.
+// child returns the path of a directory in dir.
 func child(dir volpath.Path, name string) (volpath.Path, error) {
 	if dir == (volpath.Path{}) {
 		return volpath.Parse(name)
@@ -79,13 +79,13 @@ func child(dir volpath.Path, name string) (volpath.Path, error) {
 	return volpath.Parse(dir.String() + "/" + name)
 }
 
-// listed answers from one listing of each directory where it can: 10,000
-// volumes lie in few directories, and each question of its own is several
-// calls to the NFS server.
+// listed lists each directory once and answers Exists from the listing where it can.
+// 10,000 volumes lie in few directories, and each single check costs several calls to the
+// NFS server.
 type listed struct {
 	Directories
 
-	volumes map[string]bool // whose content is nobody's business, and may be large
+	volumes map[string]bool // these are never listed: they may be large, and their content is the tenant's
 	seen    map[volpath.Path]listing
 }
 
@@ -100,8 +100,8 @@ func (l listed) List(dir volpath.Path) ([]share.Entry, error) {
 	return found.entries, found.err
 }
 
-// Exists asks again for what is not listed as a directory: that one knows why,
-// and a listing grows old.
+// Exists asks the share again if the listing does not have the directory: the listing may
+// be out of date, and only the share returns the reason.
 func (l listed) Exists(p volpath.Path) (bool, error) {
 	var parent volpath.Path
 	above := p.Ancestors()

@@ -1,6 +1,5 @@
-// Package doctor compares a cluster with its share and names what does not fit
-// together, and what to do about it. Diagnose looks and changes nothing; a Fixer
-// mends some of what it found, one finding at a time.
+// Package doctor compares a cluster with its shares, and reports each mismatch with its
+// remedy. Diagnose changes nothing. A Fixer fixes some of the findings, one at a time.
 package doctor
 
 import (
@@ -19,36 +18,36 @@ const (
 	KindOverlap   = "overlap"
 	KindRecord    = "record"
 	KindDirectory = "directory"
-	// KindAccess is what could not be looked at as a whole; whoever looks reports
-	// it.
+	// KindAccess is a share, or a list of the cluster, that could not be read at all. The
+	// caller of Diagnose adds these findings.
 	KindAccess = "access"
 )
 
-// Finding is one thing that is not as it should be.
+// Finding is one problem.
 type Finding struct {
 	Kind   string `json:"kind"`
 	Object string `json:"object"` // the name of a class or PersistentVolume, or a path on the share
-	// Share is the one that it was found on, as classes call it; empty where there is
-	// only one.
+	// Share is the name of the share with the problem, as classes call it; empty if there
+	// is only one share.
 	Share   string `json:"share,omitempty"`
 	Problem string `json:"problem"` // for people
 	Remedy  string `json:"remedy"`  // what to do, for people
-	// Fix is what a Fixer does about it, for people; empty if that is nothing.
+	// Fix says what a Fixer does about the problem, for people; empty if it cannot fix it.
 	Fix string `json:"fix,omitempty"`
 
-	pv  string // what Fix is about, beside Object and Share
+	pv  string // the volume of the record, which Fix compares
 	fix fix
 }
 
-// Report is what doctor has to say.
+// Report is the result of Diagnose.
 type Report struct {
 	Findings []Finding `json:"findings"`
 	Checked  Checked   `json:"checked"`
-	// NotChecked says what was left out, and why.
+	// NotChecked lists what Diagnose did not check, and why.
 	NotChecked []string `json:"notChecked"`
 }
 
-// Checked counts what was looked at.
+// Checked counts what Diagnose checked.
 type Checked struct {
 	Classes     int `json:"classes"`
 	Volumes     int `json:"volumes"`
@@ -56,25 +55,26 @@ type Checked struct {
 	Directories int `json:"directories"`
 }
 
-// Site is what is known of a share. Without Dirs only its Source is.
+// Site is what was read of a share. If it could not be read, Dirs is nil and only Name and
+// Source are known.
 type Site struct {
 	Name    string // as classes call it
 	Source  share.Source
 	Records []ledger.Record
-	Damaged []error // of the records that cannot be read
+	Damaged []error // one for each record that cannot be read
 	Dirs    Directories
-	// Lookup asks for the record of a path now: volumes come while we look.
+	// Lookup reads the record of a path again: volumes are created while doctor runs.
 	Lookup func(volpath.Path) (ledger.Record, bool, error)
 }
 
-// Directories is what is read of a share; *share.Share has it.
+// Directories reads the directories of a share. *share.Share implements it.
 type Directories interface {
 	Exists(path volpath.Path) (bool, error)
 	List(path volpath.Path) ([]share.Entry, error)
 }
 
-// Diagnose compares the cluster with its shares, or looks at the cluster alone
-// where there are none. Findings are sorted by kind, share and object.
+// Diagnose compares the cluster with its shares. Without shares it checks the cluster
+// alone. Findings are sorted by kind, share and object.
 func Diagnose(c Cluster, sites ...*Site) Report {
 	r := Report{Findings: []Finding{}, NotChecked: []string{}}
 	for i := range c.Volumes {
@@ -112,8 +112,9 @@ func (r *Report) site(c Cluster, site Site) {
 	}
 }
 
-// Confirm returns r with those of its findings that an earlier look found too.
-// Volumes come and go meanwhile, and half-way they look like mistakes.
+// Confirm returns r with only those findings that the earlier report has too. A volume
+// that is being created or released looks like a problem, and is gone from the second
+// report.
 func (r Report) Confirm(earlier Report) Report {
 	before := make(map[Finding]bool, len(earlier.Findings))
 	for _, f := range earlier.Findings {
@@ -123,7 +124,8 @@ func (r Report) Confirm(earlier Report) Report {
 	return r
 }
 
-// Directories returns the paths of the directories that nothing names.
+// Directories returns the paths of the directories that no PersistentVolume and no record
+// names.
 func (r Report) Directories() (paths []string) {
 	for _, f := range r.Findings {
 		if f.Kind == KindDirectory {

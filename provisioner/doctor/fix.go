@@ -15,19 +15,19 @@ import (
 	"claimdir/provisioner/volpath"
 )
 
-// fix says what a Fixer does about a finding.
+// fix is what a Fixer does about a finding.
 type fix int
 
 const (
 	fixNothing fix = iota
-	fixOrphan      // of a record whose claim and PersistentVolume are gone
-	fixMissing     // of a record whose directory is gone
+	fixOrphan      // for a record whose claim and PersistentVolume are gone
+	fixMissing     // for a record whose directory is gone
 )
 
 func (m fix) String() string {
 	switch m {
 	case fixOrphan:
-		return "remove the record, and the directory if it is empty; with something in it, it becomes an archive"
+		return "remove the record, and the directory if it is empty; archive the directory if it is not"
 	case fixMissing:
 		return "remove the record"
 	default:
@@ -35,31 +35,31 @@ func (m fix) String() string {
 	}
 }
 
-// fixable says that the last finding, about a record, can be fixed, if it can.
+// fixable marks the last finding, which is about the record, as fixable by m if can is true.
 func (r *Report) fixable(can bool, record ledger.Record, m fix) {
 	if f := &r.Findings[len(r.Findings)-1]; can {
 		f.Fix, f.fix, f.pv = m.String(), m, record.PV
 	}
 }
 
-// Fixer fixes what Diagnose found. It removes no file, and what it does it does only
-// if the cluster, asked at that moment, needs nothing of it. It holds no lease, and does
-// what the sweep does, with the same functions, which may run beside a controller.
+// Fixer fixes findings of Diagnose. It never removes a tenant's file, and it asks the
+// cluster again before each fix whether anything still needs the record. It holds no
+// lease: it calls the same functions as the sweep, which are safe beside a controller.
 type Fixer struct {
 	// Cluster returns the cluster as it is now.
 	Cluster func(ctx context.Context) (Cluster, error)
-	// Gone returns nil if neither the PersistentVolume of a record nor a claim of
-	// that name is there, NoVolume if the PersistentVolume is not.
+	// Gone returns nil if neither the PersistentVolume of a record nor a claim of its name
+	// exists. NoVolume returns nil if the PersistentVolume does not exist.
 	Gone, NoVolume steps.Check
-	// Shares are all that there are, by their names.
+	// Shares are all shares, by their names.
 	Shares map[string]steps.Direct
 }
 
-// Fix does what f.Fix says, and says what it did.
+// Fix does what f.Fix says, and returns what it has done.
 func (x Fixer) Fix(ctx context.Context, f Finding) (done string, err error) {
 	on, found := x.Shares[f.Share]
 	if !found || f.fix == fixNothing {
-		return "", errors.New("there is nothing that can be done about it here")
+		return "", errors.New("doctor cannot fix this finding")
 	}
 	path, err := volpath.ParseRecorded(f.Object)
 	if err != nil {
@@ -73,7 +73,7 @@ func (x Fixer) Fix(ctx context.Context, f Finding) (done string, err error) {
 		done, err = x.fix(ctx, op, on.Source(), f)
 		return err
 	})
-	if refused, ok := errors.AsType[*refusal.Refusal](err); ok { // who fixes is not told when it is retried
+	if refused, ok := errors.AsType[*refusal.Refusal](err); ok { // doctor does not retry: print the cause without the time of the retry
 		err = refused.Unwrap()
 	}
 	return done, err
@@ -89,11 +89,11 @@ func (x Fixer) fix(ctx context.Context, op steps.Op, source share.Source, f Find
 		return "removed the record, and the empty directory if there was one", err
 	}
 	archive, err := op.ArchiveOrphan(ctx, check)
-	return fmt.Sprintf("the directory is %s now", archive), err
+	return fmt.Sprintf("archived the directory as %s", archive), err
 }
 
-// check asks whether a record is still the one that was found, and nobody's, and
-// then ask.
+// check returns a check that fails if the record is another one than was found, if a
+// PersistentVolume uses its directory, or if ask fails.
 func (x Fixer) check(source share.Source, f Finding, ask steps.Check) steps.Check {
 	return func(ctx context.Context, r ledger.Record) error {
 		c, err := x.Cluster(ctx)
@@ -101,20 +101,20 @@ func (x Fixer) check(source share.Source, f Finding, ask steps.Check) steps.Chec
 			return err
 		}
 		if r.PV != f.pv || r.Cluster != c.ID {
-			return fmt.Errorf("it is another volume's now: %s", r.PV)
+			return fmt.Errorf("the record belongs to volume %s now", r.PV)
 		}
 		path, err := volpath.ParseRecorded(r.Path)
 		if err != nil {
 			return err
 		}
 		if user := c.Uses(source, path); user != "" {
-			return fmt.Errorf("PersistentVolume %s uses it", user)
+			return fmt.Errorf("PersistentVolume %s uses the directory", user)
 		}
 		return ask(ctx, r)
 	}
 }
 
-// objects are the cluster's as package steps asks for them.
+// objects makes the cluster available to package steps.
 func (c Cluster) objects() steps.Objects { return objects{c} }
 
 type objects struct{ of Cluster }

@@ -16,11 +16,11 @@ type rank int
 
 const (
 	rankOurs   rank = iota
-	rankTheirs      // of another provisioner, which removes its directory
-	rankByHand      // nobody removes its directory; people look at many volumes through one
+	rankTheirs      // another provisioner's, which removes its directory
+	rankByHand      // made by hand: nobody removes its directory, and people use it to browse other volumes
 )
 
-// place is a directory on NFS and whose it is.
+// place is a directory on NFS with the volume that has it.
 type place struct {
 	server, path, name string
 	rank               rank
@@ -38,12 +38,12 @@ func (p place) within(outer place) bool {
 	return p.server == outer.server && pvs.Within(outer.path, p.path)
 }
 
-// pair is a place that lies on or in another one and would go with it.
+// pair is a place that is the same as or inside another one, and would be removed with it.
 type pair struct{ outer, inner place }
 
 func (p pair) same() bool { return p.outer.key == p.inner.key }
 
-// how joins the texts of the two.
+// how returns the words between the two in a problem's text.
 func (p pair) how() string {
 	if p.same() {
 		return "is the same as"
@@ -51,14 +51,14 @@ func (p pair) how() string {
 	return "lies inside"
 }
 
-// overlapping returns at most one pair for each place: the nearest one around
-// it, or on it, that endangers it. It sorts all, so that each comes after those
-// around it.
+// overlapping returns at most one pair for each place: with the nearest place around it,
+// or the same as it, whose removal would remove its data. It sorts all, so that each place
+// comes after those around it.
 func overlapping(all []place) (pairs []pair) {
 	slices.SortFunc(all, func(a, b place) int {
 		return cmp.Or(cmp.Compare(a.key, b.key), cmp.Compare(a.rank, b.rank), cmp.Compare(a.name, b.name))
 	})
-	var around []place // the first of each directory above: if that is no danger, those after it are none
+	var around []place // the first place of each directory above: it has the most dangerous rank
 	for _, p := range all {
 		for len(around) > 0 && !p.within(around[len(around)-1]) {
 			around = around[:len(around)-1]
@@ -76,20 +76,20 @@ func overlapping(all []place) (pairs []pair) {
 	return pairs
 }
 
-// overlaps finds volumes in one directory, or one inside the other's, where
-// releasing one would hit the other and one of them is ours.
+// overlaps reports pairs of volumes, at least one of them ours, that have the same
+// directory or one inside the other, if releasing one would remove data of the other.
 func (r *Report) overlaps(c Cluster, sites []*Site) {
 	for _, p := range overlapping(places(c, sites)) {
-		remedy := "neither is released while both exist: move the data apart, or set one's reclaim policy to Retain and delete that PersistentVolume"
+		remedy := "claimdir releases neither while both exist: move the data of one to another path, or set the reclaim policy of one to Retain and delete that PersistentVolume"
 		if p.outer.rank == rankTheirs {
-			remedy = "the other's provisioner takes this one's data with it on release: move the data apart, or set the other's reclaim policy to Retain"
+			remedy = "when the other volume is released, its provisioner removes this one's data too: move the data of one to another path, or set the reclaim policy of the other to Retain"
 		}
 		r.find(KindOverlap, p.inner.name, fmt.Sprintf("its directory %s %s that of %s, %s", p.inner.path, p.how(), p.outer.name, p.outer.path), remedy)
 	}
 }
 
-// places returns all volumes on NFS. A volume of the whole share is left out:
-// people look at it through that.
+// places returns all volumes on NFS, except volumes of a whole share: administrators use
+// them to browse the share.
 func places(c Cluster, sites []*Site) (all []place) {
 	for i := range c.Volumes {
 		pv := &c.Volumes[i]
@@ -109,8 +109,8 @@ func places(c Cluster, sites []*Site) (all []place) {
 	return all
 }
 
-// recordOverlaps finds records whose paths lie one inside the other. Where both
-// have their PersistentVolumes here, overlaps says it.
+// recordOverlaps reports records whose paths lie one inside the other. If both
+// PersistentVolumes are in this cluster, overlaps reports the pair.
 func (r *Report) recordOverlaps(c Cluster, site *Site) {
 	volumes, owners := c.byName(), map[string]ledger.Record{}
 	var all []place
@@ -125,6 +125,6 @@ func (r *Report) recordOverlaps(c Cluster, site *Site) {
 		}
 		r.find(KindOverlap, inner.Path, fmt.Sprintf("path %q of volume %s (%s) %s path %q of volume %s (%s), by their records",
 			inner.Path, inner.PV, inner.State, p.how(), outer.Path, outer.PV, outer.State),
-			"neither is released while both exist: move the data of one to another path, or remove what is not needed, and then "+fileOf(inner)+" or "+fileOf(outer))
+			"claimdir releases neither while both exist: move the data of one to another path, or remove the one that is not needed, and then remove "+fileOf(inner)+" or "+fileOf(outer))
 	}
 }

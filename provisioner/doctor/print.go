@@ -14,8 +14,8 @@ import (
 // WriteJSON writes the report for programs.
 func (r Report) WriteJSON(w io.Writer) error { return output.JSON(w, r) }
 
-// WriteTable writes the report for people, the remedy below its problem: side
-// by side they are wider than any terminal.
+// WriteTable writes the report for people. It prints the remedy below its problem, because
+// side by side the two are wider than a terminal.
 func (r Report) WriteTable(w io.Writer) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	shares := slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.Share != "" })

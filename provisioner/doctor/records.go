@@ -11,20 +11,19 @@ import (
 	"claimdir/provisioner/volpath"
 )
 
-// saving is how long a volume may be without its PersistentVolume, and an
-// archive without its directory, while all is well.
+// saving is how long a volume may lack its PersistentVolume, and an archive its directory,
+// before that is a problem: the record is written first.
 const saving = time.Minute
 
-// ending is how long after its end an archive may still be there: claimdir reads all
-// of their records once an hour.
-const ending = 2 * time.Hour
+// expiring is how long after its expiry an archive may still exist before that is a problem:
+// claimdir reads all records of archives once an hour.
+const expiring = 2 * time.Hour
 
-// stale is the age from which a record that is still being created was left by
-// something that failed.
+// stale is the age at which a volume that is still being created is reported.
 const stale = time.Hour
 
-// records finds those that no PersistentVolume answers to, those whose
-// directory is gone, and those that cannot be read.
+// records reports the records without a PersistentVolume, those without a directory, and
+// those that cannot be read.
 func (r *Report) records(c Cluster, site *Site) {
 	r.damaged(site)
 	volumes, at := c.byName(), c.at(site.Source)
@@ -34,10 +33,10 @@ func (r *Report) records(c Cluster, site *Site) {
 		pv := volumes[record.PV]
 		switch {
 		case record.State == ledger.Retained || record.State == ledger.Archived:
-			r.kept(c, site, record, restoring)
-		case record.Cluster != c.ID: // or it was recovered here, and volumes looks at it
+			r.released(c, site, record, restoring)
+		case record.Cluster != c.ID: // another cluster's; volumes checks it if it was recovered here
 		case record.State == ledger.Active && time.Since(record.Created) > saving:
-			if other := at[record.Path]; other == nil || other.Name != record.PV && !c.Names.Serve(other) { // one of ours is looked at in volumes
+			if other := at[record.Path]; other == nil || other.Name != record.PV && !c.Names.Serve(other) { // volumes checks those of ours
 				r.active(site, record, pv, other)
 			}
 		case record.State == ledger.Creating && time.Since(record.Created) > stale:
@@ -47,28 +46,28 @@ func (r *Report) records(c Cluster, site *Site) {
 	r.foreign(c, site, volumes)
 }
 
-// foreign says how much of other clusters is not looked at.
+// foreign reports how many records of other clusters are not checked.
 func (r *Report) foreign(c Cluster, site *Site, volumes map[string]*v1.PersistentVolume) {
-	ended, foreign := 0, 0
+	expired, foreign := 0, 0
 	for _, record := range site.Records {
 		switch {
 		case record.Cluster == c.ID:
 		case overdue(record):
-			ended++
+			expired++
 		case record.State != ledger.Retained && record.State != ledger.Archived && volumes[record.PV] == nil:
 			foreign++
 		}
 	}
-	if ended > 0 {
-		r.NotChecked = append(r.NotChecked, fmt.Sprintf("%d archives of other clusters whose time is over: claimdir ends them there; if such a cluster is lost: claimdir archive purge --ended --cluster UID", ended))
+	if expired > 0 {
+		r.NotChecked = append(r.NotChecked, fmt.Sprintf("%d expired archives of other clusters: claimdir removes them in those clusters; if such a cluster is lost, run claimdir archive purge --ended --cluster UID", expired))
 	}
 	if foreign > 0 {
-		r.NotChecked = append(r.NotChecked, fmt.Sprintf("volumes of other clusters, by %d records: run doctor there; if such a cluster is lost, claimdir recover brings them back", foreign))
+		r.NotChecked = append(r.NotChecked, fmt.Sprintf("%d records of volumes of other clusters: run doctor in those clusters; if such a cluster is lost, run claimdir recover to get its volumes back", foreign))
 	}
 }
 
-// restoring are the archives on their way to a claim, whose directories may have
-// moved already.
+// restoring returns the paths of the archives that are being restored: their directories
+// may have moved already.
 func (s *Site) restoring() map[string]bool {
 	paths := map[string]bool{}
 	for _, record := range s.Records {
@@ -79,49 +78,49 @@ func (s *Site) restoring() map[string]bool {
 	return paths
 }
 
-// damaged tells of the records that cannot be read.
+// damaged reports the records that cannot be read.
 func (r *Report) damaged(site *Site) {
 	for _, err := range site.Damaged {
-		remedy := "nothing is done on its path until then: fix the cause named in the error, or run the claimdir that wrote it"
+		remedy := "claimdir does nothing on its path until it can read the record: fix the cause named in the error, or run the version of claimdir that wrote it"
 		if errors.Is(err, ledger.ErrDamaged) {
-			remedy = "nothing is done on its path until it is mended: put the file back from a copy or, if the directory is not needed either, remove both"
+			remedy = "claimdir does nothing on its path until the record is fixed: restore the file from a backup or, if the directory is not needed, remove both"
 		}
 		r.find(KindRecord, ".claimdir/records", err.Error(), remedy)
 	}
 }
 
-// creating finds a volume that was never completed, or that was begun here and then
-// made elsewhere, because its claim or class was another one by then.
-// other is the PersistentVolume that has its directory, if any.
+// creating reports a volume that was never completed. The volume may exist with another
+// directory, because its claim or class changed after the first attempt.
+// other is the PersistentVolume that has the directory, if any.
 func (r *Report) creating(record ledger.Record, pv, other *v1.PersistentVolume) {
 	if other != nil && other.Name == record.PV {
 		return
 	}
 	if pv != nil {
-		r.find(KindRecord, record.Path, fmt.Sprintf("volume %s of claim %s was begun here, and the PersistentVolume of that name has another directory", record.PV, claimBy(record)),
+		r.find(KindRecord, record.Path, fmt.Sprintf("creating volume %s of claim %s was started here, but its PersistentVolume has another directory", record.PV, claimBy(record)),
 			"remove the directory, if it is empty, and "+fileOf(record))
 		return
 	}
 	if record.Restoring() {
-		r.find(KindRecord, record.Path, fmt.Sprintf("volume %s of claim %s was to be made from archive %s, and never completed", record.PV, claimBy(record), record.RestoredFrom),
-			"if the claim is gone, claimdir gives the archive back by itself: see ORPHAN_GRACE and SWEEP_INTERVAL")
+		r.find(KindRecord, record.Path, fmt.Sprintf("volume %s of claim %s was being restored from archive %s, and was never completed", record.PV, claimBy(record), record.RestoredFrom),
+			"if the claim still exists, claimdir retries; if it is gone, claimdir undoes the restore within ORPHAN_GRACE and SWEEP_INTERVAL")
 		return
 	}
 	r.find(KindRecord, record.Path, fmt.Sprintf("volume %s of claim %s was never completed", record.PV, claimBy(record)),
-		"a claim of that name takes it up; otherwise remove the directory, if it is empty, and "+fileOf(record))
+		"if the claim still exists, claimdir retries; otherwise remove the directory, if it is empty, and "+fileOf(record))
 	r.fixable(other == nil, record, fixOrphan)
 }
 
-// active finds a volume whose PersistentVolume is gone, or is another one now.
-// other is the PersistentVolume of somebody else that has its directory, if any.
+// active reports a volume whose PersistentVolume is gone or has another directory.
+// other is the foreign PersistentVolume that has its directory, if any.
 func (r *Report) active(site *Site, record ledger.Record, pv, other *v1.PersistentVolume) {
 	p, err := volpath.ParseRecorded(record.Path)
 	if err != nil {
-		r.find(KindRecord, record.Path, err.Error(), "mend or remove "+fileOf(record))
+		r.find(KindRecord, record.Path, err.Error(), "fix or remove "+fileOf(record))
 		return
 	}
-	// A release ends its record before its PersistentVolume: asked now, the
-	// record is still there only if something is wrong.
+	// A release removes the record before the PersistentVolume. So a record that is still
+	// there now is a problem.
 	now, known, err := site.Lookup(p)
 	if err != nil || !known || now.PV != record.PV || now.State != ledger.Active {
 		return
@@ -130,51 +129,51 @@ func (r *Report) active(site *Site, record ledger.Record, pv, other *v1.Persiste
 	if pv != nil {
 		missing = "the PersistentVolume of that name has another directory"
 	}
-	remedy := "bring it back with what claimdir recover prints for it; or, if the data is not needed, remove the directory and then " + fileOf(record)
+	remedy := "create it again with the manifest that claimdir recover prints for it; or, if the data is not needed, remove the directory and then " + fileOf(record)
 	if other != nil {
-		missing += fmt.Sprintf(", while %s has this one", other.Name)
-		remedy = fmt.Sprintf("leave the directory alone, and remove %s if %s is to keep it", fileOf(record), other.Name)
+		missing += fmt.Sprintf(", and PersistentVolume %s has this one", other.Name)
+		remedy = fmt.Sprintf("do not remove the directory; if %[2]s shall keep it, remove %[1]s", fileOf(record), other.Name)
 	}
-	r.find(KindRecord, record.Path, fmt.Sprintf("volume %s of claim %s is active by its record, and %s", record.PV, claimBy(record), missing), remedy)
+	r.find(KindRecord, record.Path, fmt.Sprintf("the record says that volume %s of claim %s is active, but %s", record.PV, claimBy(record), missing), remedy)
 	r.fixable(pv == nil && other == nil, record, fixOrphan)
 }
 
-// kept finds the retained directory or archive that somebody removed, and the archive
-// that stays for longer than it was to.
-func (r *Report) kept(c Cluster, site *Site, record ledger.Record, restoring map[string]bool) {
+// released reports a retained directory or archive that is missing, and an archive that has
+// expired and still exists.
+func (r *Report) released(c Cluster, site *Site, record ledger.Record, restoring map[string]bool) {
 	if restoring[record.Path] {
 		return
 	}
 	if record.Released != nil && time.Since(*record.Released) < saving {
-		return // an archive's record comes before its directory
+		return // an archive's record is written before its directory is moved
 	}
 	p, err := volpath.ParseRecorded(record.Path)
 	if err != nil {
-		r.find(KindRecord, record.Path, err.Error(), "mend or remove "+fileOf(record))
+		r.find(KindRecord, record.Path, err.Error(), "fix or remove "+fileOf(record))
 		return
 	}
 	switch present, err := site.Dirs.Exists(p); {
 	case err != nil:
-		r.find(KindRecord, record.Path, fmt.Sprintf("its directory cannot be looked at: %v", err), "fix the cause named in the error")
+		r.find(KindRecord, record.Path, fmt.Sprintf("its directory cannot be checked: %v", err), "fix the cause named in the error")
 	case !present:
-		r.find(KindRecord, record.Path, fmt.Sprintf("it is %s by its record, and the directory is missing", record.State),
-			"put the data back from a copy, or remove "+fileOf(record))
+		r.find(KindRecord, record.Path, fmt.Sprintf("the record says that it is %s, but its directory is missing", record.State),
+			"restore the data from a backup, or remove "+fileOf(record))
 		r.fixable(record.Cluster == c.ID, record, fixMissing)
-	case record.Cluster == c.ID && overdue(record) && c.Uses(site.Source, p) == "": // one that somebody's PersistentVolume shows waits for that
-		r.find(KindRecord, record.Path, fmt.Sprintf("this archive of claim %s was to end on %s, and is still there", claimBy(record), record.Until.UTC().Format(time.RFC3339)),
-			fmt.Sprintf("claimdir tries again every ten minutes, and its log says what is in the way; or move it into the trash yourself: claimdir archive purge %s --cluster %s", record.PV, record.Cluster))
+	case record.Cluster == c.ID && overdue(record) && c.Uses(site.Source, p) == "": // an archive that a PersistentVolume uses does not expire
+		r.find(KindRecord, record.Path, fmt.Sprintf("this archive of claim %s should have expired on %s, and still exists", claimBy(record), record.Until.UTC().Format(time.RFC3339)),
+			fmt.Sprintf("claimdir retries every ten minutes, and logs the reason; or move it into the trash yourself: claimdir archive purge %s --cluster %s", record.PV, record.Cluster))
 	}
 }
 
-// overdue reports whether an archive should be gone.
+// overdue reports whether an archive should have been removed by now.
 func overdue(record ledger.Record) bool {
-	return record.State == ledger.Archived && record.Until != nil && time.Since(*record.Until) > ending
+	return record.State == ledger.Archived && record.Until != nil && time.Since(*record.Until) > expiring
 }
 
 func claimBy(record ledger.Record) string { return record.Claim.Namespace + "/" + record.Claim.Name }
 
-// fileOf is the file of a record, for people who are to remove it: nobody else's lies in
-// it, while an older copy may lie beside it in the directory of the path.
+// fileOf returns the file of a record, for people who remove it. It names the file and not
+// its directory, because an older copy may lie beside it.
 func fileOf(record ledger.Record) string {
 	p, err := volpath.ParseRecorded(record.Path)
 	if err != nil {

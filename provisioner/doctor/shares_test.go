@@ -43,7 +43,7 @@ func TestSeveralShares(t *testing.T) {
 		got = append(got, f.Kind+" "+f.Share+":"+f.Object+": "+f.Problem)
 	}
 	want := []string{
-		`class :none: parameter "share" is missing, and there are several: fast, bulk`,
+		`class :none: parameter "share" is missing, and there are several shares: fast, bulk`,
 		`class :typo: parameter "share": there is no share "fats"`,
 		`directory bulk:stray: no PersistentVolume and no record names it`,
 		`volume :pvc-lost: nas:/old/c is on none of the shares that this claimdir serves (nas:/fast, nas:/bulk)`,

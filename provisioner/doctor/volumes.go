@@ -35,18 +35,18 @@ func (r *Report) volumes(c Cluster, site *Site) {
 			continue
 		}
 		record, known := owners[p.String()]
-		if !known { // it may be younger than our list
+		if !known { // it may have been written after the records were read
 			if record, known, err = site.Lookup(p); err != nil {
-				continue // damaged, which is said for the record
+				continue // the record is damaged, which damaged reports
 			}
 		}
 		r.volumeRecord(c, pv, p, record, known)
 	}
 }
 
-// unclear says what to do with a volume whose release will be refused because
-// its PersistentVolume does not say which directory of this share it has, or what is
-// to become of that.
+// unclear returns the remedy for a volume whose release claimdir will refuse, because its
+// PersistentVolume does not say which directory of this share it has, or what to do with
+// the directory.
 func unclear(site *Site, pv *v1.PersistentVolume) string {
 	const byHand = "set its reclaim policy to Retain; once it is released, delete it and its data by hand"
 	if pv.Spec.NFS == nil {
@@ -54,17 +54,17 @@ func unclear(site *Site, pv *v1.PersistentVolume) string {
 	}
 	dir, here := pvs.On(site.Source, pv)
 	if !here {
-		return "its release will be refused: let the claimdir of that share serve it; or " + byHand
+		return "claimdir will refuse its release: mount that share in claimdir too; or " + byHand
 	}
 	right, notes := rightAnnotations(pv, dir)
 	if len(right) == 0 {
-		return "its release will be refused: " + byHand
+		return "claimdir will refuse its release: " + byHand
 	}
-	return fmt.Sprintf("its release will be refused until then: kubectl annotate --overwrite pv %s %s%s", pv.Name, strings.Join(right, " "), strings.Join(notes, ""))
+	return fmt.Sprintf("claimdir will refuse its release until this is fixed: kubectl annotate --overwrite pv %s %s%s", pv.Name, strings.Join(right, " "), strings.Join(notes, ""))
 }
 
-// rightAnnotations are those that the volume of dir needs instead of its wrong ones,
-// and what else would be right. There are none where something else is wrong.
+// rightAnnotations returns correct values for the invalid annotations of the volume of dir,
+// and notes with the alternatives. It returns none if the annotations are not the problem.
 func rightAnnotations(pv *v1.PersistentVolume, dir string) (right, notes []string) {
 	parse := volpath.ParseRecorded // as claimdir reads a peer's
 	path, ours := pv.Annotations[volume.AnnotationPath]
@@ -83,7 +83,7 @@ func rightAnnotations(pv *v1.PersistentVolume, dir string) (right, notes []strin
 	}
 	if _, err := class.ParseRetention(pv.Annotations[volume.AnnotationArchiveRetention]); err != nil {
 		right = append(right, volume.AnnotationArchiveRetention+"=720h")
-		notes = append(notes, fmt.Sprintf(" (or %s-, and an archive is kept for ever)", volume.AnnotationArchiveRetention))
+		notes = append(notes, fmt.Sprintf(" (or %s- to keep archives for ever)", volume.AnnotationArchiveRetention))
 	}
 	return right, notes
 }
@@ -107,7 +107,7 @@ func siteOf(sites []*Site, pv *v1.PersistentVolume) *Site {
 	return nil
 }
 
-// elsewhere finds our PersistentVolumes that lie on none of the shares.
+// elsewhere reports our PersistentVolumes that lie on none of the shares.
 func (r *Report) elsewhere(c Cluster, sites []*Site) {
 	var exports []string
 	for _, site := range sites {
@@ -127,43 +127,42 @@ func (r *Report) elsewhere(c Cluster, sites []*Site) {
 	}
 }
 
-// volumeDirectory reports whether the directory of a volume is there.
+// volumeDirectory reports whether the directory of a volume exists.
 func (r *Report) volumeDirectory(site *Site, pv *v1.PersistentVolume, p volpath.Path) bool {
 	present, err := site.Dirs.Exists(p)
 	released := pv.Status.Phase == v1.VolumeReleased
 	switch {
 	case err != nil:
-		r.find(KindVolume, pv.Name, fmt.Sprintf("its directory cannot be looked at: %v", err), "fix the cause named in the error; pods that mount it fail meanwhile")
+		r.find(KindVolume, pv.Name, fmt.Sprintf("its directory cannot be checked: %v", err), "fix the cause named in the error; until then pods cannot mount it")
 	case present:
-	case released && pv.Spec.PersistentVolumeReclaimPolicy == v1.PersistentVolumeReclaimDelete: // it is going
+	case released && pv.Spec.PersistentVolumeReclaimPolicy == v1.PersistentVolumeReclaimDelete: // its release is under way
 	case released:
 		r.find(KindVolume, pv.Name, fmt.Sprintf("its directory %q is missing (released, %s)", p, claimOf(pv)),
-			"put the data back from a copy; or, if it is not needed: kubectl delete pv "+pv.Name)
+			"restore the data from a backup; or, if it is not needed: kubectl delete pv "+pv.Name)
 	default:
 		r.find(KindVolume, pv.Name, fmt.Sprintf("its directory %q is missing (%s)", p, claimOf(pv)),
-			"put the data back from a copy; or, if it is not needed, delete the claim: the volume then goes")
+			"restore the data from a backup; or, if it is not needed, delete the claim, and claimdir releases the volume")
 	}
 	return present
 }
 
-// volumeRecord compares a volume whose directory is there with the record of
-// its path.
+// volumeRecord compares a volume whose directory exists with the record of its path.
 func (r *Report) volumeRecord(c Cluster, pv *v1.PersistentVolume, p volpath.Path, record ledger.Record, known bool) {
 	recoveredFrom := pv.Annotations[volume.AnnotationRecoveredFrom]
 	switch {
 	case !known && pv.Annotations[volume.AnnotationPath] == "":
 		r.find(KindVolume, pv.Name, fmt.Sprintf("directory %q has no record yet: another provisioner made the volume", p),
-			"claimdir writes it at its next start; what it cannot take over its log names")
+			"claimdir writes the record at its next start, or logs why it cannot take the volume over")
 	case !known:
-		r.find(KindVolume, pv.Name, fmt.Sprintf("no record says that directory %q is this volume's; its release will be refused", p),
-			fmt.Sprintf("put its record back below .claimdir/records from a copy; or let claimdir take it over as another provisioner's, whose class decides on release: "+
+		r.find(KindVolume, pv.Name, fmt.Sprintf("directory %q has no record; claimdir will refuse its release", p),
+			fmt.Sprintf("restore its record below .claimdir/records from a backup; or let claimdir take it over like a volume of another provisioner, with the policy of its class: "+
 				"kubectl annotate pv %s %s- %s-, and restart claimdir", pv.Name, volume.AnnotationPath, volume.AnnotationOnDelete))
 	case record.PV != pv.Name:
-		r.find(KindVolume, pv.Name, fmt.Sprintf("directory %q belongs to volume %s by its record; its release will be refused", p, record.PV),
-			"find out whose the data is, set the other's reclaim policy to Retain and delete it")
+		r.find(KindVolume, pv.Name, fmt.Sprintf("the record says that directory %q belongs to volume %s; claimdir will refuse its release", p, record.PV),
+			"find out to which volume the data belongs, set the reclaim policy of the other one to Retain and delete that PersistentVolume")
 	case record.Cluster != c.ID && record.Cluster != recoveredFrom:
-		r.find(KindVolume, pv.Name, fmt.Sprintf("directory %q belongs to cluster %s by its record; its release will be refused", p, record.Cluster),
-			fmt.Sprintf("if that cluster is lost: kubectl annotate --overwrite pv %s %s=%s, and restart claimdir; if not, both use one directory: "+
-				"set the reclaim policy of one to Retain and delete it", pv.Name, volume.AnnotationRecoveredFrom, record.Cluster))
+		r.find(KindVolume, pv.Name, fmt.Sprintf("the record says that directory %q belongs to cluster %s; claimdir will refuse its release", p, record.Cluster),
+			fmt.Sprintf("if that cluster is lost: kubectl annotate --overwrite pv %s %s=%s, and restart claimdir; if not, two volumes use one directory: "+
+				"set the reclaim policy of one to Retain and delete that PersistentVolume", pv.Name, volume.AnnotationRecoveredFrom, record.Cluster))
 	}
 }
