@@ -10,11 +10,11 @@ import (
 	"claimdir/provisioner/volpath"
 )
 
-// ErrLost says that a volume has no record of its path any more: it was released, by
-// another process, since it was looked at.
-var ErrLost = errors.New("the volume has lost its path meanwhile")
+// ErrLost says that a volume no longer has a record of its path: another process has released the
+// volume.
+var ErrLost = errors.New("the volume no longer owns its path; another process has released it")
 
-// Ours returns ErrLost unless r's record is still there, by a read of the server.
+// Ours returns ErrLost unless the server still has r's record.
 func (l *Ledger) Ours(path volpath.Path, r Record) error {
 	_, err := l.share.ReadFile(directoryOf(path), fileOf(r))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -36,26 +36,25 @@ func lost(path volpath.Path, err error) error {
 	return err
 }
 
-// Activate says that the directory of r is complete, and which it is.
+// Activate records that r's directory is complete, and the directory's identity.
 func (l *Ledger) Activate(path volpath.Path, r Record, directory *share.Identity) error {
 	r.State, r.Directory = Active, directory
 	return l.write(path, r)
 }
 
-// Retain says that r's volume was released and its directory kept.
+// Retain records that r's volume was released and its directory kept.
 func (l *Ledger) Retain(path volpath.Path, r Record, directory *share.Identity) error {
 	r.State, r.Released, r.Directory = Retained, new(now()), directory
 	return l.write(path, r)
 }
 
-// Update writes r, which has changed in nothing that tells whose it is.
+// Update writes r. Its volume and path must be unchanged.
 func (l *Ledger) Update(path volpath.Path, r Record) error { return l.write(path, r) }
 
-// Archive writes the record of the archive that r's volume, whose directory is given, is
-// about to become; no such directory may exist yet. In a repeat it is written anew: what
-// was to become of the archive may have been changed since, and its time begins now. The
-// volume's own record stays, so that nobody takes the path before the directory has left
-// it. An archive of another volume at that name is a *TakenError.
+// Archive writes the record of the archive that r's volume is about to become. No directory may
+// exist at that name yet. A repeat writes the record again, because the retention may have changed;
+// it starts now. The volume's own record stays, so that nobody takes the path before the directory
+// has left it. If another volume's archive has the name, the error is a *TakenError.
 func (l *Ledger) Archive(archive volpath.Path, r Record, directory *share.Identity) error {
 	a := r
 	a.State, a.Origin, a.Path, a.Released, a.Directory = Archived, r.Path, archive.String(), new(now()), directory
@@ -77,8 +76,8 @@ func (l *Ledger) Archive(archive volpath.Path, r Record, directory *share.Identi
 	return Taken(archive, known, r)
 }
 
-// Remove removes r's record of path, which is free then. The directory must be gone. A
-// record that is gone, or another's by now, is no error.
+// Remove removes r's record of path and so frees the path. The directory must be gone. It is no
+// error if the record is gone or another volume has taken the path.
 func (l *Ledger) Remove(path volpath.Path, r Record) error {
 	err := l.mayWrite()
 	if err == nil {
@@ -96,8 +95,8 @@ func (l *Ledger) Remove(path volpath.Path, r Record) error {
 	return nil
 }
 
-// write exchanges r's record. It must be there: a volume that lost its path meanwhile
-// does not get it back by this.
+// write replaces the content of r's record. The record must exist, so that a volume that has lost
+// its path does not get it back.
 func (l *Ledger) write(path volpath.Path, r Record) error {
 	err := l.mayWrite()
 	if err == nil {
@@ -117,8 +116,8 @@ func (l *Ledger) write(path volpath.Path, r Record) error {
 	return nil
 }
 
-// sameVolume: the name of a PersistentVolume holds its claim's UID, and the
-// cluster's tells hand-made names apart.
+// sameVolume reports whether both records are of one volume. The PersistentVolume's name contains
+// its claim's UID; the cluster tells apart names that people chose.
 func (r Record) sameVolume(other Record) bool {
 	return r.PV == other.PV && r.Cluster == other.Cluster
 }
@@ -127,7 +126,7 @@ func (r Record) sameName(other Record) bool {
 	return r.Claim.Namespace == other.Claim.Namespace && r.Claim.Name == other.Claim.Name
 }
 
-// Taken is the *TakenError that says that path is owner's, or in its way.
+// Taken returns the *TakenError for a path that owner has, or that conflicts with owner's path.
 func Taken(path volpath.Path, owner, asking Record) error {
 	foreign := owner.Claim.Namespace != asking.Claim.Namespace || owner.Cluster != asking.Cluster
 	return &TakenError{Path: path, Owner: owner, ForeignNamespace: foreign}

@@ -14,10 +14,10 @@ import (
 	"claimdir/provisioner/volpath"
 )
 
-// Layout 1 had a file a path, volumes/<key>.json, and a record for each parent that
-// claimdir had made, parents/<key>.json. Files were written in tmp-0 to tmp-f. Its
-// records are read where a path has no other, and become records of layout 2 when they
-// change, or by Convert.
+// Layout 1 had one file per path, volumes/<key>.json, one record per parent directory that claimdir
+// had created, parents/<key>.json, and temporary files in tmp-0 to tmp-f. The ledger reads a record
+// of layout 1 if the path has no record of layout 2. It converts the record when it changes, or by
+// Convert.
 const (
 	firstLayout     = 1
 	firstVolumesDir = "volumes"
@@ -25,11 +25,11 @@ const (
 	firstTempPrefix = "tmp-"
 )
 
-// ErrFirstLayout says that nothing may be written on a share yet.
+// ErrFirstLayout says that a share still has layout 1 and this process may not upgrade it.
 var ErrFirstLayout = errors.New("an older claimdir wrote the records of this share; start the controller of this version once, which upgrades them, and run this again")
 
-// mayWrite makes the share one of layout 2 before the first record is written, so that
-// an older claimdir, also one that still runs, refuses it from then on.
+// mayWrite upgrades the share to layout 2 before the first record is written. From then on an older
+// claimdir refuses the share, even one that is running.
 func (l *Ledger) mayWrite() error {
 	if !l.layout.old.Load() {
 		return nil
@@ -53,8 +53,9 @@ func (l *Ledger) mayWrite() error {
 	return nil
 }
 
-// exchangeIdentity writes it under a name of its own first, for another process may
-// upgrade the share at the same time, and half a file would be nobody's share.
+// exchangeIdentity replaces share.json. It writes to a name of its own first, because another
+// process may upgrade the share at the same time, and nobody recognises a share whose share.json is
+// incomplete.
 func (l *Ledger) exchangeIdentity(identity Identity) error {
 	data, err := encodeIdentity(identity)
 	if err != nil {
@@ -67,11 +68,11 @@ func (l *Ledger) exchangeIdentity(identity Identity) error {
 	return l.share.RenameFile("", own, "", identityFile)
 }
 
-// Writable returns ErrFirstLayout if no record may be written by this process yet, for
-// those who would change directories before they do.
+// Writable returns ErrFirstLayout if this process may not write records. Callers that change
+// directories check it first.
 func (l *Ledger) Writable() error { return l.mayWrite() }
 
-// first returns the record of layout 1 that path has, if it has no other.
+// first returns the record of layout 1 of path, unless path has a record of layout 2.
 func (l *Ledger) first(path volpath.Path) (Record, bool, error) {
 	if !l.layout.first.Load() {
 		return Record{}, false, nil
@@ -96,8 +97,8 @@ func (l *Ledger) first(path volpath.Path) (Record, bool, error) {
 	return r, err == nil, err
 }
 
-// convert makes the record of layout 1 that path may have one of layout 2. A kill in
-// between leaves both, of which the newer one counts, and a repeat removes the other.
+// convert replaces a record of layout 1 of path by one of layout 2. A kill in between leaves both.
+// The record of layout 2 counts, and a repeat removes the other.
 func (l *Ledger) convert(path volpath.Path) error {
 	if !l.layout.first.Load() {
 		return nil
@@ -111,7 +112,7 @@ func (l *Ledger) convert(path volpath.Path) error {
 		if err == nil {
 			err = l.share.PlaceDirectory(recordsDir, key(path), stagingDir, volpath.OwnAt(r.PV, r.Cluster, path), fileOf(r), data)
 		}
-		if errors.Is(err, fs.ErrExist) { // by another process; or a write was cut off there
+		if errors.Is(err, fs.ErrExist) { // another process has converted it, or a write was cut off there
 			var still bool
 			if _, still, err = l.first(path); err == nil && still {
 				err = errors.Join(fs.ErrExist, l.clear(path))
@@ -124,18 +125,18 @@ func (l *Ledger) convert(path volpath.Path) error {
 	return l.share.RemoveFile(firstVolumesDir, key(path)+recordSuffix)
 }
 
-// removeFirst removes r's record of layout 1.
+// removeFirst removes r's record of layout 1, if it has one.
 func (l *Ledger) removeFirst(path volpath.Path, r Record) error {
 	known, found, err := l.first(path)
 	if err != nil || found && !known.sameVolume(r) {
 		return err
 	}
-	// It may be there although it does not count: see convert.
+	// The file may exist although it no longer counts; see convert.
 	return l.share.RemoveFile(firstVolumesDir, key(path)+recordSuffix)
 }
 
-// FirstPaths returns the paths that have records of layout 1, for Convert. A record that
-// cannot be read comes as an error, and stays.
+// FirstPaths yields the paths that have records of layout 1, for Convert. It yields an error for a
+// record that cannot be read; that record stays.
 func (l *Ledger) FirstPaths() iter.Seq2[volpath.Path, error] {
 	return func(yield func(volpath.Path, error) bool) {
 		if !l.layout.first.Load() {
@@ -167,7 +168,7 @@ func (l *Ledger) FirstPaths() iter.Seq2[volpath.Path, error] {
 	}
 }
 
-// Convert makes the record of layout 1 that path has one of layout 2.
+// Convert replaces the record of layout 1 of path by one of layout 2.
 func (l *Ledger) Convert(path volpath.Path) error {
 	if err := l.mayWrite(); err != nil {
 		return err
@@ -175,8 +176,8 @@ func (l *Ledger) Convert(path volpath.Path) error {
 	return l.convert(path)
 }
 
-// firstNames lists the files of records of layout 1. When the last has gone, their
-// directory goes, and nobody looks there any more.
+// firstNames lists the record files of layout 1. Once their directory is gone, the ledger no longer
+// looks for records of layout 1.
 func (l *Ledger) firstNames() ([]string, error) {
 	names, err := l.share.ListMeta(firstVolumesDir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -186,9 +187,9 @@ func (l *Ledger) firstNames() ([]string, error) {
 	return names, err
 }
 
-// EndFirst removes what layout 1 has and layout 2 has not: parents that are on record
-// are marked (share.Mark), and what is empty goes. It does nothing while records of
-// layout 1 are there.
+// EndFirst removes the leftovers of layout 1: it marks the recorded parent directories (share.Mark)
+// and removes their records, stale temporary files and empty directories. It does nothing while
+// records of layout 1 exist.
 func (l *Ledger) EndFirst() error {
 	if !l.layout.first.Load() {
 		return nil
@@ -217,14 +218,15 @@ func (l *Ledger) EndFirst() error {
 		err = l.endVolumes()
 	}
 	if err != nil {
-		return fmt.Errorf("remove what layout 1 left: %w", err)
+		return fmt.Errorf("remove the leftovers of layout 1: %w", err)
 	}
 	_, err = l.firstNames()
 	return err
 }
 
-// endVolumes comes last: as long as the directory is there, the next start does the rest
-// again. A temporary file that is too young to be removed is such a rest.
+// endVolumes removes the directory of the records. It runs last, because the next start repeats the
+// clean-up as long as that directory exists. It leaves the directory while temporary files exist
+// that are too young to be removed.
 func (l *Ledger) endVolumes() error {
 	all, err := l.share.ListMeta("")
 	if err != nil || slices.ContainsFunc(all, func(name string) bool { return strings.HasPrefix(name, firstTempPrefix) }) {
@@ -233,8 +235,9 @@ func (l *Ledger) endVolumes() error {
 	return l.share.RemoveEmptyDirectory("", firstVolumesDir)
 }
 
-// endParents marks the parents that are on record. Another directory than the recorded
-// one, and one whose making was cut off before it was known which it is, is left alone.
+// endParents marks the recorded parent directories and removes their records. It does not mark a
+// directory that has replaced the recorded one, nor one whose record has no file number because its
+// creation was cut off.
 func (l *Ledger) endParents() error {
 	names, err := l.share.ListMeta(firstParentsDir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -270,7 +273,7 @@ func (l *Ledger) endParents() error {
 func (l *Ledger) markParent(recorded string, number uint64) error {
 	path, err := volpath.Parse(recorded)
 	if err != nil {
-		return nil //nolint:nilerr // a damaged record marks nothing
+		return nil // a damaged record marks nothing
 	}
 	_, isVolume, err := l.Lookup(path)
 	if err != nil || isVolume {

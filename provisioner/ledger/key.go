@@ -7,30 +7,29 @@ import (
 	"claimdir/provisioner/volpath"
 )
 
-// maxKey leaves room for people who list the directory; longer keys are cut and
-// hashed.
+// maxKey keeps keys short enough to read in a listing. Longer keys are cut and hashed.
 const maxKey = 200
 
-// hashedMark ends the keys that are hashed. No other key has it: without it a
-// tenant could ask for the very path that spells another one's hashed key.
+// hashedMark ends every hashed key and no other. Without it a tenant could choose a path whose key
+// equals another path's hashed key.
 const hashedMark = "+"
 
-// hashedTail is what Shorten and we put behind the readable part of a hashed
-// key: a dash and 16 digits.
+// hashedTail is the length of the dash and 16 digits that Shorten appends to the readable part of a
+// hashed key.
 const hashedTail = 17
 
 // recordSuffix ends the file names of records.
 const recordSuffix = ".json"
 
-// fileOf is the name of a record in the directory of its path: it is named by its owner,
-// so that nothing that is done late for one volume hits the record of another.
+// fileOf is the file name of a record in the directory of its path. It is the owner's own name, so
+// that a late call for one volume cannot hit another volume's record.
 func fileOf(r Record) string { return volpath.Own(r.PV, r.Cluster) + recordSuffix }
 
-// directoryOf is the directory of path's records below .claimdir.
+// directoryOf is the directory below .claimdir that holds the record of path.
 func directoryOf(path volpath.Path) string { return recordsDir + "/" + key(path) }
 
-// key is path as one readable file name: escaped, so different paths have
-// different keys, and hashed where that is too long.
+// key is path as one readable file name. It is escaped, so that different paths have different
+// keys, and hashed if it would be too long.
 func key(path volpath.Path) string {
 	escaped := escape(path.String())
 	if len(escaped) <= maxKey {
@@ -39,8 +38,8 @@ func key(path volpath.Path) string {
 	return volpath.Shorten(escaped, maxKey-len(hashedMark)) + hashedMark
 }
 
-// escape writes what is no letter, digit, '.', '_' or '-' as %XX. The escaped
-// beginning of a text is the beginning of the escaped text.
+// escape writes every byte but letters, digits, '.', '_' and '-' as %XX. If a text begins with a
+// prefix, its escaped form begins with the escaped prefix.
 func escape(s string) string {
 	var b strings.Builder
 	for _, c := range []byte(s) {

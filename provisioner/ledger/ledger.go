@@ -19,23 +19,24 @@ const (
 	stagingDir   = "staged"
 )
 
-// Ledger is the records of one share. It keeps nothing of them in memory and is safe
-// for concurrent use, also with ledgers of other processes and clusters.
+// Ledger reads and writes the records of one share. It caches no records. It is safe for concurrent
+// use, also with ledgers of other processes and clusters.
 type Ledger struct {
 	share  *share.Share
 	id     string
 	layout *layout
 }
 
-// layout is what is known of the share's layout, by all views of a ledger.
+// layout is the state of the share's layout that all views of a ledger have in common.
 type layout struct {
-	// first: records of layout 1 may be there.
+	// first says that records of layout 1 may exist.
 	first atomic.Bool
-	// old: the share's identity says layout 1, and nothing may be written yet.
+	// old says that share.json still has layout 1, so that the share must be upgraded before a
+	// write.
 	old atomic.Bool
-	// upgrades: this process may make it layout 2.
+	// upgrades says that this process may upgrade the share to layout 2.
 	upgrades bool
-	// upgrading is held by the one operation that does so.
+	// upgrading is held during the upgrade.
 	upgrading sync.Mutex
 }
 
@@ -46,10 +47,9 @@ type Identity struct {
 	Created time.Time `json:"created"`
 }
 
-// Open prepares the share for records, or recognises one that is prepared: it
-// makes .claimdir and writes the identity id, unless the share has one. A share
-// of a newer layout is an error. One of layout 1 is upgraded before the first record is
-// written, not before: until then the older claimdir that leads goes on.
+// Open creates .claimdir and writes the identity id, unless the share has them, and returns the
+// ledger. A newer layout is an error. Open does not upgrade a share of layout 1: the first write
+// does, so that an older claimdir that still leads can go on until then.
 func Open(s *share.Share, id string) (*Ledger, error) {
 	if err := s.MakeMeta(recordsDir, stagingDir, share.TrashDir); err != nil {
 		return nil, fmt.Errorf("prepare the share: %w", err)
@@ -60,7 +60,7 @@ func Open(s *share.Share, id string) (*Ledger, error) {
 	}
 	if _, _, err = readIdentity(s); errors.Is(err, fs.ErrNotExist) {
 		err = s.CreateFile(identityFile, "share."+id+".new", data)
-		if errors.Is(err, fs.ErrExist) { // another process was first
+		if errors.Is(err, fs.ErrExist) { // another process has created it
 			err = nil
 		}
 	}
@@ -70,8 +70,8 @@ func Open(s *share.Share, id string) (*Ledger, error) {
 	return recognise(s, true)
 }
 
-// recognise returns the ledger of a share that is prepared, by which the share
-// is known from now on: see share.Recognise.
+// recognise returns the ledger of a prepared share, and makes share.json the file by which the
+// share is recognised; see share.Recognise.
 func recognise(s *share.Share, upgrades bool) (*Ledger, error) {
 	identity, _, err := readIdentity(s)
 	if err != nil {
@@ -92,10 +92,10 @@ func recognise(s *share.Share, upgrades bool) (*Ledger, error) {
 	return l, nil
 }
 
-// On returns the ledger as s sees it, a view of the same share.
+// On returns the ledger that works through s, a view of the same share.
 func (l *Ledger) On(s *share.Share) *Ledger { return &Ledger{share: s, id: l.id, layout: l.layout} }
 
-// ID tells the share from every other one.
+// ID is the share's unique identity.
 func (l *Ledger) ID() string { return l.id }
 
 // Identity reads the share's identity.
@@ -104,7 +104,7 @@ func (l *Ledger) Identity() (Identity, error) {
 	return identity, err
 }
 
-// readIdentity also returns the file as it is.
+// readIdentity returns the share's identity and the raw content of its file.
 func readIdentity(s *share.Share) (Identity, []byte, error) {
 	data, err := s.ReadFile("", identityFile)
 	if err != nil {
@@ -136,6 +136,6 @@ func encodeIdentity(identity Identity) ([]byte, error) {
 	return append(data, '\n'), err
 }
 
-// now is in UTC, for people read it, and in microseconds: of two archives of one
-// claim the latest is known even if they were made within a second.
+// now returns the time in UTC, because people read it, and in microseconds, so that two archives of
+// one claim are ordered even if they were made within one second.
 func now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }

@@ -6,8 +6,8 @@ import (
 	"claimdir/provisioner/volpath"
 )
 
-// CheckAbove refuses a path that lies inside another volume. (One that another
-// volume lies inside of exists as a directory and is refused for that.)
+// CheckAbove refuses a path that lies inside another volume. It does not check the reverse case: a
+// path with a volume inside it exists as a directory and is refused for that reason.
 func (l *Ledger) CheckAbove(path volpath.Path, r Record) error {
 	for _, above := range path.Ancestors() {
 		owner, found, err := l.Lookup(above)
@@ -21,9 +21,9 @@ func (l *Ledger) CheckAbove(path volpath.Path, r Record) error {
 	return nil
 }
 
-// CheckBelow refuses a path that another volume lies inside of. It lists the
-// names of all records and reads those whose path may lie below, so it is for
-// paths that are adopted, restored or released, not for those newly made.
+// CheckBelow refuses a path if another volume lies inside it. It lists the keys of all records and
+// reads those that may lie below. Call it for paths that are adopted, restored or released; a new
+// path does not need it.
 func (l *Ledger) CheckBelow(path volpath.Path, r Record) error {
 	below := escape(path.String() + "/")
 	for owner, err := range l.records(func(key string) bool { return mayBeBelow(key, below) }) {
@@ -37,9 +37,8 @@ func (l *Ledger) CheckBelow(path volpath.Path, r Record) error {
 	return nil
 }
 
-// mayBeBelow reports whether a key is that of a path whose escaped form begins with
-// prefix. A hashed key shows only the beginning of its path, so one that agrees as far
-// as it goes may be.
+// mayBeBelow reports whether the escaped path of a key may begin with prefix. A hashed key contains
+// only the beginning of its path, so a match of that beginning counts.
 func mayBeBelow(key, prefix string) bool {
 	if hashed, ok := strings.CutSuffix(key, hashedMark); ok {
 		shown := hashed[:max(0, len(hashed)-hashedTail)]

@@ -8,12 +8,11 @@ import (
 	"claimdir/provisioner/share"
 )
 
-// ErrNoRecords says that a share was never used by claimdir, or that something
-// else than the share is mounted there.
+// ErrNoRecords says that claimdir has never used the share, or that something else is mounted.
 var ErrNoRecords = errors.New("there are no records of claimdir; is the right share mounted there?")
 
-// OpenReadOnly returns the ledger of a share that has one, and writes nothing.
-// A share without is an ErrNoRecords, one of a newer layout an error.
+// OpenReadOnly returns the ledger of a share that has records, and writes nothing. It returns
+// ErrNoRecords for a share without records, and an error for a newer layout.
 func OpenReadOnly(s *share.Share) (*Ledger, error) {
 	present, err := s.HasMeta()
 	if err != nil {

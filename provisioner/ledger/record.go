@@ -11,24 +11,23 @@ import (
 	"claimdir/provisioner/volpath"
 )
 
-// Layout is the version of records and of the share that this program writes.
-// It reads no newer one.
+// Layout is the version of the share and its records that this program writes. It refuses newer
+// ones.
 const Layout = 2
 
-// State says what a path is at the moment.
+// State is the state of a path.
 type State string
 
 const (
-	// Creating means: the path is claimed, its directory may or may not exist yet, and
-	// nobody has looked for volumes above and below since.
-	// No PersistentVolume was ever made for it.
+	// Creating means: the path is taken, its directory may or may not exist yet, and the check for
+	// volumes above and below it may not have run yet. No PersistentVolume was ever created for it.
 	Creating State = "creating"
-	// Active means: the directory is a volume's, whose PersistentVolume exists or is
-	// being saved.
+	// Active means: the directory belongs to a volume whose PersistentVolume exists or is being
+	// saved.
 	Active State = "active"
 	// Retained means: the volume was released and its directory kept in place.
 	Retained State = "retained"
-	// Archived means: the path is that of an archive.
+	// Archived means: the path is the path of an archive.
 	Archived State = "archived"
 )
 
@@ -39,10 +38,10 @@ type Claim struct {
 	UID       string `json:"uid"`
 }
 
-// Record says whose a path is: the volume's as it was made. What changes later are
-// State and the times; Path, Origin, ArchiveRetention and Until when it becomes an
-// archive; and Cluster and the claim's UID when another cluster takes over a volume
-// that it recovered.
+// Record says which volume owns a path, and describes the volume as it was created. Later only
+// these fields change: State, Directory and the times; Path, Origin, ArchiveRetention and Until
+// when the volume becomes an archive; Cluster and the claim's UID when another cluster takes over a
+// volume that it has recovered.
 type Record struct {
 	Layout  int    `json:"layout"`
 	State   State  `json:"state"`
@@ -51,16 +50,16 @@ type Record struct {
 	Claim   Claim  `json:"claim"`
 	Cluster string `json:"cluster"` // UID of the namespace kube-system
 	Class   string `json:"class"`
-	// Policy is what becomes of the directory on release. It is empty for a volume
-	// of a peer, whose class decides then.
+	// Policy is what happens to the directory on release. It is empty for a volume of another
+	// provisioner; its class decides on release.
 	Policy string `json:"policy,omitempty"`
-	// ArchiveRetention is how long the archive is kept that the volume may become, as
-	// time.ParseDuration reads it; empty means for ever.
+	// ArchiveRetention is how long the archive is kept if the volume becomes one, in the format of
+	// time.ParseDuration. Empty means for ever.
 	ArchiveRetention string `json:"archiveRetention,omitempty"`
-	// ReclaimPolicy is that of the PersistentVolume.
+	// ReclaimPolicy is the reclaim policy of the PersistentVolume.
 	ReclaimPolicy string `json:"reclaimPolicy"`
-	// Adopted: the directory was there before the volume; its mode and owner
-	// were left alone.
+	// Adopted says that the directory existed before the volume, which left its mode and owner
+	// unchanged.
 	Adopted      bool     `json:"adopted,omitempty"`
 	Size         string   `json:"size"` // a Kubernetes quantity
 	AccessModes  []string `json:"accessModes"`
@@ -68,8 +67,8 @@ type Record struct {
 	Mode         string   `json:"mode,omitempty"` // octal, as chmod(1) takes it
 	UID          *uint32  `json:"uid,omitempty"`
 	GID          *uint32  `json:"gid,omitempty"`
-	// Directory is which directory the volume, retained directory or archive is. It is nil
-	// while the volume is being created, and in records of layout 1.
+	// Directory is the identity of the directory of the volume or archive. It is nil while the
+	// volume is being created, and in records of layout 1.
 	Directory *share.Identity `json:"directory,omitempty"`
 	// Origin is the path that an archive had as a volume.
 	Origin string `json:"origin,omitempty"`
@@ -79,20 +78,19 @@ type Record struct {
 	// Created is when the path was claimed, Released when it was retained or archived.
 	Created  time.Time  `json:"created"`
 	Released *time.Time `json:"released,omitempty"`
-	// Until is when an archive ends; nil means never.
+	// Until is when an archive expires; nil means never.
 	Until *time.Time `json:"until,omitempty"`
 }
 
-// Restoring reports whether the volume is to be made from an archive, and is not
-// complete.
+// Restoring reports whether a restore of an archive into this volume has begun and is not complete.
 func (r Record) Restoring() bool { return r.State == Creating && r.RestoredFrom != "" }
 
-// ErrDamaged marks a record that cannot be understood. Nothing may be done on
-// its path until somebody has looked at it.
+// ErrDamaged marks a record that cannot be parsed. No operation may touch its path until somebody
+// has repaired the record.
 var ErrDamaged = errors.New("damaged record")
 
-// decode checks what it reads, so that a caller never acts on half a record or
-// on one of another path whose hashed key is the same.
+// decode parses and checks a record, so that a caller never acts on half a record, or on the record
+// of another path with the same hashed key.
 func decode(data []byte, path volpath.Path) (Record, error) {
 	var r Record
 	if err := json.Unmarshal(data, &r); err != nil {
@@ -114,8 +112,7 @@ func decode(data []byte, path volpath.Path) (Record, error) {
 	return Record{}, fmt.Errorf("%w of %s: unknown state %q", ErrDamaged, path, r.State)
 }
 
-// decodeKeyed is decode for a record that was found by its key; file is its name for
-// people.
+// decodeKeyed is decode for a record that was found by its key. file is its name in messages.
 func decodeKeyed(data []byte, found, file string) (Record, error) {
 	var head struct{ Path string }
 	if err := json.Unmarshal(data, &head); err != nil {
@@ -134,17 +131,17 @@ func encode(r Record) ([]byte, error) {
 	return append(data, '\n'), err
 }
 
-// TakenError says that a path, or one above or below it, is another volume's.
+// TakenError says that another volume has the path, or a path above or below it.
 type TakenError struct {
-	// Path is the one that was asked for; Owner the record that is in the way.
+	// Path is the requested path, Owner the conflicting record.
 	Path  volpath.Path
 	Owner Record
 	// ForeignNamespace hides the owner's claim from a user who may not know it.
 	ForeignNamespace bool
 }
 
-// LeftByNamesake reports whether the path was retained for a claim of the same
-// namespace and name, in another cluster.
+// LeftByNamesake reports whether the path was retained by a claim of the same namespace and name in
+// another cluster.
 func (e *TakenError) LeftByNamesake(r Record) bool {
 	return e.Owner.State == Retained && e.Owner.Path == e.Path.String() && e.Owner.sameName(r) && e.Owner.Cluster != r.Cluster
 }
@@ -157,7 +154,7 @@ func (e *TakenError) Error() string {
 	if e.Owner.Path == e.Path.String() {
 		return fmt.Sprintf("path %q belongs to the %s (%s)", e.Path, owner, e.Owner.State)
 	}
-	if e.ForeignNamespace && strings.HasPrefix(e.Owner.Path, e.Path.String()+"/") { // what follows may be the claim's name
+	if e.ForeignNamespace && strings.HasPrefix(e.Owner.Path, e.Path.String()+"/") { // the rest of the owner's path may contain the claim's name
 		return fmt.Sprintf("path %q would lie above the %s (%s)", e.Path, owner, e.Owner.State)
 	}
 	return fmt.Sprintf("path %q and path %q of the %s (%s) would lie one inside the other", e.Path, e.Owner.Path, owner, e.Owner.State)

@@ -32,8 +32,8 @@ func TestRecordThatIsNotUnderstood(t *testing.T) {
 		"an unknown state":      {strings.Replace(good, "active", "molten", 1), true, `unknown state "molten"`},
 		"no layout":             {strings.Replace(good, `"layout":1,`, "", 1), true, "layout 0"},
 		"a newer layout":        {strings.Replace(good, `"layout":1`, `"layout":3`, 1), false, "run a newer one"},
-		"another volume":        {strings.Replace(good, "pvc-1", "pvc-9", 1), true, `that of volume "pvc-9"`},
-		"another cluster":       {strings.Replace(good, "c1", "c9", 1), true, `that of volume "pvc-1"`},
+		"another volume":        {strings.Replace(good, "pvc-1", "pvc-9", 1), true, `belongs to volume "pvc-9"`},
+		"another cluster":       {strings.Replace(good, "c1", "c9", 1), true, `belongs to volume "pvc-1"`},
 		"a field of wrong type": {strings.Replace(good, `"pvc-1"`, `["pvc-1"]`, 1), true, "damaged"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -13,8 +13,8 @@ import (
 	"claimdir/provisioner/volpath"
 )
 
-// Lookup returns the record of path, and false if there is none. Any error
-// means that the owner is unknown: do nothing.
+// Lookup returns the record of path, and false if there is none. An error means that the owner is
+// unknown; the caller must do nothing.
 func (l *Ledger) Lookup(path volpath.Path) (Record, bool, error) {
 	all, err := l.LookupAll(path)
 	if err != nil || len(all) == 0 {
@@ -23,9 +23,8 @@ func (l *Ledger) Lookup(path volpath.Path) (Record, bool, error) {
 	return all[0], true, nil
 }
 
-// LookupAll returns the records of path, in the order of their owners' names. There is
-// one; several are there only after somebody has put an older copy of the records beside
-// them.
+// LookupAll returns the records of path, ordered by their owners' names. A path has at most one
+// record, unless somebody has copied older records back to the share.
 func (l *Ledger) LookupAll(path volpath.Path) (all []Record, err error) {
 	for r, err := range l.of(key(path), decodeAt(path)) {
 		if err != nil {
@@ -36,8 +35,8 @@ func (l *Ledger) LookupAll(path volpath.Path) (all []Record, err error) {
 	return all, nil
 }
 
-// Own returns the record of path that is the volume's of that name, whoever else has one
-// there, and false if it has none.
+// Own returns the record that the named volume has of path, and false if it has none. Records of
+// other volumes do not matter.
 func (l *Ledger) Own(path volpath.Path, pv, cluster string) (Record, bool, error) {
 	own := Record{PV: pv, Cluster: cluster}
 	for range 2 {
@@ -66,11 +65,11 @@ func (l *Ledger) Own(path volpath.Path, pv, cluster string) (Record, bool, error
 	return Record{}, false, fmt.Errorf("record of %s: %w", path, errUnsettled)
 }
 
-// errUnsettled says that a record is not there, but may be in a moment.
-var errUnsettled = errors.New("it is being written, or a write was cut off; this is retried, and settled within the hour")
+// errUnsettled says that a record does not exist, but may be about to appear.
+var errUnsettled = errors.New("it is being written, or a write was cut off; retried automatically, for up to an hour")
 
-// clear removes what a kill left, an hour ago or more, in the directory of a path that has
-// no record. As long as it is there, nobody can take the path.
+// clear removes the files that killed writes left in the directory of a path without a record, if
+// they are at least an hour old. Nobody can take the path before.
 func (l *Ledger) clear(path volpath.Path) error {
 	if !l.layout.upgrades {
 		return nil
@@ -80,12 +79,13 @@ func (l *Ledger) clear(path volpath.Path) error {
 		err = l.share.RemoveEmptyDirectory(recordsDir, key(path))
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("clear what is left of the record of %s: %w", path, err)
+		return fmt.Errorf("clear the leftovers of the record of %s: %w", path, err)
 	}
 	return nil
 }
 
-// of yields the records in the directory of a key, or the one of layout 1.
+// of yields the records in the directory of a key or, if there are none, the key's record of layout
+// 1.
 func (l *Ledger) of(key string, decode decoder) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
 		found := false
@@ -97,7 +97,7 @@ func (l *Ledger) of(key string, decode decoder) iter.Seq2[Record, error] {
 			}
 			for _, name := range names {
 				if !strings.HasSuffix(name, recordSuffix) {
-					continue // a file that is being written
+					continue // another process is writing it
 				}
 				r, _, err := l.read(key, name, decode)
 				if errors.Is(err, fs.ErrNotExist) {
@@ -111,7 +111,8 @@ func (l *Ledger) of(key string, decode decoder) iter.Seq2[Record, error] {
 			if found || len(names) == 0 {
 				break
 			}
-			// An NFS client that exchanges a record which it reads leaves none for a moment.
+			// While an NFS client replaces a record that it has open, the record is missing for a
+			// moment.
 		}
 		if found || !l.layout.first.Load() {
 			return
@@ -128,7 +129,7 @@ func (l *Ledger) of(key string, decode decoder) iter.Seq2[Record, error] {
 	}
 }
 
-// names lists what is in the directory of a key, which may be absent.
+// names lists the directory of a key. The directory may be absent.
 func (l *Ledger) names(key string) ([]string, error) {
 	names, err := l.share.ListMeta(recordsDir + "/" + key)
 	if errors.Is(err, share.ErrNotDirectory) {
@@ -140,25 +141,24 @@ func (l *Ledger) names(key string) ([]string, error) {
 	return names, err
 }
 
-// decoder decodes a record; file is its name for people.
+// decoder decodes a record. file is its name in messages.
 type decoder func(data []byte, file string) (Record, error)
 
-// decodeAt is the decoder of a path's records.
+// decodeAt returns the decoder for the records of path.
 func decodeAt(path volpath.Path) decoder {
 	return func(data []byte, _ string) (Record, error) { return decode(data, path) }
 }
 
-// Records returns all records of the share, in the order of their keys.
-// Each comes alone or as an error that names its file; one that is damaged or
-// of a newer layout does not end the listing. One that goes meanwhile is
-// passed over.
+// Records yields all records of the share in the order of their keys. For a record that is damaged
+// or of a newer layout it yields an error that names the file, and goes on. It skips records that
+// are removed meanwhile.
 func (l *Ledger) Records() iter.Seq2[Record, error] {
 	return l.records(func(string) bool { return true })
 }
 
-// Archives returns the records of archives, as Records does. It lists the names of
-// all records, but reads only those that may be of archives and that skip does not
-// know: it is given the record's file as FileOf returns it.
+// Archives yields the records of archives as Records does. It lists the keys of all records, but
+// reads only those whose key may be of an archive and for which skip returns false. skip gets the
+// path that FileOf returns.
 func (l *Ledger) Archives(skip func(file string) bool) iter.Seq2[Record, error] {
 	named := l.records(func(key string) bool { return volpath.NamedAsArchive(key) && !skip(keyNamed(key)) })
 	return func(yield func(Record, error) bool) {
@@ -173,7 +173,7 @@ func (l *Ledger) Archives(skip func(file string) bool) iter.Seq2[Record, error] 
 	}
 }
 
-// records returns those whose keys are wanted.
+// records yields the records whose keys are wanted.
 func (l *Ledger) records(wanted func(key string) bool) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
 		keys, err := l.keys()
@@ -190,15 +190,15 @@ func (l *Ledger) records(wanted func(key string) bool) iter.Seq2[Record, error] 
 					return
 				}
 			}
-			l.share.Drop(recordsDir + "/" + key) // a view would keep all of them open
+			l.share.Drop(recordsDir + "/" + key) // otherwise the view would keep every directory open
 		}
 	}
 }
 
-// keys lists the keys of all paths that have records, sorted.
+// keys returns the sorted keys of all paths that have records.
 func (l *Ledger) keys() ([]string, error) {
 	keys, err := l.share.ListMeta(recordsDir)
-	if errors.Is(err, fs.ErrNotExist) && l.layout.first.Load() { // nothing was written since layout 1
+	if errors.Is(err, fs.ErrNotExist) && l.layout.first.Load() { // nothing was written in layout 2 yet
 		keys, err = nil, nil
 	}
 	if err != nil || !l.layout.first.Load() {
@@ -212,9 +212,8 @@ func (l *Ledger) keys() ([]string, error) {
 	return slices.Compact(keys), err
 }
 
-// Restoring returns the record of the volume that is being made from the archive, if
-// there is one. It reads all records; one that is damaged may be that one, and is an
-// error.
+// Restoring returns the record of the volume that is being restored from the archive, if there is
+// one. It reads all records. A damaged record is an error, because it might be the one.
 func (l *Ledger) Restoring(archive volpath.Path) (r Record, restoring bool, err error) {
 	var damaged error
 	for r, err := range l.Records() {
@@ -230,8 +229,8 @@ func (l *Ledger) Restoring(archive volpath.Path) (r Record, restoring bool, err 
 	return Record{}, false, damaged
 }
 
-// RemoveStale removes what a kill left of records that were being made, and of directories
-// that were being set aside.
+// RemoveStale removes the leftovers of killed processes: records that were being created, and empty
+// directories made to set a volume aside.
 func (l *Ledger) RemoveStale() error {
 	for _, in := range []string{stagingDir, share.MovingDir} {
 		err := l.share.RemoveStale(in, "probe."+l.id)
@@ -242,11 +241,10 @@ func (l *Ledger) RemoveStale() error {
 	return nil
 }
 
-// FileOf is the directory of path's records, from the root of the share.
+// FileOf returns the directory that holds the record of path, relative to the share.
 func FileOf(path volpath.Path) string { return keyNamed(key(path)) }
 
-// File is the file of path's record r, which was read, from the root of the share, for
-// people who are to look at it or to remove it.
+// File returns the file of the record r of path, relative to the share, for messages.
 func File(path volpath.Path, r Record) string {
 	if r.Layout == firstLayout {
 		return firstNamed(key(path))

@@ -8,5 +8,5 @@ type Store struct {
 	Records *Ledger
 }
 
-// On returns the store as one operation sees it: see share.During.
+// On returns the store that works through view, for one operation; see share.During.
 func (s Store) On(view *share.Share) Store { return Store{view, s.Records.On(view)} }

@@ -8,20 +8,17 @@ import (
 	"claimdir/provisioner/volpath"
 )
 
-// Take takes path for r's volume and returns the record that now stands. In a
-// repeat after a crash that is the one the volume had then. r's state is
-// Creating, or Active for a directory that is a volume's already; its time of
-// creation is now unless r has one. Of several callers, in any process or cluster, one
-// gets the path: a directory with the record in it is renamed to where the records of
-// the path lie, which fails where one is.
+// Take takes path for r's volume and returns the resulting record. In a repeat after a crash that
+// is the record from before the crash. r's state is Creating, or Active if the directory is a
+// volume already. r's creation time defaults to now. Of several callers, in any process or cluster,
+// only one gets the path: Take renames a directory with the record in it to the directory of the
+// path's records, which fails if that has a record.
 //
-// A claim of the same cluster, namespace and name takes over what an earlier
-// claim of that name left: a Retained directory becomes Active with it, and a
-// path that was only being created is created anew, for the earlier claim is
-// gone and no PersistentVolume was made. With adopt, a Retained directory of
-// another cluster is taken over too: the cluster may be a rebuilt one, or
-// another that happens to have the same namespace. Everything else is a
-// *TakenError.
+// A claim takes over the leftovers of an earlier claim of the same cluster, namespace and name: a
+// Retained directory becomes Active, and a Creating record is taken over, because the earlier claim
+// is gone and had no PersistentVolume. With adopt, it also takes over a Retained directory of
+// another cluster, which may be the predecessor of a rebuilt one, or another cluster with the same
+// namespace. In all other cases the error is a *TakenError.
 func (l *Ledger) Take(path volpath.Path, r Record, adopt bool) (Record, error) {
 	if err := l.CheckAbove(path, r); err != nil {
 		return Record{}, err
@@ -37,18 +34,18 @@ func (l *Ledger) Take(path volpath.Path, r Record, adopt bool) (Record, error) {
 	return l.takeKnown(path, r, adopt)
 }
 
-// takeKnown is Take for a path that has a record.
+// takeKnown is Take for a path that already has a record.
 func (l *Ledger) takeKnown(path volpath.Path, r Record, adopt bool) (Record, error) {
 	known, found, err := l.Lookup(path)
 	old, ours := unfinishedOf(err, r)
-	if ours { // that it may take it over was decided before
+	if ours { // an earlier call has decided that r may take it over
 		known, found, adopt = old, true, true
 	}
 	switch {
 	case err != nil && !ours:
 		return Record{}, err
 	case !found:
-		return Record{}, errors.Join(fmt.Errorf("take %s: its record came and went; will be tried again", path), l.clear(path))
+		return Record{}, errors.Join(fmt.Errorf("take %s: its record appeared and disappeared; retried automatically", path), l.clear(path))
 	case known.State == Retained && known.sameName(r) && (adopt || known.Cluster == r.Cluster):
 		r.State, r.Adopted, r.Directory = Active, true, known.Directory
 		return l.TakeOver(path, known, r)
@@ -63,7 +60,7 @@ func (l *Ledger) takeKnown(path volpath.Path, r Record, adopt bool) (Record, err
 	return Record{}, Taken(path, known, r)
 }
 
-// own is Own for a record that was there just now.
+// own is Own for a record that must exist: if it has disappeared, the error is ErrLost.
 func (l *Ledger) own(path volpath.Path, r Record) (Record, error) {
 	known, found, err := l.Own(path, r.PV, r.Cluster)
 	if err == nil && !found {
@@ -72,7 +69,7 @@ func (l *Ledger) own(path volpath.Path, r Record) (Record, error) {
 	return known, err
 }
 
-// place puts the record of a path that has none where it belongs, or is fs.ErrExist.
+// place creates the record of a path. If the path has a record, the error is fs.ErrExist.
 func (l *Ledger) place(path volpath.Path, r Record) error {
 	if err := l.mayWrite(); err != nil {
 		return err
@@ -90,8 +87,8 @@ func (l *Ledger) place(path volpath.Path, r Record) error {
 	return nil
 }
 
-// TakeOver makes the record of one volume that of another, by renaming it from the
-// owner's name to the new one's: of many who try, one gets it. The others get a
+// TakeOver transfers the record of path from one volume to another, by renaming it from the old
+// owner's own name to the new owner's. Only one of several callers succeeds; the others get a
 // *TakenError.
 func (l *Ledger) TakeOver(path volpath.Path, from, to Record) (Record, error) {
 	if err := l.mayWrite(); err != nil {

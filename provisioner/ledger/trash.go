@@ -12,12 +12,11 @@ import (
 	"claimdir/provisioner/volpath"
 )
 
-// trashRecord is the name of a record in the trash, beside the directory that was set
-// aside there.
+// trashRecord is the file name of a record in the trash, beside the directory it belongs to.
 const trashRecord = "record" + recordSuffix
 
-// Discard moves r's record of path into the trash, beside the directory that was set
-// aside there as own. The path is free then. A repeat finds no record, which is no error.
+// Discard moves r's record of path into the trash, beside the directory that was set aside there as
+// own, and so frees the path. In a repeat the record is gone, which is no error.
 func (l *Ledger) Discard(path volpath.Path, r Record, own string) error {
 	err := l.mayWrite()
 	if err == nil {
@@ -26,7 +25,7 @@ func (l *Ledger) Discard(path volpath.Path, r Record, own string) error {
 	if err == nil {
 		err = l.share.RenameFile(directoryOf(path), fileOf(r), share.TrashDir+"/"+own, trashRecord)
 	}
-	if errors.Is(err, fs.ErrNotExist) { // either the record or what was set aside is gone
+	if errors.Is(err, fs.ErrNotExist) { // either the record or the directory in the trash is gone
 		err = l.share.RemoveFile(directoryOf(path), fileOf(r))
 	}
 	if err == nil {
@@ -38,21 +37,21 @@ func (l *Ledger) Discard(path volpath.Path, r Record, own string) error {
 	return nil
 }
 
-// ListTrash returns the names of what is in the trash, sorted.
+// ListTrash returns the sorted own names of the directories in the trash.
 func (l *Ledger) ListTrash() ([]string, error) {
 	names, err := l.share.ListMeta(share.TrashDir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	for i, name := range names {
-		names[i] = strings.TrimSuffix(name, recordSuffix) // the record that layout 1 had beside a directory
+		names[i] = strings.TrimSuffix(name, recordSuffix) // layout 1 kept <name>.json beside the directory <name>
 	}
 	slices.Sort(names)
 	return slices.Compact(names), err
 }
 
-// Discarded returns the record of what is in the trash, or false if there is none or it
-// cannot be read: it only says whose it was.
+// Discarded returns the record of a directory in the trash, or false if it has none or the record
+// cannot be read. The record is for information only.
 func (l *Ledger) Discarded(own string) (r Record, found bool) {
 	in, name := share.TrashDir+"/"+own, trashRecord
 	if share.IsFirstTrash(own) {
@@ -65,8 +64,8 @@ func (l *Ledger) Discarded(own string) (r Record, found bool) {
 	return r, true
 }
 
-// RemoveDiscarded removes the record of a directory that is gone from the trash, and then
-// the directory of its own that it had.
+// RemoveDiscarded removes the record of a directory that is gone from the trash, and then the empty
+// directory that held both.
 func (l *Ledger) RemoveDiscarded(own string) error {
 	if share.IsFirstTrash(own) {
 		return l.share.RemoveFile(share.TrashDir, own+recordSuffix)
