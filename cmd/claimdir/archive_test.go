@@ -142,7 +142,7 @@ func TestArchiveList(t *testing.T) {
 		}
 	}
 	out, _, _ = w.run(nil, "list")
-	holds(t, out, "CLAIM", "for ever", "(ended)", "(in 29d)")
+	holds(t, out, "CLAIM", "for ever", "(expired)", "(in 29d)")
 	out, _, _ = w.run(nil, "list", "team/data", "--output=json")
 	holds(t, out, `"namespace": "team"`, `"origin": "team-data-pvc-1"`)
 }

@@ -43,7 +43,7 @@ type purgeOptions struct {
 
 	names      []string
 	cluster    string
-	all, ended bool
+	all, expired bool
 	olderThan  time.Duration
 	yes        bool
 }
@@ -60,7 +60,7 @@ func (o *purgeOptions) flags() []*pflag.FlagSet {
 	f.StringVar(&o.cluster, "cluster", "",
 		"only those of one `cluster`, the UID of its namespace kube-system; needed where several have records on the shares")
 	f.BoolVar(&o.all, "all", false, "all archives that have a record")
-	f.BoolVar(&o.ended, "ended", false, "only those whose time is over")
+	f.BoolVar(&o.expired, "ended", false, "only those whose time is over")
 	f.DurationVar(&o.olderThan, "older-than", 0, "only those that were released longer ago, such as 720h")
 	acting.BoolVar(&o.yes, "yes", false, "do not ask: the answer is yes")
 	return []*pflag.FlagSet{o.shareFlags(), f, acting}
@@ -69,7 +69,7 @@ func (o *purgeOptions) flags() []*pflag.FlagSet {
 func (o *purgeOptions) complete(args []string) []error {
 	o.names = args
 	problems := o.checkShares()
-	if len(args) == 0 && !o.all && !o.ended {
+	if len(args) == 0 && !o.all && !o.expired {
 		problems = append(problems, errors.New("say which archives: NAMESPACE/CLAIM, NAMESPACE, the name of a PersistentVolume, --all or --ended"))
 	}
 	if len(args) > 0 && o.all {
@@ -94,7 +94,7 @@ func (o *purgeOptions) run(ctx context.Context, std streams) error {
 		return err
 	}
 	now := time.Now()
-	selection := archives.Selection{Names: o.names, Cluster: o.cluster, Ended: o.ended, OlderThan: o.olderThan}
+	selection := archives.Selection{Names: o.names, Cluster: o.cluster, Expired: o.expired, OlderThan: o.olderThan}
 	selected, err := selection.Select(found.Archives, now)
 	if err != nil {
 		return err

@@ -119,7 +119,7 @@ func remarks(chosen archives.Archive, others []archives.Archive, found archivesF
 	if chosen.Class == "" {
 		remark("the archive's record names no class: the cluster's default class will be taken; it must be one of claimdir's")
 	}
-	if chosen.Ended(time.Now()) {
+	if chosen.Expired(time.Now()) {
 		remark("the archive's time is over: it may be removed at any moment")
 	}
 	return texts

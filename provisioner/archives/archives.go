@@ -1,14 +1,14 @@
-// Package archives lists what released volumes left on the shares, says how one
-// comes back, and moves those that are no longer wanted into the trash. It looks
-// at the shares alone and asks no cluster.
+// Package archives lists the archives on the shares, prints the claim that restores one,
+// and moves archives that are no longer needed into the trash. It reads the shares only and
+// never asks a cluster.
 //
-// It prints the claim that gets an archive back and does not create it: claimdir
-// has no right to create claims, so that nobody who gets hold of it gets into a
-// namespace, and kubectl has the rights of whoever runs it.
+// It prints the claim and does not create it, because claimdir has no right to create
+// claims: somebody who takes claimdir over must not get into a namespace. kubectl has the
+// rights of the user who runs it.
 //
-// It takes no lease. Archives are moved by rename, here as well as by the
-// controller, and of two that rename one directory the second finds it gone: both call
-// steps.Op.DiscardArchive.
+// It takes no lease. This package and the controller both move an archive with
+// steps.Op.DiscardArchive, which renames it: if both try, one fails because the archive is
+// gone.
 package archives
 
 import (
@@ -29,9 +29,8 @@ type Share struct {
 	Store ledger.Store
 }
 
-// Archive is the directory of a released volume. Of one without a record, which
-// another provisioner made, only Share and Path are known. The keys of its JSON
-// are for scripts: none changes.
+// Archive is the directory of a released volume. If another provisioner made it, it has no
+// record, and only Share and Path are known. Scripts read the JSON: its keys never change.
 type Archive struct {
 	Namespace string `json:"namespace,omitempty"` // of the claim
 	Claim     string `json:"claim,omitempty"`
@@ -39,46 +38,45 @@ type Archive struct {
 	Share     string `json:"share,omitempty"`
 	Cluster   string `json:"cluster,omitempty"` // UID of its namespace kube-system
 	Class     string `json:"class,omitempty"`
-	Size      string `json:"size,omitempty"` // of the claim, not of what is in it
-	// Since is when the volume was released, Until when the archive ends: for ever
-	// where it is nil.
+	Size      string `json:"size,omitempty"` // the size of the claim, not of its data
+	// Since is when the volume was released. Until is when the archive expires; nil means
+	// never.
 	Since *time.Time `json:"since,omitempty"`
 	Until *time.Time `json:"until,omitempty"`
 	Path  string     `json:"path"`
-	// Origin is the path that it had as a volume.
+	// Origin is the path of the directory while it was a volume.
 	Origin string `json:"origin,omitempty"`
 
 	record ledger.Record
 	on     Share
 }
 
-// Recorded reports whether claimdir has a record of the archive. Others are
-// listed, and nothing else is done with them.
+// Recorded reports whether the archive has a record. Archives without one are only listed.
 func (a Archive) Recorded() bool { return a.Volume != "" }
 
-// Ended reports whether the time is over that the archive was to be kept.
-func (a Archive) Ended(now time.Time) bool { return a.Until != nil && !now.Before(*a.Until) }
+// Expired reports whether the archive has expired.
+func (a Archive) Expired(now time.Time) bool { return a.Until != nil && !now.Before(*a.Until) }
 
-// Of reports whether the archive is of a claim of the namespace, and of the claim
-// of that name unless it is empty.
+// Of reports whether the archive belongs to the claim, or, if claim is empty, to any claim
+// of the namespace.
 func (a Archive) Of(namespace, claim string) bool {
 	return a.Recorded() && a.Namespace == namespace && (claim == "" || a.Claim == claim)
 }
 
-// Found is what is on some shares.
+// Found is what was read from the shares.
 type Found struct {
-	// Archives are sorted by claim, and those of a claim from the earliest on; what is
-	// no claim's comes last.
+	// Archives are sorted by claim and then by time of release. Those without a record come
+	// last.
 	Archives []Archive
-	// Clusters are those that have records there, of volumes or archives: the UIDs of
-	// their namespaces kube-system, sorted.
+	// Clusters are the clusters that have records of volumes or archives on the shares: the
+	// UIDs of their namespaces kube-system, sorted.
 	Clusters []string
-	// Unread are the records and shares that cannot be read. The rest is found all the
-	// same.
+	// Unread has an error for each record and share that cannot be read. All others are in
+	// Archives.
 	Unread []error
 }
 
-// Find looks for archives on the shares.
+// Find returns the archives on the shares.
 func Find(shares []Share) (found Found) {
 	for _, s := range shares {
 		there := s.find()
@@ -107,9 +105,10 @@ func (a Archive) since() time.Time {
 	return *a.Since
 }
 
-// find reads the records first and then what is there: a record without its
-// directory is no archive yet, and to discard it would leave the one that it is
-// to be without a record. One that stays so is doctor's to name.
+// find reads the records before it lists the directories, and ignores a record without its
+// directory: that archive is still being made, and discarding it now would remove the
+// record of a directory that is about to appear. If the directory never appears, doctor
+// reports the record.
 func (s Share) find() (found Found) {
 	var archived []ledger.Record
 	recorded, listed := map[string]bool{}, true
@@ -135,8 +134,8 @@ func (s Share) find() (found Found) {
 	present := map[string]bool{}
 	for _, e := range entries {
 		present[e.Name] = e.Dir
-		// Without all records, one that has its own would be taken for another
-		// provisioner's.
+		// If some records could not be listed, an archive that has a record would be
+		// taken for another provisioner's.
 		if listed && e.Dir && volpath.NamedAsArchive(e.Name) && !recorded[e.Name] && !s.known(e.Name) {
 			found.Archives = append(found.Archives, Archive{Share: s.Name, Path: e.Name, on: s})
 		}
@@ -157,8 +156,8 @@ func (s Share) archive(r ledger.Record) Archive {
 	}
 }
 
-// known reports whether a directory has a record after all: a damaged one, which
-// is said already, or one that was made since the records were read.
+// known reports whether a directory has a record that was not listed: a damaged one, which
+// is in Unread already, or one that was written after the records were listed.
 func (s Share) known(name string) bool {
 	p, err := volpath.ParseRecorded(name)
 	if err != nil {

@@ -109,11 +109,11 @@ func TestTable(t *testing.T) {
 	if err := WriteTable(&out, findAll(t, s), false, now); err != nil {
 		t.Fatal(err)
 	}
-	const want = `CLAIM   VOLUME  SIZE  SINCE             UNTIL                PATH
-a/data  pvc-1   1Gi   2026-01-15 (45d)  for ever             archived-a-data-pvc-1
-a/data  pvc-2   1Gi   2026-01-30 (30d)  2026-03-01 (ended)   archived-a-data-pvc-2
-a/data  pvc-3   -     2026-02-28 (24h)  2026-03-30 (in 29d)  archived-a-data-pvc-3
--       -       -     -                 -                    archived-?[2J?
+	const want = `CLAIM   VOLUME  SIZE  SINCE             UNTIL                 PATH
+a/data  pvc-1   1Gi   2026-01-15 (45d)  for ever              archived-a-data-pvc-1
+a/data  pvc-2   1Gi   2026-01-30 (30d)  2026-03-01 (expired)  archived-a-data-pvc-2
+a/data  pvc-3   -     2026-02-28 (24h)  2026-03-30 (in 29d)   archived-a-data-pvc-3
+-       -       -     -                 -                     archived-?[2J?
 `
 	if out.String() != want {
 		t.Errorf("got\n%swant\n%s", &out, want)

@@ -13,8 +13,8 @@ import (
 	"claimdir/provisioner/output"
 )
 
-// WriteJSON writes a list of archives for programs; none is an empty list. Its
-// error is that of w.
+// WriteJSON writes a list of archives for programs. It writes an empty list if there are
+// none. It returns the error of w.
 func WriteJSON(w io.Writer, archives []Archive) error {
 	if archives == nil {
 		archives = []Archive{}
@@ -22,8 +22,9 @@ func WriteJSON(w io.Writer, archives []Archive) error {
 	return output.JSON(w, archives)
 }
 
-// WriteTable writes archives for people, who see it at the time now, and with their
-// clusters if that is told apart; none is nothing. Its error is that of w.
+// WriteTable writes a table of archives for people, with ages as of now, and with a column
+// for the clusters if clusters is true. It writes nothing if there are no archives. It
+// returns the error of w.
 func WriteTable(w io.Writer, archives []Archive, clusters bool, now time.Time) error {
 	if len(archives) == 0 {
 		return nil
@@ -53,7 +54,7 @@ func WriteTable(w io.Writer, archives []Archive, clusters bool, now time.Time) e
 	return table.Flush()
 }
 
-// claim names the claim for people.
+// claim returns the claim for people.
 func (a Archive) claim() string {
 	if !a.Recorded() {
 		return ""
@@ -74,8 +75,8 @@ func until(a Archive, now time.Time) string {
 		return ""
 	case a.Until == nil:
 		return "for ever"
-	case a.Ended(now):
-		return a.Until.UTC().Format(time.DateOnly) + " (ended)"
+	case a.Expired(now):
+		return a.Until.UTC().Format(time.DateOnly) + " (expired)"
 	}
 	return fmt.Sprintf("%s (in %s)", a.Until.UTC().Format(time.DateOnly), duration.HumanDuration(a.Until.Sub(now)))
 }

@@ -12,24 +12,24 @@ import (
 	"claimdir/provisioner/volpath"
 )
 
-// Selection says which archives are meant. It begins with those of Names, or with
-// all if it has none, and takes away what the rest does not fit.
+// Selection says which archives to select: those of Names, or all if Names is empty, that
+// also match every other field that is set.
 type Selection struct {
-	// Names are each a claim (NAMESPACE/CLAIM), a namespace, or the volume that an
-	// archive was.
+	// Each of Names is a claim (NAMESPACE/CLAIM), a namespace, or the volume that became an
+	// archive.
 	Names []string
-	// Cluster leaves those of one cluster; empty means of any.
+	// Cluster selects the archives of one cluster; empty means any.
 	Cluster string
-	// Ended leaves those whose time is over; OlderThan those that were released
-	// longer ago.
-	Ended     bool
+	// Expired selects the archives that have expired, OlderThan those that were released
+	// longer ago than this.
+	Expired   bool
 	OlderThan time.Duration
 }
 
-// Select returns the archives that s selects at the time now, in the order that
-// they have. Only those with a record are ever selected: whose the others are is
-// not known. A name that is no archive's is an ErrNone, and one that is both a
-// namespace and a volume is an error too: nothing goes on a guess.
+// Select returns the archives that s selects at the time now, in their order in all. It
+// never selects an archive without a record, because its owner is unknown. A name without
+// an archive is an ErrNone. A name that is both a namespace and a volume is an error too,
+// because the wrong archives could be removed.
 func (s Selection) Select(all []Archive, now time.Time) (selected []Archive, err error) {
 	var errs []error
 	for _, name := range s.Names {
@@ -40,14 +40,14 @@ func (s Selection) Select(all []Archive, now time.Time) (selected []Archive, err
 	}
 	for _, a := range all {
 		wanted := len(s.Names) == 0 || slices.ContainsFunc(s.Names, a.called)
-		if wanted && a.Recorded() && (s.Cluster == "" || a.Cluster == s.Cluster) && (!s.Ended || a.Ended(now)) && (s.OlderThan <= 0 || a.olderThan(s.OlderThan, now)) {
+		if wanted && a.Recorded() && (s.Cluster == "" || a.Cluster == s.Cluster) && (!s.Expired || a.Expired(now)) && (s.OlderThan <= 0 || a.olderThan(s.OlderThan, now)) {
 			selected = append(selected, a)
 		}
 	}
 	return selected, nil
 }
 
-// check refuses a name that selects nothing, or that can be read in two ways.
+// check refuses a name that selects nothing or is ambiguous.
 func check(all []Archive, name string) error {
 	var volume, namespace bool
 	for _, a := range all {
@@ -67,7 +67,7 @@ func check(all []Archive, name string) error {
 	return nil
 }
 
-// called reports whether one of the Names of a Selection means the archive.
+// called reports whether name, of a Selection's Names, selects the archive.
 func (a Archive) called(name string) bool {
 	namespace, claim, isClaim := strings.Cut(name, "/")
 	if isClaim {
@@ -76,14 +76,14 @@ func (a Archive) called(name string) bool {
 	return a.Of(name, "") || a.Recorded() && a.Volume == name
 }
 
-// olderThan: of what has no time it is not known, so it is not.
+// olderThan reports whether the archive is older than age. One without a time is not.
 func (a Archive) olderThan(age time.Duration, now time.Time) bool {
 	return a.Since != nil && now.Sub(*a.Since) > age
 }
 
-// Discard moves the archive into the trash, which the controller empties. One that
-// is gone, because it was restored, expired or removed meanwhile, is a
-// steps.ErrNoArchive; so is one without a record.
+// Discard moves the archive into the trash, which the controller empties. It returns
+// steps.ErrNoArchive if the archive has no record, or is gone because it was restored,
+// expired or removed meanwhile.
 func Discard(ctx context.Context, a Archive) error {
 	path, err := volpath.ParseRecorded(a.Path)
 	if err != nil {

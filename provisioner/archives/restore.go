@@ -10,15 +10,15 @@ import (
 	"claimdir/provisioner/volume"
 )
 
-// ErrNone says that no archive is what was asked for.
+// ErrNone means that no archive matches the request.
 var ErrNone = errors.New("there is no archive of")
 
 // named is how many archives an error names at most.
 const named = 5
 
-// Choose returns the archive that the claim is to get back: that of the volume or,
-// where that is empty, the newest. The claim's others come with it, newest first.
-// Where there is none, the ErrNone names what there is instead.
+// Choose returns the archive to restore to the claim: that of the volume or, if volume is
+// empty, the newest. It also returns the claim's other archives, newest first. If there is
+// no such archive, the ErrNone lists similar ones.
 func Choose(all []Archive, namespace, claim, volume string) (chosen Archive, others []Archive, err error) {
 	of := newestFirst(all, func(a Archive) bool { return a.Of(namespace, claim) })
 	i := slices.IndexFunc(of, func(a Archive) bool { return volume == "" || a.Volume == volume })
@@ -27,14 +27,14 @@ func Choose(all []Archive, namespace, claim, volume string) (chosen Archive, oth
 		chosen = of[i]
 		return chosen, slices.Delete(of, i, i+1), nil
 	case len(of) > 0:
-		return Archive{}, nil, fmt.Errorf("%w claim %s/%s that was volume %q; the claim has those of %s", ErrNone, namespace, claim, volume,
+		return Archive{}, nil, fmt.Errorf("%w claim %s/%s and volume %q; the claim has archives of %s", ErrNone, namespace, claim, volume,
 			list(of, func(a Archive) string { return a.Volume }))
 	}
 	near := newestFirst(all, func(a Archive) bool { return a.Of(namespace, "") })
 	if len(near) == 0 {
-		return Archive{}, nil, fmt.Errorf("%w claim %s/%s, nor of any other claim of this namespace", ErrNone, namespace, claim)
+		return Archive{}, nil, fmt.Errorf("%w claim %s/%s, and none of any other claim of this namespace", ErrNone, namespace, claim)
 	}
-	return Archive{}, nil, fmt.Errorf("%w claim %s/%s; the namespace has those of %s", ErrNone, namespace, claim,
+	return Archive{}, nil, fmt.Errorf("%w claim %s/%s; the namespace has archives of %s", ErrNone, namespace, claim,
 		list(near, func(a Archive) string { return a.claim() + " (" + a.Volume + ")" }))
 }
 
@@ -61,13 +61,13 @@ func list(archives []Archive, name func(Archive) string) string {
 	return text
 }
 
-// Manifest is the claim of that name that gets the archive back, for kubectl
-// create: in the archive's namespace, with the class, size and access modes that it
-// had as a volume. A record that cannot be read is an error.
+// Manifest returns the manifest of a claim that restores the archive, for kubectl create.
+// The claim has the given name, and the namespace, class, size and access modes of the
+// archived volume. A record that cannot be understood is an error.
 func Manifest(a Archive, name string) ([]byte, error) {
 	v, err := volume.FromRecord(a.record)
 	if err != nil {
-		return nil, fmt.Errorf("archive %q: %w; mend the record", a.Path, err)
+		return nil, fmt.Errorf("archive %q: %w; fix the record", a.Path, err)
 	}
 	return output.Manifest(v.RestoringClaim(name))
 }

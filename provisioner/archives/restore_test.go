@@ -28,11 +28,11 @@ func TestChoose(t *testing.T) {
 		"the newest":                  {claim: "a/data", want: "pvc-2", others: "pvc-3 pvc-1 pvc-4"},
 		"the only one":                {claim: "b/data", want: "pvc-5"},
 		"the one that is named":       {claim: "a/data", volume: "pvc-1", want: "pvc-1", others: "pvc-2 pvc-3 pvc-4"},
-		"a volume that there is not":  {claim: "a/data", volume: "pvc-9", wantErr: `there is no archive of claim a/data that was volume "pvc-9"; the claim has those of pvc-2, pvc-3, pvc-1, pvc-4`},
-		"a volume of another claim":   {claim: "a/data", volume: "pvc-5", wantErr: `that was volume "pvc-5"`},
-		"a claim that there is not":   {claim: "b/dat", wantErr: "there is no archive of claim b/dat; the namespace has those of b/data (pvc-5)"},
+		"a volume that there is not":  {claim: "a/data", volume: "pvc-9", wantErr: `there is no archive of claim a/data and volume "pvc-9"; the claim has archives of pvc-2, pvc-3, pvc-1, pvc-4`},
+		"a volume of another claim":   {claim: "a/data", volume: "pvc-5", wantErr: `there is no archive of claim a/data and volume "pvc-5"`},
+		"a claim that there is not":   {claim: "b/dat", wantErr: "there is no archive of claim b/dat; the namespace has archives of b/data (pvc-5)"},
 		"only a few others are named": {claim: "crowd/c", wantErr: "crowd/c0 (pvc-c0), crowd/c1 (pvc-c1), crowd/c2 (pvc-c2), crowd/c3 (pvc-c3), crowd/c4 (pvc-c4) and 2 more"},
-		"a namespace that has none":   {claim: "c/data", wantErr: "there is no archive of claim c/data, nor of any other claim of this namespace"},
+		"a namespace that has none":   {claim: "c/data", wantErr: "there is no archive of claim c/data, and none of any other claim of this namespace"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			namespace, claim, _ := strings.Cut(tt.claim, "/")

@@ -1,5 +1,5 @@
-// Package output writes what the commands print: manifests for kubectl, JSON for
-// programs, and cells of tables for people.
+// Package output formats what the commands print: manifests for kubectl, JSON for programs,
+// and cells of tables for people.
 package output
 
 import (
@@ -12,8 +12,8 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// Manifest writes an object as people do: without the status, which the cluster
-// fills in. An error means that the object cannot be written at all.
+// Manifest returns the YAML of an object without its status, which the cluster sets. It
+// fails only if the object cannot be marshalled.
 func Manifest(object any) ([]byte, error) {
 	data, err := json.Marshal(object)
 	if err != nil {
@@ -42,7 +42,7 @@ func JSON(w io.Writer, v any) error {
 	return encoder.Encode(v)
 }
 
-// OfShare says of an error which share it is about, where that has a name.
+// OfShare adds the name of the share to an error, if the share has a name.
 func OfShare(name string, err error) error {
 	if name == "" {
 		return err
@@ -50,11 +50,11 @@ func OfShare(name string, err error) error {
 	return fmt.Errorf("share %q: %w", name, err)
 }
 
-// Line is Cell for an error, which may be several.
+// Line returns an error as one printable line, also if it joins several errors.
 func Line(err error) string { return Cell(strings.ReplaceAll(err.Error(), "\n", "; ")) }
 
-// Cell keeps a text in its column, and the terminal in order: names on the
-// share may hold anything.
+// Cell replaces unprintable characters, because names on the share may contain any: line
+// breaks would break the table, and control sequences the terminal.
 func Cell(s string) string {
 	return strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {

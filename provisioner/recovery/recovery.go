@@ -1,7 +1,6 @@
-// Package recovery turns the records on a share back into the objects of a
-// cluster: after the loss of one, the PersistentVolumes and claims that it had
-// can be made again in another, and bind to the same directories. It reads the
-// share and writes nothing to it.
+// Package recovery prints the PersistentVolumes and claims of the records on a share. After
+// the loss of a cluster, these create its volumes again in another cluster, with the same
+// directories. The package reads the share and never writes to it.
 package recovery
 
 import (
@@ -20,37 +19,37 @@ import (
 	"claimdir/provisioner/volpath"
 )
 
-// Records is what is read of a ledger.
+// Records reads the records of a share.
 type Records interface {
 	Records() iter.Seq2[ledger.Record, error]
 }
 
-// Directories is what is read of a share.
+// Directories reads the directories of a share.
 type Directories interface {
 	Exists(path volpath.Path) (bool, error)
 }
 
-// Share is what is read of one share.
+// Share is one share to recover from.
 type Share struct {
-	Name    string       // as classes call it; empty where it is the only one
-	Source  share.Source // what the PersistentVolumes are to name
+	Name    string       // as classes call it; empty if it is the only share
+	Source  share.Source // server and path of the PersistentVolumes
 	Records Records
 	Dirs    Directories
 }
 
-// lost is the record of a volume and the share that it is on.
+// lost is the record of a volume, and its share.
 type lost struct {
 	ledger.Record
 	on Share
 }
 
-// Print writes the manifests of every Active and Retained record to w: the
-// namespaces that they need, PersistentVolumes and claims, ready for kubectl
-// apply. It returns a line for each record that it had to leave out, which
-// says why and what to do. provisionerName is who is to serve them.
+// Print writes the manifests of every Active and Retained record to w, ready for kubectl
+// apply: PersistentVolumes, claims and their namespaces. It returns an error for each
+// record that it left out, with the reason and the remedy. provisionerName is the name of
+// the provisioner that will serve the volumes.
 //
-// partial says that there are more shares, which cannot be read: what was retained is
-// left out then, for its claim may have a volume there.
+// partial means that other shares could not be read. Print then leaves out Retained
+// records, because their claims may have volumes on those shares.
 func Print(w io.Writer, shares []Share, partial bool, provisionerName string) (leftOut []error, err error) {
 	found, leftOut := collect(shares, partial)
 	var exports []string
@@ -58,14 +57,14 @@ func Print(w io.Writer, shares []Share, partial bool, provisionerName string) (l
 		exports = append(exports, s.Source.Server+":"+s.Source.Path)
 	}
 	if _, err := fmt.Fprintf(w, "# %d volumes of %s, from the records on the share.\n"+
-		"# The cluster they come from must be gone, or must not run claimdir any more.\n", len(found), strings.Join(exports, ", ")); err != nil {
+		"# The cluster they come from must be gone, or must no longer run claimdir.\n", len(found), strings.Join(exports, ", ")); err != nil {
 		return leftOut, err
 	}
 	namespace := ""
 	for _, r := range found {
 		pv, claim, err := r.objects(provisionerName)
 		if err != nil {
-			leftOut = append(leftOut, r.leave("%w; mend the record", err))
+			leftOut = append(leftOut, r.leave("%w; fix the record", err))
 			continue
 		}
 		objects := []any{pv, claim}
@@ -98,7 +97,7 @@ func collect(shares []Share, partial bool) (found []lost, leftOut []error) {
 				continue
 			}
 			if partial && r.State == ledger.Retained {
-				leftOut = append(leftOut, output.OfShare(s.Name, leave(r, "its claim may have a volume on the share that cannot be read; mend that and run it again")))
+				leftOut = append(leftOut, output.OfShare(s.Name, leave(r, "its claim may have a volume on the share that cannot be read; make that share readable and run claimdir recover again")))
 				continue
 			}
 			if err := checkDirectory(r, s.Dirs); err != nil {
@@ -121,8 +120,8 @@ func collect(shares []Share, partial bool) (found []lost, leftOut []error) {
 			other, taken = volumes[r.PV]
 		}
 		if taken {
-			leftOut = append(leftOut, r.leave("claim and volume are to have one directory each, and %s is printed; "+
-				"bring this one back with a PersistentVolume written by hand, or remove it", other.place()))
+			leftOut = append(leftOut, r.leave("a claim and a volume can have one directory only, and %s was printed; "+
+				"recover this one with a PersistentVolume written by hand, or remove it", other.place()))
 			return true
 		}
 		claims[claim], volumes[r.PV] = r, r
@@ -134,14 +133,14 @@ func collect(shares []Share, partial bool) (found []lost, leftOut []error) {
 func checkDirectory(r ledger.Record, dirs Directories) error {
 	path, err := volpath.ParseRecorded(r.Path)
 	if err != nil {
-		return leave(r, "%w; mend the record", err)
+		return leave(r, "%w; fix the record", err)
 	}
 	present, err := dirs.Exists(path)
 	if err != nil {
 		return leave(r, "%w", err)
 	}
 	if !present {
-		return leave(r, "%w; put its data back, or remove the file %s", errNoDirectory, ledger.File(path, r))
+		return leave(r, "%w; restore its data from a backup, or remove the file %s", errNoDirectory, ledger.File(path, r))
 	}
 	return nil
 }
@@ -150,7 +149,7 @@ func (v lost) leave(format string, args ...any) error {
 	return output.OfShare(v.on.Name, leave(v.Record, format, args...))
 }
 
-// place is the path for people, where there are several shares with the share.
+// place returns the path for people, with the share if there are several.
 func (v lost) place() string {
 	if v.on.Name == "" {
 		return strconv.Quote(v.Path)

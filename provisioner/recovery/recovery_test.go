@@ -91,7 +91,7 @@ func TestWhatIsLeftOutIsSaid(t *testing.T) {
 	}{
 		"a missing directory": {
 			share1{records: []ledger.Record{record("a/b", "pvc-1", "gone"), record("a/c", "pvc-2", "kept")}, missing: "gone"},
-			`left out path "gone" of claim a/b (active, volume pvc-1): its directory is missing; put its data back, or remove the file .claimdir/records/gone/pvc-1@`, "kept",
+			`left out path "gone" of claim a/b (active, volume pvc-1): its directory is missing; restore its data from a backup, or remove the file .claimdir/records/gone/pvc-1@`, "kept",
 		},
 		"a damaged record": {
 			share1{records: []ledger.Record{record("a/c", "pvc-2", "kept")}, damaged: errors.New("damaged record in x.json")},
@@ -99,7 +99,7 @@ func TestWhatIsLeftOutIsSaid(t *testing.T) {
 		},
 		"a retained directory of a claim that has another": {
 			share1{records: []ledger.Record{record("a/c", "pvc-1", "old", state(ledger.Retained), later), record("a/c", "pvc-2", "kept")}},
-			`left out path "old" of claim a/c (retained, volume pvc-1): claim and volume are to have one directory each, and "kept" is printed`, "kept",
+			`left out path "old" of claim a/c (retained, volume pvc-1): a claim and a volume can have one directory only, and "kept" was printed`, "kept",
 		},
 		"the earlier of two": {
 			share1{records: []ledger.Record{record("a/c", "pvc-1", "old"), record("a/c", "pvc-2", "kept", later)}},
@@ -133,7 +133,7 @@ func TestSeveralSharesArePrintedAsOne(t *testing.T) {
 	bulk := share1{records: []ledger.Record{record("a/c", "pvc-3", "kept")}}
 	var out bytes.Buffer
 	leftOut, err := Print(&out, []Share{{"fast", share.Source{Server: "ssd", Path: "/fast"}, fast, fast}, {"bulk", share.Source{Server: "nas", Path: "/bulk"}, bulk, bulk}}, false, "example.com/nfs")
-	if err != nil || len(leftOut) != 1 || !strings.Contains(leftOut[0].Error(), `share "fast": left out path "old"`) || !strings.Contains(leftOut[0].Error(), `"kept" on share "bulk" is printed`) {
+	if err != nil || len(leftOut) != 1 || !strings.Contains(leftOut[0].Error(), `share "fast": left out path "old"`) || !strings.Contains(leftOut[0].Error(), `"kept" on share "bulk" was printed`) {
 		t.Errorf("left out %v, %v", leftOut, err)
 	}
 	for _, line := range []string{"# 2 volumes of ssd:/fast, nas:/bulk, from", "path: /fast/d\n    server: ssd\n", "path: /bulk/kept\n    server: nas\n"} {
