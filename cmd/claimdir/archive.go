@@ -15,18 +15,19 @@ import (
 	"claimdir/provisioner/output"
 )
 
-const archiveHead = `claimdir archive is about the directories that released volumes left on the share.
+const archiveHead = `claimdir archive lists, restores and removes archives: the directories that claimdir kept on the share
+when volumes were released.
 
 Usage: claimdir archive COMMAND [flags]
 
-Commands; each has a --help of its own:
+Commands (each has its own --help):
 `
 
-// archiveOnly is archive without a command below it.
+// archiveOnly is the command archive called without a subcommand.
 type archiveOnly struct{ c *cobra.Command }
 
 func archiveCommand(p program) *cobra.Command {
-	c := &cobra.Command{Use: "archive", Short: "list archives, bring one back, throw some away", Long: archiveHead}
+	c := &cobra.Command{Use: "archive", Short: "list, restore and remove archives", Long: archiveHead}
 	return p.command(c, archiveOnly{c}, archiveListCommand(p), archiveRestoreCommand(p), archivePurgeCommand(p))
 }
 
@@ -36,11 +37,11 @@ func (archiveOnly) complete(args []string) []error { return unexpected(args) }
 
 func (a archiveOnly) run(_ context.Context, std streams) error {
 	fmt.Fprint(std.err, helpText(a.c))
-	return &usageError{a.c.CommandPath(), []error{fmt.Errorf("archive alone does nothing; commands are: %s", namesBelow(a.c))}}
+	return &usageError{a.c.CommandPath(), []error{fmt.Errorf("archive needs a command: %s", namesBelow(a.c))}}
 }
 
-// checkArchiveNames refuses what is neither a name nor NAMESPACE/CLAIM, and says what is
-// allowed.
+// checkArchiveNames refuses an argument that is neither a name nor NAMESPACE/CLAIM. The
+// error says what is allowed.
 func checkArchiveNames(args []string, allowed string) (problems []error) {
 	for _, name := range args {
 		if !isName(name) {
@@ -56,12 +57,12 @@ func isName(s string) bool {
 	return len(parts) <= 2 && !slices.Contains(parts, "")
 }
 
-// archivesFound is what is on the shares.
+// archivesFound is the archives on the shares.
 type archivesFound struct {
 	archives.Found
 
 	shares     int
-	incomplete error // if something could not be read, which is said already
+	incomplete error // says that something could not be read; the details are printed already
 }
 
 func findArchives(o options, std streams) (archivesFound, error) {
@@ -83,7 +84,7 @@ func findArchives(o options, std streams) (archivesFound, error) {
 		fmt.Fprintln(std.err, "claimdir:", output.Line(err))
 	}
 	if n := len(found.Unread); n > 0 {
-		found.incomplete = fmt.Errorf("%d records or shares could not be read; the rest was looked at", n)
+		found.incomplete = fmt.Errorf("%d records or shares could not be read; all others were read", n)
 	}
 	return found, nil
 }

@@ -218,7 +218,7 @@ func TestArchiveRestore(t *testing.T) {
 		t.Fatal(err)
 	}
 	holds(t, out, "kind: PersistentVolumeClaim\n", "claimdir/restore: pvc-1\n", "  name: data\n", "  namespace: team\n", "storage: 1Gi\n", "storageClassName: nfs\n")
-	holds(t, stderr, "took the archive of volume pvc-1 (released ", "--volume takes: pvc-2 (released ", "the archive's time is over")
+	holds(t, stderr, "chose the archive of volume pvc-1 (released ", "with --volume: pvc-2 (released ", "the archive has expired")
 	if out, stderr, err = w.run(nil, "restore", "other/data", "--to", "data2"); err != nil || stderr != "" {
 		t.Errorf("got %q, %v", stderr, err)
 	}
@@ -252,7 +252,7 @@ func TestArchivesOfSeveralShares(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
-	holds(t, stderr, `the archive is on share "fast": class "nfs" must be one whose volumes may be there`)
+	holds(t, stderr, `the archive is on share "fast": class "nfs" must put volumes on that share`)
 	if out, _, err = fast.run(nil, "purge", "--all", "--yes"); err != nil || fast.left() != "" {
 		t.Errorf("left is %q, %v", fast.left(), err)
 	}
@@ -265,18 +265,18 @@ func TestArchiveUsage(t *testing.T) {
 		args string
 		want string
 	}{
-		{"", "archive alone does nothing; commands are: archive list, archive restore, archive purge"},
+		{"", "archive needs a command: archive list, archive restore, archive purge"},
 		{"frobnicate", `there is no command "archive frobnicate"; commands are: archive list, archive restore, archive purge`},
-		{"list a b", `arguments ["a" "b"]: one is allowed`},
+		{"list a b", `arguments ["a" "b"]: only one is allowed`},
 		{"list a/b/c", `argument "a/b/c": allowed are NAMESPACE and NAMESPACE/CLAIM`},
 		{"list -o yaml", `--output "yaml": allowed are table and json`},
 		{"list --yes", "unknown flag: --yes"},
-		{"restore", "one is needed, NAMESPACE/CLAIM"},
-		{"restore team", `arguments ["team"]: one is needed, NAMESPACE/CLAIM`},
-		{"restore team/", "one is needed, NAMESPACE/CLAIM"},
-		{"restore team/data --to A_b", `--to "A_b": no claim can have that name`},
-		{"purge", "say which archives: NAMESPACE/CLAIM, NAMESPACE, the name of a PersistentVolume, --all or --ended"},
-		{"purge --older-than=1h --yes", "say which archives"},
+		{"restore", "exactly one is required, NAMESPACE/CLAIM"},
+		{"restore team", `arguments ["team"]: exactly one is required, NAMESPACE/CLAIM`},
+		{"restore team/", "exactly one is required, NAMESPACE/CLAIM"},
+		{"restore team/data --to A_b", `--to "A_b": not a valid name of a claim`},
+		{"purge", "choose archives: NAMESPACE/CLAIM, NAMESPACE, the name of a PersistentVolume, --all or --ended"},
+		{"purge --older-than=1h --yes", "choose archives"},
 		{"purge --all team", `--all and the arguments ["team"]`},
 		{"purge a//b", `argument "a//b": allowed are NAMESPACE/CLAIM, NAMESPACE and the name of a PersistentVolume`},
 		{"purge --all --older-than=-1h", "--older-than -1h0m0s: must not be negative"},

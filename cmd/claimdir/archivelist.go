@@ -14,28 +14,28 @@ import (
 	"claimdir/provisioner/archives"
 )
 
-const archiveListHead = `claimdir archive list lists the archives on the shares: of all claims, of those of a
-namespace, or of one.
+const archiveListHead = `claimdir archive list lists the archives on the shares: those of all claims, of the claims of one
+namespace, or of one claim.
 
     kubectl -n claimdir exec deploy/claimdir -- /claimdir archive list
 
-It needs no cluster and changes nothing. SIZE is the claim's. Of which cluster an archive is, is
-shown where there are several. Directories that are named as archives and have no record are another
-provisioner's, and have only a path.
+It needs no cluster and changes nothing. SIZE is the size of the claim. If several clusters have
+records on the shares, CLUSTER shows the cluster of each archive. A directory that has the name of an
+archive and no record belongs to another provisioner; only its path is shown.
 
 Usage: claimdir archive list [NAMESPACE[/CLAIM]] [flags]
 `
 
 const archiveListTail = `
-Exit codes: 0 all listed, 1 some could not be read (standard error says which, and why; the
-rest is listed) or it failed, 2 wrong configuration.
+Exit codes: 0 all archives listed; 1 failed, or some could not be read (standard error names them and
+the reason; the others are listed); 2 wrong configuration.
 `
 
 // listOptions are those of claimdir archive list.
 type listOptions struct {
 	options
 
-	names  []string // of a namespace or a claim; none is all
+	names  []string // a namespace or a claim; empty means all
 	output string
 }
 
@@ -52,7 +52,7 @@ func (o *listOptions) complete(args []string) []error {
 	o.names = args
 	problems := append(o.checkShares(), checkOutput(o.output)...)
 	if len(args) > 1 {
-		problems = append(problems, fmt.Errorf("arguments %q: one is allowed, NAMESPACE or NAMESPACE/CLAIM", args))
+		problems = append(problems, fmt.Errorf("arguments %q: only one is allowed, NAMESPACE or NAMESPACE/CLAIM", args))
 	}
 	return append(problems, checkArchiveNames(args, "NAMESPACE and NAMESPACE/CLAIM")...)
 }

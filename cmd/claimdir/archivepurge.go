@@ -16,36 +16,38 @@ import (
 	"claimdir/provisioner/steps"
 )
 
-const archivePurgeHead = `claimdir archive purge moves archives into the trash, from where the controller removes them for
-good. It shows which, and asks before:
+const archivePurgeHead = `claimdir archive purge moves archives into the trash. The controller then removes them for good. The
+command lists the archives and asks before it moves them:
 
     kubectl -n claimdir exec -it deploy/claimdir -- /claimdir archive purge team/data
 
-Say which archives by any number of claims (NAMESPACE/CLAIM), namespaces and volumes (names of
-PersistentVolumes), or by --all or --ended. --ended and --older-than leave fewer of them. Where
-several clusters have used the shares, say also --cluster; this one's is
+Choose archives by any number of claims (NAMESPACE/CLAIM), namespaces and volumes (names of
+PersistentVolumes), or with --all or --ended. --ended also restricts the other choices to expired
+archives, and --older-than to old ones. If several clusters have records on the shares, --cluster is
+required. The UID of this cluster is
 
     kubectl get namespace kube-system -o jsonpath={.metadata.uid}
 
-Directories that have no record are never moved.
+A directory without a record is never moved.
 
 Usage: claimdir archive purge NAMESPACE/CLAIM | NAMESPACE | PV-NAME ... | --all | --ended [flags]
 `
 
 const archivePurgeTail = `
-Exit codes: 0 moved, nothing to move, or the answer was no, 1 there is no archive of such a name, some
-could not be read or moved, nobody could be asked, or it failed, 2 wrong configuration.
+Exit codes: 0 archives moved, nothing to move, or the answer was no; 1 failed, no archive has that name,
+some could not be read or moved, or stdin is not a terminal and --yes is missing; 2 wrong
+configuration.
 `
 
 // purgeOptions are those of claimdir archive purge.
 type purgeOptions struct {
 	options
 
-	names      []string
-	cluster    string
+	names        []string
+	cluster      string
 	all, expired bool
-	olderThan  time.Duration
-	yes        bool
+	olderThan    time.Duration
+	yes          bool
 }
 
 func archivePurgeCommand(p program) *cobra.Command {
@@ -53,16 +55,16 @@ func archivePurgeCommand(p program) *cobra.Command {
 	return p.command(c, &purgeOptions{options: newOptions()})
 }
 
-// flags gives no variables to the flags that choose archives: a forgotten variable
-// must not decide what is purged.
+// flags gives no environment variables to the flags that choose archives: a variable that
+// somebody set long ago must not decide what is purged.
 func (o *purgeOptions) flags() []*pflag.FlagSet {
 	f, acting := section("Archives"), section("Acting")
 	f.StringVar(&o.cluster, "cluster", "",
-		"only those of one `cluster`, the UID of its namespace kube-system; needed where several have records on the shares")
-	f.BoolVar(&o.all, "all", false, "all archives that have a record")
-	f.BoolVar(&o.expired, "ended", false, "only those whose time is over")
-	f.DurationVar(&o.olderThan, "older-than", 0, "only those that were released longer ago, such as 720h")
-	acting.BoolVar(&o.yes, "yes", false, "do not ask: the answer is yes")
+		"only archives of this `cluster`, given as the UID of its namespace kube-system; required if several clusters have records on the shares")
+	f.BoolVar(&o.all, "all", false, "all archives with a record")
+	f.BoolVar(&o.expired, "ended", false, "only archives that have expired")
+	f.DurationVar(&o.olderThan, "older-than", 0, "only archives of volumes that were released longer ago than this, such as 720h")
+	acting.BoolVar(&o.yes, "yes", false, "do not ask; answer every question with yes")
 	return []*pflag.FlagSet{o.shareFlags(), f, acting}
 }
 
@@ -70,10 +72,10 @@ func (o *purgeOptions) complete(args []string) []error {
 	o.names = args
 	problems := o.checkShares()
 	if len(args) == 0 && !o.all && !o.expired {
-		problems = append(problems, errors.New("say which archives: NAMESPACE/CLAIM, NAMESPACE, the name of a PersistentVolume, --all or --ended"))
+		problems = append(problems, errors.New("choose archives: NAMESPACE/CLAIM, NAMESPACE, the name of a PersistentVolume, --all or --ended"))
 	}
 	if len(args) > 0 && o.all {
-		problems = append(problems, fmt.Errorf("--all and the arguments %q: only one of them can be meant", args))
+		problems = append(problems, fmt.Errorf("--all and the arguments %q exclude each other: give one of them", args))
 	}
 	problems = append(problems, checkArchiveNames(args, "NAMESPACE/CLAIM, NAMESPACE and the name of a PersistentVolume")...)
 	if o.olderThan < 0 {
@@ -82,9 +84,8 @@ func (o *purgeOptions) complete(args []string) []error {
 	return problems
 }
 
-// run takes no lease, and the controller goes on beside it: whoever
-// renames an archive first has it, and the other finds it gone, which harms
-// neither. Only the controller empties the trash.
+// run takes no lease, because it is safe beside the controller: if both move an archive,
+// the second finds it gone and reports that. Only the controller empties the trash.
 func (o *purgeOptions) run(ctx context.Context, std streams) error {
 	found, err := findArchives(o.options, std)
 	if err != nil {
@@ -120,19 +121,19 @@ func (o *purgeOptions) run(ctx context.Context, std streams) error {
 	return errors.Join(discardAll(ctx, selected, std), found.incomplete)
 }
 
-// checkCluster makes somebody say whose archives go where that is not plain: what is
-// nobody's here may be shown by a PersistentVolume there.
+// checkCluster requires --cluster if several clusters have records on the shares: a
+// PersistentVolume of another cluster may use an archive that seems unused here.
 func checkCluster(found archives.Found, cluster string) error {
 	switch {
 	case cluster == "" && len(found.Clusters) > 1:
-		return fmt.Errorf("several clusters have records on the shares: say with --cluster whose archives are meant, of %s", strings.Join(found.Clusters, ", "))
+		return fmt.Errorf("several clusters have records on the shares: choose one with --cluster, of %s", strings.Join(found.Clusters, ", "))
 	case cluster != "" && len(found.Clusters) > 0 && !slices.Contains(found.Clusters, cluster):
 		return fmt.Errorf("--cluster %q has no records on the shares; these have: %s", cluster, strings.Join(found.Clusters, ", "))
 	}
 	return nil
 }
 
-// remarkUnrecorded says what --all does not mean.
+// remarkUnrecorded says how many archives --all does not move.
 func remarkUnrecorded(all []archives.Archive, std streams) {
 	left := 0
 	for _, a := range all {
@@ -141,7 +142,7 @@ func remarkUnrecorded(all []archives.Archive, std streams) {
 		}
 	}
 	if left > 0 {
-		fmt.Fprintf(std.err, "claimdir: %d archives have no record and are left alone; remove by hand what nobody needs\n", left)
+		fmt.Fprintf(std.err, "claimdir: %d archives have no record and were not moved; remove them by hand if they are not needed\n", left)
 	}
 }
 
@@ -152,7 +153,7 @@ func these(n int) string {
 	return fmt.Sprintf("these %d archives", n)
 }
 
-// discardAll goes on after one that cannot be moved.
+// discardAll moves all archives it can, and reports those it cannot.
 func discardAll(ctx context.Context, selected []archives.Archive, std streams) error {
 	moved, failed := 0, 0
 	for _, a := range selected {
@@ -161,7 +162,7 @@ func discardAll(ctx context.Context, selected []archives.Archive, std streams) e
 		}
 		switch err := archives.Discard(ctx, a); {
 		case errors.Is(err, steps.ErrNoArchive):
-			fmt.Fprintf(std.err, "claimdir: %s is gone meanwhile: restored, expired or removed\n", output.Cell(a.Path))
+			fmt.Fprintf(std.err, "claimdir: %s is already gone: it was restored, expired or removed meanwhile\n", output.Cell(a.Path))
 		case err != nil:
 			failed++
 			fmt.Fprintln(std.err, "claimdir:", output.Line(err))

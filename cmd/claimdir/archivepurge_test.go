@@ -32,7 +32,7 @@ func TestArchivePurge(t *testing.T) {
 		"no terminal":         {args: "team", answer: "y\n", nobody: true, left: all, wantErr: "nothing was moved: stdin is not a terminal: run it on one (kubectl exec -it), or add --yes", want: []string{"pvc-1"}},
 		"not asked":           {args: "team/data --yes", nobody: true, left: "archived-peer archived-team-logs-pvc-3", want: []string{"pvc-1", "Moved 2 of 2"}},
 		"all": {args: "--all --yes", nobody: true, left: "archived-peer",
-			want: []string{"Moved 3 of 3", "1 archives have no record and are left alone"}},
+			want: []string{"Moved 3 of 3", "1 archives have no record and were not moved"}},
 		"ended":              {args: "--ended --yes", nobody: true, left: "archived-peer archived-team-data-pvc-1 archived-team-data-pvc-2"},
 		"ended, of one":      {args: "team/data --ended --yes", nobody: true, left: all, want: []string{"No archives to move."}},
 		"none is old enough": {args: "--all --older-than 720h --yes", nobody: true, left: all, want: []string{"No archives to move."}},
@@ -70,7 +70,7 @@ func TestArchivePurgeOfSeveralClusters(t *testing.T) {
 	w.archiveOf("elsewhere", "team/data", "pvc-2", "")
 	const all = "archived-team-data-pvc-1 archived-team-data-pvc-2"
 	for _, tt := range []struct{ args, wants, left string }{
-		{"team --yes", "say with --cluster whose archives are meant, of elsewhere, here", all},
+		{"team --yes", "choose one with --cluster, of elsewhere, here", all},
 		{"--all --cluster her --yes", `--cluster "her" has no records on the shares; these have: elsewhere, here`, all},
 		{"team --cluster here --yes", "", "archived-team-data-pvc-2"},
 	} {
@@ -85,7 +85,7 @@ func TestArchivePurgeOfSeveralClusters(t *testing.T) {
 	holds(t, out, "CLUSTER", "pvc-2   elsewhere  1Gi")
 	_, stderr, err := w.run(nil, "restore", "team/data", "--volume", "pvc-2")
 	w.must(err)
-	holds(t, stderr, "the archive is of cluster elsewhere; in another one it is given only to a class with onExisting: adopt")
+	holds(t, stderr, "the archive is of cluster elsewhere; in another cluster the class needs onExisting: adopt")
 }
 
 // meanwhile is somebody who does something before the answer.
@@ -112,7 +112,7 @@ func TestArchivePurgeOfWhatGoesMeanwhile(t *testing.T) {
 	if err != nil || w.left() != "restored" {
 		t.Errorf("left are %s, %v", w.left(), err)
 	}
-	holds(t, stderr, "archived-team-data-pvc-1 is gone meanwhile")
+	holds(t, stderr, "archived-team-data-pvc-1 is already gone")
 	holds(t, out, "Moved 1 of 2")
 }
 

@@ -14,24 +14,24 @@ import (
 	"claimdir/provisioner/output"
 )
 
-const archiveRestoreHead = `claimdir archive restore prints a claim that gets an archive back as its directory:
+const archiveRestoreHead = `claimdir archive restore prints a claim that gets an archive as its directory:
 
     claimdir archive restore team/data --to data2 | kubectl create -f -
 
-The claim is in the namespace of the one that the archive was of, with the class, size and access
-modes from the archive's record; no claim of its name may exist: kubectl create says so, kubectl apply
-would change the old one. The class must be one of
-claimdir's, and its share the one that the archive is on. If another cluster left the archive, the class needs
-onExisting: adopt. Once the claim is bound, the archive is gone.
+The claim has the namespace, class, size and access modes of the archived claim. Use kubectl create,
+which fails if a claim of that name exists; kubectl apply would change that claim. The class must be
+one of claimdir's, and its volumes must go to the share that the archive is on. If the archive is of
+another cluster, the class needs onExisting: adopt. When the claim is bound, the archive has become
+its directory.
 
-It prints the claim instead of creating it because claimdir has no right to create claims: the
-namespaces are yours, and your kubectl has your rights. So it needs no cluster and changes nothing.
+The command needs no cluster and changes nothing. It does not create the claim itself, because
+claimdir has no right to create claims in your namespaces; your kubectl has your rights.
 
 Usage: claimdir archive restore NAMESPACE/CLAIM [flags]
 `
 
 const archiveRestoreTail = `
-Exit codes: 0 printed, 1 there is no such archive or it failed, 2 wrong configuration.
+Exit codes: 0 claim printed; 1 failed, or there is no such archive; 2 wrong configuration.
 `
 
 // restoreOptions are those of claimdir archive restore.
@@ -44,7 +44,7 @@ type restoreOptions struct {
 
 func archiveRestoreCommand(p program) *cobra.Command {
 	c := &cobra.Command{
-		Use: "restore", Short: "print a claim that gets an archive back",
+		Use: "restore", Short: "print a claim that restores an archive",
 		Long: archiveRestoreHead, Annotations: endsWith(archiveRestoreTail),
 	}
 	return p.command(c, &restoreOptions{options: newOptions()})
@@ -52,21 +52,21 @@ func archiveRestoreCommand(p program) *cobra.Command {
 
 func (o *restoreOptions) flags() []*pflag.FlagSet {
 	f := section("Archives")
-	f.StringVar(&o.to, "to", "", "the `name` of the claim that gets the archive; default: as before")
-	f.StringVar(&o.volume, "volume", "", "the `volume` (PersistentVolume) that the archive was; default: the claim's newest archive")
+	f.StringVar(&o.to, "to", "", "the `name` of the new claim; default: the name of the archived claim")
+	f.StringVar(&o.volume, "volume", "", "restore the archive of this `volume` (PersistentVolume); default: the claim's newest archive")
 	return []*pflag.FlagSet{o.shareFlags(), f}
 }
 
 func (o *restoreOptions) complete(args []string) []error {
 	problems := o.checkShares()
 	if len(args) != 1 || !isName(args[0]) || !strings.Contains(args[0], "/") {
-		problems = append(problems, fmt.Errorf("arguments %q: one is needed, NAMESPACE/CLAIM, the claim that the archive was of", args))
+		problems = append(problems, fmt.Errorf("arguments %q: exactly one is required, NAMESPACE/CLAIM of the archived claim", args))
 	} else {
 		o.claim = args[0]
 	}
 	if o.to != "" {
 		if wrong := validation.IsDNS1123Subdomain(o.to); len(wrong) > 0 {
-			problems = append(problems, fmt.Errorf("--to %q: no claim can have that name: %s", o.to, strings.Join(wrong, "; ")))
+			problems = append(problems, fmt.Errorf("--to %q: not a valid name of a claim: %s", o.to, strings.Join(wrong, "; ")))
 		}
 	}
 	return problems
@@ -96,11 +96,11 @@ func (o *restoreOptions) run(_ context.Context, std streams) error {
 	if _, err := std.out.Write(manifest); err != nil {
 		return fmt.Errorf("write manifest: %w", err)
 	}
-	// What could not be read is said, and no reason to fail: the manifest is whole.
+	// Unread records are reported above and are no failure: the manifest is complete.
 	return nil
 }
 
-// remarks are what somebody should know before the manifest is applied.
+// remarks returns what the user should know before creating the claim.
 func remarks(chosen archives.Archive, others []archives.Archive, found archivesFound) (texts []string) {
 	remark := func(format string, args ...any) { texts = append(texts, fmt.Sprintf(format, args...)) }
 	if len(others) > 0 {
@@ -108,24 +108,24 @@ func remarks(chosen archives.Archive, others []archives.Archive, found archivesF
 		for _, other := range others {
 			names = append(names, released(other))
 		}
-		remark("took the archive of volume %s; the claim has others, which --volume takes: %s", released(chosen), strings.Join(names, ", "))
+		remark("chose the archive of volume %s; choose another one of the claim with --volume: %s", released(chosen), strings.Join(names, ", "))
 	}
 	if found.shares > 1 {
-		remark("the archive is on share %q: class %q must be one whose volumes may be there", chosen.Share, chosen.Class)
+		remark("the archive is on share %q: class %q must put volumes on that share", chosen.Share, chosen.Class)
 	}
 	if len(found.Clusters) > 1 {
-		remark("the archive is of cluster %s; in another one it is given only to a class with onExisting: adopt", chosen.Cluster)
+		remark("the archive is of cluster %s; in another cluster the class needs onExisting: adopt", chosen.Cluster)
 	}
 	if chosen.Class == "" {
-		remark("the archive's record names no class: the cluster's default class will be taken; it must be one of claimdir's")
+		remark("the archive's record names no class, so the claim gets the cluster's default class; that must be one of claimdir's")
 	}
 	if chosen.Expired(time.Now()) {
-		remark("the archive's time is over: it may be removed at any moment")
+		remark("the archive has expired: claimdir may remove it at any moment")
 	}
 	return texts
 }
 
-// released names the volume that an archive was, and its end.
+// released returns the volume of an archive, and when it was released.
 func released(a archives.Archive) string {
 	if a.Since == nil {
 		return a.Volume

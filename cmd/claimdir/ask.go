@@ -13,7 +13,7 @@ var (
 	errNoAnswer   = errors.New("stdin ended before the answer: run it on a terminal (kubectl exec -it), or add --yes")
 )
 
-// asker asks whoever sits at the terminal, one question after the other.
+// asker asks the user at the terminal, one question at a time.
 type asker struct {
 	std     streams
 	answers *bufio.Reader
@@ -21,10 +21,10 @@ type asker struct {
 
 func newAsker(std streams) asker { return asker{std, bufio.NewReader(std.in)} }
 
-// ask returns whether the answer is yes; whatever is no clear yes is a no. Where
-// nobody can answer, that is an error and not a no: a script must not go on as if
-// it were done. The end of ctx ends the waiting, too: a signal must not have to
-// wait for an answer. Nothing is to be asked after an error.
+// ask reports whether the answer is yes. Every answer but y and yes is a no. If stdin is
+// not a terminal or ends, ask returns an error and not a no: a script must not continue as
+// if the user had answered. ask returns at once when ctx ends, so that a signal need not
+// wait for an answer. After an error, do not call ask again.
 func (a asker) ask(ctx context.Context, question string) (bool, error) {
 	if !a.std.terminal {
 		return false, errNoTerminal

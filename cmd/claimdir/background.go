@@ -23,17 +23,18 @@ const (
 	eventExpiryFailed = "ArchiveNotEnded"
 )
 
-// warnOfClass makes an event on a StorageClass: claim and PersistentVolume may be gone.
+// warnOfClass reports an event on a StorageClass, because claim and PersistentVolume may be
+// gone.
 type warnOfClass func(class, reason, message string)
 
-// background are the jobs that run beside the controller while this process leads.
+// background is the jobs that run beside the controller while this process leads.
 type background struct {
 	run     []func(ctx context.Context)
 	metrics []prometheus.Collector
 }
 
-// newBackground makes the jobs of each share: one empties the trash, one looks for what
-// was left behind, one expires archives. config is what all sweepers have in common.
+// newBackground makes the jobs of each share: one empties the trash, one sweeps the share
+// for orphans, one expires archives. config has the fields that all sweepers share.
 func newBackground(o options, keepers []*access.Keeper, ops *steps.Steps, config sweep.Config, warn warnOfClass) (b background) {
 	config.Steps, config.Names, config.Interval, config.Grace = ops, o.names(), o.sweepInterval, o.orphanGrace
 	for _, k := range keepers {

@@ -19,13 +19,13 @@ import (
 	"claimdir/provisioner/control"
 )
 
-// leaseTimeout bounds one renewal of the lease: half of the time in which it
-// must succeed, so that there is a second try.
+// leaseTimeout is the time-out of one renewal of the lease: half of the renew deadline, so
+// that there is time for a second try.
 const leaseTimeout = 5 * time.Second
 
-// connect makes one client for each kind of traffic. None has a limiter of its
-// own: the workers bound how much is asked at once, and the API server shares
-// itself out fairly. Leadership is nil for what never leads.
+// connect makes one client for each kind of traffic. No client limits its own rate: the
+// number of workers bounds the requests, and the API server is fair to its clients.
+// leadership is nil for commands, which never lead.
 func connect(o options, leadership *control.Leadership) (control.Clients, error) {
 	config, err := restConfig(o.kubeconfig)
 	if err != nil {
@@ -75,7 +75,8 @@ func restConfig(kubeconfig string) (*rest.Config, error) {
 	return config, nil
 }
 
-// clusterID is the UID of the namespace kube-system, which is as old as the cluster.
+// clusterID returns the UID of the namespace kube-system, which lives as long as the
+// cluster.
 func clusterID(ctx context.Context, client kubernetes.Interface) (string, error) {
 	system, err := client.CoreV1().Namespaces().Get(ctx, metav1.NamespaceSystem, metav1.GetOptions{})
 	if err != nil {
@@ -84,7 +85,7 @@ func clusterID(ctx context.Context, client kubernetes.Interface) (string, error)
 	return string(system.UID), nil
 }
 
-// ownNamespace is that of the pod's ServiceAccount, or empty outside a pod.
+// ownNamespace returns the namespace of the pod, or an empty string outside a pod.
 func ownNamespace() string {
 	data, err := os.ReadFile("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 	if err != nil {
@@ -93,7 +94,7 @@ func ownNamespace() string {
 	return strings.TrimSpace(string(data))
 }
 
-// cleanExport drops trailing slashes, as people type them.
+// cleanExport removes trailing slashes, which users often type.
 func cleanExport(export string) string {
 	if export == "" {
 		return ""

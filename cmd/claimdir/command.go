@@ -16,28 +16,28 @@ import (
 type streams struct {
 	in       io.Reader
 	out, err io.Writer
-	terminal bool // somebody sits at in, and can be asked
+	terminal bool // in is a terminal, so that a user can answer questions
 }
 
-// program is what every command gets besides its flags.
+// program is what every command needs besides its flags.
 type program struct {
 	lookup func(variable string) (string, bool) // the environment
 	std    streams
 }
 
-// action is a command behind cobra: its options.
+// action is the options of a command, which also run it.
 type action interface {
 	// flags declares the flags, one set for each section of the help.
 	flags() []*pflag.FlagSet
-	// complete takes the arguments beside the flags, fills in what was left out, and
-	// returns every problem.
+	// complete takes the arguments that are not flags, sets defaults, and returns every
+	// problem of the configuration.
 	complete(args []string) []error
 	run(ctx context.Context, std streams) error
 }
 
-// usageError is every problem of the configuration.
+// usageError holds every problem of the configuration.
 type usageError struct {
-	command  string // whose help is of use, such as "claimdir archive"
+	command  string // the command whose help explains it, such as "claimdir archive"
 	problems []error
 }
 
@@ -48,14 +48,14 @@ func (e *usageError) Error() string {
 	return fmt.Sprintf("%d problems in the configuration:\n%v", len(e.problems), errors.Join(e.problems...))
 }
 
-// run is the program: it returns nil when ctx ended and everything under way
-// is done.
+// run runs the command that args name. The controller runs until ctx ends, and then returns
+// nil when its operations have ended.
 func run(ctx context.Context, args []string, lookup func(string) (string, bool), std streams) error {
 	root := controllerCommand(program{lookup, std}) //nolint:contextcheck // cobra hands ctx on: ExecuteContext
 	if err := choose(root, args); err != nil {
 		return err
 	}
-	root.SetArgs(append([]string{}, args...)) // cobra would take the process's arguments instead of nil
+	root.SetArgs(append([]string{}, args...)) // with nil, cobra would use the arguments of the process
 	return root.ExecuteContext(ctx)
 }
 

@@ -10,24 +10,24 @@ import (
 	"k8s.io/klog/v2"
 )
 
-const controllerHead = `claimdir gives every PersistentVolumeClaim whose StorageClass names it a directory
-of its own on an NFS share, and deletes, archives or keeps the directory when the
-claim is released.
+const controllerHead = `claimdir creates a directory on an NFS share for every PersistentVolumeClaim of its StorageClasses, and
+deletes, archives or retains the directory when the claim is deleted.
 
 Usage: claimdir [flags]            run the controller
-       claimdir COMMAND [flags]    do one thing and stop
+       claimdir COMMAND [flags]    run a command
 
-Commands; each has a --help of its own:
+Commands (each has its own --help):
 `
 
 const controllerTail = `
-Exit codes: 0 stopped, 1 failed, 2 wrong configuration.
+Exit codes: 0 stopped by a signal; 1 failed; 2 wrong configuration.
 `
 
 // controllerOptions run the controller.
 type controllerOptions struct{ options }
 
-// controllerCommand is the command without a name, with all others below it.
+// controllerCommand makes the root command, which runs the controller, with all other
+// commands below it.
 func controllerCommand(p program) *cobra.Command {
 	c := &cobra.Command{Use: "claimdir", Long: controllerHead, Annotations: endsWith(controllerTail)}
 	return p.command(c, &controllerOptions{newOptions()}, archiveCommand(p), doctorCommand(p), recoverCommand(p))
@@ -41,9 +41,9 @@ func (o *controllerOptions) provisionerFlags() *pflag.FlagSet {
 	f := section("Provisioner")
 	o.addName(f)
 	o.addMoreNames(f)
-	f.IntVar(&o.workers, "workers", o.workers, "how many claims, and how many volumes, are worked on at once")
+	f.IntVar(&o.workers, "workers", o.workers, "how many claims, and how many volumes, to process at once")
 	f.DurationVar(&o.drainTimeout, "drain-timeout", o.drainTimeout,
-		"how long a stop waits for what is under way; keep it below the pod's terminationGracePeriodSeconds")
+		"how long to wait for running operations when the process stops; keep it below the pod's terminationGracePeriodSeconds")
 	return withVariables(f)
 }
 
@@ -51,10 +51,10 @@ func (o *controllerOptions) allShareFlags() *pflag.FlagSet {
 	f := section("Shares")
 	o.addShares(f)
 	f.DurationVar(&o.shareTimeout, "share-timeout", o.shareTimeout,
-		"how long a share may take to answer one call; after that its claims are told, and wait without holding up others")
-	f.IntVar(&o.trashRate, "trash-rate", o.trashRate, "how many calls a second a share gets to remove what was released; 0 is as fast as it goes")
+		"time-out of one call to a share; after it the share's claims get an event and wait, without delaying other shares")
+	f.IntVar(&o.trashRate, "trash-rate", o.trashRate, "how many calls a second may remove released directories from a share; 0 means no limit")
 	f.DurationVar(&o.sweepInterval, "sweep-interval", o.sweepInterval,
-		"how often to look for records and directories that nothing accounts for; the first time is soon after start")
+		"how often to look for orphaned records and directories; the first time is soon after start")
 	f.DurationVar(&o.orphanGrace, "orphan-grace", o.orphanGrace,
 		"minimum age of a record without claim and PersistentVolume before it is removed together with its empty directory")
 	return withVariables(f)
@@ -63,17 +63,17 @@ func (o *controllerOptions) allShareFlags() *pflag.FlagSet {
 func (o *controllerOptions) clusterFlags() *pflag.FlagSet {
 	f := section("Cluster")
 	o.addKubeconfig(f)
-	f.BoolVar(&o.leaderElect, "enable-leader-election", o.leaderElect, "let one of several replicas lead, by a Lease")
+	f.BoolVar(&o.leaderElect, "enable-leader-election", o.leaderElect, "run the controller in only one of several replicas, chosen by a Lease")
 	f.StringVar(&o.podNamespace, "pod-namespace", o.podNamespace, "the `namespace` of the Lease; default: the pod's own")
 	return withVariables(f)
 }
 
 func (o *controllerOptions) watchFlags() *pflag.FlagSet {
-	f := section("Watching it")
+	f := section("Monitoring")
 	f.StringVar(&o.httpAddress, "http-address", o.httpAddress, "the `address` that serves /metrics, /healthz and /readyz")
 	f.StringVar(&o.logFormat, "log-format", o.logFormat, "text or json")
 	f.IntVarP(&o.verbosity, "verbosity", "v", o.verbosity,
-		"how much to log: 0 what happens to data and who leads, 2 what the libraries do, 4 every step")
+		"how much to log: 0 changes of data and of the leader, 2 also what the libraries do, 4 also every step")
 	return withVariables(f)
 }
 
@@ -86,7 +86,7 @@ func (o *controllerOptions) complete(args []string) (problems []error) {
 	problems = append(problems, o.checkPace()...)
 	problem := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
 	if o.leaderElect && o.podNamespace == "" {
-		problem("--pod-namespace (POD_NAMESPACE) is required for leader election outside a cluster: the namespace of the Lease")
+		problem("--pod-namespace (POD_NAMESPACE) is required for leader election outside a cluster: it is the namespace of the Lease")
 	}
 	if o.logFormat != "text" && o.logFormat != "json" {
 		problem("--log-format %q: allowed are text and json", o.logFormat)
@@ -97,7 +97,7 @@ func (o *controllerOptions) complete(args []string) (problems []error) {
 	return problems
 }
 
-// checkPace looks at how much is done, how fast and how often.
+// checkPace checks the limits of concurrency, rate and time.
 func (o *controllerOptions) checkPace() (problems []error) {
 	problem := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
 	if o.workers < 1 || o.workers > 1000 {
@@ -110,7 +110,7 @@ func (o *controllerOptions) checkPace() (problems []error) {
 		problem("--share-timeout %s: must be at least 1s", o.shareTimeout)
 	}
 	if o.trashRate < 0 {
-		problem("--trash-rate %d: must not be negative; 0 is as fast as it goes", o.trashRate)
+		problem("--trash-rate %d: must not be negative; 0 means no limit", o.trashRate)
 	}
 	if o.sweepInterval < time.Second {
 		problem("--sweep-interval %s: must be at least 1s", o.sweepInterval)

@@ -20,27 +20,28 @@ import (
 	"claimdir/provisioner/share"
 )
 
-const doctorHead = `claimdir doctor compares the cluster with the share and names what does not fit together,
-with what to do about it. It changes nothing, and may run beside the controller.
+const doctorHead = `claimdir doctor compares the cluster with the share, and reports each problem and its remedy. It changes
+nothing, and may run beside the controller.
 
-With --fix it then asks, for each finding that it can mend, whether it shall, and looks again.
-It removes no file of anybody: the record of a volume that is gone goes, with its directory if that
-is empty; with something in it, it becomes an archive. The record of an archive or a retained
-directory that is missing is forgotten.
+With --fix it then offers to fix each problem that it can fix, one by one, and checks again. It never
+removes a file of a volume. If the volume of a record is gone, it removes the record, and the directory
+if that is empty; it archives a directory that is not empty. If the directory of an archive or of a
+retained volume is missing, it removes the record.
 
 In the pod it checks everything:
 
     ` + doctorAll + `
 
-From a workstation, where the share is not mounted, it checks classes and volumes only. What it
-finds it looks for a second time after two seconds, so that what is under way is not reported.
+On a workstation, where the share is not mounted, it checks only classes and volumes. It checks twice,
+two seconds apart, and reports only problems that it finds both times, because a volume that is just being
+created or released looks like a problem.
 
 Usage: claimdir doctor [flags]
 `
 
 const doctorTail = `
-Exit codes: 0 all well, 1 it found something, nobody could be asked, or it failed, 2 wrong
-configuration.
+Exit codes: 0 no problems; 1 failed, found problems, or stdin is not a terminal and --yes is missing;
+2 wrong configuration.
 `
 
 // doctorOptions are those of claimdir doctor.
@@ -53,7 +54,7 @@ type doctorOptions struct {
 
 func doctorCommand(p program) *cobra.Command {
 	c := &cobra.Command{
-		Use: "doctor", Short: "compare the cluster with the share, and say what is wrong",
+		Use: "doctor", Short: "compare the cluster with the share, and report problems",
 		Long: doctorHead, Annotations: endsWith(doctorTail),
 	}
 	return p.command(c, &doctorOptions{options: newOptions()})
@@ -64,8 +65,8 @@ func (o *doctorOptions) flags() []*pflag.FlagSet {
 	o.addName(names)
 	o.addMoreNames(names)
 	o.addKubeconfig(cluster)
-	acting.BoolVar(&o.fix, "fix", false, "mend what can be mended, and ask before each")
-	acting.BoolVar(&o.yes, "yes", false, "do not ask: the answer is yes")
+	acting.BoolVar(&o.fix, "fix", false, "fix what can be fixed, and ask before each fix")
+	acting.BoolVar(&o.yes, "yes", false, "do not ask; answer every question with yes")
 	return []*pflag.FlagSet{withVariables(names), o.shareFlags(), withVariables(cluster), outputFlags(&o.output), acting}
 }
 
@@ -80,10 +81,11 @@ func (o *doctorOptions) complete(args []string) []error {
 	return problems
 }
 
-// doctorAll is the call that checks everything.
+// doctorAll is the command line that checks everything.
 const doctorAll = "kubectl -n claimdir exec deploy/claimdir -- /claimdir doctor"
 
-// settle is how long what is under way may look like a mistake.
+// settle is the pause between the two checks: a volume that is being created or released
+// looks like a problem for a moment.
 const settle = 2 * time.Second
 
 func (o *doctorOptions) run(ctx context.Context, std streams) error {
@@ -97,8 +99,8 @@ func (o *doctorOptions) run(ctx context.Context, std streams) error {
 	return diagnose(ctx, *o, clients.Main, std)
 }
 
-// diagnose reports and, if it is to, mends and reports what is left; in JSON,
-// which is one object, only that.
+// diagnose checks and prints the report. With --fix it then fixes what it can, checks again
+// and prints the second report. JSON output is one object: the last report.
 func diagnose(ctx context.Context, o doctorOptions, client kubernetes.Interface, std streams) error {
 	report, err := examineTwice(ctx, o.options, client)
 	if err != nil {
@@ -110,7 +112,7 @@ func diagnose(ctx context.Context, o doctorOptions, client kubernetes.Interface,
 				return err
 			}
 		}
-		ctx := klog.NewContext(ctx, klog.Logger{}) // what is done is told where it was asked
+		ctx := klog.NewContext(ctx, klog.Logger{}) // each fix is reported beside its question, so it is not logged too
 		if err := fixAll(ctx, o, client, report.Findings, std); err != nil {
 			return err
 		}
@@ -143,8 +145,8 @@ func examineTwice(ctx context.Context, o options, client kubernetes.Interface) (
 	return report, err
 }
 
-// confirm looks a second time: the controller goes on meanwhile, and a volume
-// half-way looks like a mistake.
+// confirm checks a second time, because a volume that the controller is creating or
+// releasing looks like a problem.
 func confirm(ctx context.Context, o options, client kubernetes.Interface, first doctor.Report) (doctor.Report, error) {
 	select {
 	case <-ctx.Done():
@@ -155,8 +157,8 @@ func confirm(ctx context.Context, o options, client kubernetes.Interface, first 
 	return again.Confirm(first), err
 }
 
-// examine looks once. What cannot be looked at is a finding, and the rest is
-// looked at all the same; without the volumes there is no rest.
+// examine checks once. A share or a list that cannot be read is a finding, and everything
+// else is checked. If the volumes cannot be listed, examine fails.
 func examine(ctx context.Context, o options, client kubernetes.Interface) (report doctor.Report, err error) {
 	read := readSites(o)
 	known := doctor.Cluster{Names: o.names()}
@@ -178,49 +180,49 @@ func examine(ctx context.Context, o options, client kubernetes.Interface) (repor
 	report = doctor.Diagnose(known, read.sites...)
 	report.Findings = append(read.troubles, report.Findings...)
 	if report.Findings == nil {
-		report.Findings = []doctor.Finding{} // JSON has a list, also an empty one
+		report.Findings = []doctor.Finding{} // JSON must have a list, even if it is empty
 	}
 	report.NotChecked = append(report.NotChecked, read.left...)
 	return report, nil
 }
 
-// sitesRead is what is known of the shares, and what could not be read.
+// sitesRead is what was read from the shares, and what could not be read.
 type sitesRead struct {
 	sites    []*doctor.Site
-	left     []string // what is not checked
+	left     []string // what is not checked, and why
 	troubles []doctor.Finding
 }
 
 func (r *sitesRead) trouble(name, object string, err error) {
 	r.troubles = append(r.troubles, doctor.Finding{Kind: doctor.KindAccess, Share: name, Object: object, Problem: err.Error(),
-		Remedy: "fix the cause named in the error; claimdir itself needs it too"})
+		Remedy: "fix the cause named in the error; the controller needs this too"})
 	which := "the share"
 	if name != "" {
 		which = fmt.Sprintf("share %q", name)
 	}
-	r.left = append(r.left, fmt.Sprintf("records and directories, for %s cannot be used", which))
+	r.left = append(r.left, fmt.Sprintf("records and directories, because %s cannot be used", which))
 }
 
-// readSites reads the shares before the cluster is asked: a PersistentVolume is
-// saved after its record. Without a share it says what is left out, and returns
-// what is known of it.
+// readSites reads the shares. The caller must list the volumes afterwards, because a
+// PersistentVolume is saved after its record. If no share is mounted, readSites says so in
+// left, and returns the shares whose server and path are set.
 func readSites(o options) (r sitesRead) {
 	mounts, err := share.FindMounts(o.mountPath)
 	if err != nil {
 		r.trouble("", o.mountPath, err)
 		return r
 	}
-	told, toldErr := toldMounts(o)
-	if _, err := os.Stat(o.mountPath); errors.Is(err, os.ErrNotExist) || err == nil && len(mounts) == 0 && len(told) == 0 {
-		left := fmt.Sprintf("records and directories, for no share is mounted at %s; this checks all: %s", o.mountPath, doctorAll)
-		if len(told) == 0 {
-			left += ", or give --nfs-server and --nfs-path to check at least these of each volume"
+	configured, configuredErr := configuredMounts(o)
+	if _, err := os.Stat(o.mountPath); errors.Is(err, os.ErrNotExist) || err == nil && len(mounts) == 0 && len(configured) == 0 {
+		left := fmt.Sprintf("records and directories, because no share is mounted at %s; to check everything, run: %s", o.mountPath, doctorAll)
+		if len(configured) == 0 {
+			left += "; or set --nfs-server and --nfs-path to check at least the server and path of each volume"
 		}
-		if toldErr != nil {
-			r.trouble("", o.mountPath, toldErr)
+		if configuredErr != nil {
+			r.trouble("", o.mountPath, configuredErr)
 		}
 		r.left = append(r.left, left)
-		for _, mount := range told {
+		for _, mount := range configured {
 			r.sites = append(r.sites, &doctor.Site{Name: mount.Name, Source: mount.Source})
 		}
 		return r

@@ -16,15 +16,15 @@ import (
 	"k8s.io/klog/v2"
 )
 
-// endpoints answers probes and scrapes. No handler touches a file or asks the
-// API server: a share or a server that hangs must not hang the kubelet's probe.
+// endpoints answers probes and scrapes. No handler accesses a share or calls the API
+// server, because a share or server that hangs must not make the kubelet's probe hang.
 type endpoints struct {
 	checks atomic.Pointer[checks]
 }
 
 type checks struct{ healthy, caches, shares func() error }
 
-// use makes the probes answer by these checks, none of which may wait.
+// use sets the checks that the probes run. A check must return at once.
 func (e *endpoints) use(healthy, caches, shares func() error) {
 	e.checks.Store(&checks{healthy, caches, shares})
 }
@@ -38,12 +38,12 @@ func (e *endpoints) listen(ctx context.Context, address string, registry *promet
 	var config net.ListenConfig
 	listener, err := config.Listen(ctx, "tcp", address)
 	if err != nil {
-		return nil, fmt.Errorf("serve --http-address: %w", err)
+		return nil, fmt.Errorf("listen on --http-address: %w", err)
 	}
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second}
 	go func() {
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-			klog.FromContext(ctx).Error(err, "Serving metrics and probes ended")
+			klog.FromContext(ctx).Error(err, "Cannot serve metrics and probes any longer")
 		}
 	}()
 	klog.FromContext(ctx).Info("Serving /metrics, /healthz and /readyz", "address", listener.Addr().String())
@@ -74,13 +74,13 @@ func answer(check func() error) http.HandlerFunc {
 	}
 }
 
-// newRegistry holds what describes the process; control adds its own.
+// newRegistry returns a registry with the metrics of the process. Other packages add theirs.
 func newRegistry() *prometheus.Registry {
 	registry := prometheus.NewRegistry()
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Namespace:   "claimdir",
 		Name:        "build_info",
-		Help:        "Always 1; the labels say what was built.",
+		Help:        "Always 1; the labels give the version.",
 		ConstLabels: prometheus.Labels{"version": version, "go_version": runtime.Version()},
 	})
 	build.Set(1)

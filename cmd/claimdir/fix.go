@@ -13,8 +13,8 @@ import (
 	"claimdir/provisioner/steps"
 )
 
-// fixAll asks for each finding that can be fixed, and mends it. What cannot be done
-// after all is told, and is in the next report.
+// fixAll asks before each fix, and fixes. It prints the reason if a fix fails; the finding
+// is then in the next report, too.
 func fixAll(ctx context.Context, o doctorOptions, client kubernetes.Interface, findings []doctor.Finding, std streams) error {
 	fixer, err := newFixer(o.options, client)
 	if err != nil {
@@ -35,12 +35,12 @@ func fixAll(ctx context.Context, o doctorOptions, client kubernetes.Interface, f
 		} else if yes, err := asker.ask(ctx, question); err != nil {
 			return fmt.Errorf("stopped after fixing %d: %w", fixed, err)
 		} else if !yes {
-			fmt.Fprintln(std.err, "left as it is")
+			fmt.Fprintln(std.err, "not fixed")
 			continue
 		}
 		done, err := fixer.Fix(ctx, f)
 		if err != nil {
-			fmt.Fprintln(std.err, "not done:", output.Line(err))
+			fmt.Fprintln(std.err, "cannot fix it:", output.Line(err))
 			continue
 		}
 		fixed++
@@ -66,7 +66,7 @@ func newFixer(o options, client kubernetes.Interface) (doctor.Fixer, error) {
 	if err != nil {
 		return fixer, err
 	}
-	opened, _ := openShares(mounts) // one that is not is a finding, and nothing else on it is one
+	opened, _ := openShares(mounts) // a share that cannot be opened has one finding, which cannot be fixed here
 	for _, s := range opened {
 		fixer.Shares[s.Name] = steps.Direct{From: s.Source, Store: ledger.Store{Dirs: s.dirs, Records: s.records}}
 	}

@@ -106,7 +106,7 @@ func TestFix(t *testing.T) {
 		"with content":                 {set: func(t *testing.T, m *mending) { m.record(t, ledger.Active, "a", []string{"a/file"}) }, answer: "y\n", want: archived, says: "archived the directory as " + archive},
 		"never completed":              {set: func(t *testing.T, m *mending) { m.record(t, ledger.Creating, "a", []string{"a/file"}) }, yes: true, want: archived},
 		"adopted and empty":            {set: func(t *testing.T, m *mending) { m.record(t, ledger.Active, "a", []string{"a/"}, adopted) }, yes: true, want: archived[:2]},
-		"no":                           {set: func(t *testing.T, m *mending) { m.record(t, ledger.Active, "a", []string{"a/"}) }, answer: "n\n", want: []string{"a", "a.json"}, says: "left as it is"},
+		"no":                           {set: func(t *testing.T, m *mending) { m.record(t, ledger.Active, "a", []string{"a/"}) }, answer: "n\n", want: []string{"a", "a.json"}, says: "not fixed"},
 		"no answer":                    {set: func(t *testing.T, m *mending) { m.record(t, ledger.Active, "a", []string{"a/"}) }, want: []string{"a", "a.json"}, fails: errNoAnswer},
 		"half an answer":               {set: func(t *testing.T, m *mending) { m.record(t, ledger.Active, "a", []string{"a/"}) }, answer: "y", want: []string{"a", "a.json"}, fails: errNoAnswer},
 		"a retained one is missing":    {set: func(t *testing.T, m *mending) { m.record(t, ledger.Retained, "a", nil) }, yes: true, says: "removed the record"},
@@ -121,22 +121,22 @@ func TestFix(t *testing.T) {
 			if err := m.client.Tracker().Add(&v1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "data", UID: "uid-2"}}); err != nil {
 				t.Fatal(err)
 			}
-		}, yes: true, want: []string{"a", "a.json"}, says: "not done: it may be needed: claim ns/data is there"},
+		}, yes: true, want: []string{"a", "a.json"}, says: "cannot fix it: it may be needed: claim ns/data is there"},
 		"a volume came": {set: func(t *testing.T, m *mending) { m.record(t, ledger.Active, "a", []string{"a/"}) }, before: func(t *testing.T, m *mending) {
 			if err := m.client.Tracker().Add(&v1.PersistentVolume{ObjectMeta: metav1.ObjectMeta{Name: "by-hand"}, Spec: v1.PersistentVolumeSpec{
 				PersistentVolumeSource: v1.PersistentVolumeSource{NFS: &v1.NFSVolumeSource{Server: "nas", Path: "/export/a"}}}}); err != nil {
 				t.Fatal(err)
 			}
-		}, yes: true, want: []string{"a", "a.json"}, says: "not done: PersistentVolume by-hand uses the directory"},
+		}, yes: true, want: []string{"a", "a.json"}, says: "cannot fix it: PersistentVolume by-hand uses the directory"},
 		"the cluster does not answer": {set: func(t *testing.T, m *mending) { m.record(t, ledger.Active, "a", []string{"a/"}) }, before: func(_ *testing.T, m *mending) {
 			m.client.PrependReactor("list", "*", func(clienttesting.Action) (bool, runtime.Object, error) { return true, nil, errors.New("timeout") })
-		}, yes: true, want: []string{"a", "a.json"}, says: "not done: list volumes: timeout"},
+		}, yes: true, want: []string{"a", "a.json"}, says: "cannot fix it: list volumes: timeout"},
 		"another volume's by now": {set: func(t *testing.T, m *mending) { m.record(t, ledger.Active, "a", []string{"a/"}) }, before: func(t *testing.T, m *mending) {
 			if err := os.RemoveAll(m.dir + "/.claimdir/records/a"); err != nil {
 				t.Fatal(err)
 			}
 			m.record(t, ledger.Active, "a", nil, func(r *ledger.Record) { r.PV = "pvc-2" })
-		}, yes: true, want: []string{"a", "a.json"}, says: "not done: the record belongs to volume pvc-2 now"},
+		}, yes: true, want: []string{"a", "a.json"}, says: "cannot fix it: the record belongs to volume pvc-2 now"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := newMending(t)

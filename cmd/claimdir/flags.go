@@ -11,11 +11,11 @@ import (
 
 // Annotations of a flag.
 const (
-	inSection  = "section"  // of the help
-	ofVariable = "variable" // that gives it, too
+	inSection  = "section"  // the section of the help that lists it
+	ofVariable = "variable" // the environment variable that sets it, too
 )
 
-// section is an empty set of flags; title is over it in the help.
+// section makes an empty set of flags, which the help prints below title.
 func section(title string) *pflag.FlagSet {
 	f := pflag.NewFlagSet(title, pflag.ContinueOnError)
 	f.SortFlags = false
@@ -49,14 +49,14 @@ func annotate(flag *pflag.Flag, key, value string) {
 	flag.Annotations[key] = []string{value}
 }
 
-// annotation is empty where the flag has none.
+// annotation returns an empty string if the flag has no such annotation.
 func annotation(flag *pflag.Flag, key string) string {
 	return strings.Join(flag.Annotations[key], "")
 }
 
-// parse reads arguments and environment into flags, and returns the arguments that
-// are no flags. It returns every problem at once, so that nobody fixes a Deployment
-// one restart at a time.
+// parse sets flags from arguments and environment, and returns the arguments that are not
+// flags. It returns every problem at once, so that a Deployment with several mistakes needs
+// only one more restart.
 func parse(flags *pflag.FlagSet, args []string, lookup func(string) (string, bool)) (arguments []string, problems []error) {
 	set := func(f *pflag.Flag, value string) {
 		f.Changed = true
@@ -88,8 +88,7 @@ func parse(flags *pflag.FlagSet, args []string, lookup func(string) (string, boo
 	return arguments, problems
 }
 
-// splitUnknown separates arguments from the unknown flags among them. Behind "--"
-// there are no flags.
+// splitUnknown separates arguments from unknown flags. After "--" there are no flags.
 func splitUnknown(flags *pflag.FlagSet) (arguments []string, unknown []error) {
 	dashes := flags.ArgsLenAtDash()
 	for i, arg := range flags.Args() {
@@ -102,7 +101,7 @@ func splitUnknown(flags *pflag.FlagSet) (arguments []string, unknown []error) {
 	return arguments, unknown
 }
 
-// reason cuts the name of Go's function off the error of a bad number.
+// reason removes the name of the Go function from the error of a bad number.
 func reason(err error) error {
 	if cause := errors.Unwrap(err); cause != nil {
 		return cause

@@ -8,15 +8,15 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// helpColumns is how wide the flags are printed.
+// helpColumns is the width of the printed flags.
 const helpColumns = 100
 
 const helpVariables = `
-A flag can be given as the environment variable that stands behind it, if one does; the flag
-wins over its variable, an empty variable counts as not set.
+A flag can also be set by the environment variable in parentheses behind it. The flag overrides the
+variable; an empty variable counts as not set.
 `
 
-// exitCodes is the annotation of a command with the end of its help.
+// exitCodes is the annotation of a command that holds the end of its help.
 const exitCodes = "exit codes"
 
 // endsWith makes text the end of a command's help.

@@ -1,8 +1,7 @@
-// Command claimdir gives every PersistentVolumeClaim whose StorageClass names
-// it a directory of its own on an NFS share. Arguments choose a command
-// (command.go), flags and environment become its options (flags.go, options.go and
-// the file of the command), the controller's options become parts (run.go), an error
-// becomes an exit code (here).
+// Command claimdir creates a directory on an NFS share for every PersistentVolumeClaim of its
+// StorageClasses. command.go chooses the command from the arguments. flags.go, options.go
+// and the file of the command set its options from flags and environment. run.go builds and
+// runs the controller. This file turns an error into an exit code.
 package main
 
 import (
@@ -21,14 +20,13 @@ var version = "devel"
 
 // Exit codes.
 const (
-	exitStopped = 0 // asked to stop, and everything under way ended
-	exitFailed  = 1 // could not start or go on; says why on standard error
-	exitUsage   = 2 // the configuration is wrong; lists every problem
+	exitStopped = 0 // stopped by a signal, and all operations have ended; or the command succeeded
+	exitFailed  = 1 // failed; prints the reason on standard error
+	exitUsage   = 2 // the configuration is wrong; prints every problem
 )
 
 func main() {
-	// Directories get the mode that they are made with: others must be able to pass
-	// through parents, and claimdir knows its own by it.
+	// The umask must not change the mode of parent directories: pods pass through them.
 	syscall.Umask(0o022)
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	context.AfterFunc(ctx, cancel) // a second signal ends the process at once

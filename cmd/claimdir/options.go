@@ -10,8 +10,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 )
 
-// options configure the controller. The other commands use some of them, and have
-// more of their own beside them. newOptions sets the defaults.
+// options configure the controller. The other commands use some of these options, and have
+// their own in addition. newOptions sets the defaults.
 type options struct {
 	provisionerName string
 	additionalNames []string
@@ -50,47 +50,46 @@ func newOptions() options {
 	}
 }
 
-// The flags that several commands have:
+// These flags belong to several commands:
 
 func (o *options) addName(f *pflag.FlagSet) {
-	f.StringVar(&o.provisionerName, "provisioner-name", o.provisionerName, "the `name` that StorageClasses have as provisioner; required")
+	f.StringVar(&o.provisionerName, "provisioner-name", o.provisionerName, "the `name` in the field provisioner of the StorageClasses; required")
 }
 
 func (o *options) addMoreNames(f *pflag.FlagSet) {
 	f.StringSliceVar(&o.additionalNames, "additional-provisioner-names", o.additionalNames,
-		"more `names`, separated by commas, whose classes and volumes are served too: those of a provisioner that claimdir replaces")
+		"more `names`, separated by commas, whose classes and volumes are served too, such as the name of a provisioner that claimdir replaces")
 }
 
 func (o *options) addShares(f *pflag.FlagSet) {
 	f.StringVar(&o.mountPath, "mount-path", o.mountPath,
-		"the `directory` where the share is mounted; or, for several, each in a directory of its own below this one, which gives it its name")
+		"the `directory` where the share is mounted; several shares are mounted in subdirectories, whose names are the names of the shares")
 	f.StringVar(&o.nfsServer, "nfs-server", o.nfsServer,
-		"the `server` that PersistentVolumes name; default: as mounted, and if given it must agree; for several shares NAME=SERVER,NAME=SERVER")
+		"the NFS `server` of the PersistentVolumes; default: as mounted; must agree with the mount; for several shares NAME=SERVER,NAME=SERVER")
 	f.StringVar(&o.nfsPath, "nfs-path", o.nfsPath,
-		"the exported `path` that PersistentVolumes name; default: as mounted, and if given it must agree; for several shares NAME=PATH,NAME=PATH")
+		"the exported `path` of the PersistentVolumes; default: as mounted; must agree with the mount; for several shares NAME=PATH,NAME=PATH")
 }
 
 func (o *options) addKubeconfig(f *pflag.FlagSet) {
-	f.StringVar(&o.kubeconfig, "kubeconfig", o.kubeconfig, "a kubeconfig `file`; default: the pod's ServiceAccount")
+	f.StringVar(&o.kubeconfig, "kubeconfig", o.kubeconfig, "the kubeconfig `file`; default: the pod's ServiceAccount")
 }
 
-// shareFlags is the section of a command that takes no more of it than which shares
-// there are.
+// shareFlags returns the flags that say where the shares are, without those of the
+// controller.
 func (o *options) shareFlags() *pflag.FlagSet {
 	f := section("Shares")
 	o.addShares(f)
 	return withVariables(f)
 }
 
-// outputFlags is the section of a command that prints a table or JSON.
+// outputFlags returns the flags of a command that prints a table or JSON.
 func outputFlags(output *string) *pflag.FlagSet {
 	f := section("Output")
 	f.StringVarP(output, "output", "o", "table", "table or json")
 	return withVariables(f)
 }
 
-// Their checks return every problem, each naming the flag, the value and what is
-// allowed:
+// These checks return every problem. Each names the flag, its value and what is allowed:
 
 func checkOutput(output string) (problems []error) {
 	if output != "table" && output != "json" {
@@ -116,7 +115,7 @@ func (o *options) checkShares() (problems []error) {
 func (o *options) checkNames() (problems []error) {
 	problem := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
 	if o.provisionerName == "" {
-		problem("--provisioner-name (PROVISIONER_NAME) is required: the name that your StorageClasses have as provisioner")
+		problem("--provisioner-name (PROVISIONER_NAME) is required: the name in the field provisioner of your StorageClasses")
 	} else if wrong := wrongName(o.provisionerName); wrong != "" {
 		problem("--provisioner-name %q: %s", o.provisionerName, wrong)
 	}
@@ -128,12 +127,12 @@ func (o *options) checkNames() (problems []error) {
 	return problems
 }
 
-// wrongName says what is wrong with a provisioner name, or nothing.
+// wrongName returns what is wrong with a provisioner name, or an empty string.
 func wrongName(name string) string {
 	return strings.Join(validation.IsQualifiedName(strings.ToLower(name)), "; ")
 }
 
-// names are all provisioner names that are served, our own first.
+// names returns all provisioner names that are served, our own first.
 func (o *options) names() []string {
 	return append([]string{o.provisionerName}, o.additionalNames...)
 }

@@ -182,7 +182,7 @@ func TestExitCodes(t *testing.T) {
 func TestUsageErrorNamesTheHelp(t *testing.T) {
 	for args, want := range map[string]string{
 		"frobnicate":         "claimdir: there is no command \"frobnicate\"; commands are: archive, doctor, recover\nSee claimdir --help.\n",
-		"archive list a b":   "claimdir: arguments [\"a\" \"b\"]: one is allowed, NAMESPACE or NAMESPACE/CLAIM\nSee claimdir archive list --help.\n",
+		"archive list a b":   "claimdir: arguments [\"a\" \"b\"]: only one is allowed, NAMESPACE or NAMESPACE/CLAIM\nSee claimdir archive list --help.\n",
 		"archive list --a=b": "claimdir: unknown flag: --a\nSee claimdir archive list --help.\n",
 	} {
 		stderr, err := os.Create(t.TempDir() + "/stderr")

@@ -14,8 +14,8 @@ import (
 	"claimdir/provisioner/recovery"
 )
 
-const recoverHead = `claimdir recover prints the PersistentVolumes and claims of every volume on the share,
-from the records there, so that a new cluster gets the data of a lost one:
+const recoverHead = `claimdir recover prints the PersistentVolumes and claims of all volumes on the share, from their records.
+Apply them to a new cluster to get the volumes of a lost cluster back:
 
     claimdir recover | kubectl apply -f -
 
@@ -25,8 +25,8 @@ Usage: claimdir recover [flags]
 `
 
 const recoverTail = `
-Exit codes: 0 all printed, 1 some were left out (standard error says which, and why) or
-it failed, 2 wrong configuration.
+Exit codes: 0 all volumes printed; 1 failed, or some were left out (standard error names them and the
+reason); 2 wrong configuration.
 `
 
 // recoverOptions are those of claimdir recover.
@@ -34,7 +34,7 @@ type recoverOptions struct{ options }
 
 func recoverCommand(p program) *cobra.Command {
 	c := &cobra.Command{
-		Use: "recover", Short: "print the volumes and claims of the share, for a new cluster",
+		Use: "recover", Short: "print the volumes and claims on the share, to create them in a new cluster",
 		Long: recoverHead, Annotations: endsWith(recoverTail),
 	}
 	return p.command(c, &recoverOptions{newOptions()})
@@ -50,7 +50,7 @@ func (o *recoverOptions) complete(args []string) []error {
 	return slices.Concat(unexpected(args), o.checkNames(), o.checkShares())
 }
 
-// run prints what can be read, and says what cannot.
+// run prints the volumes whose records can be read, and reports all others.
 func (o *recoverOptions) run(_ context.Context, std streams) error {
 	mounts, err := findShares(o.options)
 	if err != nil {
@@ -74,7 +74,7 @@ func (o *recoverOptions) run(_ context.Context, std streams) error {
 		fmt.Fprintln(std.err, "claimdir:", output.Line(reason))
 	}
 	if len(leftOut) > 0 {
-		return fmt.Errorf("%d records or shares were left out; the rest is printed", len(leftOut))
+		return fmt.Errorf("%d records or shares were left out; all others were printed", len(leftOut))
 	}
 	return nil
 }

@@ -28,7 +28,7 @@ func TestRecoverGoesOnPastWhatItCannotRead(t *testing.T) {
 	w.damage()
 	var out, stderr bytes.Buffer
 	err = run(t.Context(), []string{"recover"}, w.env, streams{out: &out, err: &stderr})
-	if err == nil || !strings.Contains(err.Error(), "3 records or shares were left out; the rest is printed") {
+	if err == nil || !strings.Contains(err.Error(), "3 records or shares were left out; all others were printed") {
 		t.Error(err)
 	}
 	holds(t, out.String(), "name: pvc-1", "path: /a/data")

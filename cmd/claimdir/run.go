@@ -18,7 +18,7 @@ import (
 	"claimdir/provisioner/sweep"
 )
 
-// serve builds the parts, one on the other, and runs them.
+// serve builds the parts of the controller, connects them and runs them.
 func serve(ctx context.Context, o options) error {
 	logger := klog.FromContext(ctx)
 	logger.Info("Starting claimdir", "version", version, "provisioner", o.provisionerName)
@@ -69,7 +69,7 @@ func serve(ctx context.Context, o options) error {
 		}
 	}
 	endpoints.use(c.Healthy, c.Ready, served.ready)
-	// The shares are kept until what is under way has ended.
+	// The keepers run until all operations have ended.
 	keeping, stopKeeping := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopKeeping()
 	served.run(keeping, c.Retry)
@@ -90,24 +90,24 @@ func connectToLead(o options) (*control.Leadership, control.Clients, error) {
 	return leadership, clients, err
 }
 
-// newLeadership makes this replica one of several, unless it is to run alone.
+// newLeadership makes this replica take part in leader election, unless that is disabled.
 func newLeadership(o options) (*control.Leadership, error) {
 	if !o.leaderElect {
 		return control.NewLeadership(nil), nil
 	}
 	host, err := os.Hostname()
 	if err != nil {
-		return nil, fmt.Errorf("name of this replica: %w", err)
+		return nil, fmt.Errorf("get the name of this replica: %w", err)
 	}
 	return control.NewLeadership(&control.Lease{Namespace: o.podNamespace, Identity: host + "_" + string(uuid.NewUUID())}), nil
 }
 
-// waitClusterID is clusterID; an API server that does not answer yet is waited for.
+// waitClusterID is clusterID, but retries until the API server answers or ctx ends.
 func waitClusterID(ctx context.Context, client kubernetes.Interface) (id string, err error) {
 	backoff := wait.Backoff{Duration: time.Second, Factor: 2, Steps: 6, Cap: 30 * time.Second, Jitter: 0.2}
 	waitErr := backoff.DelayFunc().Until(ctx, true, false, func(ctx context.Context) (bool, error) {
 		if id, err = clusterID(ctx, client); err != nil {
-			klog.FromContext(ctx).Error(err, "Cannot ask the API server which cluster this is, trying again")
+			klog.FromContext(ctx).Error(err, "Cannot identify the cluster; retrying")
 		}
 		return err == nil, nil
 	})

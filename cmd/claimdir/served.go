@@ -19,13 +19,13 @@ import (
 	"claimdir/provisioner/volpath"
 )
 
-// served are the shares that are served, each with its keeper.
+// served is the served shares, each with its keeper.
 type served struct {
 	keepers []*access.Keeper
 	retry   func() // set by run
 }
 
-// newServed makes a keeper for each share. No share is touched before run.
+// newServed makes a keeper for each share. No share is accessed before run.
 func newServed(o options, mounts []share.Mount, objects provisioner.KnownObjects, mayAct func() error) *served {
 	s := &served{}
 	for _, mount := range mounts {
@@ -43,7 +43,7 @@ func newServed(o options, mounts []share.Mount, objects provisioner.KnownObjects
 	return s
 }
 
-// leading makes calls to a share only as long as this process may lead.
+// leading makes a call to a share only while this process leads.
 func leading(mayAct func() error) share.Call {
 	return func(_ string, call func() error) error {
 		if err := mayAct(); err != nil {
@@ -53,10 +53,10 @@ func leading(mayAct func() error) share.Call {
 	}
 }
 
-// slots is how many operations may be under way on one share: as many as the
-// workers for its claims and its volumes, and, beside others, those that serve
-// classes with several shares; those that look into the trash and empty it; one that
-// looks for archives that end; and the one that looks for what was left behind.
+// slots returns how many operations may run on one share at once: one for each worker that
+// processes a claim, and for each that releases a volume; if there are several shares, one
+// more for each worker that chooses among them; trash.AtOnce that empty the trash, one that
+// lists it, one that expires archives, and sweep.AtOnce.
 func slots(workers, shares int) int {
 	beside := trash.AtOnce + 2 + sweep.AtOnce
 	if shares > 1 {
@@ -65,8 +65,8 @@ func slots(workers, shares int) int {
 	return 2*workers + beside
 }
 
-// stillMounted compares the mount table with what it was at start. A share that
-// is no NFS mount is not in it as one.
+// stillMounted returns a check that the mount is the same as at start. It returns nil if the
+// share is not an NFS mount.
 func stillMounted(o options, mount share.Mount) func() error {
 	mounts, err := share.FindMounts(o.mountPath)
 	find := func(mounts []share.Mount) (share.Source, bool) {
@@ -87,7 +87,7 @@ func stillMounted(o options, mount share.Mount) func() error {
 		}
 		now, found := find(mounts)
 		if !found {
-			return fmt.Errorf("no NFS share is mounted at %s any more", mount.Dir)
+			return fmt.Errorf("no NFS share is mounted at %s any longer", mount.Dir)
 		}
 		if now != mount.Source {
 			return fmt.Errorf("%s has %s:%s mounted now", mount.Dir, now.Server, now.Path)
@@ -96,8 +96,8 @@ func stillMounted(o options, mount share.Mount) func() error {
 	}
 }
 
-// run looks after the shares until ctx ends, and calls retry when something
-// changed that claims or volumes wait for.
+// run keeps the shares until ctx ends. It calls retry when a share changes, so that waiting
+// claims and volumes are retried.
 func (s *served) run(ctx context.Context, retry func()) {
 	s.retry = retry
 	for _, one := range s.keepers {
@@ -112,7 +112,7 @@ func (s *served) metrics() (all []prometheus.Collector) {
 	return all
 }
 
-// ready names every share that cannot be worked on.
+// ready returns an error for each share that is not ready.
 func (s *served) ready() error {
 	var errs []error
 	for _, one := range s.keepers {
@@ -128,8 +128,8 @@ func (s *served) stuck() (n int) {
 	return n
 }
 
-// checkDirectories refuses, at start, shares whose directory is not there. It
-// looks from the directory above: one that hangs must not hang the start.
+// checkDirectories refuses, at start, shares whose directory does not exist. It lists the
+// directory above, because a share that hangs must not make the start hang.
 func checkDirectories(mounts []share.Mount) error {
 	for _, mount := range mounts {
 		entries, err := os.ReadDir(path.Dir(mount.Dir))

@@ -15,10 +15,10 @@ import (
 	"claimdir/provisioner/share"
 )
 
-// findShares says which shares are to be served, and what server and path their
-// PersistentVolumes are to name: what is mounted or, where that is no NFS mount,
-// what is given. Both must agree: a volume on another server than the directory
-// was made on would be empty.
+// findShares returns the shares to serve, with the server and path for their
+// PersistentVolumes. These are the mounted ones or, if the directory is not an NFS mount,
+// the configured ones. If both exist they must agree: otherwise pods would mount another
+// directory than claimdir has made.
 func findShares(o options) ([]share.Mount, error) {
 	mounts, err := share.FindMounts(o.mountPath)
 	if err != nil {
@@ -27,8 +27,8 @@ func findShares(o options) ([]share.Mount, error) {
 	return agree(mounts, o)
 }
 
-// openShare opens a share that claimdir has used before. It prepares nothing: a
-// command must not make a share of what happens to be mounted.
+// openShare opens a share that the controller has used before. It never prepares a new
+// share: the wrong file system may be mounted.
 func openShare(mount share.Mount) (*share.Share, *ledger.Ledger, error) {
 	dirs, err := share.Open(mount.Dir)
 	if err != nil {
@@ -46,7 +46,7 @@ type openedShare struct {
 	records *ledger.Ledger
 }
 
-// openShares opens those that can be opened, and returns the errors of the others.
+// openShares opens the shares, and returns an error for each that cannot be opened.
 func openShares(mounts []share.Mount) (opened []openedShare, closed []error) {
 	for _, mount := range mounts {
 		dirs, records, err := openShare(mount)
@@ -59,7 +59,7 @@ func openShares(mounts []share.Mount) (opened []openedShare, closed []error) {
 	return opened, closed
 }
 
-// given is NFS_SERVER or NFS_PATH: one value for all shares, or one for each.
+// given is the value of NFS_SERVER or NFS_PATH: one for all shares, or one for each.
 type given struct {
 	all  string
 	each map[string]string
@@ -68,6 +68,7 @@ type given struct {
 // of returns the value for a share, empty if there is none.
 func (g given) of(name string) string { return cmp.Or(g.each[name], g.all) }
 
+// agree sets server and path of each share from the mounts and the configuration.
 func agree(mounts []share.Mount, o options) ([]share.Mount, error) {
 	server, path, err := readGiven(o)
 	if err != nil {
@@ -82,7 +83,7 @@ func agree(mounts []share.Mount, o options) ([]share.Mount, error) {
 	}
 	var errs []error
 	if len(mounts) > 1 && path.all != "" {
-		return nil, fmt.Errorf("NFS_PATH is %q, but several shares are mounted below %s: give one for each, such as %s", path.all, o.mountPath, example(mounts))
+		return nil, fmt.Errorf("NFS_PATH is %q, but several shares are mounted below %s: give one path for each share, such as %s", path.all, o.mountPath, example(mounts))
 	}
 	for i := range mounts {
 		if mounts[i].Source, err = agreeOne(mounts[i], server, path); err != nil {
@@ -95,9 +96,9 @@ func agree(mounts []share.Mount, o options) ([]share.Mount, error) {
 	return mounts, share.CheckApart(mounts)
 }
 
-// toldMounts are the shares of which server and path are given, whatever is
-// mounted here.
-func toldMounts(o options) (mounts []share.Mount, err error) {
+// configuredMounts returns the shares whose server and path are configured, whether they are
+// mounted here or not.
+func configuredMounts(o options) (mounts []share.Mount, err error) {
 	server, path, err := readGiven(o)
 	if err != nil {
 		return nil, err
@@ -114,29 +115,29 @@ func toldMounts(o options) (mounts []share.Mount, err error) {
 	return mounts, nil
 }
 
-// agreeOne brings what is mounted and what is given together for one share.
+// agreeOne returns server and path of one share, from its mount and the configuration.
 func agreeOne(mount share.Mount, server, path given) (share.Source, error) {
-	told := share.Source{Server: share.Unbracket(server.of(mount.Name)), Path: cleanExport(path.of(mount.Name))}
+	configured := share.Source{Server: share.Unbracket(server.of(mount.Name)), Path: cleanExport(path.of(mount.Name))}
 	mounted := mount.Source
 	switch {
 	case mounted != (share.Source{}):
-	case told.Server == "" || told.Path == "":
+	case configured.Server == "" || configured.Path == "":
 		return share.Source{}, fmt.Errorf("no NFS share is mounted at %s: mount it there, "+
 			"or, if the directory is exported by other means, set both NFS_SERVER and NFS_PATH", mount.Dir)
 	default:
-		return told, nil
+		return configured, nil
 	}
-	if told.Server != "" && told.Server != mounted.Server {
-		return share.Source{}, fmt.Errorf("NFS_SERVER is %q, but %s has %q mounted: remove NFS_SERVER, or mount the other server", told.Server, mount.Dir, mounted.Server)
+	if configured.Server != "" && configured.Server != mounted.Server {
+		return share.Source{}, fmt.Errorf("NFS_SERVER is %q, but %s has %q mounted: remove NFS_SERVER, or mount the other server", configured.Server, mount.Dir, mounted.Server)
 	}
-	if told.Path != "" && told.Path != mounted.Path {
-		return share.Source{}, fmt.Errorf("NFS_PATH is %q, but %s has %q mounted: remove NFS_PATH, or mount the other path", told.Path, mount.Dir, mounted.Path)
+	if configured.Path != "" && configured.Path != mounted.Path {
+		return share.Source{}, fmt.Errorf("NFS_PATH is %q, but %s has %q mounted: remove NFS_PATH, or mount the other path", configured.Path, mount.Dir, mounted.Path)
 	}
 	return mounted, nil
 }
 
-// addDirectories adds the shares that are named, and are directories that
-// nothing is mounted at.
+// addDirectories adds the shares that NFS_SERVER or NFS_PATH names and that are plain
+// directories, not mounts.
 func addDirectories(mounts []share.Mount, mountPath string, server, exported given) ([]share.Mount, error) {
 	var errs []error
 	names := slices.Sorted(maps.Keys(exported.each))
@@ -146,7 +147,7 @@ func addDirectories(mounts []share.Mount, mountPath string, server, exported giv
 			continue
 		}
 		if len(mounts) == 1 && mounts[0].Name == "" {
-			return nil, fmt.Errorf("NFS_SERVER or NFS_PATH names the share %q, but the share at %s itself is the only one and has no name: give the value alone", name, mountPath)
+			return nil, fmt.Errorf("NFS_SERVER or NFS_PATH names the share %q, but the share at %s itself is the only one and has no name: give the value without a name", name, mountPath)
 		}
 		dir := path.Join(mountPath, name)
 		info, err := os.Stat(dir)
@@ -164,7 +165,7 @@ func addDirectories(mounts []share.Mount, mountPath string, server, exported giv
 	return mounts, errors.Join(errs...)
 }
 
-// example shows how a path for each share is given.
+// example returns a valid NFS_PATH with a path for each share.
 func example(mounts []share.Mount) string {
 	pairs := make([]string, len(mounts))
 	for i, m := range mounts {
@@ -188,8 +189,8 @@ func parseServers(value string) (given, error) {
 	return parsePairs("NFS_SERVER", strings.Split(value, ","))
 }
 
-// pathOfShare begins NAME=/PATH in a list. A comma in a path separates only if
-// such a beginning follows.
+// pathOfShare matches the beginning of NAME=/PATH in a list. A comma that such a beginning
+// does not follow is part of a path.
 var pathOfShare = regexp.MustCompile(`(^|,)[^/,=]*=/`)
 
 // parsePaths reads PATH, or NAME=PATH for each share, separated by commas.
@@ -219,7 +220,7 @@ func parsePairs(variable string, pairs []string) (given, error) {
 		name, value, found := strings.Cut(pair, "=")
 		switch err := share.CheckName(name); {
 		case !found || value == "":
-			errs = append(errs, fmt.Errorf("%s: %q: allowed is NAME=VALUE for each share, separated by commas", variable, pair))
+			errs = append(errs, fmt.Errorf("%s: %q: allowed are NAME=VALUE pairs, one for each share, separated by commas", variable, pair))
 		case err != nil:
 			errs = append(errs, fmt.Errorf("%s: %w", variable, err))
 		case g.each[name] != "":
