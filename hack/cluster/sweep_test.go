@@ -26,7 +26,7 @@ func testSweep(t *testing.T, bed *testbed.Bed) {
 	w.process = w.start("SWEEP_INTERVAL=1s")
 	w.logged("Removed what was left of a volume", "empty")
 	w.logged("Removed what was left of a volume", "missing")
-	w.logged("Found what nothing accounts for", "full")
+	w.logged("Found an orphan", "full")
 	w.wantEntries("", "full", "well")
 	config := testbed.Config{Share: w.share, Provisioner: w.provisioner}
 	out, err := bed.Run(t.Context(), config, "doctor", "--fix", "--yes")

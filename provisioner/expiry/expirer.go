@@ -1,9 +1,9 @@
-// Package expiry moves the archives of a share into the trash whose time is over.
+// Package expiry moves the archives of a share into the trash when they expire.
 //
-// It looks once a minute. What the records say of their end is remembered, so that a look
-// costs a listing and the records of new archives; all are read again once an hour. An
-// archive of another cluster is left to that one, because its PersistentVolumes may show
-// it, which cannot be seen here.
+// It checks once a minute. It remembers when each archive expires, so that a check lists the
+// records and reads only those of new archives; once an hour it reads all records again. It
+// never touches an archive of another cluster, because a PersistentVolume of that cluster
+// may use it, and this cluster cannot see that.
 package expiry
 
 import (
@@ -24,9 +24,9 @@ import (
 )
 
 const (
-	// every is the pause between two looks.
+	// every is the pause between two checks.
 	every = time.Minute
-	// again is the pause before an archive is tried again that could not be moved.
+	// again is the wait before an archive that could not be moved is retried.
 	again = 10 * time.Minute
 	// rereadEvery is how often all records of archives are read again.
 	rereadEvery = time.Hour
@@ -44,14 +44,14 @@ type Config struct {
 type Expirer struct {
 	config Config
 
-	ends  map[string]*time.Time // when to read again, by record's file; nil is not before all are
-	since time.Time             // when all were read
+	ends  map[string]*time.Time // when each archive expires or is retried, by the file of its record; nil means never
+	since time.Time             // when all records were read
 }
 
 // New makes the Expirer of a share. Nothing expires before Run.
 func New(config Config) *Expirer { return &Expirer{config: config} }
 
-// Run expires archives until ctx ends. It returns when the work under way has ended.
+// Run expires archives until ctx ends. It returns when its operations have ended.
 func (e *Expirer) Run(ctx context.Context) {
 	ctx = klog.NewContext(ctx, klog.LoggerWithValues(klog.FromContext(ctx), "share", e.config.Keeper.Name()))
 	wait.UntilWithContext(ctx, func(ctx context.Context) {
@@ -59,12 +59,12 @@ func (e *Expirer) Run(ctx context.Context) {
 			return
 		}
 		if err := e.expire(ctx); err != nil {
-			klog.FromContext(ctx).V(1).Info("Cannot look for archives that expire", "because", err.Error())
+			klog.FromContext(ctx).V(1).Info("Cannot check for expired archives", "because", err.Error())
 		}
 	}, every)
 }
 
-// expire is one look. What cannot be moved now is reported, and retried later.
+// expire makes one check. It reports an archive that cannot be moved, and retries it later.
 func (e *Expirer) expire(ctx context.Context) error {
 	due, err := e.due(ctx)
 	for _, archive := range due {
@@ -76,7 +76,7 @@ func (e *Expirer) expire(ctx context.Context) error {
 			return op.Expire(ctx, func(r ledger.Record) bool { return over(r.Until) })
 		})
 		var refused *refusal.Refusal
-		if errors.As(expireErr, &refused) && refused.Waits() { // for the share: the others wait too
+		if errors.As(expireErr, &refused) && refused.Waits() { // the share is in trouble: all archives must wait
 			break
 		}
 		if expireErr == nil || refused != nil && refused.Reason() == refusal.ReasonBusy {
@@ -88,7 +88,8 @@ func (e *Expirer) expire(ctx context.Context) error {
 	return err
 }
 
-// due returns the archives that have expired, also with an error of others.
+// due returns the archives that have expired. If some records cannot be read, it returns
+// an error too.
 func (e *Expirer) due(ctx context.Context) (due []ledger.Record, err error) {
 	if time.Since(e.since) > rereadEvery {
 		e.ends, e.since = map[string]*time.Time{}, time.Now()
@@ -100,10 +101,10 @@ func (e *Expirer) due(ctx context.Context) (due []ledger.Record, err error) {
 	var found []ledger.Record
 	var ends map[string]*time.Time
 	var damaged error
-	err = e.config.Keeper.Background(ctx, "look for archives that expire", func(_ context.Context, store ledger.Store) error {
-		found, ends, damaged = nil, map[string]*time.Time{}, nil // stale handles make the work run again
+	err = e.config.Keeper.Background(ctx, "find expired archives", func(_ context.Context, store ledger.Store) error {
+		found, ends, damaged = nil, map[string]*time.Time{}, nil // the work runs again if a handle is stale
 		for r, err := range store.Records.Archives(known) {
-			if ctx.Err() != nil { // the process is to end
+			if ctx.Err() != nil { // the process is stopping
 				return ctx.Err()
 			}
 			if share.IsStale(err) {
@@ -117,7 +118,7 @@ func (e *Expirer) due(ctx context.Context) (due []ledger.Record, err error) {
 			if err != nil {
 				continue
 			}
-			if r.Cluster != e.config.Steps.Cluster() { // its PersistentVolumes may show it, which cannot be seen here
+			if r.Cluster != e.config.Steps.Cluster() { // a PersistentVolume of that cluster may use it
 				ends[ledger.FileOf(path)] = nil
 			} else if ends[ledger.FileOf(path)] = r.Until; over(r.Until) {
 				found = append(found, r)

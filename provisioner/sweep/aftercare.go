@@ -19,15 +19,15 @@ import (
 )
 
 const (
-	// lookAfterEvery is the pause between two looks after the volumes on paths that come
-	// again, lookAfterFor how long after this process began to lead there are such looks:
-	// calls of the one that led before may still arrive.
+	// lookAfterEvery is the pause between two checks of the volumes on reused paths.
+	// lookAfterFor is how long these checks go on after this process became the leader,
+	// because late calls of the previous leader may still arrive.
 	lookAfterEvery = 20 * time.Second
 	lookAfterFor   = 5 * time.Minute
 )
 
-// lookAfter makes sure, for some time, that each volume whose path another volume may have
-// had has its directory.
+// lookAfter checks, for some time, that each volume whose path another volume may have had
+// has its directory.
 func (s *Sweeper) lookAfter(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, lookAfterFor)
 	defer cancel()
@@ -36,7 +36,7 @@ func (s *Sweeper) lookAfter(ctx context.Context) {
 			return
 		}
 		if err := s.lookAfterOnce(ctx); err != nil && ctx.Err() == nil {
-			klog.FromContext(ctx).V(1).Info("Cannot look after all volumes", "because", err.Error())
+			klog.FromContext(ctx).V(1).Info("Cannot check the directories of all volumes", "because", err.Error())
 		}
 	}, lookAfterEvery)
 }
@@ -48,19 +48,19 @@ func (s *Sweeper) lookAfterOnce(ctx context.Context) error {
 		if err != nil || pv.Status.Phase != v1.VolumeBound || strings.Contains(v.Path.String(), v.Name) {
 			continue
 		}
-		err = s.on(ctx, v.Path, "look after "+v.Name, func(ctx context.Context, op steps.Op) error { return op.LookAfter(ctx, v.Name) })
+		err = s.on(ctx, v.Path, "check the directory of "+v.Name, func(ctx context.Context, op steps.Op) error { return op.LookAfter(ctx, v.Name) })
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		if err != nil {
-			klog.FromContext(ctx).V(1).Info("Cannot look after the volume", "PV", v.Name, "because", err.Error())
+			klog.FromContext(ctx).V(1).Info("Cannot check the directory of the volume", "PV", v.Name, "because", err.Error())
 		}
 	}
 	return asideErr
 }
 
-// renew brings the records into line with the directories that are there: a share that was
-// copied, or a directory that was, has others. It tells people once, however many there are.
+// renew writes the identities of the directories into their records again if they differ:
+// copying a share or a directory changes them. It reports all changed directories at once.
 func (s *Sweeper) renew(ctx context.Context, found []ledger.Record, volumes []v1.PersistentVolume) error {
 	numbers, place, err := s.numbers(ctx, found)
 	if err != nil {
@@ -98,16 +98,17 @@ func (s *Sweeper) renew(ctx context.Context, found []ledger.Record, volumes []v1
 			others = append(others, r)
 		}
 	}
-	s.tellOthers(ctx, others)
+	s.reportChanged(ctx, others)
 	return nil
 }
 
-// served reports whether a record is of a directory of this cluster that is complete, and
-// of a volume that is in use, if it is a volume's.
+// served reports whether a record belongs to this cluster and is complete, and, if it is of
+// a volume, whether that volume is bound.
 func (s *Sweeper) served(r ledger.Record, bound map[string]bool) bool {
 	return r.Cluster == s.config.Steps.Cluster() && r.State != ledger.Creating && (r.State != ledger.Active || bound[r.PV])
 }
 
+// namedByOther reports whether one of records is of another path and has the identity id.
 func namedByOther(records []ledger.Record, r ledger.Record, id *share.Identity) bool {
 	for _, other := range records {
 		if other.Path != r.Path && other.Directory.Match(id) == share.Same {
@@ -117,20 +118,21 @@ func namedByOther(records []ledger.Record, r ledger.Record, id *share.Identity) 
 	return false
 }
 
-func (s *Sweeper) tellOthers(ctx context.Context, others []ledger.Record) {
+// reportChanged reports the directories whose identities have changed.
+func (s *Sweeper) reportChanged(ctx context.Context, others []ledger.Record) {
 	if len(others) == 0 {
 		return
 	}
-	klog.FromContext(ctx).Info("Directories are others than their records said, and were recorded anew: the share was copied, moved or restored, wholly or in part",
+	klog.FromContext(ctx).Info("Renewed the records of directories that were replaced: the share was copied, moved or restored, wholly or in part",
 		"directories", len(others), "first", others[0].Path)
 	if s.config.Report != nil {
-		s.config.Report(ctx, others[0], steps.EventRenewed, fmt.Sprintf("%d directories, such as %q, are others than their records said: the share was copied, moved or restored, wholly or in part. "+
-			"They are served, and were recorded anew", len(others), others[0].Path))
+		s.config.Report(ctx, others[0], steps.EventRenewed, fmt.Sprintf("%d directories, such as %q, were replaced: the share was copied, moved or restored, wholly or in part. "+
+			"claimdir has renewed their records and serves them", len(others), others[0].Path))
 	}
 }
 
-// numbers lists the file numbers of the directories that records name, and the place of
-// the share. A directory that is not listed is absent, or cannot be looked at now.
+// numbers returns the file numbers of the directories that records name, and the place of
+// the share. A directory without a number is missing, or could not be listed.
 func (s *Sweeper) numbers(ctx context.Context, found []ledger.Record) (numbers map[string]uint64, place string, err error) {
 	parents := map[volpath.Path]bool{}
 	for _, r := range found {
@@ -171,9 +173,8 @@ func parent(path volpath.Path) (p volpath.Path) {
 	return p
 }
 
-// removeStray removes the empty directories that a call of claimdir's own left that came
-// late: those of a listing that no volume, record or PersistentVolume names, and the empty
-// ones above them.
+// removeStray removes empty directories that a late call of claimdir has made: findings that
+// no record and no PersistentVolume names, and the empty directories above them.
 func (s *Sweeper) removeStray(ctx context.Context, findings []string) {
 	for _, found := range findings {
 		path, err := volpath.Parse(found)
@@ -181,7 +182,7 @@ func (s *Sweeper) removeStray(ctx context.Context, findings []string) {
 			continue
 		}
 		if path, err = s.innermost(ctx, path); err != nil {
-			klog.FromContext(ctx).V(1).Info("Cannot look into a directory that nothing names", "path", found, "because", err.Error())
+			klog.FromContext(ctx).V(1).Info("Cannot list an orphaned directory", "path", found, "because", err.Error())
 			continue
 		}
 		err = s.on(ctx, path, "remove the empty directory "+found, func(ctx context.Context, op steps.Op) error {
@@ -189,15 +190,15 @@ func (s *Sweeper) removeStray(ctx context.Context, findings []string) {
 			return err
 		})
 		if err != nil {
-			klog.FromContext(ctx).V(1).Info("Left a directory that nothing names as it is", "path", found, "because", err.Error())
+			klog.FromContext(ctx).V(1).Info("Kept an orphaned directory", "path", found, "because", err.Error())
 		}
 	}
 }
 
-// innermost returns the last of the directories from path on that have nothing but one
-// directory in them: a call that came late may have made a path and all its parents.
+// innermost follows directories from path as long as each contains one directory and nothing
+// else, and returns the last one: a late call may have made a path and all its parents.
 func (s *Sweeper) innermost(ctx context.Context, path volpath.Path) (inside volpath.Path, err error) {
-	err = s.config.Keeper.Background(ctx, "look into "+path.String(), func(_ context.Context, store ledger.Store) error {
+	err = s.config.Keeper.Background(ctx, "list "+path.String(), func(_ context.Context, store ledger.Store) error {
 		for inside = path; ctx.Err() == nil; {
 			entries, err := store.Dirs.List(inside)
 			if err != nil || len(entries) != 1 || !entries[0].Dir {
@@ -205,7 +206,7 @@ func (s *Sweeper) innermost(ctx context.Context, path volpath.Path) (inside volp
 			}
 			child, err := volpath.Parse(inside.String() + "/" + entries[0].Name)
 			if err != nil {
-				return nil //nolint:nilerr // it has a name that claimdir gives to none
+				return nil //nolint:nilerr // claimdir has not made a directory of such a name
 			}
 			inside = child
 		}

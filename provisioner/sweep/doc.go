@@ -1,33 +1,31 @@
-// Package sweep sees to it that nothing is left behind: soon after start, and then
-// every Config.Interval, it looks at each share for what no volume, archive or retained
-// directory accounts for.
+// Package sweep removes orphans: records and directories that belong to no volume, archive or
+// retained directory. It sweeps each share soon after start and then every Config.Interval.
 //
-// A crash between any two steps of package provisioner leaves something that the
-// repeat finds. When there is no repeat, because the claim or the PersistentVolume
-// went meanwhile, this finds it:
+// A crash between any two calls of package steps may leave a record or a directory. The
+// retry finishes or removes it. If there is no retry, because the claim or the
+// PersistentVolume was deleted meanwhile, the sweep finds it:
 //
 //	a record of this cluster, Creating or Active, whose claim and PersistentVolume
 //	are gone by a live read (package cluster), older than the grace
 //	    no directory, or an empty one    both are removed
-//	    to be made from an archive       that is given back
-//	    to be adopted, or Creating and
+//	    being restored from an archive   the restore is undone
+//	    being adopted, or Creating and
 //	    inside a later volume            only the record is removed
-//	    something in it, or adopted      kept, and told
-//	an empty directory that claimdir made, and that nothing names
+//	    not empty, or adopted            kept and reported
+//	an empty directory that claimdir made, and that no record or PersistentVolume names
 //	                                     removed, with the empty ones above it
-//	a directory that is another than its record says: the share was copied
-//	    it is in use, or kept            recorded anew, and told once for all
+//	a directory with another identity than in its record: the share was copied
+//	    in use, archived or retained     the record is renewed; one report for all
 //	anything else that package doctor finds about records and directories
-//	                                     told
+//	                                     reported
 //	temporary files                      removed after an hour
 //
-// Calls of the process that led before may still arrive. For some minutes after a start
-// each volume is looked after whose path another may have had: a directory that was moved
-// away late comes back.
+// Late calls of the previous leader may still arrive. So for some minutes after a start the
+// sweep checks each volume whose path another volume may have had, and brings back a directory
+// that a late call has moved away.
 //
-// What is told is a metric, and a line in the log when it is found first. Of two
-// looks some seconds apart both must find it: volumes come and go meanwhile.
+// A finding is reported as a metric, and as a log line when it is new. It must be found twice,
+// some seconds apart, because volumes are created and released meanwhile.
 //
-// What cannot be read, of the share or of the cluster, is no reason to remove
-// anything.
+// The sweep never removes anything because the share or the cluster could not be read.
 package sweep

@@ -6,31 +6,31 @@ import (
 	"claimdir/provisioner/doctor"
 )
 
-// metrics are those of what was left behind on one share.
+// metrics are the metrics of the orphans on one share.
 type metrics struct {
 	orphans *prometheus.GaugeVec
 	removed prometheus.Counter
 	ended   prometheus.Gauge
 }
 
-// newMetrics makes them with every kind at 0.
+// newMetrics makes the metrics, with every kind at 0.
 func newMetrics(shareName string) *metrics {
 	gauge := func(name, help string) prometheus.GaugeOpts {
 		return prometheus.GaugeOpts{Name: "claimdir_orphans" + name, Help: help, ConstLabels: prometheus.Labels{"share": shareName}}
 	}
 	m := &metrics{
 		orphans: prometheus.NewGaugeVec(gauge("",
-			"Records and directories on the share that nothing accounts for, at the last look; claimdir doctor names them."), []string{"kind"}),
+			"Orphaned records and directories on the share at the last sweep; claimdir doctor lists them."), []string{"kind"}),
 		removed: prometheus.NewCounter(prometheus.CounterOpts(gauge("_removed_total",
-			"Records of volumes that were gone, and were removed with their empty directory, or gave an archive back."))),
+			"Orphaned records that the sweep has removed, with their empty directory or by undoing a restore."))),
 		ended: prometheus.NewGauge(gauge("_last_look_timestamp_seconds",
-			"When the last look at the whole share ended; 0 if none did since this replica leads.")),
+			"When the last sweep of the share ended; 0 if none has ended since this replica became the leader.")),
 	}
 	m.show(nil)
 	return m
 }
 
-// show exchanges what was left behind.
+// show sets the number of orphans.
 func (m *metrics) show(findings []doctor.Finding) {
 	count := map[string]int{}
 	for _, f := range findings {
@@ -41,7 +41,7 @@ func (m *metrics) show(findings []doctor.Finding) {
 	}
 }
 
-// Collectors returns the metrics of what was left behind on this share.
+// Collectors returns the metrics of the orphans on this share.
 func (s *Sweeper) Collectors() []prometheus.Collector {
 	return []prometheus.Collector{s.metrics.orphans, s.metrics.removed, s.metrics.ended}
 }

@@ -19,7 +19,7 @@ import (
 	"claimdir/provisioner/volpath"
 )
 
-// pass removes what may be removed and then looks twice at what is left.
+// pass removes the orphans that may be removed, and then finds and reports the others.
 func (s *Sweeper) pass(ctx context.Context) error {
 	records, err := s.read(ctx)
 	if err != nil {
@@ -50,22 +50,22 @@ func (s *Sweeper) pass(ctx context.Context) error {
 		}
 		first = again.Confirm(first)
 	}
-	s.tell(ctx, slices.DeleteFunc(first.Findings, func(f doctor.Finding) bool {
+	s.report(ctx, slices.DeleteFunc(first.Findings, func(f doctor.Finding) bool {
 		return f.Kind != doctor.KindRecord && f.Kind != doctor.KindDirectory || awaited[f.Object]
 	}))
 	return nil
 }
 
-// records are what is read of a ledger.
+// records is what was read of a ledger.
 type records struct {
 	good    []ledger.Record
 	damaged []error
 }
 
-// read reads the records, and clears what writing them left behind. ctx ends it
-// between two calls.
+// read removes old temporary files and reads the records. It stops between two calls if ctx
+// ends.
 func (s *Sweeper) read(ctx context.Context) (records, error) {
-	var result records // of use only without an error: with one the operation may go on
+	var result records // use it only without an error: after a time-out the operation may still run
 	err := s.config.Keeper.Background(ctx, "read the records", func(_ context.Context, store ledger.Store) error {
 		if err := store.Records.RemoveStale(); err != nil {
 			return err
@@ -92,7 +92,7 @@ func (s *Sweeper) read(ctx context.Context) (records, error) {
 	return result, nil
 }
 
-// look asks doctor what is wrong. Records are read before the volumes, for a
+// look returns doctor's report. It reads the records before it lists the volumes, because a
 // PersistentVolume is saved after its record.
 func (s *Sweeper) look(ctx context.Context) (doctor.Report, error) {
 	found, err := s.read(ctx)
@@ -104,7 +104,7 @@ func (s *Sweeper) look(ctx context.Context) (doctor.Report, error) {
 		return doctor.Report{}, fmt.Errorf("list volumes: %w", err)
 	}
 	var result doctor.Report
-	err = s.config.Keeper.Background(ctx, "look for what was left behind", func(_ context.Context, store ledger.Store) error {
+	err = s.config.Keeper.Background(ctx, "look for orphans", func(_ context.Context, store ledger.Store) error {
 		dirs := &looking{ctx: ctx, view: store}
 		report := doctor.Diagnose(known, &doctor.Site{
 			Name: s.config.Keeper.Name(), Source: s.config.Keeper.Source(), Records: found.good, Damaged: found.damaged, Dirs: dirs, Lookup: dirs.lookup,
@@ -121,8 +121,8 @@ func (s *Sweeper) look(ctx context.Context) (doctor.Report, error) {
 	return result, nil
 }
 
-// looking is what doctor sees of the share. It ends with ctx, and remembers an error
-// that says nothing about the one directory that was asked for.
+// looking is the share as doctor reads it. Its calls fail when ctx has ended. It remembers
+// an error of the whole share, which says nothing about a single directory.
 type looking struct {
 	ctx    context.Context //nolint:containedctx // the calls that doctor makes have none
 	view   ledger.Store
@@ -160,8 +160,8 @@ func (l *looking) lookup(p volpath.Path) (ledger.Record, bool, error) {
 	return r, known, l.note(err)
 }
 
-// removeOrphans returns the paths whose claims are there and wait for their
-// volumes: these are nobody's orphans, however old.
+// removeOrphans removes the orphaned records. It returns the paths of volumes that are still
+// being created because their claims exist: these are no orphans, however old.
 func (s *Sweeper) removeOrphans(ctx context.Context, found []ledger.Record, volumes []v1.PersistentVolume) map[string]bool {
 	present := make(map[string]bool, len(volumes))
 	for i := range volumes {
@@ -174,10 +174,10 @@ func (s *Sweeper) removeOrphans(ctx context.Context, found []ledger.Record, volu
 		}
 		path, err := volpath.ParseRecorded(r.Path)
 		if err != nil {
-			continue // doctor tells of it
+			continue // doctor reports it
 		}
 		if user := known.Uses(s.config.Keeper.Source(), path); user != "" {
-			continue // doctor tells of it
+			continue // doctor reports it
 		}
 		err = s.live.Gone(ctx, r)
 		if err == nil && time.Since(r.Created) >= s.config.Grace {
@@ -187,18 +187,18 @@ func (s *Sweeper) removeOrphans(ctx context.Context, found []ledger.Record, volu
 			awaited[r.Path] = true
 		}
 		if err != nil {
-			klog.FromContext(ctx).V(1).Info("Left a record of no volume as it is", "path", path, "PV", r.PV, "because", err.Error())
+			klog.FromContext(ctx).V(1).Info("Kept a record without a volume", "path", path, "PV", r.PV, "because", err.Error())
 		}
 	}
 	return awaited
 }
 
-// remove asks once more under the lock of the path: what was listed may be another
-// volume's by now.
+// remove checks the record again under the lock of the path, because it may belong to another
+// volume now.
 func (s *Sweeper) remove(ctx context.Context, path volpath.Path, listed ledger.Record) error {
 	check := func(ctx context.Context, now ledger.Record) error {
 		if now.PV != listed.PV || now.Cluster != listed.Cluster || time.Since(now.Created) < s.config.Grace {
-			return fmt.Errorf("it is volume %s now: %w", now.PV, steps.ErrNoOrphan)
+			return fmt.Errorf("the record belongs to volume %s now: %w", now.PV, steps.ErrNoOrphan)
 		}
 		return s.live.Gone(ctx, now)
 	}
@@ -209,7 +209,7 @@ func (s *Sweeper) remove(ctx context.Context, path volpath.Path, listed ledger.R
 	return err
 }
 
-// on runs an operation and waits for its real end.
+// on runs an operation, and waits until it has really ended, even after a time-out.
 func (s *Sweeper) on(ctx context.Context, path volpath.Path, name string, work func(context.Context, steps.Op) error) error {
 	return s.config.Steps.On(ctx, access.Periodic{Keeper: s.config.Keeper}, path, name, work)
 }

@@ -194,12 +194,12 @@ func TestWhatIsFoundIsLoggedOnce(t *testing.T) {
 	ctx := klog.NewContext(t.Context(), textlogger.NewLogger(textlogger.NewConfig(textlogger.Output(&log))))
 	must(t, w.pass(ctx))
 	must(t, w.pass(ctx))
-	if n := strings.Count(log.String(), "Found what nothing accounts for"); n != 2 || !strings.Contains(log.String(), `object="a"`) || !strings.Contains(log.String(), "remedy=") {
+	if n := strings.Count(log.String(), "Found an orphan"); n != 2 || !strings.Contains(log.String(), `object="a"`) || !strings.Contains(log.String(), "remedy=") {
 		t.Errorf("%d lines:\n%s", n, &log)
 	}
 	w.Tree(t, "c/")
 	must(t, w.pass(ctx))
-	if n := strings.Count(log.String(), "Found what nothing accounts for"); n != 3 {
+	if n := strings.Count(log.String(), "Found an orphan"); n != 3 {
 		t.Errorf("%d lines:\n%s", n, &log)
 	}
 }
@@ -230,7 +230,7 @@ func TestMetrics(t *testing.T) {
 	}
 	compare := func(records, directories, removed int) {
 		t.Helper()
-		must(t, testutil.GatherAndCompare(registry, strings.NewReader(fmt.Sprintf(`# HELP claimdir_orphans Records and directories on the share that nothing accounts for, at the last look; claimdir doctor names them.
+		must(t, testutil.GatherAndCompare(registry, strings.NewReader(fmt.Sprintf(`# HELP claimdir_orphans Orphaned records and directories on the share at the last sweep; claimdir doctor lists them.
 # TYPE claimdir_orphans gauge
 claimdir_orphans{kind="directory",share=""} %d
 claimdir_orphans{kind="record",share=""} %d

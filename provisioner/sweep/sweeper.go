@@ -17,21 +17,21 @@ import (
 )
 
 const (
-	// settle is the pause between the two looks.
+	// settle is the pause between the two reports of doctor.
 	settle = 2 * time.Second
-	// retry is the pause after a pass that failed.
+	// retry is the pause after a failed pass.
 	retry = 5 * time.Minute
 )
 
-// AtOnce is how many operations on its share a Sweeper has under way.
+// AtOnce is how many operations a Sweeper runs on its share at once.
 const AtOnce = 2
 
 // Config is what a Sweeper needs. All fields but Grace and Report are required.
 type Config struct {
 	Keeper *access.Keeper
-	// Steps knows what is under way on paths.
+	// Steps runs the operations on paths.
 	Steps *steps.Steps
-	// Objects are the cluster's as they were seen last.
+	// Objects are the cached objects of the cluster.
 	Objects steps.Objects
 	// Report is steps.Config.Report.
 	Report func(ctx context.Context, r ledger.Record, reason, text string)
@@ -40,11 +40,11 @@ type Config struct {
 	Names []string
 	// Interval is the pause between two passes.
 	Interval time.Duration
-	// Grace is how old a record must be before it is removed.
+	// Grace is the minimum age of an orphaned record before it is removed.
 	Grace time.Duration
 }
 
-// Sweeper looks after one share.
+// Sweeper sweeps one share.
 type Sweeper struct {
 	config  Config
 	live    cluster.Live
@@ -56,7 +56,7 @@ type Sweeper struct {
 	findings []doctor.Finding // of the last pass
 }
 
-// New makes the Sweeper of a share. Nothing is looked at before Run.
+// New makes the Sweeper of a share. It does nothing before Run.
 func New(config Config) *Sweeper {
 	return &Sweeper{
 		config: config, live: cluster.Live{Client: config.Client}, metrics: newMetrics(config.Keeper.Name()),
@@ -65,7 +65,7 @@ func New(config Config) *Sweeper {
 }
 
 // Run makes one pass after the other, with a pause of Config.Interval between them,
-// until ctx ends. It returns when the work under way has ended.
+// until ctx ends. It returns when its operations have ended.
 func (s *Sweeper) Run(ctx context.Context) {
 	ctx = klog.NewContext(ctx, klog.LoggerWithValues(klog.FromContext(ctx), "share", s.config.Keeper.Name()))
 	var after sync.WaitGroup
@@ -78,21 +78,20 @@ func (s *Sweeper) Run(ctx context.Context) {
 	})
 }
 
-// run makes one pass and returns the pause after it. It waits for a share that is not
-// ready.
+// run waits until the share is ready, makes one pass, and returns the pause after it.
 func (s *Sweeper) run(ctx context.Context) (pause time.Duration) {
 	if s.config.Keeper.WaitReady(ctx) != nil {
 		return 0 // ctx ended
 	}
 	if err := s.pass(ctx); err != nil && ctx.Err() == nil {
-		klog.FromContext(ctx).Error(err, "Cannot look for what was left behind", "retry", s.retry)
+		klog.FromContext(ctx).Error(err, "Cannot sweep the share", "retry", s.retry)
 		return s.retry
 	}
 	return s.config.Interval
 }
 
-// tell exchanges the findings, and logs those that the pass before did not have.
-func (s *Sweeper) tell(ctx context.Context, findings []doctor.Finding) {
+// report sets the metrics to the findings, and logs those that the previous pass did not have.
+func (s *Sweeper) report(ctx context.Context, findings []doctor.Finding) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	known := make(map[doctor.Finding]bool, len(s.findings))
@@ -101,7 +100,7 @@ func (s *Sweeper) tell(ctx context.Context, findings []doctor.Finding) {
 	}
 	for _, f := range findings {
 		if !known[f] {
-			klog.FromContext(ctx).Info("Found what nothing accounts for", "kind", f.Kind, "object", f.Object, "problem", f.Problem, "remedy", f.Remedy)
+			klog.FromContext(ctx).Info("Found an orphan", "kind", f.Kind, "object", f.Object, "problem", f.Problem, "remedy", f.Remedy)
 		}
 	}
 	s.findings = findings

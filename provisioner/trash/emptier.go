@@ -17,19 +17,19 @@ import (
 )
 
 const (
-	// AtOnce is how many directories of one share's trash are removed at once: a
-	// large one does not hold up the small ones behind it.
+	// AtOnce is how many directories of one share's trash are removed at once, so that a
+	// large one does not delay small ones.
 	AtOnce = 4
-	// Hands is how many goroutines remove from one share: a call over a network is
-	// mostly waiting.
+	// Hands is how many goroutines remove files from one share. There are many because
+	// calls mostly wait for the network.
 	Hands = 32
 	// lookEvery is the pause between two listings.
 	lookEvery = 5 * time.Second
-	// turn is how long one directory is removed at a stretch. After that it waits for
-	// the others: somebody may be filling it as fast as it is emptied.
+	// turn is how long one directory is removed before others get a turn, because somebody
+	// may be filling it as fast as it is emptied.
 	turn = 10 * time.Minute
-	// retryFirst and retryMost bound the wait before a directory is tried again that
-	// could not be removed; it doubles from one to the other.
+	// retryFirst and retryMost are the first and the longest wait before a failed removal is
+	// retried; the wait doubles each time.
 	retryFirst = 10 * time.Second
 	retryMost  = 10 * time.Minute
 )
@@ -37,21 +37,21 @@ const (
 // Config is what an Emptier needs. All fields are required.
 type Config struct {
 	Keeper *access.Keeper
-	// Steps say what may be removed.
+	// Steps decide what may be removed.
 	Steps *steps.Steps
-	// Remover is how fast the trash is emptied. Several shares may have one.
+	// Remover removes, and limits the rate. Several shares may have the same one.
 	Remover *share.Remover
-	// Report is told of each try that failed.
+	// Report is called for each failed removal.
 	Report func(ctx context.Context, f Failure)
 }
 
 // Failure says that a directory in the trash could not be removed.
 type Failure struct {
 	Name   string        // in the trash
-	Record ledger.Record // whose it was; zero where that is not known
+	Record ledger.Record // its record; zero if it has none
 	Reason string        // as metrics label it: see share.RemovalReason
 	Err    error
-	Retry  time.Duration // when it is tried again
+	Retry  time.Duration // the wait until it is retried
 }
 
 // Emptier empties the trash of one share.
@@ -68,8 +68,8 @@ func New(config Config) *Emptier {
 	return &Emptier{config: config, metrics: newMetrics(config.Keeper.Name()), every: lookEvery, turn: turn, first: retryFirst}
 }
 
-// Run lists the trash again and again, and empties AtOnce directories at a time, until
-// ctx ends. It returns when the work under way has ended.
+// Run lists the trash periodically and removes AtOnce directories at a time, until ctx ends.
+// It returns when all its operations have ended.
 func (e *Emptier) Run(ctx context.Context) {
 	logger := klog.LoggerWithValues(klog.FromContext(ctx), "share", e.config.Keeper.Name())
 	ctx = klog.NewContext(ctx, logger)
@@ -83,7 +83,7 @@ func (e *Emptier) Run(ctx context.Context) {
 	workers.Wait()
 }
 
-// list queues what is new in the trash. It waits for a share that is not ready.
+// list queues the new directories in the trash. It waits until the share is ready.
 func (e *Emptier) list(ctx context.Context, q *queue) {
 	if e.config.Keeper.WaitReady(ctx) != nil {
 		return
@@ -95,7 +95,7 @@ func (e *Emptier) list(ctx context.Context, q *queue) {
 		return err
 	})
 	if err != nil {
-		klog.FromContext(ctx).V(1).Info("Cannot look into the trash now", "because", err.Error())
+		klog.FromContext(ctx).V(1).Info("Cannot list the trash now", "because", err.Error())
 		return
 	}
 	q.listed(found)
@@ -115,7 +115,7 @@ func (e *Emptier) work(ctx context.Context, q *queue) {
 	}
 }
 
-// try gives a directory its turn and queues it again if it is still there after that.
+// try removes a directory for one turn, and queues it again if it still exists.
 func (e *Emptier) try(ctx context.Context, q *queue, name string) {
 	record, err := e.empty(ctx, name)
 	var trouble *access.Trouble
@@ -126,8 +126,8 @@ func (e *Emptier) try(ctx context.Context, q *queue, name string) {
 	case ctx.Err() != nil: // the next start finds it
 	case errors.Is(err, errTurnOver):
 		q.Add(name)
-		klog.FromContext(ctx).Info("Still removing directory from the trash, in turn with others", "trash", name, "after", e.turn)
-	case errors.As(err, &trouble): // perhaps not the directory's fault: it only waits behind the others
+		klog.FromContext(ctx).Info("Removing a directory from the trash takes long, others are removed meanwhile", "trash", name, "after", e.turn)
+	case errors.As(err, &trouble): // the share may be the cause, not the directory: it waits behind the others, without a pause
 		q.Add(name)
 	case errors.As(err, &refused) && refused.Reason() == refusal.ReasonBusy: // its release is under way
 		q.AddAfter(name, e.first)
@@ -140,11 +140,10 @@ func (e *Emptier) try(ctx context.Context, q *queue, name string) {
 // errTurnOver ends a turn.
 var errTurnOver = errors.New("others are waiting")
 
-// empty removes one directory of the trash and then its record, or as much of the
-// directory as one turn allows. What must not be removed is not, and may go back to its
-// path: see steps.EmptyTrash.
+// empty removes one directory of the trash and then its record, or as much of the directory
+// as it can in one turn. steps.EmptyTrash checks first whether it may be removed.
 func (e *Emptier) empty(ctx context.Context, name string) (ledger.Record, error) {
-	turn, end := context.WithCancelCause(ctx) // no deadline, at which the pace would fail before
+	turn, end := context.WithCancelCause(ctx) // not a deadline: the rate limiter would fail in advance of one
 	defer time.AfterFunc(e.turn, func() { end(errTurnOver) }).Stop()
 	defer end(nil)
 	began := time.Now()

@@ -240,7 +240,7 @@ func TestTheTrashIsEmptiedAndNothingElse(t *testing.T) {
 	want := fmt.Sprintf(`# HELP claimdir_trash_removed_files_total Files removed from the trash.
 # TYPE claimdir_trash_removed_files_total counter
 claimdir_trash_removed_files_total{share=""} %d
-# HELP claimdir_trash_volumes Released volumes' directories that wait in the trash.
+# HELP claimdir_trash_volumes Directories of released volumes in the trash.
 # TYPE claimdir_trash_volumes gauge
 claimdir_trash_volumes{share=""} 0
 `, 66*times(20, 2)+2)

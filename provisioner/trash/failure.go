@@ -7,9 +7,9 @@ import (
 	"claimdir/provisioner/share"
 )
 
-// Error is what people are told.
+// Error returns the text for events and logs.
 func (f Failure) Error() string {
-	whose := "a directory in the trash that no record names"
+	whose := "a directory in the trash without a record"
 	if r := f.Record; r.PV != "" {
 		whose = fmt.Sprintf("the directory of the released volume %s (claim %s/%s, path %q)", r.PV, r.Claim.Namespace, r.Claim.Name, r.Path)
 	}
@@ -17,7 +17,7 @@ func (f Failure) Error() string {
 	if text := share.Advice(f.Err); text != "" {
 		advice = ": " + text
 	}
-	return fmt.Sprintf("%s cannot be removed: %v%s; tried again in %s", whose, f.Err, advice, f.Retry.Round(time.Second))
+	return fmt.Sprintf("%s cannot be removed: %v%s; retrying in %s", whose, f.Err, advice, f.Retry.Round(time.Second))
 }
 
 // Unwrap returns the cause.

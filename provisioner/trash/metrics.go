@@ -6,7 +6,7 @@ import (
 	"claimdir/provisioner/share"
 )
 
-// metrics are those of one share's trash.
+// metrics are the metrics of one share's trash.
 type metrics struct {
 	waiting            prometheus.Gauge
 	failing            *prometheus.GaugeVec
@@ -14,7 +14,7 @@ type metrics struct {
 	files, directories prometheus.Counter
 }
 
-// newMetrics makes them with every reason at 0.
+// newMetrics makes the metrics, with every reason at 0.
 func newMetrics(shareName string) *metrics {
 	labels, byReason := prometheus.Labels{"share": shareName}, []string{"reason"}
 	gauge := func(name, help string) prometheus.GaugeOpts {
@@ -22,7 +22,7 @@ func newMetrics(shareName string) *metrics {
 	}
 	counter := func(name, help string) prometheus.CounterOpts { return prometheus.CounterOpts(gauge(name, help)) }
 	m := &metrics{
-		waiting:     prometheus.NewGauge(gauge("volumes", "Released volumes' directories that wait in the trash.")),
+		waiting:     prometheus.NewGauge(gauge("volumes", "Directories of released volumes in the trash.")),
 		failing:     prometheus.NewGaugeVec(gauge("failing_volumes", "Released directories whose removal has failed so far, by reason."), byReason),
 		failures:    prometheus.NewCounterVec(counter("failures_total", "Failed attempts to remove a released directory, by reason."), byReason),
 		files:       prometheus.NewCounter(counter("removed_files_total", "Files removed from the trash.")),

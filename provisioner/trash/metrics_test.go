@@ -69,7 +69,7 @@ claimdir_trash_removed_directories_total{share="slow"} 0
 # TYPE claimdir_trash_removed_files_total counter
 claimdir_trash_removed_files_total{share="fast"} 0
 claimdir_trash_removed_files_total{share="slow"} 0
-# HELP claimdir_trash_volumes Released volumes' directories that wait in the trash.
+# HELP claimdir_trash_volumes Directories of released volumes in the trash.
 # TYPE claimdir_trash_volumes gauge
 claimdir_trash_volumes{share="fast"} 0
 claimdir_trash_volumes{share="slow"} 0

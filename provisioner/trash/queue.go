@@ -11,12 +11,11 @@ import (
 	"claimdir/provisioner/share"
 )
 
-// queue holds the directories of one trash until they are removed: those that the last
-// listing found, and nothing else. Workers take names from it with Get and end each
-// with Done.
+// queue holds the directories that the last listing of one trash found, until they are
+// removed. Workers take names with Get, and call Done for each.
 //
-// The methods of the embedded queue must not be called with mu held: it asks order,
-// which takes mu.
+// The methods of the embedded queue must not be called with mu held, because it calls order,
+// which locks mu.
 type queue struct {
 	workqueue.TypedDelayingInterface[string]
 
@@ -26,16 +25,16 @@ type queue struct {
 	mu          sync.Mutex
 	directories map[string]*directory
 	failing     map[string]int  // directories by reason
-	removed     map[string]bool // since the listing under way began: it may still show them
+	removed     map[string]bool // removed since the current listing began, which may still contain them
 }
 
 // directory is what the queue knows of one directory.
 type directory struct {
-	tried  bool   // it waits behind those that were not tried yet
-	reason string // why the last try failed; empty if none did
+	tried  bool   // it comes after all that were not tried yet
+	reason string // why the last try failed; empty if it did not
 }
 
-// newQueue makes an empty queue. A directory that fails waits first, then twice as
+// newQueue makes an empty queue. A directory that fails waits for first, and then twice as
 // long each time, up to retryMost.
 func newQueue(logger klog.Logger, first time.Duration, m *metrics) *queue {
 	q := &queue{
@@ -55,22 +54,22 @@ func newQueue(logger klog.Logger, first time.Duration, m *metrics) *queue {
 	return q
 }
 
-// beginListing must come before each listing of the trash.
+// beginListing must be called before each listing of the trash.
 func (q *queue) beginListing() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.removed = map[string]bool{}
 }
 
-// listed takes a listing, sorted by name: what is new in it is queued, and what is
-// not in it any more is forgotten.
+// listed takes a listing, sorted by name. It queues the new directories, and drops those
+// that are no longer listed.
 func (q *queue) listed(names []string) {
 	for _, name := range q.exchange(names) {
 		q.Add(name)
 	}
 }
 
-// exchange returns the names that are new.
+// exchange makes names the known directories, and returns those that are new.
 func (q *queue) exchange(names []string) (added []string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -89,14 +88,14 @@ func (q *queue) exchange(names []string) (added []string) {
 	return added
 }
 
-// has reports whether a listing, which is sorted and may be long, has the name.
+// has reports whether a sorted listing contains the name.
 func has(listing []string, name string) bool {
 	_, found := slices.BinarySearch(listing, name)
 	return found
 }
 
-// begin begins a try of a directory that Get returned, or reports false if the
-// directory is gone.
+// begin marks a directory that Get returned as tried. It returns false if the directory is
+// gone.
 func (q *queue) begin(name string) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -117,7 +116,7 @@ func (q *queue) tried(name string) bool {
 	return d != nil && d.tried
 }
 
-// done ends the last try of a directory: it was removed.
+// done drops a directory that was removed.
 func (q *queue) done(name string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -126,7 +125,7 @@ func (q *queue) done(name string) {
 	q.show()
 }
 
-// retry queues a directory again after a try that failed, and says after what time.
+// retry queues a directory again after a failed try, and returns the wait.
 func (q *queue) retry(name, reason string) time.Duration {
 	pause := q.limiter.When(name)
 	q.AddAfter(name, pause)
@@ -160,7 +159,7 @@ func (q *queue) setReason(name, reason string) {
 	d.reason = reason
 }
 
-// show exchanges what the gauges show. It must be called with mu held.
+// show sets the gauges. It must be called with mu held.
 func (q *queue) show() {
 	q.metrics.waiting.Set(float64(len(q.directories)))
 	for _, reason := range share.RemovalReasons() {
@@ -169,8 +168,7 @@ func (q *queue) show() {
 }
 
 // order decides which directory is next: first those that were never tried, then the
-// others, each in the order in which they came. The work queue calls it with a lock of
-// its own held.
+// others, each in the order of arrival. The work queue calls it with its own lock held.
 type order struct {
 	tried        func(name string) bool
 	first, later workqueue.Queue[string]
@@ -185,7 +183,7 @@ func (o *order) Push(name string) {
 	o.first.Push(name)
 }
 
-// Pop takes the next name away.
+// Pop removes and returns the next name.
 func (o *order) Pop() string {
 	if o.first.Len() > 0 {
 		return o.first.Pop()
@@ -193,7 +191,7 @@ func (o *order) Pop() string {
 	return o.later.Pop()
 }
 
-// Len returns how many names there are.
+// Len returns the number of names.
 func (o *order) Len() int { return o.first.Len() + o.later.Len() }
 
 // Touch does nothing: a name that is added again keeps its place.

@@ -238,7 +238,7 @@ func TestFailureText(t *testing.T) {
 		Name: "pvc-1-1", Record: ledger.Record{PV: "pvc-1", Path: "team/data", Claim: ledger.Claim{Namespace: "team", Name: "data"}},
 		Err: fmt.Errorf("remove: sub/file: %w", os.ErrPermission), Retry: time.Minute,
 	}
-	for _, word := range []string{"pvc-1", "team/data", "sub/file", "tried again in 1m"} {
+	for _, word := range []string{"pvc-1", "team/data", "sub/file", "retrying in 1m"} {
 		if !strings.Contains(f.Error(), word) {
 			t.Errorf("%q does not say %q", f, word)
 		}
