@@ -7,13 +7,12 @@ import (
 	"k8s.io/client-go/tools/record"
 )
 
-// textMost is how long the text of an event may be, in bytes, as events.k8s.io/v1
-// has it. The client keeps thousands of texts to tell repeats, and what tenants
-// write may be in them.
+// textMost is the maximum length of the text of an event in bytes, as in events.k8s.io/v1. The
+// client caches thousands of texts to detect repeats, and tenants can make them long.
 const textMost = 1024
 
-// brief takes the middle out of a text that is too long: what is wrong stands at its
-// beginning, and the way out at its end.
+// brief cuts the middle out of a text that is too long. The beginning says what is wrong, and the
+// end how to fix it.
 func brief(text string) string {
 	if len(text) <= textMost {
 		return text
@@ -23,14 +22,14 @@ func brief(text string) string {
 	return strings.ToValidUTF8(text[:begin], "") + gap + strings.ToValidUTF8(text[len(text)-end:], "")
 }
 
-// briefError is an error that the library makes an event of.
+// briefError is an error with a brief text, for the library to publish as an event.
 type briefError struct{ error }
 
 func (e briefError) Error() string { return brief(e.error.Error()) }
 
 func (e briefError) Unwrap() error { return e.error }
 
-// briefRecorder makes events with brief texts.
+// briefRecorder publishes events with brief texts.
 type briefRecorder struct{ record.EventRecorder }
 
 func (r briefRecorder) Event(object runtime.Object, eventType, reason, message string) {

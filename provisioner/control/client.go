@@ -14,13 +14,11 @@ import (
 	"k8s.io/client-go/tools/record"
 )
 
-// saveTimeout bounds one try to save a PersistentVolume; the library sets no
-// limit.
+// saveTimeout bounds one attempt to save a PersistentVolume. The library sets no limit.
 const saveTimeout = 30 * time.Second
 
-// libraryClient is the client that the library gets: events go out on their
-// own connection, so that they never queue before a PersistentVolume, and
-// saving PersistentVolumes is watched.
+// libraryClient is the client for the library. It sends events on their own connection, so that a
+// PersistentVolume never waits behind them, and observes the saving of PersistentVolumes.
 type libraryClient struct {
 	kubernetes.Interface
 	core coreClient
@@ -60,9 +58,8 @@ func (c volumeClient) Create(ctx context.Context, pv *v1.PersistentVolume, o met
 	return saved, err
 }
 
-// saveWatch tells the gate when a PersistentVolume is saved, and the user when
-// the API server will never take it: the library would try again for ever and
-// say so in its log alone.
+// saveWatch tells the gate when a PersistentVolume is saved. It publishes an event if the API
+// server refuses the object for good; the library would retry for ever and only log it.
 type saveWatch struct {
 	gate     *gate
 	recorder record.EventRecorder
@@ -76,20 +73,20 @@ func (w *saveWatch) observe(pv *v1.PersistentVolume, err error) {
 	case refusedForGood(err) && pv.Spec.ClaimRef != nil:
 		w.metrics.failures.WithLabelValues(opSave, pv.Spec.StorageClassName, reasonSave).Inc()
 		w.recorder.Event(pv.Spec.ClaimRef, v1.EventTypeWarning, eventProvisionFailed,
-			fmt.Sprintf("the API server refuses PersistentVolume %s: %v; the directory is kept and saving is tried again", pv.Name, err))
+			fmt.Sprintf("the API server refuses PersistentVolume %s: %v; the directory is kept and saving is retried", pv.Name, err))
 	}
 }
 
-// refusedForGood tells a refusal of the object from a server that is out of
+// refusedForGood reports whether the API server refuses the object itself, rather than being out of
 // order.
 func refusedForGood(err error) bool {
 	return apierrors.IsInvalid(err) || apierrors.IsForbidden(err) || apierrors.IsBadRequest(err) ||
 		apierrors.IsRequestEntityTooLargeError(err) || apierrors.IsNotAcceptable(err)
 }
 
-// Wrap makes a transport refuse to send for a replica that has led and does not lead any
-// more. Every client of a replica that may lead needs it (rest.Config.Wrap), except the
-// one that asks for the lease. A watch that is open goes on.
+// Wrap returns a transport that sends nothing once this replica has lost the lead. Every client of
+// a replica that may lead needs it (rest.Config.Wrap), except the one for the lease. Open watches
+// go on.
 func (l *Leadership) Wrap(next http.RoundTripper) http.RoundTripper {
 	return leaderTransport{next, l}
 }
@@ -106,10 +103,10 @@ func (t leaderTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 		return t.next.RoundTrip(r)
 	}
 	if r.Body != nil {
-		_ = r.Body.Close() // of no use to anybody; a RoundTripper must
+		_ = r.Body.Close() // a RoundTripper must close the body; an error of it does not matter
 	}
 	return nil, fmt.Errorf("not sent: %w", err)
 }
 
-// WrappedRoundTripper is for client-go, which looks for the transport that sends.
+// WrappedRoundTripper lets client-go find the inner transport.
 func (t leaderTransport) WrappedRoundTripper() http.RoundTripper { return t.next }

@@ -24,14 +24,14 @@ import (
 )
 
 const (
-	// retryFirst and retryMost bound the wait before a failed operation is
-	// tried again; it doubles from one to the other.
+	// retryFirst and retryMost bound the wait before a failed operation is retried. The wait
+	// doubles from the first to the second.
 	retryFirst = time.Second
 	retryMost  = 5 * time.Minute
 )
 
-// Clients are the connections to the API server. Each kind of traffic has its
-// own, so that none waits behind another.
+// Clients are the connections to the API server. Each kind of traffic has its own connection, so
+// that none waits behind another.
 type Clients struct {
 	Main, Events, Lease kubernetes.Interface
 }
@@ -39,31 +39,31 @@ type Clients struct {
 // Config is what a Controller needs. All fields but Leadership, Unfinished and
 // Background are required.
 type Config struct {
-	// Informers know which provisioner names are served, too.
+	// Informers also hold the provisioner names that are served.
 	Informers *cluster.Informers
 	// Workers is how many claims, and how many volumes, each Provisioner works on at
 	// once.
 	Workers int
-	// DrainTimeout is how long a stop waits for what is under way.
+	// DrainTimeout is how long a stop waits for running operations.
 	DrainTimeout time.Duration
 	// Leadership elects one of several replicas; nil runs without election.
 	Leadership *Leadership
-	// Clients but the one for the lease should have been made with Leadership.Wrap.
+	// Clients must use Leadership.Wrap, except the one for the lease.
 	Clients Clients
-	// Provisioners get a queue and workers each, so that one that hangs holds up
-	// no other. For every claim exactly one says ShouldProvision; for every volume
-	// exactly one that has a method Owns says so, or the only one has none.
+	// Provisioners get a queue and workers each, so that a hung one does not block the others. For
+	// every claim exactly one must return true from ShouldProvision. For every volume exactly one
+	// must return true from its method Owns; a single Provisioner needs no such method.
 	Provisioners []controller.Provisioner
-	// Unfinished counts calls of a Provisioner that has returned and goes on in the
-	// background all the same: the lease is not given back while there are any.
+	// Unfinished returns the number of operations that still hang although their calls have
+	// returned. A stop does not release the lease while there are any.
 	Unfinished func() int
-	// Background is run while this replica leads, and has ended before the lease is
-	// given back.
+	// Background functions run while this replica leads. A stop waits for their end before it
+	// releases the lease.
 	Background []func(ctx context.Context)
 	Registry   prometheus.Registerer
 }
 
-// owner is a Provisioner that is one of several.
+// owner is implemented by a Provisioner that is one of several.
 type owner interface {
 	Owns(pv *v1.PersistentVolume) bool
 }
@@ -74,8 +74,8 @@ type Controller struct {
 	gate        *gate
 	metrics     *metrics
 	synced      []cache.InformerSynced
-	lanes       []*lane
-	retry       chan struct{} // holds one wish to try everything again
+	queues      []*queue
+	retry       chan struct{} // holds one request to retry everything
 	broadcaster record.EventBroadcaster
 	recorder    record.EventRecorder
 	watchdog    *leaderelection.HealthzAdaptor
@@ -91,7 +91,7 @@ func New(ctx context.Context, config Config) (*Controller, error) {
 		config: config,
 		gate:   newGate(config.Leadership.Check),
 		retry:  make(chan struct{}, 1),
-		// Not ended by ctx: what goes wrong during the drain is an event too.
+		// ctx does not end it, because failures during the drain are published as events too.
 		broadcaster: record.NewBroadcaster(record.WithContext(context.WithoutCancel(ctx))),
 		watchdog:    leaderelection.NewLeaderHealthzAdaptor(watchdogGrace),
 	}
@@ -113,7 +113,7 @@ func New(ctx context.Context, config Config) (*Controller, error) {
 		metrics:  c.metrics,
 	}
 	for _, p := range config.Provisioners {
-		l := &lane{claims: &claimInformer{SharedIndexInformer: claims}, volumes: newVolumeInformer(volumes, c.released, p)}
+		l := &queue{claims: &claimInformer{SharedIndexInformer: claims}, volumes: newVolumeInformer(volumes, c.released, p)}
 		g := common
 		g.next = p
 		l.library = c.newLibrary(ctx, l, &g)
@@ -122,19 +122,19 @@ func New(ctx context.Context, config Config) (*Controller, error) {
 			return nil, fmt.Errorf("watch classes: %w", err)
 		}
 		c.synced = append(c.synced, registration.HasSynced)
-		c.lanes = append(c.lanes, l)
+		c.queues = append(c.queues, l)
 	}
 	return c, nil
 }
 
-// lane is a Provisioner's part of the library: its queues and its workers.
-type lane struct {
+// queue is one Provisioner's instance of the library, with its queues and workers.
+type queue struct {
 	claims  *claimInformer
 	volumes *volumeInformer
 	library *controller.ProvisionController
 }
 
-func (c *Controller) newLibrary(ctx context.Context, l *lane, g *guard) *controller.ProvisionController {
+func (c *Controller) newLibrary(ctx context.Context, l *queue, g *guard) *controller.ProvisionController {
 	names := c.config.Informers.Names()
 	client := newLibraryClient(c.config.Clients.Main, c.config.Clients.Events, &saveWatch{c.gate, g.recorder, c.metrics})
 	return controller.NewProvisionController(klog.FromContext(ctx), client, names[0], g,
@@ -155,18 +155,18 @@ func (c *Controller) newLibrary(ctx context.Context, l *lane, g *guard) *control
 	)
 }
 
-// Retry tries everything again that waits for a share. It does not wait.
+// Retry queues everything that waits for a share again. It does not block.
 func (c *Controller) Retry() {
 	select {
 	case c.retry <- struct{}{}:
-	default: // somebody wished it already
+	default: // a request is pending already
 	}
 }
 
-// retryPause is how long wishes are gathered: many operations end together.
+// retryPause is how long requests to retry are gathered, because many operations end together.
 const retryPause = 100 * time.Millisecond
 
-// retryAll queues what is not done as often as it is wished, until ctx ends.
+// retryAll serves the requests of Retry until ctx is done.
 func (c *Controller) retryAll(ctx context.Context) {
 	for {
 		select {
@@ -174,7 +174,7 @@ func (c *Controller) retryAll(ctx context.Context) {
 			return
 		case <-c.retry:
 		}
-		for _, l := range c.lanes {
+		for _, l := range c.queues {
 			l.claims.requeue(func(string) bool { return true })
 			l.volumes.requeue()
 		}
@@ -199,8 +199,8 @@ func retryLimiter() workqueue.TypedRateLimiter[any] {
 	return workqueue.NewTypedItemExponentialFailureRateLimiter[any](retryFirst, retryMost)
 }
 
-// Ready returns nil once the caches are filled, also in a replica that does
-// not lead: it could take over at once.
+// Ready returns nil once the caches are filled. That includes a replica that does not lead, because
+// it could take over at once.
 func (c *Controller) Ready() error {
 	for _, synced := range c.synced {
 		if !synced() {
@@ -210,14 +210,14 @@ func (c *Controller) Ready() error {
 	return nil
 }
 
-// Healthy returns an error when this replica leads and has not been able to
-// renew its lease for so long that it should be gone.
+// Healthy returns an error if this replica leads although its lease expired so long ago that the
+// process should have ended.
 func (c *Controller) Healthy() error {
 	return c.watchdog.Check(nil)
 }
 
-// WarnOfClass makes an event on a StorageClass, for what goes wrong when neither
-// claim nor volume is there any more. A class that is gone has none.
+// WarnOfClass publishes an event on a StorageClass, for failures after both claim and volume are
+// gone. It does nothing if the class is gone.
 func (c *Controller) WarnOfClass(name, reason, message string) {
 	if class, found := c.config.Informers.Class(name); found {
 		c.recorder.Event(class, v1.EventTypeWarning, reason, message)

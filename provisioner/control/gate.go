@@ -16,16 +16,15 @@ const (
 	opSave      = "save"
 )
 
-// gate counts operations under way and lets no more in once it is closed, nor when
-// this replica does not lead (any more). A
-// volume counts from its Provision until its PersistentVolume is saved: what
-// lies between is the library's code, which does not tell.
+// gate counts running operations. It refuses new ones once it is closed, and while this replica
+// does not lead. A volume counts from its Provision until its PersistentVolume is saved, because
+// the library's code in between reports nothing.
 type gate struct {
 	leads  func() error // nil while this replica leads
 	mu     sync.Mutex
 	closed bool
 	begun  map[operation]time.Time
-	idle   chan struct{} // closed when closed and nothing is under way
+	idle   chan struct{} // closed when the gate is closed and no operation runs
 }
 
 type operation struct{ kind, name string }
@@ -44,8 +43,8 @@ func (g *gate) open() bool {
 // lets must be called with mu held.
 func (g *gate) lets() bool { return !g.closed && g.leads() == nil }
 
-// enter begins an operation, or reports false if none may begin. Each
-// enter that succeeded needs a leave.
+// enter counts a new operation, or returns false if none may begin. Each successful enter needs a
+// leave.
 func (g *gate) enter(kind, name string) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -56,8 +55,8 @@ func (g *gate) enter(kind, name string) bool {
 	return true
 }
 
-// leave ends an operation. One that never began is no error: a PersistentVolume
-// is saved again when the library is not sure.
+// leave ends an operation. It is no error if that never began, because the library may save a
+// PersistentVolume twice.
 func (g *gate) leave(kind, name string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -65,8 +64,8 @@ func (g *gate) leave(kind, name string) {
 	g.signal()
 }
 
-// expectSave turns the provisioning of name into the expectation that its
-// PersistentVolume will be saved, without a moment between.
+// expectSave atomically replaces the provisioning of name by the expected saving of its
+// PersistentVolume.
 func (g *gate) expectSave(name string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -74,7 +73,7 @@ func (g *gate) expectSave(name string) {
 	g.begun[operation{opSave, name}] = time.Now()
 }
 
-// close lets nothing more in. It may be called twice.
+// close makes the gate refuse new operations. It may be called twice.
 func (g *gate) close() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -96,8 +95,8 @@ func (g *gate) signal() {
 	}
 }
 
-// wait returns nil once the gate is closed and nothing is under way, or, when
-// ctx ends, an error that names what still is and wraps the cause.
+// wait returns nil once the gate is closed and no operation runs. If ctx is done before, the error
+// names the running operations and wraps the cause of ctx.
 func (g *gate) wait(ctx context.Context) error {
 	select {
 	case <-g.idle:
@@ -117,8 +116,7 @@ func (g *gate) wait(ctx context.Context) error {
 	return fmt.Errorf("%d operations still under way: %v: %w", len(names), names, context.Cause(ctx))
 }
 
-// ages returns for each kind how many operations are under way and when the
-// oldest began.
+// ages returns for each kind how many operations run and when the oldest began.
 func (g *gate) ages() (count map[string]int, oldest map[string]time.Time) {
 	g.mu.Lock()
 	begun := maps.Clone(g.begun)

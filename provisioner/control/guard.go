@@ -13,26 +13,25 @@ import (
 	"sigs.k8s.io/sig-storage-lib-external-provisioner/v10/controller"
 )
 
-// Reasons of failures that are no refusal.
+// Reasons of failures that are not refusals.
 const (
 	reasonOther = "other"
 	reasonPanic = "panic"
 	reasonSave  = "save" // the API server refuses the PersistentVolume
 )
 
-// Event reasons, those that the library uses.
+// Event reasons, the same as the library uses.
 const (
 	eventProvisionFailed = "ProvisioningFailed"
 	eventDeleteFailed    = "VolumeFailedDelete"
 )
 
-// refusal is what this package asks of an error of the Provisioner: why, and
-// whether there is no use in trying again until somebody changes something.
+// refusal is an error of the Provisioner that says why it refused, and when a retry can help.
 type refusal interface {
 	error
 	Reason() string
 	Final() bool
-	// Waits says that Controller.Retry is called when it is worth trying again.
+	// Waits says that Controller.Retry is called when a retry can help.
 	Waits() bool
 }
 
@@ -52,10 +51,9 @@ var (
 	_ controller.DeletionGuard    = &guard{}
 )
 
-// ShouldProvision says no, without an event, to everything after a stop, and
-// to claims of classes that do not exist: the library would try those again
-// and again, and count each under a label that a tenant chose. When the class
-// comes, its claims are queued again (see claimInformer).
+// ShouldProvision returns false, without an event, after a stop, and for claims of classes that do
+// not exist: the library would retry those for ever, and count each under a label that a tenant
+// chose. When the class appears, its claims are queued again (see claimInformer).
 func (g *guard) ShouldProvision(ctx context.Context, claim *v1.PersistentVolumeClaim) bool {
 	if !g.gate.open() || !g.known(claim) {
 		return false
@@ -96,8 +94,8 @@ func (g *guard) Provision(ctx context.Context, o controller.ProvisionOptions) (p
 	return pv, state, nil
 }
 
-// Delete calls the Provisioner, once: when it has succeeded, what is left is
-// for the library to delete the PersistentVolume, as often as that takes.
+// Delete calls the Provisioner until it has succeeded once. After that the library has only the
+// PersistentVolume to delete, and may call Delete again.
 func (g *guard) Delete(ctx context.Context, pv *v1.PersistentVolume) error {
 	if !g.gate.enter(opDelete, pv.Name) {
 		return &controller.IgnoredError{Reason: "claimdir is stopping"}
@@ -118,11 +116,11 @@ func (g *guard) Delete(ctx context.Context, pv *v1.PersistentVolume) error {
 	return nil
 }
 
-// failed counts a failure. One that trying again cannot mend, or not before
-// Retry, becomes an event here and is ignored by the library, which comes back
-// at every resync, when the object changes and when its class is made anew;
-// everything else goes to the library, which makes the event and tries again,
-// later and later. What the Provisioner itself wants ignored is no failure.
+// failed counts a failure and returns the error for the library. If a retry cannot help, or not
+// before Controller.Retry, failed publishes the event and tells the library to ignore the error;
+// the library then comes back at every resync, when the object changes and when its class is
+// replaced. All other errors go to the library, which publishes the event and retries with a
+// growing delay. An error that the Provisioner wants ignored is not a failure.
 func (g *guard) failed(op string, object runtime.Object, class, eventReason string, err error) error {
 	if ignored, ok := errors.AsType[*controller.IgnoredError](err); ok {
 		return ignored // found by type assertion: never wrap it
@@ -144,13 +142,12 @@ func (g *guard) failed(op string, object runtime.Object, class, eventReason stri
 	return &controller.IgnoredError{Reason: err.Error()}
 }
 
-// panicError is a panic of the Provisioner. It is an error like any other, so
-// that one claim that trips over a mistake of ours does not take all others
-// down with it, start after start.
+// panicError is a panic of the Provisioner. It is handled like any error, so that one claim that
+// triggers a bug does not end the process, start after start.
 type panicError struct{ value any }
 
 func (e *panicError) Error() string {
-	return fmt.Sprintf("internal error: %v; this is a mistake in claimdir, its log has the details", e.value)
+	return fmt.Sprintf("internal error: %v; this is a bug in claimdir, its log has the details", e.value)
 }
 
 func safely(ctx context.Context, call func(context.Context) error) (err error) {

@@ -15,15 +15,14 @@ import (
 	"sigs.k8s.io/sig-storage-lib-external-provisioner/v10/util"
 )
 
-// volumeInformer mends two mistakes of the library. It writes a
-// PersistentVolume that may not be saved yet into the informer's store, over
-// what the API server sent meanwhile (fixed in v11): the store given to it
-// takes no Add. And it marks the key of a deleted PersistentVolume as done
-// although no worker has it (fixed in v12): a deletion is passed on as an
-// update, which finds nothing and forgets the key.
+// volumeInformer works around two mistakes of the library. The library writes a PersistentVolume
+// that may not be saved yet into the informer's store, over newer data of the API server (fixed in
+// v11); the store given to it ignores Add. And it marks the key of a deleted PersistentVolume as
+// done although no worker has it (fixed in v12); volumeInformer passes a deletion on as an update,
+// which finds nothing and forgets the key.
 //
-// It shows one of several Provisioners only what that owns, and keeps the
-// library's handler, so that volumes can be queued again.
+// It shows each of several Provisioners only the volumes that it owns, and keeps the library's
+// handler, so that volumes can be queued again.
 type volumeInformer struct {
 	cache.SharedInformer
 	released *releasedVolumes
@@ -46,7 +45,7 @@ func (i *volumeInformer) AddEventHandlerWithResyncPeriod(h cache.ResourceEventHa
 	return i.SharedInformer.AddEventHandlerWithResyncPeriod(ownVolumes{deleteAsUpdate{h, i.released}, i.owns}, resync)
 }
 
-// requeue queues the released volumes of ours.
+// requeue queues the released volumes that the Provisioner owns.
 func (i *volumeInformer) requeue() {
 	for _, object := range i.SharedInformer.GetStore().List() {
 		if pv, ok := object.(*v1.PersistentVolume); ok && pv.Status.Phase == v1.VolumeReleased && i.owns(pv) {
@@ -55,7 +54,7 @@ func (i *volumeInformer) requeue() {
 	}
 }
 
-// ownVolumes passes on what is owned.
+// ownVolumes passes on the events of the volumes that the Provisioner owns.
 type ownVolumes struct {
 	deleteAsUpdate
 	owns func(*v1.PersistentVolume) bool
@@ -99,8 +98,8 @@ func (i *claimInformer) AddEventHandlerWithResyncPeriod(h cache.ResourceEventHan
 	return i.SharedIndexInformer.AddEventHandlerWithResyncPeriod(h, resync)
 }
 
-// AddIndexers leaves out an index that is there: each controller of the library
-// brings the same one and ends the process if it is refused.
+// AddIndexers skips an index that exists. Each controller of the library adds the same one and ends
+// the process if that fails.
 func (i *claimInformer) AddIndexers(indexers cache.Indexers) error {
 	missing := maps.Clone(indexers)
 	for name := range i.GetIndexer().GetIndexers() {
@@ -109,8 +108,8 @@ func (i *claimInformer) AddIndexers(indexers cache.Indexers) error {
 	return i.SharedIndexInformer.AddIndexers(missing)
 }
 
-// classHandler queues the claims of a class when it appears. A class that is
-// deleted and made anew while the watch is down arrives as an update.
+// classHandler queues the claims of a class when it appears. A class that is deleted and recreated
+// while the watch is down arrives as an update.
 func (i *claimInformer) classHandler(provisioners []string) cache.ResourceEventHandler {
 	appeared := func(object any) {
 		if class, ok := object.(*storagev1.StorageClass); ok && slices.Contains(provisioners, class.Provisioner) {
@@ -139,10 +138,9 @@ func (i *claimInformer) requeue(of func(class string) bool) {
 	}
 }
 
-// anyNode knows every node by name. The library looks the selected node of a
-// late-binding claim up, but a directory on NFS is the same from everywhere;
-// this way it needs no access to nodes, and a node that vanishes is no reason
-// to start anew.
+// anyNode is a node lister that finds every name. The library looks up the selected node of a
+// late-binding claim, but a directory on NFS is the same on every node. So claimdir needs no access
+// to nodes, and a node that disappears causes no rescheduling.
 type anyNode struct{}
 
 var _ corelisters.NodeLister = anyNode{}

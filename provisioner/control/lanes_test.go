@@ -144,7 +144,7 @@ func TestUnfinishedOperationsKeepTheLease(t *testing.T) {
 	w.config.Unfinished = func() int { return 2 }
 	w.start()
 	w.eventually("it leads", func() bool { n, _ := w.metric("claimdir_leader"); return n == 1 })
-	if err := w.stop(); err == nil || !strings.Contains(err.Error(), "2 operations wait for a share") {
+	if err := w.stop(); err == nil || !strings.Contains(err.Error(), "2 operations still wait for a share") {
 		t.Error(err)
 	}
 	w.throughout(300*time.Millisecond, "the lease is held", func() bool { return holder(w.lease) == "one" })

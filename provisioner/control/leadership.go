@@ -11,19 +11,19 @@ import (
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 )
 
-// checkPeriod is how often a leader that does nothing else looks how old its lease is.
+// checkPeriod is how often an idle leader checks the age of its lease.
 const checkPeriod = 200 * time.Millisecond
 
 var (
 	errNotLeading = errors.New("this replica does not lead")
-	errGivenBack  = errors.New("this replica does not lead any more: it has given its lease back")
+	errGivenBack  = errors.New("this replica no longer leads: it has released its lease")
 )
 
-// Leadership says whether this replica may act as the leader. It does not ask the
-// elector: that gives a leader that was paused (SIGSTOP, a suspended machine) the whole
-// renew deadline once more after it wakes, while another replica leads already. It
-// remembers when the lease was last renewed, and a leader whose lease is older than the
-// renew deadline has lost it for ever: the process must end.
+// Leadership says whether this replica may act as the leader. It does not rely on the elector,
+// which gives a paused leader (SIGSTOP, a suspended machine) the whole renew deadline again after
+// it wakes, although another replica may lead already. Leadership remembers when the lease was last
+// renewed. Once the lease is older than the renew deadline, it is lost for ever, and the process
+// must end.
 type Leadership struct {
 	lease *Lease // nil without election
 	clock clock
@@ -35,8 +35,8 @@ type Leadership struct {
 	over    error  // why this replica leads no more; it never leads again
 }
 
-// NewLeadership returns the Leadership of a replica that does not lead yet. Without a
-// lease there is no election, and the replica always leads.
+// NewLeadership returns the Leadership of a replica that does not lead yet. If lease is nil, there
+// is no election and the replica always leads.
 func NewLeadership(lease *Lease) *Leadership {
 	l := &Leadership{clock: systemClock, lost: make(chan struct{})}
 	if lease != nil {
@@ -49,9 +49,8 @@ func NewLeadership(lease *Lease) *Leadership {
 	return l
 }
 
-// Check returns nil while this replica leads and its lease is young enough, and
-// otherwise an error that says why not. Call it before each act of a leader. Once the
-// lease is lost, the error wraps ErrLeaseLost and stays.
+// Check returns nil while this replica leads and its lease is young enough. Call it before each
+// action of a leader. Once the lease is lost, it always returns an error that wraps ErrLeaseLost.
 func (l *Leadership) Check() error {
 	if l.lease == nil {
 		return nil
@@ -64,8 +63,8 @@ func (l *Leadership) Check() error {
 	return l.check()
 }
 
-// allow is Check, except that a replica that has never led may go on: a standby fills
-// its caches and asks for the lease.
+// allow is Check, but also returns nil for a replica that has never led: a standby fills its caches
+// and requests the lease.
 func (l *Leadership) allow() error {
 	if l.lease == nil {
 		return nil
@@ -82,7 +81,7 @@ func (l *Leadership) check() error {
 	}
 	now, err := l.clock()
 	if err != nil {
-		l.end(fmt.Errorf("%w: its age cannot be told: %w", ErrLeaseLost, err))
+		l.end(fmt.Errorf("%w: its age is unknown: %w", ErrLeaseLost, err))
 	} else if age := l.renewed.age(now); age > l.lease.RenewDeadline {
 		l.end(fmt.Errorf("%w: it was last renewed %v ago, more than the renew deadline of %v: another replica may lead",
 			ErrLeaseLost, age.Round(100*time.Millisecond), l.lease.RenewDeadline))
@@ -107,7 +106,7 @@ func (l *Leadership) lose(why error) {
 	}
 }
 
-// giveBack ends the leadership of a replica that has done all its work. Nothing is lost.
+// giveBack ends the leadership of a replica after a complete drain. It does not count as a loss.
 func (l *Leadership) giveBack() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -116,8 +115,8 @@ func (l *Leadership) giveBack() {
 	}
 }
 
-// renew remembers that a request for the lease, sent after at, has succeeded. It fails
-// if that is too long ago by now: then another replica may have taken the lease already.
+// renew records that a request for the lease, sent after at, has succeeded. It fails if at is too
+// long ago, because another replica may have taken the lease already.
 func (l *Leadership) renew(at moment) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -125,7 +124,7 @@ func (l *Leadership) renew(at moment) error {
 	return l.check()
 }
 
-// watch looks until ctx ends, so that a leader that does nothing notices, too.
+// watch checks the lease until ctx is done, so that an idle leader notices the loss too.
 func (l *Leadership) watch(ctx context.Context) {
 	tick := time.NewTicker(checkPeriod)
 	defer tick.Stop()
@@ -138,15 +137,15 @@ func (l *Leadership) watch(ctx context.Context) {
 	}
 }
 
-// agedLock tells the Leadership when the elector has renewed the lease, and keeps an
-// elector that was paused from renewing a lease that is lost.
+// agedLock tells the Leadership when the elector has renewed the lease. It keeps an elector that
+// was paused from renewing a lost lease.
 type agedLock struct {
 	resourcelock.Interface
 	leadership *Leadership
 }
 
-// Get loses the lease if another replica has it: the elector would try to renew it
-// until its deadline.
+// Get reports the lease as lost if another replica has it. The elector would go on trying to renew
+// it until its deadline.
 func (a agedLock) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []byte, error) {
 	record, raw, err := a.Interface.Get(ctx)
 	if err == nil && record.HolderIdentity != "" && record.HolderIdentity != a.Identity() {
@@ -163,7 +162,7 @@ func (a agedLock) Update(ctx context.Context, record resourcelock.LeaderElection
 	return a.write(func() error { return a.Interface.Update(ctx, record) })
 }
 
-// write takes the time before it sends: the others count from when they see the
+// write reads the clock before it sends, because the other replicas count from when they see the
 // renewal, which may be long before its answer arrives here.
 func (a agedLock) write(send func() error) error {
 	at, err := a.leadership.clock()
@@ -185,7 +184,7 @@ type moment struct {
 	wall time.Time     // right again once the host of a suspended virtual machine has set it
 }
 
-// age is the larger of what the two clocks say: either may have stood still, and the
+// age returns the larger of the two clocks' differences: either clock may have stood still, and the
 // wall clock may have been set back.
 func (m moment) age(now moment) time.Duration {
 	return max(now.boot-m.boot, now.wall.Sub(m.wall), 0)
@@ -193,8 +192,8 @@ func (m moment) age(now moment) time.Duration {
 
 type clock func() (moment, error)
 
-// systemClock leaves out Go's monotonic clock, which time.Time.Sub would prefer: it
-// stands still while the machine is suspended.
+// systemClock strips Go's monotonic clock, which time.Time.Sub would prefer, because it stands
+// still while the machine is suspended.
 func systemClock() (moment, error) {
 	var boot unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &boot); err != nil {

@@ -16,28 +16,27 @@ import (
 	"k8s.io/klog/v2"
 )
 
-// watchdogGrace is how long after its lease ran out a leader may still live
-// before Healthy complains.
+// watchdogGrace is how long a leader may outlive its expired lease before Healthy returns an error.
 const watchdogGrace = 20 * time.Second
 
-// leaseNameReadable is how much of the provisioner's name its Lease's name
-// shows; a Lease's name may have 253 characters.
+// leaseNameReadable is how many characters of the provisioner's name the Lease's name contains. A
+// Lease's name may have 253 characters.
 const leaseNameReadable = 200
 
 // Lease describes the election of one of several replicas.
 type Lease struct {
 	Namespace string
-	// Identity tells this replica from the others.
+	// Identity is the unique name of this replica.
 	Identity string
-	// Duration is how long a lease that is not renewed holds the others off;
-	// RenewDeadline how old the leader lets its lease grow before it gives up;
-	// RetryPeriod how long it waits between tries to renew. Zero means 15 s, 10 s and 2 s.
+	// Duration is how long the other replicas wait for a lease that is not renewed. RenewDeadline
+	// is the age of the lease at which the leader gives up. RetryPeriod is the wait between
+	// attempts to renew it. Zero means 15 s, 10 s and 2 s.
 	Duration, RenewDeadline, RetryPeriod time.Duration
 }
 
-// LeaseName is the Lease's name for a provisioner name. That may hold capitals,
-// a '/', dots in a row, and be longer than a Lease's name may be: the rest
-// becomes '-', and a hash keeps different names apart.
+// LeaseName returns the Lease's name for a provisioner name. A provisioner name may have characters
+// that a Lease's name may not, and be too long. LeaseName replaces such characters by '-', cuts the
+// name, and appends a hash that keeps different names apart.
 func LeaseName(provisioner string) string {
 	readable := strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {
@@ -50,9 +49,8 @@ func LeaseName(provisioner string) string {
 	return fmt.Sprintf("claimdir-%s-%s", strings.Trim(readable, "-"), hex.EncodeToString(sum[:4]))
 }
 
-// newElector does not let the elector release the lease: it would do so as
-// well when it has lost the lease, before it tells us, or while something is
-// stuck. See releaseLease.
+// newElector does not let the elector release the lease: the elector would also do so after it has
+// lost the lease, before it reports the loss, or while an operation hangs. See releaseLease.
 func (c *Controller) newElector(onLead func()) (*leaderelection.LeaderElector, error) {
 	lease := c.config.Leadership.lease
 	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
@@ -63,7 +61,7 @@ func (c *Controller) newElector(onLead func()) (*leaderelection.LeaderElector, e
 		Name:          c.config.Informers.Names()[0],
 		Callbacks: leaderelection.LeaderCallbacks{
 			OnStartedLeading: func(context.Context) { onLead() },
-			OnStoppedLeading: func() {}, // Run returns then, which is what we wait for
+			OnStoppedLeading: func() {}, // Run of the elector returns then, and c.Run waits for that
 		},
 	})
 	if err != nil {
@@ -82,9 +80,9 @@ func (c *Controller) leaseLock() *resourcelock.LeaseLock {
 	}
 }
 
-// releaseLease gives the lease up if this replica holds it, so that another
-// need not wait until it has run out. The elector must have ended; its last
-// renewal may still arrive, hence the conflicts.
+// releaseLease releases the lease if this replica holds it, so that another replica need not wait
+// until it expires. The elector must have ended. It retries conflicts, because the last renewal of
+// the elector may still arrive.
 func (c *Controller) releaseLease(ctx context.Context) error {
 	lock := c.leaseLock()
 	err := retry.RetryOnConflict(retry.DefaultRetry, func() error {

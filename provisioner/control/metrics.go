@@ -8,9 +8,8 @@ import (
 	library "sigs.k8s.io/sig-storage-lib-external-provisioner/v10/controller/metrics"
 )
 
-// metrics are the library's six vectors, named as it names them by default,
-// and our own. The library's failure counters count also what is merely
-// skipped; alert on ours.
+// metrics are the library's six vectors, under their default names, and our own. Alert on ours: the
+// library's failure counters also count skipped objects.
 type metrics struct {
 	library    library.Metrics
 	provisions *prometheus.CounterVec
@@ -47,7 +46,7 @@ func newMetrics(registry prometheus.Registerer, g *gate) (*metrics, error) {
 	return m, nil
 }
 
-// operationGauges show what is under way at the moment of the scrape.
+// operationGauges show the running operations at the time of the scrape.
 func operationGauges(g *gate) (all []prometheus.Collector) {
 	for _, kind := range []string{opProvision, opDelete, opSave} {
 		gauge := func(name, help string, value func(count int, oldest time.Time) float64) prometheus.Collector {

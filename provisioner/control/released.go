@@ -8,10 +8,9 @@ import (
 	"k8s.io/client-go/tools/cache"
 )
 
-// releasedVolumes remembers which volumes the Provisioner has released, for as
-// long as their PersistentVolumes are in the cache. With its finalizer on, the
-// library asks for the same Delete again when it sees the PersistentVolume
-// marked for deletion before it sees the finalizer gone.
+// releasedVolumes remembers the volumes that the Provisioner has released, as long as their
+// PersistentVolumes are in the cache. With its finalizer on, the library repeats Delete if it sees
+// the PersistentVolume marked for deletion before it sees the finalizer removed.
 type releasedVolumes struct {
 	cached cache.Store
 	mu     sync.Mutex
@@ -22,7 +21,7 @@ func newReleasedVolumes(cached cache.Store) *releasedVolumes {
 	return &releasedVolumes{cached: cached, uids: map[string]types.UID{}}
 }
 
-// add remembers pv, unless it has left the cache: nothing would forget it.
+// add remembers pv, unless it has left the cache, because then no event would remove it again.
 func (r *releasedVolumes) add(pv *v1.PersistentVolume) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -38,11 +37,11 @@ func (r *releasedVolumes) has(pv *v1.PersistentVolume) bool {
 	return known && uid == pv.UID
 }
 
-// forget takes what an informer's OnDelete gets.
+// forget removes a volume. It takes the object of an informer's OnDelete.
 func (r *releasedVolumes) forget(object any) {
 	name, err := cache.DeletionHandlingMetaNamespaceKeyFunc(object)
 	if err != nil {
-		return // no PersistentVolume, so none that is remembered
+		return // not a PersistentVolume
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

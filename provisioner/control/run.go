@@ -11,30 +11,29 @@ import (
 	"k8s.io/klog/v2"
 )
 
-// ErrLeaseLost says that another replica may lead now: the process must end at
-// once, for the library cannot be stopped and started again.
+// ErrLeaseLost says that another replica may lead now. The process must end at once, because the
+// library cannot be stopped and started again.
 var ErrLeaseLost = errors.New("the lease was lost")
 
-var errDrainTimeout = errors.New("the time to stop is over")
+var errDrainTimeout = errors.New("the time-out for the stop has expired")
 
-// Run fills the caches, waits for the lease, and leads until ctx ends; then it
-// lets nothing new begin, waits for what is under way, releases the lease and
-// returns nil. It returns ErrLeaseLost, at once, if the lease is lost, also while
-// the elector does not know yet (see Leadership). It returns another error if
-// something under way does not end in time; the lease then runs out by itself,
-// which gives a stuck file operation that much time to end.
+// Run fills the caches, waits for the lease, and leads until ctx is done. Then it refuses new
+// operations, waits for the running ones, releases the lease and returns nil. It returns
+// ErrLeaseLost at once if the lease is lost, even before the elector notices (see Leadership). It
+// returns another error if an operation does not end in time; the lease then expires on its own,
+// which leaves a hung file operation that much time to end.
 func (c *Controller) Run(ctx context.Context) error {
 	logger := klog.FromContext(ctx)
 	stopEvents := c.startEvents()
 	defer stopEvents()
-	// Everything below outlives ctx until the drain is over.
+	// Everything below goes on after ctx is done, until the drain is over.
 	background, stopAll := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopAll()
 	c.config.Informers.Factory().StartWithContext(background)
 	if !cache.WaitForCacheSync(ctx.Done(), c.synced...) {
 		return nil // stopped before anything began
 	}
-	logger.Info("Caches are filled")
+	logger.Info("The caches are filled")
 	leadership := c.config.Leadership
 	if leadership.lease == nil {
 		return c.lead(ctx, background)
@@ -69,19 +68,19 @@ func (c *Controller) Run(ctx context.Context) error {
 	<-ended
 	leadership.giveBack()
 	if err := c.releaseLease(background); err != nil {
-		logger.Error(err, "The lease runs out by itself")
+		logger.Error(err, "Cannot release the lease; it expires on its own")
 	}
 	return nil
 }
 
-// starter is a Provisioner that has something to do, beside everything else,
-// once it leads.
+// starter is implemented by a Provisioner with start-up work, which runs in the background once
+// this replica leads.
 type starter interface {
-	// Start returns early when ctx ends.
+	// Start returns early if ctx is done.
 	Start(ctx context.Context)
 }
 
-// lead runs the library until ctx ends and then drains it, or until the lease is lost.
+// lead runs the library until ctx is done and then drains it, or until the lease is lost.
 func (c *Controller) lead(ctx, background context.Context) error {
 	leadership := c.config.Leadership
 	logger := klog.FromContext(ctx)
@@ -90,7 +89,7 @@ func (c *Controller) lead(ctx, background context.Context) error {
 	defer c.metrics.leader.Set(0)
 	running, stopLibrary := context.WithCancel(background)
 	defer stopLibrary()
-	for _, l := range c.lanes {
+	for _, l := range c.queues {
 		go l.library.Run(running)
 	}
 	go c.retryAll(running)
@@ -104,13 +103,13 @@ func (c *Controller) lead(ctx, background context.Context) error {
 		return leadership.Check()
 	case <-ctx.Done():
 	}
-	logger.Info("Stopping: nothing new begins, waiting for what is under way", "timeout", c.config.DrainTimeout)
+	logger.Info("Stopping: waiting for the running operations", "timeout", c.config.DrainTimeout)
 	c.gate.close()
 	drain, cancel := context.WithCancelCause(background)
 	defer cancel(nil)
 	timeout := time.AfterFunc(c.config.DrainTimeout, func() { cancel(errDrainTimeout) })
 	defer timeout.Stop()
-	go func() { // a lease lost meanwhile ends the wait
+	go func() { // a lost lease ends the wait
 		select {
 		case <-leadership.lost:
 			cancel(leadership.Check())
@@ -127,7 +126,7 @@ func (c *Controller) lead(ctx, background context.Context) error {
 	}
 	if c.config.Unfinished != nil {
 		if n := c.config.Unfinished(); n > 0 {
-			return fmt.Errorf("stop: %d operations wait for a share that does not answer", n)
+			return fmt.Errorf("stop: %d operations still wait for a share that does not answer", n)
 		}
 	}
 	if err := leadership.Check(); err != nil {
@@ -136,8 +135,8 @@ func (c *Controller) lead(ctx, background context.Context) error {
 	return nil
 }
 
-// startBackground runs what is to be run while leading until ctx ends, and closes
-// ended when all of it has ended.
+// startBackground starts the background work of a leader, which runs until ctx is done. It returns
+// a channel that is closed once all of it has ended.
 func (c *Controller) startBackground(ctx context.Context) (ended <-chan struct{}) {
 	var all sync.WaitGroup
 	for _, p := range c.config.Provisioners {

@@ -5,9 +5,8 @@ import (
 	"syscall"
 )
 
-// Advice says, in a sentence for people, what an error of the share probably
-// comes from and what to do about it. It is empty for errors that speak for
-// themselves.
+// Advice returns one sentence about the probable cause of an error of the share and its fix. It is
+// empty for errors that need no explanation.
 func Advice(err error) string {
 	var errno syscall.Errno
 	if !errors.As(err, &errno) {

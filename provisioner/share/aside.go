@@ -11,32 +11,32 @@ import (
 	"claimdir/provisioner/volpath"
 )
 
-// A directory that leaves its path is set aside first: it is renamed into a directory of
-// its own, .claimdir/<in>/<own>/volume. That makes a rename harmless that arrives late,
-// when its path is another volume's:
+// A directory that leaves its path is set aside first: it is renamed to
+// .claimdir/<in>/<own>/volume, where <own> is its volume's own name (volpath.Own). A rename that
+// the server executes late, when the path belongs to another volume, then does no harm:
 //
-//   - It names the directory that it goes to by its handle, and that one is removed and
-//     made anew by whoever goes on with the work. The late rename then fails.
-//   - What arrived is compared with what was meant, and put back. After a rename an NFS
-//     client does not tell the truth unless the directory is listed (see openListed), and
-//     this one has a single entry.
+//   - The rename names its target directory by handle. A repeat removes that directory and
+//     creates it anew, so the late rename fails.
+//   - SetAside compares the identity of the directory that arrived with the expected one, and
+//     moves a wrong one back. After a rename an NFS client shows the server's state only if the
+//     directory is listed (see openListed); this one has a single entry.
 //
-// On from there the name is the volume's own, so a repeat or a late call finds that
-// volume's directory or none.
+// All later calls use the own name. A repeat or a late call therefore finds this volume's
+// directory, or none.
 
-// MovingDir holds, below .claimdir, directories on their way to an archive or from one.
+// MovingDir is the directory below .claimdir for directories that are becoming archives or being
+// restored.
 const MovingDir = "moving"
 
-// asideName is what a directory is called in the directory of its own.
+// asideName is the name of a directory that was set aside, inside <own>.
 const asideName = "volume"
 
 func aside(in, own string) spot { return inDirectory(path.Join(in, own), asideName) }
 
-// SetAside moves the directory p, which must be the one that id says, into a directory
-// of its own below .claimdir/in. An absent p is fs.ErrNotExist; own that holds something
-// is fs.ErrExist. If another directory arrives, because p was exchanged since it was
-// looked at, it goes back to p, and the error is ErrChanged. What cannot be moved stays
-// as it is: see CannotMove.
+// SetAside moves the directory p, whose identity must match id, to .claimdir/<in>/<own>/volume. The
+// error is fs.ErrNotExist if p is absent, and fs.ErrExist if own holds something. If another
+// directory arrives, because somebody has exchanged p, SetAside moves it back to p and returns
+// ErrChanged. A directory that cannot be moved stays where it is; see CannotMove.
 func (s *Share) SetAside(p volpath.Path, in, own string, id *Identity) error {
 	err := s.setAside(p, in, own, id)
 	if err != nil {
@@ -54,22 +54,22 @@ func (s *Share) setAside(p volpath.Path, in, own string, id *Identity) error {
 	}
 	arrived, err := s.Aside(in, own)
 	switch {
-	case errors.Is(err, fs.ErrNotExist): // somebody brought it back already
+	case errors.Is(err, fs.ErrNotExist): // another process has brought it back
 		return ErrChanged
 	case err == nil && id.Match(arrived) != Different:
 		return nil
 	case err == nil, errors.Is(err, ErrNotDirectory):
 		err = errors.Join(ErrChanged, err)
 	default:
-		return fmt.Errorf("look at what arrived: %w", err)
+		return fmt.Errorf("look at the directory that arrived: %w", err)
 	}
 	if back := s.moveBack(aside(in, own), at(p)); back != nil {
-		return fmt.Errorf("%w, and cannot be put back: %w", err, back)
+		return fmt.Errorf("%w, and moving it back failed: %w", err, back)
 	}
 	return errors.Join(err, s.RemoveEmptyDirectory(in, own))
 }
 
-// whyAbsent tells an absent p from a directory of its own that was removed meanwhile.
+// whyAbsent tells an absent p from an own directory that another process has removed meanwhile.
 func (s *Share) whyAbsent(p volpath.Path, err error) error {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -80,10 +80,10 @@ func (s *Share) whyAbsent(p volpath.Path, err error) error {
 	return err
 }
 
-// errOwnRemoved says that somebody else goes on with the work, or empties the trash.
-var errOwnRemoved = errors.New("the directory to move it to was removed meanwhile")
+// errOwnRemoved says that another process continues the work or empties the trash.
+var errOwnRemoved = errors.New("another process has removed the directory to move it to")
 
-// makeOwn makes a directory that no earlier call has opened.
+// makeOwn creates the own directory anew, so that no earlier call has a handle of it.
 func (s *Share) makeOwn(in, own string) error {
 	makeIt := func(d *dir) error {
 		err := d.mkdir(own, 0o700)
@@ -109,8 +109,8 @@ func (s *Share) makeOwn(in, own string) error {
 	return s.inMeta(in, "make "+own+" in", makeIt)
 }
 
-// Aside returns which directory was set aside, as the server has it, and fs.ErrNotExist if
-// none was.
+// Aside returns the identity of the directory that was set aside as own, as the server has it. The
+// error is fs.ErrNotExist if there is none.
 func (s *Share) Aside(in, own string) (id *Identity, err error) {
 	err = s.inMeta(path.Join(in, own), "look into", func(d *dir) error {
 		opened, found, err := s.openListed(d, asideName)
@@ -123,9 +123,9 @@ func (s *Share) Aside(in, own string) (id *Identity, err error) {
 	return id, err
 }
 
-// BringBack moves a directory that was set aside to p, whose parent must exist. An
-// existing p is fs.ErrExist; one that is not aside any more is fs.ErrNotExist. The
-// caller knows by Aside which directory it is.
+// BringBack moves a directory that was set aside to p, whose parent must exist. The error is
+// fs.ErrExist if p exists, and fs.ErrNotExist if own holds nothing. The caller has checked the
+// identity with Aside.
 func (s *Share) BringBack(in, own string, p volpath.Path) error {
 	if err := s.moveOnce(aside(in, own), at(p)); err != nil {
 		return fmt.Errorf("move %s to %s: %w", path.Join(metaDir, in, own), p, plain(err))
@@ -133,13 +133,13 @@ func (s *Share) BringBack(in, own string, p volpath.Path) error {
 	return s.RemoveEmptyDirectory(in, own)
 }
 
-// RemoveEmpty removes the directory p if it is the one that id says and empty. Anything
-// in it is an ErrOccupied, and it stays. It is set aside first, so that an rmdir that
-// comes late hits nobody's directory; own is what it is called there. A repeat goes on
-// with what was set aside.
+// RemoveEmpty removes the directory p if it is empty and its identity matches id. If it is not
+// empty, it stays and the error is ErrOccupied. RemoveEmpty sets the directory aside as own first,
+// so that a late rmdir hits no other volume's directory. A repeat continues with the directory that
+// was set aside.
 func (s *Share) RemoveEmpty(p volpath.Path, own string, id *Identity) error {
 	err := s.setAside(p, MovingDir, own, id)
-	if errors.Is(err, fs.ErrExist) { // what an earlier call has set aside comes first
+	if errors.Is(err, fs.ErrExist) { // remove the directory of an earlier call first
 		if err = s.removeAside(p, own); err == nil {
 			err = s.setAside(p, MovingDir, own, id)
 		}
@@ -159,10 +159,10 @@ func (s *Share) RemoveEmpty(p volpath.Path, own string, id *Identity) error {
 	return nil
 }
 
-// removeAside removes the directory that RemoveEmpty has set aside, if it is empty. One
-// with something in it goes back to p. Where none is, that is no error.
+// removeAside removes the directory that RemoveEmpty has set aside, if it is empty, and otherwise
+// moves it back to p. It is no error if there is none.
 func (s *Share) removeAside(p volpath.Path, own string) error {
-	err := s.inMeta(path.Join(MovingDir, own), "remove what was set aside in", func(d *dir) error { return d.rmdir(asideName) })
+	err := s.inMeta(path.Join(MovingDir, own), "remove the directory set aside in", func(d *dir) error { return d.rmdir(asideName) })
 	switch {
 	case errors.Is(err, unix.ENOTEMPTY), errors.Is(err, fs.ErrExist):
 		return errors.Join(ErrOccupied, s.BringBack(MovingDir, own, p))
@@ -172,9 +172,9 @@ func (s *Share) removeAside(p volpath.Path, own string) error {
 	return s.RemoveEmptyDirectory(MovingDir, own)
 }
 
-// Rename gives the directory from, which must be the one that id says, the name to,
-// without setting it aside: for one that may not get another parent, and stays below the
-// one that it has. It behaves as SetAside does, and lists the parent of to.
+// Rename renames the directory from, whose identity must match id, to the name to, without setting
+// it aside. It is for a directory that cannot move to another parent; to must have the same one. It
+// compares identities and moves back as SetAside does, and lists the parent of to.
 func (s *Share) Rename(from, to volpath.Path, id *Identity) error {
 	err := s.rename(from, to, id)
 	if err != nil {
@@ -209,8 +209,7 @@ func (s *Share) rename(from, to volpath.Path, id *Identity) error {
 	return errors.Join(ErrChanged, s.moveOnce(at(to), at(from)))
 }
 
-// ListAside returns what a directory below .claimdir holds, as the server has it; one that
-// is absent is empty.
+// ListAside lists a directory below .claimdir, as the server has it. An absent directory is empty.
 func (s *Share) ListAside(in string) (entries []Entry, err error) {
 	s.drop(in)
 	err = s.inMeta(in, "list", func(d *dir) error {
@@ -226,12 +225,12 @@ func (s *Share) ListAside(in string) (entries []Entry, err error) {
 	return entries, err
 }
 
-// IsFirstTrash reports whether an older claimdir left what has the name in the trash,
-// without a directory of its own.
+// IsFirstTrash reports whether a name in the trash is of layout 1, where it is the directory
+// itself.
 func IsFirstTrash(name string) bool { return !volpath.IsOwn(name) }
 
-// FirstTrash returns which directory an older claimdir left in the trash under a name, as
-// the server has it.
+// FirstTrash returns the identity of a directory that layout 1 left in the trash, as the server has
+// it.
 func (s *Share) FirstTrash(name string) (found *Identity, err error) {
 	err = s.inMeta(TrashDir, "look at "+name+" in", func(d *dir) error {
 		opened, id, err := s.openListed(d, name)

@@ -155,7 +155,7 @@ func asideStuck(t *testing.T, s site) {
 	defer view.Release()
 	err := view.SetAside(pathOf(t, "data"), TrashDir, own, id)
 	mustBe(t, err, ErrChanged)
-	mustBe(t, err, "cannot be put back")
+	mustBe(t, err, "moving it back failed")
 	for _, kept := range []string{"first/file", "data/third", ".claimdir/trash/" + own + "/volume/precious"} {
 		if _, err := os.Stat(s.dir + "/" + kept); err != nil {
 			t.Error(err)

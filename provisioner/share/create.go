@@ -12,24 +12,23 @@ import (
 	"claimdir/provisioner/volpath"
 )
 
-// Attributes are those of a volume's directory.
+// Attributes are the mode and owner of a volume's directory.
 type Attributes struct {
 	// Mode holds the permission bits as chmod(1) writes them: rwx for three,
 	// setgid 02000, sticky 01000.
 	Mode uint32
-	// UID and GID own the directory; nil leaves the server's choice.
+	// UID and GID are the owner; nil keeps the server's choice.
 	UID, GID *uint32
 }
 
-// Create makes the directory p with attributes a below parents that are there: a
-// missing one is fs.ErrNotExist. It returns which directory that is.
-// Attributes are applied to p alone, and only if it was made here or is still empty:
-// an empty directory is what a create that was cut off leaves. A directory with
-// something in it is fs.ErrExist and stays as it is.
+// Create creates the directory p with attributes a, and returns its identity. The error is
+// fs.ErrNotExist if a parent is missing. Create also sets the attributes of an existing empty
+// directory, because a create that was cut off leaves one. A directory that is not empty stays as
+// it is; the error is fs.ErrExist.
 //
-// The caller must own the path (a record in the ledger) before calling. ours is asked
-// once the directory is open, and its error ends the call: what was opened by name
-// then is this volume's and no later one's. It may be nil.
+// The caller must own the path (by a record in the ledger). Create calls ours once the directory is
+// open, and stops if it returns an error: if the path still is this volume's then, so is the open
+// directory, and not a later owner's. ours may be nil.
 func (s *Share) Create(p volpath.Path, a Attributes, ours func() error) (id *Identity, err error) {
 	parent, err := s.openParent(p)
 	if err != nil {
@@ -48,8 +47,8 @@ func (s *Share) Create(p volpath.Path, a Attributes, ours func() error) (id *Ide
 	return id, nil
 }
 
-// finish gives a new or empty directory its attributes. One that was made in this call
-// is known to be empty.
+// finish sets the attributes of a new or empty directory. A directory that this call has created is
+// empty.
 func (s *Share) finish(parent *dir, name string, a Attributes, created bool, ours func() error) (*Identity, error) {
 	opened, err := parent.open(name, toRead)
 	if err != nil {
@@ -73,7 +72,8 @@ func (s *Share) finish(parent *dir, name string, a Attributes, created bool, our
 	return id, opened.run("set attributes of "+name, func() error { return setAttributes(opened.file, a) })
 }
 
-// stillMarked: what was made in this call and is marked still has not become a volume since.
+// stillMarked reports whether a directory that this call has created is still marked, and so has
+// not become a volume since.
 func stillMarked(opened *dir) bool {
 	stat, err := opened.self()
 	return err == nil && marked(stat)
@@ -88,18 +88,17 @@ func isEmpty(d *dir) error {
 	switch _, err := listing.Readdirnames(1); {
 	case err == nil:
 		return ErrOccupied
-	case !errors.Is(err, io.EOF): // not known to be empty
+	case !errors.Is(err, io.EOF): // it may not be empty
 		return fmt.Errorf("look into it: %w", plain(err))
 	}
 	return nil
 }
 
-// setAttributes works on the open directory, so that nothing swapped in at its
-// name is touched. The mode comes first: once the directory belongs to another
-// uid, or its group is another one, an unprivileged process may no longer set
-// the mode or the setgid bit. It comes after mkdir because the umask applies
-// there. A mode that is right already is left alone: in a repeat after a crash
-// the directory may belong to the other uid by then.
+// setAttributes works on the open directory, so that it does not touch a directory that was swapped
+// in at the name. It sets the mode before the owner: an unprivileged process cannot set the mode of
+// another uid's directory, nor setgid for another group. It does not rely on mkdir for the mode,
+// because the umask applies there. It does not set a mode that is right already, because in a
+// repeat after a crash the directory may belong to the other uid.
 func setAttributes(opened *os.File, a Attributes) error {
 	mode, err := modeBits(opened)
 	if err != nil {
@@ -112,18 +111,18 @@ func setAttributes(opened *os.File, a Attributes) error {
 	}
 	if a.UID != nil || a.GID != nil {
 		if err := opened.Chown(id(a.UID), id(a.GID)); err != nil {
-			return fmt.Errorf("set owner %s:%s, for which the server must let us give directories away: %w", idText(a.UID), idText(a.GID), plain(err))
+			return fmt.Errorf("set owner %s:%s, which needs an export that allows chown: %w", idText(a.UID), idText(a.GID), plain(err))
 		}
 	}
-	// A server may drop bits without an error: setgid for a group that the
-	// process is not in, or by a policy of its own.
+	// A server may drop bits without an error: setgid for a group that the process is not in, or
+	// any bit by its own policy.
 	if mode, err = modeBits(opened); err == nil && mode != fileMode(a.Mode) {
 		err = fmt.Errorf("set mode %04o: the server made it %v", a.Mode, mode)
 	}
 	return err
 }
 
-// modeBits returns what Attributes.Mode sets.
+// modeBits returns the mode bits that Attributes.Mode sets.
 func modeBits(opened *os.File) (fs.FileMode, error) {
 	info, err := opened.Stat()
 	if err != nil {
@@ -132,13 +131,13 @@ func modeBits(opened *os.File) (fs.FileMode, error) {
 	return settable(info), nil
 }
 
-// settable is what chmod(2) sets of a mode.
+// settable returns the mode bits that chmod(2) sets.
 func settable(info fs.FileInfo) fs.FileMode {
 	return info.Mode() & (fs.ModePerm | fs.ModeSetuid | fs.ModeSetgid | fs.ModeSticky)
 }
 
-// makeDirectory makes one directory, marked as ours, and reports whether it did; one
-// that exists, and under this very name, is no error.
+// makeDirectory creates one directory, marked as ours, and reports whether it did. An existing
+// directory of exactly this name is no error.
 func makeDirectory(parent *dir, name string) (bool, error) {
 	err := parent.mkdir(name, markedMode)
 	if !errors.Is(err, fs.ErrExist) {
@@ -150,7 +149,7 @@ func makeDirectory(parent *dir, name string) (bool, error) {
 	return false, lookSpelled(parent, name)
 }
 
-// fileMode translates chmod(1) bits into Go's.
+// fileMode translates the bits of chmod(1) into Go's.
 func fileMode(bits uint32) fs.FileMode {
 	mode := fs.FileMode(bits) & fs.ModePerm
 	if bits&unix.S_ISGID != 0 {

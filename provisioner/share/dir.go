@@ -9,28 +9,27 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// dir is an open directory of the share. All names given to its methods are
-// single elements and are resolved in that very directory, so nothing that is
-// swapped in above it matters; no symbolic link is ever followed. Its errors are
-// bare numbers of the operating system.
+// dir is an open directory of the share. Its methods take single path elements and resolve them in
+// this very directory, so exchanging a directory above it has no effect. They follow no symbolic
+// link. Their errors are those of the operating system, not wrapped.
 type dir struct {
 	file *os.File
 	on   *Share
 }
 
-// run makes one call to the file system, unless the operation may make no more.
+// run makes one call to the file system, unless the operation may not make any more calls.
 func (d *dir) run(name string, call func() error) error { return d.on.run(name, call) }
 
-// How a directory is opened. A place can be passed through and changed, but not
-// listed, and costs the server no call of its own. Opening one to read asks an
-// NFS server whether it has changed, so that names are looked up anew in it.
+// How a directory is opened. With asPlace its entries can be opened and changed, but not listed,
+// and the server sees no call. With toRead an NFS client asks the server whether the directory has
+// changed, so that it looks up names anew.
 const (
 	asPlace = unix.O_PATH
 	toRead  = unix.O_RDONLY
 )
 
-// openMount opens the directory where the share is mounted. Links above it are the
-// administrator's and are followed.
+// openMount opens the mount directory. It follows links in that path, because they are the
+// administrator's.
 func openMount(s *Share) (opened *dir, err error) {
 	err = s.run("open the share", func() error {
 		fd, err := retryInterrupted(func() (int, error) {
@@ -46,10 +45,10 @@ func openMount(s *Share) (opened *dir, err error) {
 
 func (d *dir) fd() int { return int(d.file.Fd()) }
 
-func (d *dir) close() { _ = d.file.Close() } // only passed through or read: there is nothing to report
+func (d *dir) close() { _ = d.file.Close() } // the handle was only read, so close loses nothing
 
-// open opens the directory name. Anything else at name is an ErrNotDirectory; a
-// pipe is not waited for, because the kernel looks at the kind first.
+// open opens the directory name. The error is ErrNotDirectory for anything else at name. A pipe
+// does not block the call, because the kernel checks the kind first.
 func (d *dir) open(name string, how int) (*dir, error) {
 	var file *os.File
 	err := d.run("open "+name, func() (err error) {
@@ -75,7 +74,7 @@ func (d *dir) look(name string) (stat unix.Stat_t, err error) {
 	return stat, err
 }
 
-// self looks at the directory itself, which needs no right to it.
+// self returns the attributes of the directory itself. It needs no permission on it.
 func (d *dir) self() (stat unix.Stat_t, err error) {
 	err = d.run("look at .", func() error {
 		_, err := retryInterrupted(func() (int, error) { return 0, unix.Fstat(d.fd(), &stat) })
@@ -84,7 +83,7 @@ func (d *dir) self() (stat unix.Stat_t, err error) {
 	return stat, err
 }
 
-// canBeRead is false for what was opened as a place.
+// canBeRead is false for a directory that was opened with asPlace.
 func (d *dir) canBeRead() bool {
 	flags, err := unix.FcntlInt(d.file.Fd(), unix.F_GETFL, 0)
 	return err == nil && flags&unix.O_PATH == 0
@@ -111,12 +110,13 @@ func (d *dir) rmdir(name string) error {
 	return d.change("rmdir "+name, func() error { return unix.Unlinkat(d.fd(), name, unix.AT_REMOVEDIR) })
 }
 
-// rename replaces a file at to, or an empty directory if from is one.
+// rename renames from to the name to in target. It replaces a file there or, if from is a
+// directory, an empty directory.
 func (d *dir) rename(from string, target *dir, to string) error {
 	return d.change("rename "+from, func() error { return unix.Renameat(d.fd(), from, target.fd(), to) })
 }
 
-// change is run for one system call that changes something.
+// change is run for a system call that changes something. It retries an interrupted call.
 func (d *dir) change(name string, call func() error) error {
 	return d.run(name, func() error {
 		_, err := retryInterrupted(func() (int, error) { return 0, call() })
@@ -124,8 +124,8 @@ func (d *dir) change(name string, call func() error) error {
 	})
 }
 
-// entries reads the directory to its end, also if it was opened as a place. The kinds
-// are all known.
+// entries lists the whole directory, even one that was opened with asPlace. It looks up every kind
+// that the server does not list.
 func (d *dir) entries() (entries []dirent, err error) {
 	listing, err := d.listing()
 	if err != nil {
@@ -160,7 +160,7 @@ func (d *dir) names() ([]string, error) {
 	return names, err
 }
 
-// listing opens the directory a second time, at its beginning.
+// listing opens the directory again, for reading from its beginning.
 func (d *dir) listing() (*os.File, error) {
 	opened, err := d.open(".", toRead)
 	if err != nil {
@@ -169,8 +169,7 @@ func (d *dir) listing() (*os.File, error) {
 	return opened.file, nil
 }
 
-// readFile returns the content of the regular file name, which may have at most
-// limit bytes.
+// readFile returns the content of the regular file name. A file above limit bytes is an error.
 func (d *dir) readFile(name string, limit int64) (data []byte, err error) {
 	err = d.run("read "+name, func() (err error) {
 		data, err = readRegular(d.fd(), name, limit)
@@ -215,7 +214,7 @@ func readFull(file *os.File, data []byte) (n int, err error) {
 	return n, nil
 }
 
-// createFile makes the file name, whole and on the server's disk.
+// createFile creates the file name and syncs its content to the server's disk.
 func (d *dir) createFile(name string, data []byte) error {
 	var file *os.File
 	err := d.run("create "+name, func() error {

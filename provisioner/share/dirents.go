@@ -11,13 +11,13 @@ import (
 )
 
 const (
-	// batchSize is how many bytes of names a removal reads of a directory at a time,
-	// at least, bulkSize how many in bulk, about 130,000 names. A directory may have
-	// more than fit into memory.
+	// A removal reads at least batchSize bytes of names at a time, or bulkSize bytes in bulk, which
+	// is about 130,000 names. It never reads all, because a directory may have more names than fit
+	// into memory.
 	batchSize = 16 << 10
 	bulkSize  = 4 << 20
-	// bulks is how many directories are read in bulk at the same time. Each takes up
-	// to twice bulkSize of memory.
+	// bulks is how many directories are read in bulk at once. Each takes up to twice bulkSize of
+	// memory.
 	bulks = 2
 )
 
@@ -31,16 +31,15 @@ type dirent struct {
 // direntBuffer is what one getdents64(2) fills.
 type direntBuffer [32 << 10]byte
 
-// batch is a part of a directory's names, in the order of their inodes: a file
-// system keeps those in tables, and to take them from all over a large directory
-// is a quarter slower, as rm(1) knows too.
+// batch is a part of the names of a directory, sorted by inode. File systems keep inodes in tables,
+// and removing them in random order is a quarter slower in a large directory. rm(1) sorts too.
 type batch struct {
 	names   []dirent
 	last    bool   // no names follow
-	release func() // to be called when they are done with
+	release func() // must be called after the names were processed
 }
 
-// readBatch returns the next names of the directory.
+// readBatch returns the next batch of names of the directory.
 func (r *removal) readBatch(dir *os.File) (b batch, err error) {
 	b.release = func() {}
 	for size, limit := 0, batchSize; size < limit; {
@@ -64,8 +63,8 @@ func (r *removal) readBatch(dir *os.File) (b batch, err error) {
 	return b, err
 }
 
-// appendDirents appends the names that one getdents64(2) returns, which has the
-// inodes beside them, and says how many bytes those were.
+// appendDirents appends the entries that one getdents64(2) returns, and returns their size in
+// bytes.
 func (r *removal) appendDirents(names []dirent, dir *os.File) ([]dirent, int, error) {
 	buffer, ok := r.buffers.Get().(*direntBuffer)
 	if !ok {
@@ -75,13 +74,13 @@ func (r *removal) appendDirents(names []dirent, dir *os.File) ([]dirent, int, er
 	return readDirents(int(dir.Fd()), buffer, names)
 }
 
-// readDirents does it with a buffer.
+// readDirents is appendDirents with a given buffer.
 func readDirents(fd int, buffer *direntBuffer, names []dirent) ([]dirent, int, error) {
 	n, err := retryInterrupted(func() (int, error) { return unix.Getdents(fd, buffer[:]) })
 	if err != nil {
-		return names, 0, ignoreAbsent(err) // a directory that somebody has removed meanwhile is empty
+		return names, 0, ignoreAbsent(err) // a directory that was removed meanwhile is empty
 	}
-	const inode, length, kind, name = 0, 16, 18, 19 // where struct linux_dirent64 has them
+	const inode, length, kind, name = 0, 16, 18, 19 // offsets in struct linux_dirent64
 	text := string(buffer[:n])
 	for at := 0; at < n; {
 		entry := buffer[at:n]

@@ -16,31 +16,30 @@ import (
 )
 
 const (
-	// fewNames is how many names of a directory a server shows whole, even if they are
+	// fewNames is the largest number of names that a server lists completely even if entries are
 	// removed meanwhile.
 	fewNames = 1000
-	// maxDepth is how far below the top a directory is removed where it is. Deeper
-	// ones are moved up first: each level in between keeps a descriptor open, and a
-	// tenant can make a tree deeper than there are descriptors.
+	// maxDepth is the depth down to which a directory is removed in place. Deeper ones are moved up
+	// first, because each level keeps a descriptor open, and a tenant can create a tree deeper than
+	// the number of descriptors.
 	maxDepth = 12
-	// hardDepth bounds how far below the top what cannot be moved up is removed where it
-	// is: each level costs a descriptor, and a path as long as it is deep.
+	// hardDepth is the depth down to which a directory that cannot be moved up is removed in place.
+	// Each level costs a descriptor and a longer path.
 	hardDepth = 8 * maxDepth
-	// rounds is how often a directory is emptied that is not empty afterwards: by
-	// then somebody is filling it.
+	// rounds is how often a directory is emptied again if it is not empty afterwards. After that
+	// somebody is filling it.
 	rounds = 3
-	// passes is how often many names may still be removed from a directory that was
-	// seen to its end.
+	// passes is how often a directory may be listed to its end and still have many names to remove.
 	passes = 10
-	// portion is how many names of a directory a hand takes at a time, worthAHand how
-	// many are worth another one, of which there are up to handsInOne.
-	portion    = 64
-	worthAHand = 512
-	handsInOne = 3
+	// portion is how many names of a directory a worker takes at a time. A directory gets one more
+	// worker for each namesPerWorker names, up to workersInOne.
+	portion        = 64
+	namesPerWorker = 512
+	workersInOne   = 3
 )
 
-// empty removes what is in the directory, in passes: a server may leave out
-// names while others are removed, and a tenant may make new ones.
+// empty removes the content of the directory in passes, because a server may leave out names while
+// others are removed, and a tenant may create new ones.
 func (r *removal) empty(dir *os.File, at string, depth int) error {
 	for left := passes; ; {
 		lifted := r.lifted.Load()
@@ -48,16 +47,16 @@ func (r *removal) empty(dir *os.File, at string, depth int) error {
 		switch {
 		case err != nil:
 			return err
-		case depth == 0 && r.lifted.Load() > lifted: // what was moved here wants a pass
+		case depth == 0 && r.lifted.Load() > lifted: // directories were moved up here: list again
 		case done.kept.first != nil && done.removed == 0:
 			return &done.kept
 		case done.removed == 0:
 			return nil
 		case done.kept.first == nil && done.removed < fewNames:
-			return nil // most directories are empty after one pass; if not, the caller comes again
+			return nil // probably empty after one pass; if not, the caller repeats
 		default:
 			if left--; left == 0 {
-				return &keptError{fmt.Errorf("files are made in %q as fast as they are removed: %w", cmp.Or(at, "."), unix.ENOTEMPTY), 1}
+				return &keptError{fmt.Errorf("files are created in %q as fast as they are removed: %w", cmp.Or(at, "."), unix.ENOTEMPTY), 1}
 			}
 		}
 		if _, err := dir.Seek(0, io.SeekStart); err != nil {
@@ -66,7 +65,7 @@ func (r *removal) empty(dir *os.File, at string, depth int) error {
 	}
 }
 
-// pass removes each name that it is shown.
+// pass lists the directory once and removes every name that is listed.
 func (r *removal) pass(dir *os.File, at string, depth int) (done *outcome, err error) {
 	done = &outcome{}
 	for more := true; more; {
@@ -77,7 +76,7 @@ func (r *removal) pass(dir *os.File, at string, depth int) (done *outcome, err e
 	return done, nil
 }
 
-// passBatch is pass for the next names.
+// passBatch removes the next batch of names.
 func (r *removal) passBatch(dir *os.File, at string, depth int, done *outcome) (more bool, err error) {
 	batch, err := r.readBatch(dir)
 	defer batch.release()
@@ -88,8 +87,8 @@ func (r *removal) passBatch(dir *os.File, at string, depth int, done *outcome) (
 	return !batch.last, err
 }
 
-// removeNames removes many names by several hands: the kernel changes a directory
-// one call at a time, but frees what is removed from it beside that.
+// removeNames removes many names with several workers. The kernel changes a directory one call at a
+// time, but frees the removed files in parallel.
 func (r *removal) removeNames(dir *os.File, at string, depth int, names []dirent, done *outcome) {
 	var taken atomic.Int64
 	var helpers sync.WaitGroup
@@ -104,19 +103,19 @@ func (r *removal) removeNames(dir *os.File, at string, depth int, names []dirent
 			}
 		}
 	}
-	for range min(handsInOne, len(names)/worthAHand) {
+	for range min(workersInOne, len(names)/namesPerWorker) {
 		r.handOver(&helpers, work)
 	}
 	work()
 	helpers.Wait()
 }
 
-// handOver lets another hand do it, if one is free.
+// handOver runs do in another worker and reports true, if one is free.
 func (r *removal) handOver(helpers *sync.WaitGroup, do func()) bool {
 	select {
-	case r.hands <- struct{}{}:
+	case r.workers <- struct{}{}:
 		helpers.Go(func() {
-			defer func() { <-r.hands }()
+			defer func() { <-r.workers }()
 			do()
 		})
 		return true
@@ -135,8 +134,7 @@ type entry struct {
 
 func (e entry) at() string { return path.Join(e.in, e.name) }
 
-// removeName removes whatever the entry is, a directory by another hand if one is
-// free.
+// removeName removes an entry of any kind. It leaves a directory to another worker if one is free.
 func (r *removal) removeName(e entry, done *outcome, helpers *sync.WaitGroup) {
 	var isDirectory bool
 	err := evenIfForbidden(e.dir, func() (err error) { isDirectory, err = r.unlink(e); return err })
@@ -152,8 +150,8 @@ func (r *removal) removeName(e entry, done *outcome, helpers *sync.WaitGroup) {
 	}
 }
 
-// evenIfForbidden tries again what a directory's mode forbids, without that: the
-// tree is on its way out.
+// evenIfForbidden retries do after it has opened up the directory's mode, if the mode forbade it.
+// The whole tree is being removed anyway.
 func evenIfForbidden(dir *os.File, do func() error) error {
 	err := do()
 	if !errors.Is(err, unix.EPERM) && !errors.Is(err, unix.EACCES) || errors.As(err, new(*keptError)) {
@@ -165,8 +163,8 @@ func evenIfForbidden(dir *os.File, do func() error) error {
 	return do()
 }
 
-// unlink removes what is no directory. The kernel itself refuses to unlink one, so
-// nobody has to look first.
+// unlink removes anything but a directory. The kernel refuses to unlink a directory, so no lookup
+// is needed before.
 func (r *removal) unlink(e entry) (isDirectory bool, err error) {
 	if err := r.step(); err != nil {
 		return false, err
@@ -176,7 +174,7 @@ func (r *removal) unlink(e entry) (isDirectory bool, err error) {
 	if errors.Is(err, unix.EISDIR) {
 		return true, nil
 	}
-	if errors.Is(err, unix.EPERM) { // what POSIX says of directories, and Linux of sticky ones
+	if errors.Is(err, unix.EPERM) { // the error of POSIX for a directory, and of Linux in a sticky one
 		var stat unix.Stat_t
 		if unix.Fstatat(fd, e.name, &stat, unix.AT_SYMLINK_NOFOLLOW) == nil && stat.Mode&unix.S_IFMT == unix.S_IFDIR {
 			return true, nil
@@ -188,11 +186,10 @@ func (r *removal) unlink(e entry) (isDirectory bool, err error) {
 	return false, ignoreAbsent(err)
 }
 
-// openUp gives the owner all rights to a directory and takes the sticky bit from
-// it. In a sticky one only CAP_FOWNER lets root remove somebody's file, and in a
-// cluster we have no capability: the NFS client refuses the call before the
-// server, to which we are root all the same, hears of it. A mode is for the
-// server alone to decide, so the bit goes.
+// openUp gives the owner all permissions on a directory and clears its sticky bit. In a sticky
+// directory root needs CAP_FOWNER to remove another user's file. In a cluster claimdir has no
+// capabilities, so the NFS client refuses the call without asking the server, which would allow it.
+// Without the bit the server decides.
 func openUp(dir *os.File) (changed bool, err error) {
 	info, err := dir.Stat()
 	if err != nil {
@@ -206,16 +203,16 @@ func openUp(dir *os.File) (changed bool, err error) {
 	return true, dir.Chmod(open)
 }
 
-// openDirectory opens a directory of parent and nothing else: it follows
-// no link and waits for no pipe.
+// openDirectory opens a directory of parent and nothing else. It follows no link and does not block
+// on a pipe.
 func openDirectory(parent int, name string) (*os.File, error) {
 	return openNoFollow(parent, name, unix.O_RDONLY)
 }
 
-// openClosed opens a directory whose mode forbids it, which is how, if the mode is
-// ours to change. It is set through a descriptor that needs no right to be opened,
-// so that nothing swapped in at the name is touched. One that is empty is removed, and
-// none is returned.
+// openClosed opens a directory whose mode forbids it with the error how, after it has changed the
+// mode, if we may. It changes the mode through a descriptor that needs no permission, so that it
+// does not touch a directory swapped in at the name. If the directory is empty, openClosed removes
+// it and returns nil.
 func (r *removal) openClosed(parent int, name string, depth int, how error) (*os.File, error) {
 	closed, err := openPath(parent, name)
 	if err != nil {
@@ -225,21 +222,21 @@ func (r *removal) openClosed(parent int, name string, depth int, how error) (*os
 	if err := r.mayEmpty(closed, depth); err != nil {
 		return nil, err
 	}
-	if unix.Unlinkat(parent, name, unix.AT_REMOVEDIR) == nil { // nobody lets us look into it, but it is empty
+	if unix.Unlinkat(parent, name, unix.AT_REMOVEDIR) == nil { // empty, although we may not list it
 		r.directories.Add(1)
-		return nil, nil //nolint:nilnil // as the comment says
+		return nil, nil
 	}
 	switch err := chmodPath(closed, 0o700); {
 	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
-		return nil, fmt.Errorf("its mode is not ours to change and forbids to look into it: %w", how)
+		return nil, fmt.Errorf("its mode forbids reading it and cannot be changed: %w", how)
 	case err != nil:
 		return nil, err
 	}
 	return openDirectory(int(closed.Fd()), ".")
 }
 
-// openPath opens a directory of parent as the place that it is, which needs no right
-// to it, and nothing else.
+// openPath opens a directory of parent, and nothing else, with O_PATH, which needs no permission on
+// it.
 func openPath(parent int, name string) (*os.File, error) {
 	return openNoFollow(parent, name, unix.O_PATH)
 }
@@ -262,14 +259,15 @@ func retryInterrupted(call func() (int, error)) (int, error) {
 	}
 }
 
-// chmodPath sets the mode of what openPath opened; fchmod(2) refuses such descriptors.
+// chmodPath sets the mode of a directory that openPath has opened. fchmod(2) refuses such
+// descriptors.
 func chmodPath(dir *os.File, mode fs.FileMode) error {
 	return os.Chmod(fmt.Sprintf("/proc/self/fd/%d", dir.Fd()), mode)
 }
 
-// lift moves a directory up into the top one, where a later pass meets it. What forbids
-// that is opened up: the directory that it lies in, which may be closed or sticky, the
-// top one, and itself, for it is written to.
+// lift moves a directory up into the top one, where a later pass finds it. If a mode forbids that,
+// lift opens up the modes of its parent, which may be closed or sticky, of the top directory, and
+// of the directory itself, because a move writes to it.
 func (r *removal) lift(parent int, name string) error {
 	err := r.liftOnce(parent, name)
 	if !errors.Is(err, unix.EPERM) && !errors.Is(err, unix.EACCES) {
@@ -292,8 +290,7 @@ func (r *removal) liftOnce(parent int, name string) error {
 	return err
 }
 
-// openUpAt gives the owner all rights to a directory of the volume, if its mode is ours
-// to change.
+// openUpAt gives the owner all permissions on a directory of the volume, if we may change its mode.
 func (r *removal) openUpAt(parent int, name string) {
 	dir, err := openPath(parent, name)
 	if err != nil {

@@ -13,26 +13,25 @@ import (
 	"claimdir/provisioner/volpath"
 )
 
-// Identity tells a directory from every other one that has, had or will have its
-// name. It is taken from the server, never from what this client remembers.
+// Identity tells a directory from every other one that ever has its name. It is read from the
+// server, never from this client's cache.
 type Identity struct {
-	// Number is the file number (inode). File systems give a number out again, ext4 at
-	// once.
+	// Number is the file number (inode). File systems reuse numbers, ext4 at once.
 	Number uint64 `json:"number"`
-	// Handle is the file handle, which holds a generation too and never comes again. It
-	// is empty where the system gives none: an old seccomp profile, or FUSE, whose
-	// handles last only as long as the mount.
+	// Handle is the file handle. It contains a generation number, so it is never reused. It is
+	// empty if it is not available: under an old seccomp profile, or on FUSE, whose handles last
+	// only as long as the mount.
 	Handle string `json:"handle,omitempty"`
-	// Place is the copy of the share that the identity was taken on. Numbers and handles
-	// say nothing on another copy.
+	// Place identifies the copy of the share on which the identity was read. Numbers and handles
+	// mean nothing on another copy.
 	Place string `json:"place,omitempty"`
 }
 
-// Match says whether two identities are of one directory.
+// Match is the result of comparing two identities.
 type Match int
 
 const (
-	// Unknown: one of them is missing, or was taken on another copy of the share.
+	// Unknown: one of them is missing, or they were read on different copies of the share.
 	Unknown Match = iota
 	// Same directory.
 	Same
@@ -40,7 +39,7 @@ const (
 	Different
 )
 
-// Match compares two identities, as far as both know.
+// Match compares two identities by the fields that both have.
 func (id *Identity) Match(other *Identity) Match {
 	switch {
 	case id == nil || other == nil || id.Place != other.Place:
@@ -51,10 +50,9 @@ func (id *Identity) Match(other *Identity) Match {
 	return Same
 }
 
-// Identify returns which directory is at p now. An absent one is fs.ErrNotExist,
-// anything else that is no directory ErrNotDirectory. The parent is opened by its path,
-// and a view holds no other parent than the root of the share: the answer of a new view
-// is the server's.
+// Identify returns the identity of the directory that is at p now. The error is fs.ErrNotExist if p
+// is absent, and ErrNotDirectory if it is no directory. It opens the parent by its path, so a new
+// view gets the server's answer; a view holds no parent but the root of the share.
 func (s *Share) Identify(p volpath.Path) (*Identity, error) {
 	var found *Identity
 	err := s.inParent(p, func(parent *dir) (err error) {
@@ -67,8 +65,8 @@ func (s *Share) Identify(p volpath.Path) (*Identity, error) {
 	return found, nil
 }
 
-// Look is Exists and Identify in one: it returns which directory is at p, or nil if none
-// is. One that is known to be the volume's is not asked for its spelling.
+// Look combines Exists and Identify: it returns the identity of the directory at p, or nil if p is
+// absent. It does not check the spelling of p if the directory is known.
 func (s *Share) Look(p volpath.Path, known *Identity) (*Identity, error) {
 	var found *Identity
 	err := s.inParent(p, func(parent *dir) (err error) {
@@ -79,17 +77,17 @@ func (s *Share) Look(p volpath.Path, known *Identity) (*Identity, error) {
 	})
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, nil //nolint:nilnil // as the comment says
+		return nil, nil
 	case err != nil:
 		return nil, fmt.Errorf("look at %s: %w", p, plain(err))
 	}
 	return found, nil
 }
 
-// Place tells this copy of the share from every other one: see Identity.
+// Place identifies this copy of the share; see Identity.
 func (s *Share) Place() string { return s.mark.place() }
 
-// identify looks at the directory name of parent, which was opened by its path.
+// identify returns the identity of the directory name of parent, which was opened by its path.
 func (s *Share) identify(parent *dir, name string) (*Identity, error) {
 	stat, err := parent.isDirectory(name)
 	if err != nil {
@@ -102,7 +100,7 @@ func (s *Share) identify(parent *dir, name string) (*Identity, error) {
 	return &Identity{Number: stat.Ino, Handle: handle, Place: s.mark.place()}, nil
 }
 
-// identifyOpen looks at an open directory.
+// identifyOpen returns the identity of an open directory.
 func (s *Share) identifyOpen(opened *dir) (*Identity, error) {
 	stat, err := opened.self()
 	if err != nil {
@@ -115,11 +113,12 @@ func (s *Share) identifyOpen(opened *dir) (*Identity, error) {
 	return &Identity{Number: stat.Ino, Handle: handle, Place: s.mark.place()}, nil
 }
 
-// openListed opens the directory name of parent as the server has it, also just after a
-// rename, and says which it is. An NFS client shows under the new name what it had under
-// the old one, and goes on to do so; but the number that it lists is the server's, and a
-// directory that is opened to be read and is gone is looked up anew. Only what both agree
-// on is believed. No other file system needs a listing for that.
+// openListed opens the directory name of parent and returns its identity as the server has it, even
+// just after a rename. An NFS client caches under the new name the directory that it knew under the
+// old one. But the file numbers that it lists come from the server, and it looks up a name anew if
+// opening a cached directory for reading finds it gone. openListed therefore compares the listed
+// number with the open directory, and on a difference returns the listed one. Other file systems
+// need no listing.
 func (s *Share) openListed(parent *dir, name string) (*dir, *Identity, error) {
 	var listed uint64
 	if s.mark.kind(parent) == nfsMagic {
@@ -134,7 +133,7 @@ func (s *Share) openListed(parent *dir, name string) (*dir, *Identity, error) {
 		listed = entries[i].inode
 	}
 	opened, err := parent.open(name, toRead)
-	if errors.Is(err, fs.ErrPermission) { // its owner, who we may be, has closed it
+	if errors.Is(err, fs.ErrPermission) { // we may be its owner, who has removed the permission
 		opened, err = parent.open(name, asPlace)
 	}
 	if err != nil {
@@ -151,13 +150,13 @@ func (s *Share) openListed(parent *dir, name string) (*dir, *Identity, error) {
 	return opened, id, nil
 }
 
-// Types of file systems, as statfs(2) says them.
+// Types of file systems, as statfs(2) returns them.
 const (
 	fuseMagic = 0x65735546
 	nfsMagic  = 0x6969
 )
 
-// kind returns the type of the file system. It asks the server once.
+// kind returns the type of the file system. It calls the server only once.
 func (m *mark) kind(of *dir) int64 {
 	m.mu.Lock()
 	known := m.system
@@ -171,12 +170,12 @@ func (m *mark) kind(of *dir) int64 {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.system = int64(system.Type) //nolint:unconvert // its type differs between architectures
+	m.system = int64(system.Type) // its type differs between architectures
 	return m.system
 }
 
-// handleOf returns the file handle of a directory, or none where the system gives
-// none that lasts.
+// handleOf returns the file handle of a directory, or "" if none is available that outlives the
+// mount.
 func (s *Share) handleOf(in *dir, name string, flags int) (string, error) {
 	if s.mark.kind(in) == fuseMagic {
 		return "", nil
@@ -189,9 +188,9 @@ func (s *Share) handleOf(in *dir, name string, flags int) (string, error) {
 	_, byKernel := errors.AsType[syscall.Errno](err)
 	switch {
 	case byKernel && !errors.Is(err, fs.ErrNotExist) && !IsStale(err):
-		return "", nil // EPERM, ENOSYS, EOPNOTSUPP, EOVERFLOW: the number is all there is
+		return "", nil // EPERM, ENOSYS, EOPNOTSUPP, EOVERFLOW: only the number is available
 	case err != nil:
 		return "", err
 	}
-	return fmt.Sprintf("%x:%s", uint32(handle.Type()), hex.EncodeToString(handle.Bytes())), nil //nolint:gosec // an opaque tag
+	return fmt.Sprintf("%x:%s", uint32(handle.Type()), hex.EncodeToString(handle.Bytes())), nil
 }

@@ -10,16 +10,15 @@ import (
 	"claimdir/provisioner/volpath"
 )
 
-// Entry is what a directory of the share holds at a name.
+// Entry is one entry of a directory of the share.
 type Entry struct {
 	Name   string
 	Dir    bool   // a directory; false for files, links and all else
 	Number uint64 // its file number, as the server lists it: see Identity
 }
 
-// List returns what the directory p holds, sorted by name; the zero Path is
-// the root of the share, whose .claimdir is left out. Links are listed, not
-// followed.
+// List returns the entries of the directory p, sorted by name. The zero Path is the root of the
+// share, without .claimdir. Links are listed, not followed.
 func (s *Share) List(p volpath.Path) ([]Entry, error) {
 	root, err := s.openRoot()
 	if err != nil {

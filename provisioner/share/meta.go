@@ -11,17 +11,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// metaDir holds claimdir's own files. volpath reserves the name.
+// metaDir is the directory of claimdir's own files. volpath reserves the name.
 const metaDir = ".claimdir"
 
-// newSuffix ends the name under which a file is written before it gets its own.
+// newSuffix ends the name under which a file is written before it gets its final name.
 const newSuffix = ".new"
 
 // maxMetaFile bounds what ReadFile reads; a record is about a kilobyte.
 const maxMetaFile = 1 << 20
 
-// MakeMeta makes .claimdir and the given directories in it, readable by the
-// owner alone.
+// MakeMeta creates .claimdir and the given directories in it, accessible to the owner alone.
 func (s *Share) MakeMeta(dirs ...string) error {
 	root, err := s.openRoot()
 	if err != nil {
@@ -67,11 +66,10 @@ func (s *Share) HasMeta() (bool, error) {
 	return true, nil
 }
 
-// openMeta opens a directory below .claimdir; "" is .claimdir itself. That .claimdir
-// is missing is not the absence of something in it: a share that was recognised once
-// has it. One in which other processes make names that this one uses too is opened to
-// read, so that an NFS client looks them up anew; all others are held by views as the
-// place that they are.
+// openMeta opens a directory below .claimdir; "" is .claimdir itself. A missing .claimdir is an
+// error of the share, not fs.ErrNotExist, because a recognised share has it. openMeta opens the
+// shared directory (see Shared) with toRead, so that an NFS client looks up the names in it anew,
+// and all others with asPlace.
 func (s *Share) openMeta(name string) (*dir, error) {
 	root, err := s.openRoot()
 	if err != nil {
@@ -107,8 +105,8 @@ func (s *Share) openMeta(name string) (*dir, error) {
 	return found, nil
 }
 
-// Shared names the directory below .claimdir in which several processes make the same
-// names: see openMeta. It is for package ledger to say, once.
+// Shared names the directory below .claimdir in which several processes create the same names; see
+// openMeta. Package ledger sets it once.
 func (s *Share) Shared(name string) {
 	s.mark.mu.Lock()
 	defer s.mark.mu.Unlock()
@@ -121,7 +119,7 @@ func (s *Share) isShared(name string) bool {
 	return s.mark.shared == name
 }
 
-// inMeta calls do with a directory below .claimdir and names both in an error.
+// inMeta calls do with a directory below .claimdir. Its error names the step and the directory.
 func (s *Share) inMeta(name, step string, do func(d *dir) error) error {
 	d, err := s.openMeta(name)
 	if err == nil {
@@ -134,8 +132,8 @@ func (s *Share) inMeta(name, step string, do func(d *dir) error) error {
 	return nil
 }
 
-// ReadFile returns the file name in a directory below .claimdir; an absent one is
-// fs.ErrNotExist.
+// ReadFile returns the content of a file in a directory below .claimdir. The error is
+// fs.ErrNotExist if it is absent.
 func (s *Share) ReadFile(in, name string) (data []byte, err error) {
 	err = s.inMeta(in, "read "+name+" in", func(d *dir) (err error) {
 		data, err = d.readFile(name, maxMetaFile)
@@ -144,8 +142,8 @@ func (s *Share) ReadFile(in, name string) (data []byte, err error) {
 	return data, err
 }
 
-// WriteFile exchanges the content of the file name in a directory below .claimdir, or
-// makes it; a reader sees the old or the new, never half.
+// WriteFile creates a file in a directory below .claimdir, or replaces its content. A reader sees
+// the old or the new content, never a part.
 func (s *Share) WriteFile(in, name string, data []byte) error {
 	return s.inMeta(in, "write "+name+" in", func(d *dir) error {
 		if err := createAnew(d, name+newSuffix, data); err != nil {
@@ -155,8 +153,9 @@ func (s *Share) WriteFile(in, name string, data []byte) error {
 	})
 }
 
-// ExchangeFile is WriteFile for a file that must be there: fs.ErrNotExist if it is not.
-// It looks last, when HandOverFile by another process can no longer miss what it wrote.
+// ExchangeFile is WriteFile for a file that must exist; the error is fs.ErrNotExist if it does not.
+// It writes the new content before it checks that, so that a HandOverFile of another process finds
+// and removes the new content.
 func (s *Share) ExchangeFile(in, name string, data []byte) error {
 	return s.inMeta(in, "write "+name+" in", func(d *dir) error {
 		if err := createAnew(d, name+newSuffix, data); err != nil {
@@ -169,7 +168,7 @@ func (s *Share) ExchangeFile(in, name string, data []byte) error {
 	})
 }
 
-// createAnew removes what a call that was cut off left at name, which is our own.
+// createAnew is createFile, but first removes a file that our own earlier call has left at name.
 func createAnew(d *dir, name string, data []byte) error {
 	err := d.createFile(name, data)
 	if !errors.Is(err, fs.ErrExist) {
@@ -181,9 +180,9 @@ func createAnew(d *dir, name string, data []byte) error {
 	return d.createFile(name, data)
 }
 
-// CreateFile makes the file name in .claimdir itself, whole or not at all. A name that
-// exists is fs.ErrExist and stays as it is: of several callers, on any client, one
-// succeeds, because link(2) is atomic on the server.
+// CreateFile creates a file in .claimdir itself, completely or not at all. The error is fs.ErrExist
+// if the name exists. Of several callers, on any client, only one succeeds, because link(2) is
+// atomic on the server.
 func (s *Share) CreateFile(name, temporary string, data []byte) error {
 	return s.inMeta("", "create "+name+" in", func(d *dir) error {
 		if err := createAnew(d, temporary, data); err != nil {
@@ -194,7 +193,7 @@ func (s *Share) CreateFile(name, temporary string, data []byte) error {
 	})
 }
 
-// RemoveFile removes a file; an absent one, or an absent directory, is no error.
+// RemoveFile removes a file. It is no error if the file or its directory is absent.
 func (s *Share) RemoveFile(in, name string) error {
 	err := s.inMeta(in, "remove "+name+" in", func(d *dir) error { return d.unlink(name) })
 	if errors.Is(err, fs.ErrNotExist) {
@@ -203,8 +202,8 @@ func (s *Share) RemoveFile(in, name string) error {
 	return err
 }
 
-// RenameFile gives the file from in one directory below .claimdir the name to in
-// another, and replaces one that has it. An absent from is fs.ErrNotExist.
+// RenameFile renames a file from one directory below .claimdir to another, replacing a file there.
+// The error is fs.ErrNotExist if from is absent.
 func (s *Share) RenameFile(in, from, target, to string) error {
 	return s.inMeta(in, "rename "+from+" in", func(d *dir) error {
 		t, err := s.openMeta(target)
@@ -216,16 +215,16 @@ func (s *Share) RenameFile(in, from, target, to string) error {
 	})
 }
 
-// PlaceDirectory makes the directory name in one below .claimdir, with a file in it, in
-// one step: whoever sees it sees the file too. It is fs.ErrExist, and nothing is
-// changed, if there is a directory of that name with something in it. An empty one is
-// replaced. staged is a name of the caller's own, under which it is made in staging.
+// PlaceDirectory creates the directory name, with a file in it, in a directory below .claimdir. It
+// does so atomically: whoever sees the directory sees the file too. The error is fs.ErrExist, and
+// nothing is changed, if a directory of that name exists and is not empty. An empty one is
+// replaced. PlaceDirectory prepares the directory in staging under staged, the caller's own name.
 func (s *Share) PlaceDirectory(in, name, staging, staged, file string, data []byte) error {
 	own := path.Join(staging, staged)
 	if err := s.inMeta(staging, "make "+staged+" in", func(d *dir) error { return makePrivate(d, staged) }); err != nil {
 		return err
 	}
-	// Held, it would lead to where it is by now, not to where the name leads.
+	// A held handle would follow the directory to its new name.
 	s.drop(own)
 	err := s.inMeta(own, "write "+file+" in", func(d *dir) error { return createAnew(d, file, data) })
 	if err != nil {
@@ -245,7 +244,7 @@ func (s *Share) PlaceDirectory(in, name, staging, staged, file string, data []by
 	if err != nil {
 		return err
 	}
-	if s.held != nil { // it is the same directory, under its name
+	if s.held != nil { // the view still holds it, now under its final name
 		d := s.held.dirs[own]
 		delete(s.held.dirs, own)
 		s.hold(path.Join(in, name), d)
@@ -253,15 +252,15 @@ func (s *Share) PlaceDirectory(in, name, staging, staged, file string, data []by
 	return nil
 }
 
-// removeStaged removes what PlaceDirectory made and could not place.
+// removeStaged removes the directory that PlaceDirectory has prepared and could not place.
 func (s *Share) removeStaged(own, staging, staged, file string) error {
 	err := s.RemoveFile(own, file)
 	s.drop(own)
 	return errors.Join(err, s.RemoveEmptyDirectory(staging, staged))
 }
 
-// RemoveEmptyDirectory removes the directory name in one below .claimdir. One that is
-// absent, or has something in it, is no error: it is somebody's again.
+// RemoveEmptyDirectory removes the directory name in a directory below .claimdir. It is no error if
+// it is absent, or not empty, because somebody uses it again.
 func (s *Share) RemoveEmptyDirectory(in, name string) error {
 	s.drop(path.Join(in, name))
 	err := s.inMeta(in, "remove "+name+" in", func(d *dir) error { return d.rmdir(name) })
@@ -271,9 +270,8 @@ func (s *Share) RemoveEmptyDirectory(in, name string) error {
 	return err
 }
 
-// ListMeta returns the names in a directory below .claimdir, sorted, but not those that
-// an NFS client gives to files which are removed while they are read: if it dies then,
-// they stay.
+// ListMeta returns the sorted names in a directory below .claimdir. It leaves out the .nfs files
+// into which an NFS client turns files that are removed while open; they stay if the client dies.
 func (s *Share) ListMeta(in string) (names []string, err error) {
 	err = s.inMeta(in, "list", func(d *dir) error {
 		entries, err := d.entries()
@@ -291,7 +289,8 @@ func (s *Share) ListMeta(in string) (names []string, err error) {
 	return names, nil
 }
 
-// isLeftOpen: what is ours may begin so too, a directory or a record of layout 1.
+// isLeftOpen reports whether e is such a .nfs file. Our own directories and records of layout 1 may
+// also begin with .nfs.
 func isLeftOpen(e dirent) bool {
 	return e.kind != unix.DT_DIR && strings.HasPrefix(e.name, ".nfs") && !strings.HasSuffix(e.name, ".json")
 }

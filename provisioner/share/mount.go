@@ -12,7 +12,7 @@ import (
 	"github.com/moby/sys/mountinfo"
 )
 
-// Source says what is mounted at a directory, as a PersistentVolume names it.
+// Source is an NFS export, as a PersistentVolume names it.
 type Source struct {
 	// Server is a host name or address; an IPv6 address stands without brackets.
 	Server string
@@ -27,10 +27,9 @@ type Mount struct {
 	Source Source // zero if it is no NFS mount
 }
 
-// FindMounts looks for shares in this process's mount table: dir itself, if that
-// is an NFS mount, or else each mount directly below dir, named by its
-// directory and sorted by name. Below an NFS mount, NFSv4 mounts the exports
-// inside of it by itself; these are no shares of their own.
+// FindMounts returns the shares in this process's mount table: dir itself, if that is an NFS mount,
+// or else each mount directly below dir, named by its directory and sorted by name. Below an NFS
+// mount, NFSv4 automatically mounts exports that lie inside it; they are not separate shares.
 func FindMounts(dir string) ([]Mount, error) {
 	table, err := mountinfo.GetMounts(nil)
 	if err != nil {
@@ -47,8 +46,8 @@ func findMounts(table []*mountinfo.Info, dir string) ([]Mount, error) {
 		if path.Clean(parent) != dir || m.Mountpoint == dir || below[name] != nil {
 			continue
 		}
-		// The lowest of several on one directory shows where that directory lies:
-		// under a mount that came over dir later, it is out of sight.
+		// Of several mounts on one directory, the lowest shows whether a later mount over dir hides
+		// that directory.
 		if self == nil || bottom(table, m).Parent == self.ID {
 			below[name] = onTop(table, m.Mountpoint)
 		}
@@ -63,8 +62,7 @@ func findMounts(table []*mountinfo.Info, dir string) ([]Mount, error) {
 	return []Mount{{Dir: dir, Source: whole}}, checkInside(whole, dir, below)
 }
 
-// onTop returns the mount that is seen at a directory: the one that no other
-// lies on.
+// onTop returns the visible mount at a directory: the one that no other mount covers.
 func onTop(table []*mountinfo.Info, dir string) (top *mountinfo.Info) {
 	for _, m := range table {
 		covers := func(other *mountinfo.Info) bool { return other.Mountpoint == dir && other.Parent == m.ID && other != m }
@@ -75,7 +73,7 @@ func onTop(table []*mountinfo.Info, dir string) (top *mountinfo.Info) {
 	return top
 }
 
-// bottom returns the first of the mounts that lie on each other at m.
+// bottom returns the lowest of the mounts that are stacked at m.
 func bottom(table []*mountinfo.Info, m *mountinfo.Info) *mountinfo.Info {
 	for {
 		i := slices.IndexFunc(table, func(other *mountinfo.Info) bool {
@@ -88,7 +86,7 @@ func bottom(table []*mountinfo.Info, m *mountinfo.Info) *mountinfo.Info {
 	}
 }
 
-// checkInside refuses mounts below an NFS mount that are not its own.
+// checkInside refuses mounts below an NFS mount that do not belong to it.
 func checkInside(whole Source, dir string, below map[string]*mountinfo.Info) error {
 	var errs []error
 	for name, m := range below {
@@ -101,10 +99,10 @@ func checkInside(whole Source, dir string, below map[string]*mountinfo.Info) err
 	return errors.Join(errs...)
 }
 
-// shareName is what a class can name.
+// shareName matches the names that a class may use.
 var shareName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
 
-// CheckName refuses a name that no share may have.
+// CheckName refuses a name that is not allowed for a share.
 func CheckName(name string) error {
 	if !shareName.MatchString(name) {
 		return fmt.Errorf("%q cannot be the name of a share: allowed are up to 63 letters, digits, '.', '_' and '-', the first one a letter or digit", name)
@@ -112,11 +110,11 @@ func CheckName(name string) error {
 	return nil
 }
 
-// named are the mounts below a directory that is no share itself.
+// named returns the shares below a directory that is not a share itself.
 func named(dir string, below map[string]*mountinfo.Info) (mounts []Mount, err error) {
 	var errs []error
 	for name, m := range below {
-		if strings.HasPrefix(name, ".") { // hidden, as kubelet's own are
+		if strings.HasPrefix(name, ".") { // hidden, like the kubelet's own mounts
 			continue
 		}
 		mount := Mount{Name: name, Dir: path.Join(dir, name)}
@@ -133,8 +131,8 @@ func named(dir string, below map[string]*mountinfo.Info) (mounts []Mount, err er
 	return mounts, errors.Join(errs...)
 }
 
-// CheckApart refuses shares that are the same or one inside the other: their
-// records would not know of each other's volumes.
+// CheckApart refuses two mounts of one share, and a share inside another. The records of one would
+// not cover the other's volumes.
 func CheckApart(mounts []Mount) error {
 	var errs []error
 	for i, a := range mounts {
@@ -148,9 +146,9 @@ func CheckApart(mounts []Mount) error {
 	return errors.Join(errs...)
 }
 
-// Below returns the exported path full relative to another one, and whether it lies
-// strictly below that, element by element: "/a/bc" is not below "/a/b", and everything
-// but "/" is below "/". Nothing is cleaned.
+// Below returns the exported path full relative to export, and whether it lies strictly below it.
+// It compares whole elements: "/a/bc" is not below "/a/b", and everything but "/" is below "/". It
+// does not clean the paths.
 func Below(export, full string) (relative string, below bool) {
 	relative, below = strings.CutPrefix(full, strings.TrimSuffix(export, "/")+"/")
 	return relative, below && relative != ""
@@ -163,8 +161,8 @@ func inside(outer, inner string) bool {
 
 func isNFS(m *mountinfo.Info) bool { return m.FSType == "nfs" || m.FSType == "nfs4" }
 
-// parseSource splits the device of an NFS mount, server:/export. (The kernel
-// shows the whole way to the mounted directory there, also for a bind mount.)
+// parseSource splits the device of an NFS mount, server:/export. The kernel shows the full exported
+// path there, even for a bind mount.
 func parseSource(device string) (Source, error) {
 	i := strings.Index(device, ":/")
 	if i <= 0 {
@@ -173,8 +171,7 @@ func parseSource(device string) (Source, error) {
 	return Source{Server: Unbracket(device[:i]), Path: path.Clean("/" + strings.TrimLeft(device[i+1:], "/"))}, nil
 }
 
-// Unbracket takes an IPv6 address out of its brackets; a PersistentVolume names
-// it without.
+// Unbracket removes the brackets around an IPv6 address; PersistentVolumes have none.
 func Unbracket(server string) string {
 	return strings.TrimSuffix(strings.TrimPrefix(server, "["), "]")
 }

@@ -10,28 +10,27 @@ import (
 	"claimdir/provisioner/volpath"
 )
 
-// markedMode marks a directory as one that claimdir made and that is no volume: a
-// parent, or the directory of a volume before it gets its own mode. Anyone may pass
-// through it and only we may add to it; that the group may not pass is what nobody else
-// asks for. The mark is there from mkdir(2) on, goes with the directory, and survives a
-// copy of the share. Where a server or a default ACL changes the mode, empty parents
-// stay, and claimdir doctor names them.
+// markedMode marks a directory that claimdir has created and that is not a volume: a parent, or the
+// directory of a volume before it gets its own mode. Everybody may pass through it, except members
+// of its group, and only we may add to it; nobody else sets such a mode. The mark exists from
+// mkdir(2) on, moves with the directory, and survives a copy of the share. If a server or a default
+// ACL changes the mode, empty parents stay, and claimdir doctor reports them.
 const markedMode = 0o745
 
-// marked reports whether a directory has the mark. Below a directory with setgid it
-// has that too.
+// marked reports whether a directory has the mark. A directory inherits setgid from its parent, so
+// that bit does not count.
 func marked(stat unix.Stat_t) bool {
 	return stat.Mode&unix.S_IFMT == unix.S_IFDIR && stat.Mode&0o7777&^unix.S_ISGID == markedMode
 }
 
-// parentTries is how often parents are made that vanish at once. Each time somebody
-// else has to have released the last volume below one, so it is not reached by chance.
+// parentTries is how often WithParents creates parents that disappear at once. Each time another
+// release must have removed the last volume below one, so chance does not reach this number.
 const parentTries = 20
 
-// WithParents makes what is missing of the directories above p, marked as ours, and
-// then calls do. A release of the last other volume below a parent may remove that
-// again in between; do then says fs.ErrNotExist, and both are repeated. That is cheaper
-// than to keep each release waiting for everything that is being made.
+// WithParents calls do. If do returns fs.ErrNotExist, WithParents creates the missing directories
+// above p, marked as ours, and repeats it. A release of the last other volume below a parent may
+// remove the parent in between; then WithParents repeats both. That is cheaper than a lock between
+// each release and every create.
 func (s *Share) WithParents(p volpath.Path, do func() error) error {
 	for range parentTries {
 		err := do()
@@ -70,8 +69,8 @@ func (s *Share) makeParents(p volpath.Path) error {
 	return nil
 }
 
-// IsMarked reports whether p is an empty directory that claimdir made and that no volume
-// was completed in: see markedMode.
+// IsMarked reports whether p is an empty directory that claimdir has created and that did not
+// become a volume; see markedMode.
 func (s *Share) IsMarked(p volpath.Path) (is bool, err error) {
 	err = s.inParent(p, func(parent *dir) error {
 		is, err = emptyAndMarked(parent, p.Base())
@@ -105,9 +104,8 @@ func emptyAndMarked(parent *dir, name string) (bool, error) {
 	return true, nil
 }
 
-// RemoveMarked removes p if it is marked as ours and empty, and reports whether it did,
-// or found it gone. Nothing but an empty directory can be removed by it, whatever is
-// swapped in at the name meanwhile.
+// RemoveMarked removes p if it is marked as ours and empty. It reports whether p is gone. It can
+// remove nothing but an empty directory, whatever is swapped in at the name meanwhile.
 func (s *Share) RemoveMarked(p volpath.Path) (gone bool, err error) {
 	err = s.inParent(p, func(parent *dir) error {
 		if stat, err := parent.look(p.Base()); err != nil || !marked(stat) {
@@ -127,8 +125,8 @@ func (s *Share) RemoveMarked(p volpath.Path) (gone bool, err error) {
 	return gone, nil
 }
 
-// Mark marks the directory p if it has the file number: an older claimdir kept records
-// of the parents that it made. Another directory is an ErrChanged.
+// Mark marks the directory p if it has the given file number, which layout 1 recorded for the
+// parents it created. The error is ErrChanged if p has another number.
 func (s *Share) Mark(p volpath.Path, number uint64) error {
 	err := s.inParent(p, func(parent *dir) error {
 		opened, err := parent.open(p.Base(), toRead)

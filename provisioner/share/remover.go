@@ -12,45 +12,46 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// Remover is how trees are removed: by how many hands, and how fast. Several
+// Remover holds the limits for the removal of trees: the number of workers and the pace. Several
 // removals may share one.
 type Remover struct {
-	hands chan struct{} // taken by goroutines beside those that call
-	bulk  chan struct{} // taken by those that read many names at once: see readBatch
-	// buffers has *direntBuffer, for readBatch.
+	workers chan struct{} // a slot for each goroutine beside the callers
+	bulk    chan struct{} // a slot for each directory that is read in bulk: see readBatch
+	// buffers holds *direntBuffer, for readBatch.
 	buffers sync.Pool
-	pace    *rate.Limiter // nil: as fast as it goes; waits are ended by a context
+	pace    *rate.Limiter // nil: no limit
 }
 
-// NewRemover lets up to hands goroutines help those that call, and all together
-// make up to perSecond calls to the file system a second; 0 means no limit.
-func NewRemover(hands, perSecond int) *Remover {
-	r := &Remover{hands: make(chan struct{}, hands), bulk: make(chan struct{}, bulks)}
+// NewRemover returns a Remover with up to workers goroutines beside the callers. Together they make
+// up to perSecond file system calls a second; 0 means no limit.
+func NewRemover(workers, perSecond int) *Remover {
+	r := &Remover{workers: make(chan struct{}, workers), bulk: make(chan struct{}, bulks)}
 	if perSecond > 0 {
 		r.pace = rate.NewLimiter(rate.Limit(perSecond), perSecond/10+1)
 	}
 	return r
 }
 
-// Removed counts what a removal took away.
+// Removed counts what a removal has removed.
 type Removed struct{ Files, Directories int64 }
 
 // removal is the removal of one tree.
 type removal struct {
 	*Remover
 
-	ctx    context.Context //nolint:containedctx // a removal is one call, in many goroutines
+	ctx    context.Context // of this one removal
 	share  *Share
-	opened *os.File                    // the directory to be removed, where it is open already
-	only   func(opened *os.File) error // an error if that is not the directory to be removed
-	top    int                         // descriptor of the directory that is removed, where too deep ones are moved to
-	device uint64                      // of the file system that is not left
+	opened *os.File                    // the top directory, if it is open already
+	only   func(opened *os.File) error // returns an error if opened is not the directory to remove
+	top    int                         // descriptor of the top directory, into which deep ones are moved
+	device uint64                      // of the file system that the removal stays on
 
 	files, directories atomic.Int64
 	lifted             atomic.Int64
 }
 
-// step comes before each call to the file system.
+// step must be called before each file system call. It waits for the pace and fails once the
+// removal may not go on.
 func (r *removal) step() error {
 	if err := r.ended(); err != nil {
 		return err
@@ -66,7 +67,7 @@ func (r *removal) step() error {
 	return r.share.run("remove", func() error { return nil })
 }
 
-// ended returns why nothing more is to be done, if so.
+// ended returns the cause if the removal may not go on.
 func (r *removal) ended() error {
 	for _, ctx := range []context.Context{r.ctx, r.share.ctx} {
 		if ctx != nil && ctx.Err() != nil {
@@ -91,14 +92,14 @@ func (e *keptError) Error() string {
 
 func (e *keptError) Unwrap() error { return e.first }
 
-// outcome gathers what became of the names of a directory, from several hands.
+// outcome collects the results for the names of a directory from several workers.
 type outcome struct {
 	mu      sync.Mutex
 	removed int
 	kept    keptError
 }
 
-// note takes the end of one name.
+// note records the result for one name.
 func (o *outcome) note(e entry, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -107,7 +108,7 @@ func (o *outcome) note(e entry, err error) {
 		return
 	}
 	count := 1
-	if inside, ok := errors.AsType[*keptError](err); ok { // it says where itself
+	if inside, ok := errors.AsType[*keptError](err); ok { // it contains the path already
 		err, count = inside.first, inside.count
 	} else {
 		err = fmt.Errorf("%s: %w", e.at(), plain(err))
@@ -118,8 +119,7 @@ func (o *outcome) note(e entry, err error) {
 	o.kept.count += count
 }
 
-// removeDirectory removes the directory name of parent; at is its path from the
-// one that is to be removed.
+// removeDirectory removes the directory name of parent. at is its path below the top directory.
 func (r *removal) removeDirectory(parent int, name, at string, depth int) (err error) {
 	if depth > maxDepth {
 		if err := r.lift(parent, name); err == nil || depth >= hardDepth {
@@ -135,7 +135,7 @@ func (r *removal) removeDirectory(parent int, name, at string, depth int) (err e
 	return err
 }
 
-// openOnce opens a directory, or takes the one that is open already.
+// openOnce opens a directory, or returns the top one if it is open already.
 func (r *removal) openOnce(parent int, name string, depth int) (*os.File, error) {
 	if depth == 0 && r.opened != nil {
 		opened := r.opened
@@ -145,7 +145,7 @@ func (r *removal) openOnce(parent int, name string, depth int) (*os.File, error)
 	return openDirectory(parent, name)
 }
 
-// removeOnce empties the directory and removes it. Somebody may be filling it
+// removeOnce empties the directory and removes it once. It fails if somebody fills the directory
 // meanwhile.
 func (r *removal) removeOnce(parent int, name, at string, depth int) error {
 	if err := r.step(); err != nil {
@@ -155,7 +155,7 @@ func (r *removal) removeOnce(parent int, name, at string, depth int) error {
 	switch {
 	case errors.Is(err, unix.ENOENT):
 		return nil
-	case errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.ELOOP): // exchanged meanwhile
+	case errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.ELOOP): // replaced by another kind meanwhile
 		return ignoreAbsent(unix.Unlinkat(parent, name, 0))
 	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
 		if dir, err = r.openClosed(parent, name, depth, err); dir == nil {
@@ -184,8 +184,8 @@ func (r *removal) removeOnce(parent int, name, at string, depth int) error {
 	return ignoreAbsent(err)
 }
 
-// mayEmpty refuses an open directory in which nothing may be changed. It comes before
-// any change, also of a mode.
+// mayEmpty refuses an open directory that must not be changed. It is called before any change, even
+// of a mode.
 func (r *removal) mayEmpty(dir *os.File, depth int) error {
 	if depth == 0 && r.only != nil {
 		if err := r.only(dir); err != nil {
@@ -195,14 +195,14 @@ func (r *removal) mayEmpty(dir *os.File, depth int) error {
 	return r.stay(dir)
 }
 
-// stay refuses a directory of another file system than that of the one to be
-// removed: somebody mounted it there, and what is in it is not the volume's.
+// stay refuses a directory on another file system than the top one. Somebody has mounted it there,
+// and its content does not belong to the volume.
 func (r *removal) stay(dir *os.File) error {
 	var stat unix.Stat_t
 	if err := unix.Fstat(int(dir.Fd()), &stat); err != nil {
 		return err
 	}
-	device := uint64(stat.Dev) //nolint:unconvert // its type differs between architectures
+	device := uint64(stat.Dev) // its type differs between architectures
 	if r.device == 0 {
 		r.device = device
 	}
@@ -214,7 +214,7 @@ func (r *removal) stay(dir *os.File) error {
 
 var errOtherFileSystem = errors.New("another file system is mounted there; unmount it first")
 
-// ignoreAbsent: what is gone is removed.
+// ignoreAbsent returns nil if err says that the entry is gone.
 func ignoreAbsent(err error) error {
 	if errors.Is(err, unix.ENOENT) {
 		return nil

@@ -9,23 +9,23 @@ import (
 	"claimdir/provisioner/volpath"
 )
 
-// spot is a name in a directory that is opened by its path each time.
+// spot is an entry of a directory. Each call opens that directory anew by its path.
 type spot struct {
 	open func(s *Share) (*dir, error)
 	name string
 }
 
-// at is the spot of a path.
+// at returns the spot of a path.
 func at(p volpath.Path) spot {
 	return spot{func(s *Share) (*dir, error) { return s.openParent(p) }, p.Base()}
 }
 
-// inDirectory is a name in a directory below .claimdir.
+// inDirectory returns the spot of a name in a directory below .claimdir.
 func inDirectory(in, name string) spot {
 	return spot{func(s *Share) (*dir, error) { return s.openMeta(in) }, name}
 }
 
-// moveInto renames what is at a spot into a directory that is empty.
+// moveInto renames the entry at a spot into an empty directory.
 func (s *Share) moveInto(from, to spot) error {
 	source, err := from.open(s)
 	if err != nil {
@@ -44,7 +44,7 @@ func (s *Share) moveInto(from, to spot) error {
 	return err
 }
 
-// moveBack puts back what is at the wrong spot, whatever it is, where nothing is by now.
+// moveBack moves an entry of any kind back to a spot where nothing exists.
 func (s *Share) moveBack(from, to spot) error {
 	source, err := from.open(s)
 	if err != nil {
@@ -59,7 +59,7 @@ func (s *Share) moveBack(from, to spot) error {
 	return renameNew(source, from.name, target, to.name)
 }
 
-// moveOnce renames a directory to a name that nothing has, without comparing.
+// moveOnce renames a directory to a free name. It does not compare identities.
 func (s *Share) moveOnce(from, to spot) error {
 	source, err := from.open(s)
 	if err != nil {
@@ -81,10 +81,10 @@ func (s *Share) moveOnce(from, to spot) error {
 	return err
 }
 
-// moveClosed renames a directory that its owner, who we are, has closed to himself:
-// one that gets another parent is written to. It has the mode that it had again in the
-// end, unless the process dies meanwhile; then its owner may write to it. A directory
-// that was not closed, or is not ours, is the error denied.
+// moveClosed renames a directory that is not writable for its owner, if we are the owner: a move to
+// another parent writes to the directory. It restores the mode afterwards; after a kill in between
+// the directory stays writable for its owner. It returns denied if the directory is writable or its
+// mode cannot be changed.
 func moveClosed(parent *dir, name string, denied error, rename func() error) error {
 	closed, err := parent.open(name, asPlace)
 	if err != nil {
@@ -104,13 +104,13 @@ func moveClosed(parent *dir, name string, denied error, rename func() error) err
 		return denied
 	}
 	err = rename()
-	_ = chmodPath(closed.file, mode) // what is done is done, and the mode it has does no harm
+	_ = chmodPath(closed.file, mode) // the rename has succeeded, and the wider mode does no harm
 	return err
 }
 
-// renameNew renames to a name that nothing has. NFS has no exclusive rename, so it looks
-// first; should somebody make something there since, rename(2) replaces nothing but an
-// empty directory.
+// renameNew renames to a free name. NFS has no exclusive rename, so there renameNew looks first. If
+// somebody creates an entry in between, rename(2) of a directory replaces nothing but an empty
+// directory.
 func renameNew(source *dir, from string, target *dir, to string) error {
 	err := source.change("rename "+from, func() error {
 		return unix.Renameat2(source.fd(), from, target.fd(), to, unix.RENAME_NOREPLACE)

@@ -5,12 +5,12 @@ import "golang.org/x/sys/unix"
 // Room is how large a share is, in bytes.
 type Room struct {
 	Size uint64
-	// Free is what we may use.
+	// Free is the part that this process may use.
 	Free uint64
 }
 
-// Room asks the server how much room there is. It is no answer from a cache, so
-// it also shows that the server answers.
+// Room asks the server for the size and free space of the share. The answer never comes from a
+// cache, so it also shows that the server responds.
 func (s *Share) Room() (Room, error) {
 	root, err := s.openRoot()
 	if err != nil {
@@ -21,6 +21,6 @@ func (s *Share) Room() (Room, error) {
 	if err := unix.Fstatfs(root.fd(), &stat); err != nil {
 		return Room{}, unreachable(err)
 	}
-	unit := uint64(stat.Bsize) //nolint:unconvert // its type differs between architectures
+	unit := uint64(stat.Bsize) // its type differs between architectures
 	return Room{Size: stat.Blocks * unit, Free: stat.Bavail * unit}, nil
 }

@@ -10,12 +10,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// HandOverFile gives a file of a directory below .claimdir another name, its next owner's,
-// and then the content data. Of many who try, one gets it; for the others from is
-// fs.ErrNotExist. The content is written before, so that a kill in between leaves the file
-// with its next owner's name, and what it is to hold beside it: see Handed. What the owner
-// before may be about to put in its place is removed last, so that a write of his that
-// comes late finds nothing: see ExchangeFile.
+// HandOverFile renames a file of a directory below .claimdir to its new owner's name and then gives
+// it the content data. Only one of several callers succeeds; the others get fs.ErrNotExist.
+// HandOverFile writes the content beside the file before the rename, so that a kill in between
+// leaves the file under its new owner's name and the new content beside it; see Handed. Last it
+// removes a new content that the old owner may have prepared, so that a late write of the old owner
+// fails; see ExchangeFile.
 func (s *Share) HandOverFile(in, from, to string, data []byte) error {
 	return s.inMeta(in, "hand over "+from+" in", func(d *dir) error {
 		if err := createAnew(d, to+newSuffix, data); err != nil {
@@ -24,12 +24,12 @@ func (s *Share) HandOverFile(in, from, to string, data []byte) error {
 		err := d.rename(from, d, to)
 		if err == nil {
 			err = d.rename(to+newSuffix, d, to)
-			if err != nil || from == to { // which a volume takes up again itself
+			if err != nil || from == to { // from == to: the volume takes its own path again
 				return err
 			}
 			return errors.Join(ignoreAbsent(d.unlink(from+newSuffix)), ignoreAbsent(d.unlink(from)))
 		}
-		// Another process may have got it for the same owner, and need what we wrote.
+		// If another process has renamed it for the same owner, that process needs the content.
 		if _, lookErr := d.look(to); errors.Is(lookErr, fs.ErrNotExist) {
 			err = errors.Join(err, ignoreAbsent(d.unlink(to+newSuffix)))
 		}
@@ -37,13 +37,12 @@ func (s *Share) HandOverFile(in, from, to string, data []byte) error {
 	})
 }
 
-// Handed is the name of what a file is to hold that HandOverFile was cut off at.
+// Handed returns the name of the new content of a file if HandOverFile was cut off.
 func Handed(name string) string { return name + newSuffix }
 
-// Unsettled reports whether the file name, which was not seen in a directory below
-// .claimdir, may be there after all, or be about to appear: somebody is writing it, or an
-// NFS client has moved it out of the way, because it has it open, and is about to put the
-// next one in its place.
+// Unsettled reports whether a file that was not found in a directory below .claimdir may exist
+// after all or be about to appear: another process is writing it, or an NFS client that has it open
+// has renamed it and is about to replace it.
 func (s *Share) Unsettled(in, name string) (unsettled bool, err error) {
 	err = s.inMeta(in, "list", func(d *dir) error {
 		entries, err := d.entries()
@@ -60,9 +59,9 @@ func (s *Share) Unsettled(in, name string) (unsettled bool, err error) {
 	return unsettled, err
 }
 
-// RemoveEmptied removes the directory name in one below .claimdir, after the last file in it
-// was removed: what a kill left of a write goes too. One that is absent, or has anything
-// else in it, is no error: it is somebody's again.
+// RemoveEmptied removes the directory name in a directory below .claimdir, after its last file was
+// removed. It also removes the leftovers of killed writes. It is no error if the directory is
+// absent, or holds anything else, because somebody uses it again.
 func (s *Share) RemoveEmptied(in, name string) error {
 	s.drop(path.Join(in, name))
 	return s.inMeta(in, "remove "+name+" in", func(d *dir) error {
@@ -79,8 +78,8 @@ func (s *Share) RemoveEmptied(in, name string) error {
 	})
 }
 
-// removeUnfinished removes what kills left of writes in the directory name, if there is
-// nothing else in it.
+// removeUnfinished removes the leftovers of killed writes from the directory name, if it holds
+// nothing else.
 func removeUnfinished(d *dir, name string) error {
 	inside, err := d.open(name, toRead)
 	if err != nil {

@@ -11,24 +11,24 @@ import (
 	"claimdir/provisioner/volpath"
 )
 
-// Share is one mounted export. It holds no open files and is safe for
-// concurrent use; a view of it, made by During, is for one operation.
+// Share is one mounted export. It holds no open files and is safe for concurrent use. During makes
+// a view of it for one operation.
 type Share struct {
 	dir  string
 	mark *mark
-	ctx  context.Context //nolint:containedctx // see During: a view of one operation ends with it
+	ctx  context.Context // of a view: its operation; nil otherwise
 	call Call
-	held *held // by a view
+	held *held // open directories of a view; nil otherwise
 }
 
 var (
-	// ErrNotDirectory says that a path of the share leads over or to something
-	// that is no directory: a file, or a symbolic link, which is never followed.
+	// ErrNotDirectory says that an element of a path is not a directory but a file or a symbolic
+	// link, which is never followed.
 	ErrNotDirectory = errors.New("is not a directory (symbolic links are not followed)")
-	// ErrOccupied says that a directory to be made exists with something in it.
+	// ErrOccupied says that a directory exists and is not empty.
 	ErrOccupied = fmt.Errorf("%w and is not empty", fs.ErrExist)
-	// ErrChanged says that a directory is not the one that was meant. It is where it
-	// was, or was put back there.
+	// ErrChanged says that a directory is not the expected one. The call left it where it was, or
+	// moved it back there.
 	ErrChanged = errors.New("is another directory than the one that was meant")
 )
 
@@ -44,13 +44,12 @@ func Open(dir string) (*Share, error) {
 	return &Share{dir: dir, mark: &mark{}}, nil
 }
 
-// Dir is the directory where this process sees the share, for messages.
+// Dir is the mount directory, for messages.
 func (s *Share) Dir() string { return s.dir }
 
-// Exists reports whether p is a directory of the share. Anything else at p is
-// an ErrNotDirectory, a directory that the share has in another spelling is an
-// ErrSpelling, and what cannot be known is an error: never take an error for
-// absence.
+// Exists reports whether p is a directory of the share. The error is ErrNotDirectory for anything
+// else at p, and ErrSpelling for a directory that the share has in another spelling. Callers must
+// never take an error for absence.
 func (s *Share) Exists(p volpath.Path) (bool, error) {
 	err := s.inParent(p, func(parent *dir) error {
 		if _, err := parent.isDirectory(p.Base()); err != nil {
@@ -59,7 +58,7 @@ func (s *Share) Exists(p volpath.Path) (bool, error) {
 		return s.checkSpellings(p, parent)
 	})
 	switch {
-	case errors.Is(err, fs.ErrNotExist): // also in the middle, or renamed just now
+	case errors.Is(err, fs.ErrNotExist): // p, a directory above it, or renamed meanwhile
 		return false, nil
 	case err != nil:
 		return false, fmt.Errorf("look at %s: %w", p, plain(err))
@@ -77,7 +76,7 @@ func (s *Share) inParent(p volpath.Path, do func(parent *dir) error) error {
 	return do(parent)
 }
 
-// openParent opens the directory that holds p, anew by its path.
+// openParent opens the directory that holds p by its path.
 func (s *Share) openParent(p volpath.Path) (*dir, error) {
 	elements := p.Elements()
 	root, err := s.openRoot()
@@ -87,12 +86,12 @@ func (s *Share) openParent(p volpath.Path) (*dir, error) {
 	return s.descend(root, elements[:len(elements)-1])
 }
 
-// descend opens the directory at elements below root, element by element and
-// without following a link, and closes root.
+// descend opens the directory at elements below root, one element at a time and without following a
+// link. It closes root.
 func (s *Share) descend(root *dir, elements []string) (*dir, error) {
 	for _, element := range elements {
 		next, err := root.open(element, toRead)
-		if errors.Is(err, fs.ErrPermission) { // we may pass through what we may not list
+		if errors.Is(err, fs.ErrPermission) { // the mode may allow to pass through a directory but not to list it
 			next, err = root.open(element, asPlace)
 		}
 		s.done(root)
@@ -104,11 +103,11 @@ func (s *Share) descend(root *dir, elements []string) (*dir, error) {
 	return root, nil
 }
 
-// unreachable marks an error of the mount directory itself.
+// unreachable marks an error as one of the mount directory.
 func unreachable(err error) error { return &reachError{plain(err)} }
 
-// reachError is an error of the share as a whole. It is any errno but the one of
-// what is absent: a share that is gone must never look like a volume that is.
+// reachError is an error of the share as a whole. It never matches fs.ErrNotExist, so that a
+// missing share does not look like a missing volume.
 type reachError struct{ err error }
 
 func (e *reachError) Error() string { return "reach the share: " + e.err.Error() }
@@ -120,10 +119,10 @@ func (e *reachError) Unwrap() error {
 	return e.err
 }
 
-// plain takes the names of system calls off an error: who wraps it says which
-// step it was, and of what path.
+// plain removes the names of system calls from an error. The caller wraps the error with the step
+// and the path.
 func plain(err error) error {
-	switch e := err.(type) { //nolint:errorlint // the outermost is meant
+	switch e := err.(type) { //nolint:errorlint // only the outermost error counts
 	case *fs.PathError:
 		return plain(e.Err)
 	case *os.LinkError:

@@ -13,13 +13,13 @@ import (
 	"claimdir/provisioner/volpath"
 )
 
-// ErrSpelling says that the share has the name in another spelling: it takes
-// upper and lower case, or two ways to write one letter, for the same. The
-// directory may be another volume's.
+// ErrSpelling says that the share has the name in another spelling. Such a share treats upper and
+// lower case, or two encodings of one letter, as the same, so the directory may be another
+// volume's.
 var ErrSpelling = errors.New("is on the share in another spelling")
 
-// checkSpellings looks at every element of p, whose parent is open; if it goes
-// meanwhile, that is fs.ErrNotExist.
+// checkSpellings checks the spelling of every element of p, whose parent is open. The error is
+// fs.ErrNotExist if p disappears meanwhile.
 func (s *Share) checkSpellings(p volpath.Path, parent *dir) error {
 	if err := s.checkParentSpellings(p); err != nil {
 		return err
@@ -27,7 +27,7 @@ func (s *Share) checkSpellings(p volpath.Path, parent *dir) error {
 	return lookSpelled(parent, p.Base())
 }
 
-// checkParentSpellings looks at the elements above p.
+// checkParentSpellings checks the spelling of the elements above p.
 func (s *Share) checkParentSpellings(p volpath.Path) error {
 	elements := p.Elements()
 	if len(elements) == 1 {
@@ -52,14 +52,14 @@ func (s *Share) checkParentSpellings(p volpath.Path) error {
 	return nil
 }
 
-// lookSpelled makes sure that parent has the entry name, by that very name.
+// lookSpelled returns an error unless parent has an entry with exactly this name.
 func lookSpelled(parent *dir, name string) error {
 	found, err := parent.look(name)
 	if err != nil {
 		return err
 	}
 	err = checkSpelling(parent, name, found)
-	if errors.Is(err, ErrSpelling) { // or it has gone since, and was not listed for that
+	if errors.Is(err, ErrSpelling) { // or it has disappeared before the listing
 		if _, gone := parent.look(name); errors.Is(gone, fs.ErrNotExist) {
 			return gone
 		}
@@ -67,9 +67,9 @@ func lookSpelled(parent *dir, name string) error {
 	return err
 }
 
-// checkSpelling refuses name if parent has the entry that was found by it under
-// another one. Nothing is listed unless the share shows that it may take two
-// names for one: an ASCII name is looked up in the other case first.
+// checkSpelling refuses name if parent has the found entry under another name. To avoid a listing
+// it first looks up an ASCII name in the other case: a share that does not find the same entry
+// there is case-sensitive.
 func checkSpelling(parent *dir, name string, found unix.Stat_t) error {
 	if plainASCII(name) {
 		other := swapCase(name)
@@ -78,13 +78,13 @@ func checkSpelling(parent *dir, name string, found unix.Stat_t) error {
 		}
 		stat, err := parent.look(other)
 		if err != nil || stat.Dev != found.Dev || stat.Ino != found.Ino {
-			return nil //nolint:nilerr // it is not there, or cannot be seen: so not by that name
+			return nil // the other name is absent or another entry, so the share is case-sensitive
 		}
 	}
 	return checkListed(parent, name)
 }
 
-// checkListed looks for name, byte for byte, in what parent lists.
+// checkListed returns ErrSpelling unless the listing of parent contains name, byte for byte.
 func checkListed(parent *dir, name string) error {
 	listing, err := parent.listing()
 	if err != nil {
@@ -104,8 +104,8 @@ func checkListed(parent *dir, name string) error {
 	}
 }
 
-// plainASCII reports whether no share has another spelling for the name than
-// by letter case. Some drop a dot or blank at the end.
+// plainASCII reports whether the name can have other spellings by letter case only. Some shares
+// drop a dot or blank at the end of a name.
 func plainASCII(name string) bool {
 	for _, c := range []byte(name) {
 		if c >= 0x80 {

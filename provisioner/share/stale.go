@@ -10,19 +10,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// staleAge is the age from which a staged directory or a temporary file is nobody's any
-// more: no write takes nearly as long.
+// staleAge is the age from which a staged directory or a temporary file counts as left over. No
+// write takes nearly as long.
 const staleAge = time.Hour
 
-// RemoveStale removes what a kill left in a directory below .claimdir: whatever is older
-// than an hour there, by the server's own clock: files, and directories with nothing but
-// files in them. probe is a name of the caller's own; the file that is written under it
-// tells the server's time. It is removed again.
+// RemoveStale removes the leftovers of killed processes in a directory below .claimdir: files, and
+// directories that hold only files, that are older than an hour by the server's clock. It reads
+// that clock from a file that it creates under probe, a name of the caller's own, and removes
+// again.
 func (s *Share) RemoveStale(in, probe string) error {
 	return s.removeStale(in, probe, func(string) bool { return false })
 }
 
-// RemoveStaleBut is RemoveStale, but leaves files whose names end with a suffix.
+// RemoveStaleBut is RemoveStale, but keeps entries whose names end with suffix.
 func (s *Share) RemoveStaleBut(suffix, in, probe string) error {
 	return s.removeStale(in, probe, func(name string) bool { return strings.HasSuffix(name, suffix) })
 }

@@ -10,13 +10,12 @@ import (
 	"syscall"
 )
 
-// TrashDir holds, below .claimdir, the directories that are on their way out, each set
-// aside in a directory of its own with its record beside it.
+// TrashDir is the directory below .claimdir for released directories that are to be removed. Each
+// one is set aside under its own name, with its record beside it.
 const TrashDir = "trash"
 
-// CannotMove reports whether err, of SetAside, says that the directory cannot be
-// moved while its content may well be removed: it is mounted there from another
-// file system, or we may not change it.
+// CannotMove reports whether SetAside failed because the directory cannot be moved, although its
+// content may be removable: it is a mount point of another file system, or we may not rename it.
 func CannotMove(err error) bool {
 	for _, number := range []syscall.Errno{syscall.EXDEV, syscall.EBUSY, syscall.EACCES, syscall.EPERM} {
 		if errors.Is(err, number) {
@@ -26,10 +25,9 @@ func CannotMove(err error) bool {
 	return false
 }
 
-// EmptyTrash removes the directory that was set aside in the trash, if it is the one that
-// id says, until ctx ends, and says how much that was, also with an error. It behaves as
-// Remove does. own is as SetAside had it, or the directory's own name, which is how an
-// older claimdir left it there.
+// EmptyTrash removes the directory that was set aside in the trash as own, if its identity matches
+// id, until ctx is done. It returns how much it has removed, even with an error. It behaves as
+// Remove does. For a directory that layout 1 left there, own is its name in the trash.
 func (s *Share) EmptyTrash(ctx context.Context, own string, id *Identity, remover *Remover) (Removed, error) {
 	return s.EmptyTrashIf(ctx, own, func(found *Identity) error {
 		if id.Match(found) == Different {
@@ -39,10 +37,9 @@ func (s *Share) EmptyTrash(ctx context.Context, own string, id *Identity, remove
 	}, remover)
 }
 
-// EmptyTrashIf is EmptyTrash for whoever decides only when the directory is open: may is
-// asked with what was opened, and its error ends the call before anything is removed.
-// What is removed is what was opened and nothing else. may is asked with an identity of no
-// directory for what is none.
+// EmptyTrashIf is EmptyTrash for a caller that decides once the directory is open. It calls may
+// with the identity of the open directory, and removes nothing if may returns an error. It removes
+// only the directory that was open then. If the entry is no directory, may gets the zero Identity.
 func (s *Share) EmptyTrashIf(ctx context.Context, own string, may func(found *Identity) error, remover *Remover) (removed Removed, err error) {
 	where := aside(TrashDir, own)
 	if IsFirstTrash(own) {
@@ -61,7 +58,7 @@ func (s *Share) EmptyTrashIf(ctx context.Context, own string, may func(found *Id
 
 func (s *Share) emptyTrash(ctx context.Context, parent *dir, name string, may func(found *Identity) error, remover *Remover) (Removed, error) {
 	r := &removal{Remover: remover, ctx: ctx, share: s}
-	if err := r.step(); err != nil { //nolint:contextcheck // the removal has it
+	if err := r.step(); err != nil { //nolint:contextcheck // the removal holds ctx
 		return Removed{}, err
 	}
 	opened, id, err := s.openListed(parent, name)
@@ -76,7 +73,7 @@ func (s *Share) emptyTrash(ctx context.Context, parent *dir, name string, may fu
 		return Removed{Files: r.files.Load()}, err
 	case err == nil && opened.canBeRead():
 		r.opened = opened.file
-	case err == nil: // closed, also to its owner: it is opened up once it is known
+	case err == nil: // its mode forbids reading, even to its owner; the removal opens it up
 		opened.close()
 	}
 	if err == nil {
@@ -89,25 +86,25 @@ func (s *Share) emptyTrash(ctx context.Context, parent *dir, name string, may fu
 		return Removed{}, err
 	}
 	r.only = func(file *os.File) error { return s.mustBe(file, id) }
-	err = r.removeDirectory(parent.fd(), name, "", 0) //nolint:contextcheck // the removal has it
+	err = r.removeDirectory(parent.fd(), name, "", 0) //nolint:contextcheck // the removal holds ctx
 	return Removed{r.files.Load(), r.directories.Load()}, err
 }
 
-// Reasons why something cannot be removed, as metrics label them.
+// Reasons why a removal fails, as labels of metrics.
 const (
 	RemovalForbidden = "permission"
 	RemovalBusy      = "busy"
 	RemovalMounted   = "mounted"
-	RemovalFilled    = "filled" // somebody makes files there all the time
+	RemovalFilled    = "filled" // somebody keeps creating files in it
 	RemovalOther     = "other"
 )
 
-// RemovalReasons returns all of them.
+// RemovalReasons returns all reasons.
 func RemovalReasons() []string {
 	return []string{RemovalForbidden, RemovalBusy, RemovalMounted, RemovalFilled, RemovalOther}
 }
 
-// RemovalReason is the reason that an error of EmptyTrash tells.
+// RemovalReason returns the reason for an error of EmptyTrash.
 func RemovalReason(err error) string {
 	switch {
 	case errors.Is(err, errOtherFileSystem):

@@ -11,34 +11,33 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrNotRecognised says that what is mounted is not the share that was
-// recognised: nothing is mounted there any more, or something else is. Whatever
-// is missing on it is not gone.
+// ErrNotRecognised says that the mount directory is no longer the recognised share: nothing is
+// mounted there, or something else. A directory that is missing there is not deleted.
 var ErrNotRecognised = errors.New("this is not the share that was here before")
 
-// Call makes one call to the file system, which it is given with a name for people. It
-// may refuse to.
+// Call runs one call to the file system. name describes it for people. A Call may return an error
+// without running call.
 type Call func(name string, call func() error) error
 
-// During returns the share as one operation sees it, whose calls come one after
-// the other. Once ctx is done, they fail with its cause before they touch
-// anything; all are made through call, if that is not nil. The view keeps the root of
-// the share and directories below .claimdir open from their first use on: what is done
-// in them later is done in those very directories or fails. Release it at the end.
+// During returns a view of the share for one operation, which must not use it concurrently. Once
+// ctx is done, every call fails with the cause of ctx before it touches anything. The view makes
+// its calls through call, unless that is nil. It keeps the root of the share and directories below
+// .claimdir open from their first use on: later calls work in these very directories or fail. The
+// caller must Release the view.
 func (s *Share) During(ctx context.Context, call Call) *Share {
 	view := *s
 	view.ctx, view.call, view.held = ctx, call, &held{dirs: map[string]*dir{}}
 	return &view
 }
 
-// held are the directories that a view keeps open from call to call.
+// held are the directories that a view keeps open between calls.
 type held struct {
 	root *dir
 	dirs map[string]*dir // by path from the root
 }
 
-// Release closes what a view holds open. The next call opens it anew, so it also
-// drops handles that went stale.
+// Release closes the directories that a view keeps open. The next call opens them anew, so Release
+// also drops stale handles.
 func (s *Share) Release() {
 	if s.held == nil {
 		return
@@ -52,8 +51,8 @@ func (s *Share) Release() {
 	*s.held = held{dirs: map[string]*dir{}}
 }
 
-// hold keeps d open under a path until the view is released. It takes the place of
-// one that was held there.
+// hold keeps d open under a path until the view is released. It closes the directory that was held
+// there before.
 func (s *Share) hold(path string, d *dir) {
 	if s.held == nil {
 		return
@@ -64,10 +63,10 @@ func (s *Share) hold(path string, d *dir) {
 	s.held.dirs[path] = d
 }
 
-// Drop lets a view forget a directory below .claimdir: the next call opens it anew.
+// Drop closes a directory below .claimdir that a view keeps open. The next call opens it anew.
 func (s *Share) Drop(in string) { s.drop(in) }
 
-// drop closes the directory that is held under a path.
+// drop closes the directory that the view holds under a path.
 func (s *Share) drop(path string) {
 	if s.held != nil && s.held.dirs[path] != nil {
 		s.held.dirs[path].close()
@@ -83,7 +82,7 @@ func (s *Share) dropRoot() {
 	}
 }
 
-// done closes a directory that is not held open.
+// done closes d, unless the view holds it open.
 func (s *Share) done(d *dir) {
 	if s.held != nil {
 		if d == s.held.root {
@@ -98,35 +97,32 @@ func (s *Share) done(d *dir) {
 	d.close()
 }
 
-// Recognise makes the file name below .claimdir, whose content is accepts, what the
-// share is known by. From now on each call, or each view, looks for it first,
-// through the same open directory that it goes on to use: were something else
-// mounted there before, in the middle of or after the call, it would still act on
-// this share or fail with ErrNotRecognised.
+// Recognise sets the file by which the share is recognised: name below .claimdir, with a content
+// that is accepts. From now on each call, or each view, checks this file first, through the open
+// directory that it then works in. If something else is mounted before, during or after the check,
+// the call still works on this share or fails with ErrNotRecognised.
 func (s *Share) Recognise(name string, is func(data []byte) bool) {
 	s.mark.mu.Lock()
 	defer s.mark.mu.Unlock()
 	s.mark.file, s.mark.is, s.mark.seen = name, is, fileSeen{}
 }
 
-// IsStale reports whether err is that of a handle which the server does not
-// know any more. A repeat opens everything anew.
+// IsStale reports whether the server no longer knew a file handle. A repeat opens everything anew.
 func IsStale(err error) bool { return errors.Is(err, syscall.ESTALE) }
 
-// mark is a file that tells a share from every other one. All views of a Share
-// have the same.
+// mark is the file by which a share is recognised. All views of a Share have the same mark.
 type mark struct {
 	mu   sync.Mutex
-	file string // below .claimdir; empty while nothing is recognised
+	file string // below .claimdir; empty before Recognise
 	is   func(data []byte) bool
-	seen fileSeen // what the file was when its content was compared last
+	seen fileSeen // the file when its content was last compared
 
 	system int64  // see kind
 	shared string // see Share.Shared
 }
 
-// fileSeen tells a file from every other one that has its name at another time.
-// No tool that copies a share can set the time of change.
+// fileSeen tells whether a name still is the same, unchanged file. Copying a share cannot preserve
+// it, because no tool can set the time of change.
 type fileSeen struct {
 	device, number uint64
 	size           int64
@@ -134,10 +130,10 @@ type fileSeen struct {
 }
 
 func seenOf(stat unix.Stat_t) fileSeen {
-	return fileSeen{uint64(stat.Dev), stat.Ino, stat.Size, stat.Ctim} //nolint:unconvert // types differ between architectures
+	return fileSeen{uint64(stat.Dev), stat.Ino, stat.Size, stat.Ctim} // types differ between architectures
 }
 
-// begin refuses a call that may not be made any more.
+// begin refuses a call once the context of the view is done.
 func (s *Share) begin() error {
 	if s.ctx != nil && s.ctx.Err() != nil {
 		return context.Cause(s.ctx)
@@ -155,7 +151,7 @@ func (s *Share) run(name string, call func() error) error {
 	return s.call(name, call)
 }
 
-// openRoot opens the mount directory anew, unless a view holds it.
+// openRoot opens the mount directory, unless the view holds it open.
 func (s *Share) openRoot() (*dir, error) {
 	if err := s.begin(); err != nil {
 		return nil, err
@@ -183,14 +179,14 @@ func (s *Share) openRoot() (*dir, error) {
 	return root, nil
 }
 
-// check compares the file's content only when the file itself is another one
-// than last time. It returns .claimdir, open, once the share is recognised.
+// check checks the share's mark. It reads the file's content only if the file has changed since the
+// last check. It returns .claimdir, open, if the share has a mark.
 func (m *mark) check(root *dir) (meta *dir, err error) {
 	m.mu.Lock()
 	file, is, seen := m.file, m.is, m.seen
 	m.mu.Unlock()
 	if file == "" {
-		return nil, nil //nolint:nilnil // nothing is recognised, so nothing is opened
+		return nil, nil // Recognise was not called yet
 	}
 	meta, err = root.open(metaDir, asPlace)
 	if err != nil {
@@ -208,8 +204,8 @@ func (m *mark) compare(meta *dir, file string, is func([]byte) bool, seen fileSe
 	if err != nil {
 		return markError(file, err)
 	}
-	if stat.Mode&unix.S_IFMT != unix.S_IFREG { // a link could lead to another share's
-		return fmt.Errorf("%w: its %s/%s is no file", ErrNotRecognised, metaDir, file)
+	if stat.Mode&unix.S_IFMT != unix.S_IFREG { // a link could lead to another share's file
+		return fmt.Errorf("%w: its %s/%s is not a file", ErrNotRecognised, metaDir, file)
 	}
 	now := seenOf(stat)
 	if now == seen {
@@ -220,7 +216,7 @@ func (m *mark) compare(meta *dir, file string, is func([]byte) bool, seen fileSe
 		return markError(file, err)
 	}
 	if !is(data) {
-		return fmt.Errorf("%w: its %s/%s is another one", ErrNotRecognised, metaDir, file)
+		return fmt.Errorf("%w: its %s/%s belongs to another share", ErrNotRecognised, metaDir, file)
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -235,8 +231,7 @@ func markError(file string, err error) error {
 	return unreachable(err)
 }
 
-// place tells this copy of the share from every other one; see Identity. It is empty
-// while nothing is recognised.
+// place identifies this copy of the share; see Identity. It is empty before the first check.
 func (m *mark) place() string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
