@@ -2,9 +2,8 @@ package class
 
 import "sync"
 
-// Cache parses each StorageClass once: its parameters cannot be changed while
-// it exists. The zero Cache is ready, and safe for concurrent use. It forgets
-// nothing; a cluster has few classes.
+// Cache parses each StorageClass once, because its parameters are immutable. The zero Cache is ready to use, and safe for concurrent use.
+// It never drops an entry, because a cluster has few classes.
 type Cache struct {
 	parsed sync.Map // UID → outcome
 }
@@ -14,8 +13,7 @@ type outcome struct {
 	err   error
 }
 
-// Parse is Parse, remembered under the UID of the StorageClass. An empty UID is
-// never remembered.
+// Parse is the function Parse with a cache by the UID of the StorageClass. It does not cache an empty UID.
 func (c *Cache) Parse(uid string, params map[string]string) (Class, error) {
 	if known, ok := c.parsed.Load(uid); ok {
 		o, _ := known.(outcome)

@@ -1,8 +1,8 @@
-// Package class turns the parameters of a StorageClass into a Class, once, before anything is done for a claim.
+// Package class parses the parameters of a StorageClass into a Class. This happens once, before any operation for a claim.
 //
-// A class is written by hand and cannot be edited later. A key that is silently ignored, or a value that silently becomes the default,
-// shows only when data has been deleted that was meant to be archived; so everything that is not understood is refused, and all of it at
-// once. The texts of the errors reach users as events on their claims.
+// Parse refuses every parameter that it does not understand, and reports all of them at once. A class is written by hand and cannot be
+// edited later, so a silently ignored key or value would show only after data was deleted that should have been archived. Users read the
+// texts of the errors in events on their claims.
 package class
 
 import (
@@ -25,7 +25,7 @@ const (
 	Retain  Policy = "retain"  // left where it is, for the next claim of the same namespace and name
 )
 
-// Existing says what happens if the directory of a new volume exists already and no record says whose it is.
+// Existing says what happens if the directory of a new volume exists already and has no record.
 type Existing string
 
 // The answers to an existing directory.
@@ -37,26 +37,26 @@ const (
 // DefaultMode is the mode of directories whose class names none.
 const DefaultMode uint32 = 0o777
 
-// Class is what a StorageClass asks for, checked. Only Parse makes one.
+// Class holds the checked parameters of a StorageClass. Only Parse creates one.
 type Class struct {
-	Pattern  volpath.Pattern // where volumes lie
+	Pattern  volpath.Pattern // path of the volumes
 	OnDelete Policy
 	// ArchiveRetention is how long an archive is kept; 0 means for ever.
 	ArchiveRetention time.Duration
 	OnExisting       Existing
-	// Mode holds the permission bits of directories we make as chmod(1) writes them, setgid (02000) and sticky (01000) included. These
-	// are not the bits of Go's fs.FileMode, which keeps setgid and sticky elsewhere.
+	// Mode holds the permission bits of new directories as chmod(1) writes them, including setgid (02000) and sticky (01000). Go's
+	// fs.FileMode has other bits for these two.
 	Mode uint32
-	// UID and GID own directories we make; nil leaves the owner as the server set it. They are pointers so that a Class that was never
-	// parsed does not mean root.
+	// UID and GID are the owner of new directories; nil keeps the owner that the server sets. They are pointers so that the zero Class does
+	// not mean root.
 	UID, GID *uint32
-	// Shares names the shares that volumes may lie on; empty means the only one. Whether they are there is for the caller to see.
+	// Shares are the names of the shares on which volumes may lie. Empty means the only one. The caller checks that they exist.
 	Shares []string
 }
 
-// Parse checks the parameters of a StorageClass and returns the Class they describe. Keys are compared exactly, an empty value means the
-// default, and a key with a "/" in it belongs to somebody else and is ignored. The error joins all problems: those of the values in the
-// order of Parameters, then the unknown keys in alphabetical order.
+// Parse checks the parameters of a StorageClass and returns the Class they describe. It compares keys exactly, takes an empty value for the
+// default, and ignores keys with a "/", which belong to other programs. The error joins all problems: those of the values in the order of
+// Parameters, then the unknown keys in alphabetical order.
 func Parse(params map[string]string) (Class, error) {
 	var p problems
 	c := Class{
@@ -83,7 +83,7 @@ func ParsePolicy(s string) (Policy, error) {
 
 type problems []error
 
-// note reads one field of the Class and notes what is wrong with it.
+// note reads one field of the Class and collects its error.
 func note[T any](p *problems, read func(map[string]string) (T, error), params map[string]string) T {
 	value, err := read(params)
 	if err != nil {
@@ -108,7 +108,7 @@ func unknown(params map[string]string) []error {
 	return errs
 }
 
-// choose returns the one of allowed that s spells in any letter case.
+// choose returns the allowed value that s spells in any letter case.
 func choose[T ~string](s string, allowed ...T) (T, error) {
 	for _, a := range allowed {
 		if strings.EqualFold(s, string(a)) {

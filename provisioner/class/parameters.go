@@ -10,11 +10,11 @@ import (
 // Parameter describes one parameter of a StorageClass for the people who write it.
 type Parameter struct {
 	Name    string
-	Default string // as it would be written in the class; empty where there is none
+	Default string // as written in a class; empty if there is none
 	Meaning string // Markdown, one line
 }
 
-// Parameters returns all parameters that Parse knows, in the order of the README, whose table is made from them.
+// Parameters returns all parameters that Parse knows, in the order of the table in the README, which is generated from them.
 func Parameters() []Parameter {
 	return []Parameter{
 		{"pathPattern", volpath.DefaultPattern, "Path of the volume's directory on the share. " +

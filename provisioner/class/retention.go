@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// ParseRetention returns how long an archive is to be kept: a duration as Go writes it, such as "720h" or "90m". An empty s means for
-// ever, which is 0; so a mistake must not end up there.
+// ParseRetention parses how long an archive is kept: a duration in the format of Go, such as "720h" or "90m". An empty s means for ever,
+// which is 0. A mistake must therefore be an error and never 0.
 func ParseRetention(s string) (time.Duration, error) {
 	if s == "" {
 		return 0, nil
@@ -20,7 +20,7 @@ func ParseRetention(s string) (time.Duration, error) {
 	return d, nil
 }
 
-// FormatRetention writes what ParseRetention reads.
+// FormatRetention is the inverse of ParseRetention.
 func FormatRetention(d time.Duration) string {
 	if d <= 0 {
 		return ""
@@ -34,8 +34,7 @@ func FormatRetention(d time.Duration) string {
 	return s
 }
 
-// archiveRetention reads the parameter of that name, once the policy is known: where nothing is archived, its author expects something that
-// does not happen.
+// archiveRetention reads the parameter archiveRetention. It needs the policy, because it refuses a retention if nothing is archived.
 func (c *Class) archiveRetention(params map[string]string) (time.Duration, error) {
 	s := params["archiveRetention"]
 	d, err := ParseRetention(s)

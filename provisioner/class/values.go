@@ -12,10 +12,10 @@ import (
 
 const (
 	maxMode         = 0o3777     // all but setuid
-	maxOwner uint64 = 4294967294 // the next number, -1 to the kernel, means "leave the owner as it is"
+	maxOwner uint64 = 4294967294 // the next number is -1 to the kernel, which keeps the owner
 )
 
-// pattern reads pathPattern or subDir, two spellings of the same.
+// pattern reads pathPattern or subDir, two spellings of the same parameter.
 func pattern(params map[string]string) (volpath.Pattern, error) {
 	path, sub := params["pathPattern"], params["subDir"]
 	switch {
@@ -31,7 +31,7 @@ func pattern(params map[string]string) (volpath.Pattern, error) {
 	return p, wrap("pathPattern", err)
 }
 
-// onDelete reads onDelete and, where that is not given, archiveOnDelete. A bad archiveOnDelete is an error even where onDelete wins: the
+// onDelete reads onDelete or, if that is not set, archiveOnDelete. A bad archiveOnDelete is an error even if onDelete wins, because its
 // author meant something by it.
 func onDelete(params map[string]string) (Policy, error) {
 	older, olderErr := archiveOnDelete(params["archiveOnDelete"])
@@ -43,7 +43,8 @@ func onDelete(params map[string]string) (Policy, error) {
 	return policy, errors.Join(wrap("onDelete", err), olderErr)
 }
 
-// archiveOnDelete accepts what nfs-subdir-external-provisioner accepts, "1" and "f" too, because its classes are to keep their meaning.
+// archiveOnDelete accepts everything that nfs-subdir-external-provisioner accepts, even "1" and "f", so that its classes keep their
+// meaning.
 func archiveOnDelete(s string) (Policy, error) {
 	if s == "" {
 		return Archive, nil
@@ -116,7 +117,7 @@ func shares(params map[string]string) (names []string, err error) {
 	return names, nil
 }
 
-// notInName reports whether no share has that character in its name.
+// notInName reports whether the name of a share must not contain the character.
 func notInName(r rune) bool {
 	isLetter := 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z'
 	return !isLetter && (r < '0' || r > '9') && !strings.ContainsRune("-._", r)
@@ -129,9 +130,9 @@ func wrap(name string, err error) error {
 	return fmt.Errorf("parameter %q: %w", name, err)
 }
 
-// PeerPolicy returns what nfs-subdir-external-provisioner does with a volume whose class has these parameters. It compares onDelete letter
-// by letter and goes on to archiveOnDelete for everything it does not know. The exception is "archive", which it does not know: a class
-// that says so is not to lose data.
+// PeerPolicy returns what nfs-subdir-external-provisioner does with a volume whose class has these parameters. That provisioner compares
+// onDelete exactly and falls back to archiveOnDelete for unknown values. PeerPolicy differs for "archive", which it does not know: such a
+// class must not lose data.
 func PeerPolicy(params map[string]string) (Policy, error) {
 	switch Policy(params["onDelete"]) {
 	case Delete:

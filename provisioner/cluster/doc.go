@@ -1,9 +1,9 @@
-// Package cluster is what the API server holds, for whoever needs to know it:
+// Package cluster reads the objects of the API server that claimdir needs:
 //
-//	informers.go  cached reads: claims, PersistentVolumes and classes, kept up to date by watches
-//	trim.go       what of them the caches keep
+//	informers.go  cached reads: watches keep claims, PersistentVolumes and classes up to date
+//	trim.go       which fields of them the caches keep
 //	live.go       live reads, for decisions that remove something
-//	pvs/          pure rules: which PersistentVolumes are ours, which share files
+//	pvs/          pure rules: which PersistentVolumes are ours, and which share files
 //
-// A cached read costs nothing and may be late; a live read asks the API server itself.
+// A cached read costs nothing and may be outdated. A live read calls the API server.
 package cluster

@@ -15,22 +15,19 @@ import (
 	"claimdir/provisioner/cluster/pvs"
 )
 
-// Resync is how often every claim and volume is handed to its handlers again although
-// nothing changed.
+// Resync is how often the handlers get every claim and volume again although nothing has changed.
 const Resync = 15 * time.Minute
 
-// Informers hold the claims, PersistentVolumes and classes of the cluster in memory,
-// once somebody starts their Factory. Both the controller and the Provisioners read
-// them.
+// Informers cache the claims, PersistentVolumes and classes of the cluster once their Factory is
+// started. The controller and the Provisioners read them.
 type Informers struct {
 	names   pvs.Names
 	factory informers.SharedInformerFactory
 	volumes cache.SharedIndexInformer
 }
 
-// NewInformers makes the informers of a controller that serves the given
-// provisioner names. The first is its own; the others are those of programs
-// that it took over from.
+// NewInformers returns the informers of a controller that serves the given provisioner names. The
+// first name is its own; the others are names of programs that it has taken over from.
 func NewInformers(client kubernetes.Interface, names ...string) (*Informers, error) {
 	i := &Informers{
 		names:   names,
@@ -46,10 +43,10 @@ func NewInformers(client kubernetes.Interface, names ...string) (*Informers, err
 // Names returns the provisioner names that are served, the controller's own first.
 func (i *Informers) Names() pvs.Names { return i.names }
 
-// Factory returns the factory of all informers. It starts them.
+// Factory returns the factory that starts all informers.
 func (i *Informers) Factory() informers.SharedInformerFactory { return i.factory }
 
-// Synced reports whether all PersistentVolumes are known by now.
+// Synced reports whether the cache holds all PersistentVolumes.
 func (i *Informers) Synced() bool { return i.volumes.HasSynced() }
 
 // Volumes returns the PersistentVolumes of the controller's provisioner names.
@@ -69,9 +66,8 @@ func (i *Informers) Class(name string) (*storagev1.StorageClass, bool) {
 	return class, err == nil
 }
 
-// Overlapping returns the PersistentVolumes that share files with an exported path of
-// the server: see pvs.Names.Overlap. Of other PersistentVolumes than ours only the
-// name and the nfs source are filled in.
+// Overlapping returns the PersistentVolumes that share files with an exported path of the server;
+// see pvs.Names.Overlap. A PersistentVolume that is not ours has only its name and nfs source.
 func (i *Informers) Overlapping(server, export string) []*v1.PersistentVolume {
 	near := slices.Concat(i.indexed(keyAt(server, export)), i.indexed(keyBelow(server, export)))
 	for above := range ancestors(export) {
@@ -83,7 +79,7 @@ func (i *Informers) Overlapping(server, export string) []*v1.PersistentVolume {
 func (i *Informers) indexed(key string) []*v1.PersistentVolume {
 	objects, err := i.volumes.GetIndexer().ByIndex(exportIndex, key)
 	if err != nil {
-		return nil // there is no such index: NewInformers made it
+		return nil // cannot happen: NewInformers has added the index
 	}
 	var volumes []*v1.PersistentVolume
 	for _, object := range objects {
@@ -94,8 +90,8 @@ func (i *Informers) indexed(key string) []*v1.PersistentVolume {
 	return volumes
 }
 
-// exportIndex finds volumes by their exported path and by each directory above
-// it, so that the search costs the same with ten volumes and 100,000.
+// exportIndex indexes volumes by their exported path and by each directory above it, so that a
+// search costs the same with ten volumes and 100,000.
 const exportIndex = "export"
 
 func indexExport(object any) ([]string, error) {

@@ -22,13 +22,12 @@ var ErrNeeded = errors.New("it may be needed")
 // ErrClaimed is an ErrNeeded: the claim still exists.
 var ErrClaimed = fmt.Errorf("%w", ErrNeeded)
 
-// liveTimeout bounds the reads that an operation on a share waits for; it is well below
-// the time that a stop may take.
+// liveTimeout bounds the live reads of an operation on a share. It is well below the drain time-out
+// of a stop.
 const liveTimeout = 10 * time.Second
 
-// Live reads the API server itself, never a cache. It reads a single object by a list
-// with its name: the API server answers that as a get, and claimdir has the right to
-// list anyway.
+// Live reads from the API server, never from a cache. It reads a single object by a list with its
+// name: the API server serves that like a get, and claimdir has the permission to list anyway.
 type Live struct{ Client kubernetes.Interface }
 
 // Volumes returns all PersistentVolumes. It reads them in pages of 500.
@@ -46,28 +45,28 @@ func (l Live) Volumes(ctx context.Context) (volumes []v1.PersistentVolume, err e
 	return volumes, err
 }
 
-// Gone returns nil if neither the claim of a record nor its PersistentVolume exists any
-// more. It returns ErrNeeded if one does, and another error if that is not certain.
+// Gone returns nil if neither the claim of a record nor its PersistentVolume exists. It returns
+// ErrNeeded if one of them does, and another error if a read fails.
 func (l Live) Gone(ctx context.Context, r ledger.Record) error {
 	return l.gone(ctx, r, func(claim *v1.PersistentVolumeClaim) bool { return string(claim.UID) == r.Claim.UID })
 }
 
-// GoneForGood is Gone, but another claim of that name counts too: it could take over
-// the directory of the record.
+// GoneForGood is Gone, but also returns ErrNeeded for another claim of the same name, which could
+// take over the record's directory.
 func (l Live) GoneForGood(ctx context.Context, r ledger.Record) error {
 	return l.gone(ctx, r, func(*v1.PersistentVolumeClaim) bool { return true })
 }
 
-// gone reads the PersistentVolume last: it may be saved while its claim is deleted.
+// gone reads the PersistentVolume last, because it may be saved while its claim is deleted.
 func (l Live) gone(ctx context.Context, r ledger.Record, same func(*v1.PersistentVolumeClaim) bool) error {
 	if r.PV == "" || r.Claim.Namespace == "" || r.Claim.Name == "" || r.Claim.UID == "" {
-		return fmt.Errorf("%w: the record does not say for what claim", ErrNeeded)
+		return fmt.Errorf("%w: the record does not name its claim and volume", ErrNeeded)
 	}
 	ctx, cancel := context.WithTimeout(ctx, liveTimeout)
 	defer cancel()
 	claims, err := l.Client.CoreV1().PersistentVolumeClaims(r.Claim.Namespace).List(ctx, named(r.Claim.Name))
 	if err != nil {
-		return fmt.Errorf("ask for claim %s/%s: %w", r.Claim.Namespace, r.Claim.Name, err)
+		return fmt.Errorf("read claim %s/%s: %w", r.Claim.Namespace, r.Claim.Name, err)
 	}
 	for i := range claims.Items {
 		if claim := &claims.Items[i]; claim.Name == r.Claim.Name && same(claim) {
@@ -82,7 +81,7 @@ func (l Live) gone(ctx context.Context, r ledger.Record, same func(*v1.Persisten
 func (l Live) NoVolume(ctx context.Context, r ledger.Record) error {
 	volumes, err := l.Client.CoreV1().PersistentVolumes().List(ctx, named(r.PV))
 	if err != nil {
-		return fmt.Errorf("ask for PersistentVolume %s: %w", r.PV, err)
+		return fmt.Errorf("read PersistentVolume %s: %w", r.PV, err)
 	}
 	for i := range volumes.Items {
 		if volumes.Items[i].Name == r.PV {

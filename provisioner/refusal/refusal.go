@@ -1,5 +1,5 @@
-// Package refusal has the errors that say why nothing was done for a claim or a
-// volume, and whether trying again can help. Users read them as events.
+// Package refusal holds the errors that say why claimdir refused an operation for a claim or a
+// volume, and whether a retry can help. Users read their texts in events.
 package refusal
 
 import (
@@ -7,26 +7,26 @@ import (
 	"fmt"
 )
 
-// Reasons of refusals, as metrics label them.
+// Reasons of refusals, as labels of metrics.
 const (
 	ReasonClass   = "class"   // the StorageClass has a mistake
-	ReasonClaim   = "claim"   // the claim asks for what an nfs volume cannot be
-	ReasonPath    = "path"    // the claim gives no path that is allowed
-	ReasonTaken   = "taken"   // the path is another volume's, or exists
-	ReasonVolume  = "volume"  // the PersistentVolume is not one we may act on
-	ReasonRecord  = "record"  // the ledger does not say that the path is this volume's
+	ReasonClaim   = "claim"   // an nfs volume cannot be what the claim requests
+	ReasonPath    = "path"    // the claim results in a path that is not allowed
+	ReasonTaken   = "taken"   // another volume has the path, or it exists
+	ReasonVolume  = "volume"  // claimdir must not act on the PersistentVolume
+	ReasonRecord  = "record"  // the record of the path does not name this volume
 	ReasonStorage = "storage" // the share answered with an error
 	ReasonStalled = "stalled" // the share does not answer
-	ReasonShare   = "share"   // what is mounted is not the share
-	ReasonArchive = "archive" // the archive that the claim asks for is not there, or not to be had
-	ReasonBusy    = "busy"    // another operation on the path is under way
+	ReasonShare   = "share"   // something else is mounted in place of the share
+	ReasonArchive = "archive" // the requested archive does not exist or is not available
+	ReasonBusy    = "busy"    // another operation on the path is running
 )
 
-// unchanged ends the text of a refusal that Unchanged marked.
+// unchanged is what Unchanged appends to the text of a refusal.
 const unchanged = "; nothing was changed"
 
-// Refusal is an error that says why nothing was done, and whether trying again
-// can help. Its text is read by users as an event.
+// Refusal is an error that says why an operation was refused, and whether a retry can help. Users
+// read its text in events.
 type Refusal struct {
 	err       error
 	reason    string
@@ -35,7 +35,7 @@ type Refusal struct {
 	unchanged bool
 }
 
-// Error is the message and, where that is so, that nothing was changed.
+// Error returns the message and, if Unchanged marked the refusal, that nothing was changed.
 func (r *Refusal) Error() string {
 	if r.unchanged {
 		return r.Message() + unchanged
@@ -43,41 +43,40 @@ func (r *Refusal) Error() string {
 	return r.Message()
 }
 
-// Message is Error without the remark that nothing was changed, for who only looks.
+// Message returns the text without the remark that nothing was changed, for commands that only
+// read.
 func (r *Refusal) Message() string { return r.err.Error() }
 
 func (r *Refusal) Unwrap() error { return r.err }
 
-// Reason is one of the Reason constants.
+// Reason returns one of the Reason constants.
 func (r *Refusal) Reason() string { return r.reason }
 
-// Final says that only a change of the claim, class or volume can help, so
-// that there is no use in trying again until then.
+// Final reports whether only a change of the claim, class or volume can help, so that a retry
+// before is useless.
 func (r *Refusal) Final() bool { return r.final }
 
-// Waits says that the share has to change first, and that all who wait for it
-// are called when it has: there is no use in trying again until then.
+// Waits reports whether the share must change first. Everything that waits for the share is retried
+// when it changes, so that a retry before is useless.
 func (r *Refusal) Waits() bool { return r.waits }
 
-// Refuse makes a refusal that stands until somebody changes something.
+// Refuse returns a final refusal: it stands until the claim, class or volume changes.
 func Refuse(reason, format string, args ...any) error {
 	return &Refusal{err: fmt.Errorf(format, args...), reason: reason, final: true}
 }
 
-// Postpone makes a refusal that time may lift: it is tried again, later and
-// later.
+// Postpone returns a temporary refusal: the operation is retried with a growing delay.
 func Postpone(reason, format string, args ...any) error {
 	return &Refusal{err: fmt.Errorf(format, args...), reason: reason}
 }
 
-// Await makes a refusal that the share lifts.
+// Await returns a refusal that stands until the share changes.
 func Await(reason string, err error) error {
 	return &Refusal{err: err, reason: reason, waits: true}
 }
 
-// Unchanged makes a refusal say that nothing was changed. It returns an error that
-// is no refusal as it is. One that wraps a refusal it makes a refusal of the same
-// kind.
+// Unchanged makes the text of a refusal say that nothing was changed. It turns an error that wraps
+// a refusal into a refusal of the same kind. It returns any other error as it is.
 func Unchanged(err error) error {
 	inner, ok := errors.AsType[*Refusal](err)
 	if !ok || inner.unchanged {
@@ -91,7 +90,7 @@ func Unchanged(err error) error {
 	return &marked
 }
 
-// Message is the text of an error for who only looks: that of a refusal without the
+// Message returns the text of an error for commands that only read: for a refusal, without the
 // remark that nothing was changed.
 func Message(err error) string {
 	if r, ok := outermost(err); ok {
@@ -100,9 +99,9 @@ func Message(err error) string {
 	return err.Error()
 }
 
-// outermost returns err if it is a refusal, and not one that wraps a refusal: that one
-// cannot be cut out of the text.
+// outermost returns err if it is a refusal itself. It ignores a wrapped refusal, whose remark
+// cannot be removed from the text.
 func outermost(err error) (*Refusal, bool) {
-	r, ok := err.(*Refusal) //nolint:errorlint // see above
+	r, ok := err.(*Refusal) //nolint:errorlint // only err itself counts
 	return r, ok
 }

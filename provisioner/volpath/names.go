@@ -10,25 +10,24 @@ import (
 	"unicode/utf8"
 )
 
-// hashLen is the length of the hash that stands for what Shorten cut away: 16 hex digits, 64 bits.
+// hashLen is the length of the hash that Shorten appends: 16 hex digits, 64 bits.
 const hashLen = 16
 
 // Vars are the values that a pattern may use.
 type Vars struct {
 	Namespace, Name, UID string            // of the claim
-	PVName               string            // of the PersistentVolume that is being made
+	PVName               string            // of the PersistentVolume to be created
 	Labels, Annotations  map[string]string // of the claim
 }
 
-// DefaultName returns the directory name of a volume whose class names no pattern, `<namespace>-<claim>-<pv>`. It is one element and
-// never too long: Kubernetes allows names that together pass MaxElement, and such a claim must not fail for ever.
+// DefaultName returns the directory name of a volume whose class has no pattern, `<namespace>-<claim>-<pv>`. It is one element and
+// shortened to MaxElement: Kubernetes allows longer names, and such a claim must not fail for ever.
 func DefaultName(v Vars) string {
 	return Shorten(plain(v.Namespace+"-"+v.Name+"-"+v.PVName), MaxElement)
 }
 
-// Archive returns the n-th name for the archive of a volume: `archived-<namespace>-<claim>-<pv>`, from n = 2 on with `-<n>` after it. The
-// same volume always gets the same names, so a repeat finds its own work; a caller that finds a name taken by another volume goes on to
-// the next n.
+// Archive returns the n-th name for the archive of a volume: `archived-<namespace>-<claim>-<pv>`, followed by `-<n>` from n = 2 on. The
+// names depend on the volume alone, so that a repeat finds its own work. If another volume has a name, the caller tries the next n.
 func Archive(namespace, claim, pv string, n int) Path {
 	suffix := ""
 	if n > 1 {
@@ -52,12 +51,12 @@ func IsArchiveOf(p Path, namespace, claim, pv string) bool {
 	return err == nil && n > 1 && p == Archive(namespace, claim, pv, n)
 }
 
-// ArchivePrefix is what the names of a namespace's archives begin with. Those of another namespace may, too: "a" and "a-b" have
-// archived-a-b-… both.
+// ArchivePrefix returns the prefix of the names of a namespace's archives. Archives of another namespace may have it too: both "a" and
+// "a-b" may have archived-a-b-….
 func ArchivePrefix(namespace string) string { return archivePrefix + namespace + "-" }
 
-// NamedAsArchive reports whether a directory at the root of a share has a name of the kind that archives have. Other provisioners give it
-// to theirs too.
+// NamedAsArchive reports whether the name of a directory at the root of a share is like that of an archive. Other provisioners use such
+// names too.
 func NamedAsArchive(name string) bool { return strings.HasPrefix(name, archivePrefix) }
 
 // Shorten returns s if it has at most limit bytes. Otherwise it keeps as many whole characters of s as fit and appends "-" and 16 hex
@@ -85,7 +84,7 @@ func cut(s string, limit int) string {
 	return s[:limit]
 }
 
-// plain makes one printable element of s. Kubernetes names pass unchanged.
+// plain replaces slashes and unprintable characters in s. Kubernetes names stay unchanged.
 func plain(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r == '/' || r == utf8.RuneError || unicode.IsControl(r) {
@@ -95,32 +94,33 @@ func plain(s string) string {
 	}, s)
 }
 
-// maxOwn leaves room for what is put behind the name: a cluster, a number, a suffix.
+// maxOwn leaves room for the suffixes of an own name: a cluster, a number, a file extension.
 const maxOwn = 200
 
-// Own returns a name for what belongs to one volume: its PersistentVolume's, with a tag of its cluster's, for each cluster may have a
-// PersistentVolume of the name. No PersistentVolume has an '@' in its name, so nothing else is called like it.
+// Own returns a volume's own name, for files and directories of claimdir that belong to this volume alone: the name of its PersistentVolume
+// and a tag of its cluster, because two clusters may have PersistentVolumes of one name. No PersistentVolume has an '@' in its name, so
+// nothing else has such a name.
 func Own(pv, cluster string) string {
 	sum := sha256.Sum256([]byte(cluster))
 	return Shorten(strings.ReplaceAll(plain(pv), "@", "-"), maxOwn) + ownMark + hex.EncodeToString(sum[:4])
 }
 
-// OwnAt is Own for what a volume has at one of several paths.
+// OwnAt returns a volume's own name for one of several paths.
 func OwnAt(pv, cluster string, p Path) string {
 	sum := sha256.Sum256([]byte(p.s))
 	return Own(pv, cluster) + "-" + hex.EncodeToString(sum[:4])
 }
 
-// Trash returns the n-th name of what a volume has in the trash.
+// Trash returns the n-th name for a directory of a volume in the trash.
 func Trash(pv, cluster string, n int) string { return fmt.Sprintf("%s-%d", Own(pv, cluster), n) }
 
-// IsOwnOf reports whether a name was made for the volume by Own, OwnAt or Trash.
+// IsOwnOf reports whether a name is one that Own, OwnAt or Trash returns for the volume.
 func IsOwnOf(name, pv, cluster string) bool {
 	own := Own(pv, cluster)
 	return name == own || strings.HasPrefix(name, own+"-")
 }
 
-// IsOwn reports whether a name was made by Own, OwnAt or Trash.
+// IsOwn reports whether a name is one that Own, OwnAt or Trash returns for any volume.
 func IsOwn(name string) bool { return strings.Contains(name, ownMark) }
 
 const ownMark = "@"

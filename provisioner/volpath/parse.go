@@ -6,12 +6,12 @@ import (
 	"strings"
 )
 
-// maxDepth is how many variables may be nested through their fallbacks. It bounds the recursion of parser and expansion.
+// maxDepth is how deep variables may be nested in fallbacks. It bounds the recursion of parser and expansion.
 const maxDepth = 8
 
-// spelling is one way to name the variables.
+// spelling is one set of names for the variables.
 type spelling struct {
-	resolve  func(name string) (node, error) // errUnknown for a name that is none
+	resolve  func(name string) (node, error) // errUnknown for an unknown name
 	allowed  string                          // all names, for errors
 	standard string                          // how this spelling writes DefaultPattern
 }
@@ -50,7 +50,7 @@ func csiVariable(name string) (node, error) {
 	return node{}, errUnknown
 }
 
-// checkKey refuses keys that no label or annotation can have: such a variable would be empty for every claim.
+// checkKey refuses keys that no label or annotation can have, because such a variable would be empty for every claim.
 func checkKey(key string) error {
 	if key == "" {
 		return errors.New("no key of a label or annotation in variable")
@@ -93,7 +93,7 @@ func (p *parser) pattern() ([]element, error) {
 		return nil, err
 	}
 	var elements []element
-	for ; p.pos < len(p.text); p.pos++ { // over the slash after each element
+	for ; p.pos < len(p.text); p.pos++ { // skip the slash after each element
 		e, err := p.element()
 		if err != nil {
 			return nil, err
@@ -117,7 +117,7 @@ func (p *parser) element() (element, error) {
 	return nodes, checkLiterals(nodes)
 }
 
-// nodes reads up to end, which it leaves to the caller, or to the end of the text.
+// nodes reads up to end, which it does not consume, or to the end of the text.
 func (p *parser) nodes(end byte, depth int) ([]node, error) {
 	var nodes []node
 	start := p.pos
@@ -166,11 +166,11 @@ func (p *parser) variable(depth int) (node, error) {
 			return node{}, p.unterminated(start)
 		}
 	}
-	p.pos++ // over the brace
+	p.pos++ // skip the brace
 	return n, nil
 }
 
-// name reads up to "}" or ":-", or to the end of the text where neither comes.
+// name reads up to "}" or ":-" or, if there is neither, to the end of the text.
 func (p *parser) name() string {
 	p.pos += len("${")
 	rest := p.text[p.pos:]
@@ -188,7 +188,7 @@ func (p *parser) unterminated(start int) error {
 	return fmt.Errorf(`variable %s is not closed by "}"; allowed are %s`, quote(p.text[start:]), p.words.allowed)
 }
 
-// checkLiterals refuses an element that no value could make acceptable.
+// checkLiterals refuses an element that is invalid for every value of its variables.
 func checkLiterals(nodes []node) error {
 	for _, n := range nodes {
 		if len(n.literal) > MaxElement || len(nodes) == 1 && n.field == noField {
@@ -200,7 +200,7 @@ func checkLiterals(nodes []node) error {
 	return nil
 }
 
-// checkFirst refuses a first element that begins with a reserved name before any value is known.
+// checkFirst refuses a first element that begins with a reserved name whatever the values are.
 func checkFirst(e element) error {
 	whole := len(e) == 1
 	if text := e[0].literal; reservedPrefix(text) || whole && reserved(text) {

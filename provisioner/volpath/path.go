@@ -1,11 +1,11 @@
-// Package volpath holds the paths of volumes, relative to their share, and the patterns that make them from a claim.
+// Package volpath defines the paths of volumes, relative to their share, and the patterns that build them from a claim.
 //
-// A tenant chooses claim names, labels and annotations, so every text that becomes a path is hostile until it is checked. The check is
-// made once, by a constructor, and its result is a type: whoever holds a Path that is not zero need not ask again whether it is empty,
-// absolute, climbs out with "..", or reaches the names that claimdir keeps for itself. Nothing is ever cleaned into being acceptable.
+// A tenant chooses claim names, labels and annotations, so every text that becomes a path is hostile until it is checked. A constructor
+// checks it once and returns a type: a Path that is not zero is never empty or absolute, has no ".." and no name that claimdir reserves.
+// The constructors refuse a bad path; they never clean it.
 //
-// The package is pure: it knows neither files nor Kubernetes. A checked path still says nothing about symbolic links on the share;
-// package share sees to these.
+// The package is pure: it knows neither files nor Kubernetes. A checked path may still lead over symbolic links on the share; package share
+// refuses these.
 package volpath
 
 import (
@@ -18,29 +18,29 @@ import (
 )
 
 const (
-	// MaxElement is how many bytes one element of a path may have: NAME_MAX of every file system that is exported in practice.
+	// MaxElement is how many bytes one element of a path may have: NAME_MAX of the file systems that are exported in practice.
 	MaxElement = 255
 	// MaxPath is how many bytes a whole path may have: PATH_MAX of Linux without its closing NUL.
 	MaxPath = 4095
-	// MaxLevels is how many elements the path of a new volume may have. Each costs several calls to the share when it is made and when it
-	// is removed, and a tenant who may name the path could keep a worker busy for minutes.
+	// MaxLevels is how many elements the path of a new volume may have. Each element costs several calls to the share on create and on
+	// release, so a tenant who may choose the path could keep a worker busy for minutes.
 	MaxLevels = 64
 )
 
 const (
-	recordsDir    = ".claimdir" // where claimdir keeps its records, at the root of the share
-	archivePrefix = "archived-" // how the archives begin, also at the root
-	maxQuoted     = 300         // bytes of a text that an error repeats: an event holds 1,024
+	recordsDir    = ".claimdir" // holds the records, at the root of the share
+	archivePrefix = "archived-" // prefix of the archives, also at the root
+	maxQuoted     = 300         // bytes of a text that an error quotes: an event holds 1,024
 )
 
 // Path is a checked path of a directory below the root of a share. It is comparable: two volumes have the same directory if their paths
 // are equal. The zero value is not a path.
 type Path struct{ s string }
 
-// Parse checks s and returns it as a Path, unchanged. It refuses the empty and the absolute path, the elements "", "." and ".." (also with
-// invisible characters in them, which some shares do not see), control
-// characters, text that is not UTF-8, an element over MaxElement or a whole over MaxPath bytes, and, as the first element, the names that
-// claimdir keeps for itself: ".claimdir" and all that begin with "archived-", in any letter case because some shares ignore it.
+// Parse checks s and returns it as a Path, unchanged. It refuses the empty and the absolute path, the elements "", "." and ".." (even with
+// invisible characters, which some shares ignore), control characters, text that is not UTF-8, an element over MaxElement bytes and a path
+// over MaxPath bytes. It also refuses the reserved names as the first element: ".claimdir" and all names that begin with "archived-", in
+// any letter case because some shares ignore it.
 func Parse(s string) (Path, error) {
 	err := check(s)
 	if err == nil && reserved(first(s)) {
@@ -49,8 +49,8 @@ func Parse(s string) (Path, error) {
 	return checked(s, err)
 }
 
-// ParseRecorded is Parse for a path that claimdir itself has written down: it accepts the name of an archive too, which is one element at
-// the root. Texts of tenants and classes go through Parse.
+// ParseRecorded is Parse for a path from a record or PersistentVolume: it also accepts the name of an archive, which is one element at the
+// root. Use Parse for texts of tenants and classes.
 func ParseRecorded(s string) (Path, error) {
 	err := check(s)
 	if err == nil && reserved(first(s)) && !archive(s) {
@@ -62,7 +62,7 @@ func ParseRecorded(s string) (Path, error) {
 // String returns the path as it is written on the share, without a leading slash.
 func (p Path) String() string { return p.s }
 
-// MarshalText lets structured logs and JSON show the path as its text.
+// MarshalText makes structured logs and JSON show the path as text.
 func (p Path) MarshalText() ([]byte, error) { return []byte(p.s), nil }
 
 // Base returns the last element.
@@ -98,7 +98,7 @@ func checked(s string, err error) (Path, error) {
 	return Path{s}, nil
 }
 
-// check holds the rules that every path obeys, archives included.
+// check checks the rules for every path, including those of archives.
 func check(s string) error {
 	switch {
 	case s == "":
@@ -148,14 +148,14 @@ func errReserved() error {
 		recordsDir, archivePrefix)
 }
 
-// reserved compares as the most forgiving share would: without letter case, and without the invisible characters that a case-folding
-// ext4 or HFS+ directory skips when it looks up a name.
+// reserved compares like the most tolerant share: it ignores letter case, and the invisible characters that a case-folding ext4 or HFS+
+// directory ignores in a lookup.
 func reserved(element string) bool {
 	seen := visible(element)
 	return strings.EqualFold(seen, recordsDir) || reservedPrefix(seen)
 }
 
-// visible is the element without what such a directory skips.
+// visible returns the element without these invisible characters.
 func visible(element string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.In(r, unicode.Cf, unicode.Variation_Selector, unicode.Other_Default_Ignorable_Code_Point) {
@@ -169,7 +169,7 @@ func reservedPrefix(s string) bool {
 	return len(s) >= len(archivePrefix) && strings.EqualFold(s[:len(archivePrefix)], archivePrefix)
 }
 
-// archive reports whether s is written as Archive writes: one element, lower-case prefix.
+// archive reports whether s has the form that Archive returns: one element with the lower-case prefix.
 func archive(s string) bool {
 	return strings.HasPrefix(s, archivePrefix) && !strings.Contains(s, "/")
 }
@@ -179,7 +179,7 @@ func first(s string) string {
 	return e
 }
 
-// quote is %q for texts of any length, so that a value of a megabyte does not become an event of one.
+// quote is %q for texts of any length. It cuts long texts, so that a value of a megabyte does not fill an event.
 func quote(s string) string {
 	if len(s) <= maxQuoted {
 		return fmt.Sprintf("%q", s)

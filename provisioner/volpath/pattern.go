@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// DefaultPattern is the pattern of a class that gives none. It expands to DefaultName and therefore never to a name that is too long.
+// DefaultPattern is the pattern of a class without one. It expands to DefaultName, so the result is never too long.
 const DefaultPattern = "${.PVC.namespace}-${.PVC.name}-${.PV.name}"
 
 // Pattern is a path with variables in it, compiled once and immutable. The zero value is not a pattern.
@@ -14,7 +14,7 @@ type Pattern struct {
 	elements []element // at least one; no empty literal
 }
 
-// element is what stands between two slashes of the pattern.
+// element is the part of a pattern between two slashes.
 type element []node
 
 // node is a piece of literal text or, if field is set, a variable.
@@ -40,9 +40,9 @@ const (
 
 // ParsePattern compiles a pattern in the spelling of nfs-subdir-external-provisioner: ${.PVC.namespace}, ${.PVC.name}, ${.PVC.uid},
 // ${.PVC.labels.KEY}, ${.PVC.annotations.KEY} and ${.PV.name}. ${VARIABLE:-text} gives a fallback for a variable that is missing or empty;
-// the text is itself a pattern, up to eight levels deep, and ends at its "}". A "$" without "{" and a "}" without "${" are themselves.
+// the text is itself a pattern, up to eight levels deep, and ends at its "}". A "$" without "{" and a "}" without "${" are literal.
 //
-// A pattern that could only ever give refused paths is refused here, while its author is looking.
+// ParsePattern refuses a pattern that can only give refused paths, so that its author sees the mistake at once.
 func ParsePattern(s string) (Pattern, error) {
 	return compile(s, spelling{
 		resolve:  subdirVariable,
@@ -52,7 +52,7 @@ func ParsePattern(s string) (Pattern, error) {
 }
 
 // ParseSubDir compiles a pattern in the spelling of csi-driver-nfs: ${pvc.metadata.namespace}, ${pvc.metadata.name} and
-// ${pv.metadata.name}. All else is as in ParsePattern.
+// ${pv.metadata.name}. Otherwise it works like ParsePattern.
 func ParseSubDir(s string) (Pattern, error) {
 	return compile(s, spelling{
 		resolve:  csiVariable,
@@ -64,12 +64,11 @@ func ParseSubDir(s string) (Pattern, error) {
 // String returns the pattern as it was given.
 func (p Pattern) String() string { return p.text }
 
-// Expand puts the values into the pattern, once: what a value holds is never read as a pattern. A value may bring several elements
-// ("a/b").
+// Expand replaces the variables by their values, once: a value is never read as a pattern. A value may contain several elements ("a/b").
 //
-// If the last element of the pattern comes out empty, DefaultName takes its place, so that a missing annotation can never mean the
-// directory that all volumes of a namespace share. Other empty elements are dropped, as the peers do ("ns//x", "ns/x/"), except at the
-// beginning, where they would make the path absolute. Everything else is judged by Parse.
+// If the last element of the pattern is empty, DefaultName replaces it, so that a missing annotation never gives the directory above all
+// volumes of a namespace. Other empty elements are dropped, as other provisioners do ("ns//x", "ns/x/"), except at the beginning, where
+// they would make the path absolute. Parse checks the result.
 func (p Pattern) Expand(v Vars) (Path, error) {
 	path := p.join(v)
 	if strings.HasPrefix(path, "/") {
@@ -86,7 +85,7 @@ func (p Pattern) Expand(v Vars) (Path, error) {
 	return checked, nil
 }
 
-// join returns the expanded path with nothing but superfluous slashes removed; a leading one stays for Expand to see.
+// join returns the expanded path without superfluous slashes. It keeps a leading one, which Expand refuses.
 func (p Pattern) join(v Vars) string {
 	var parts []string
 	for i, e := range p.elements {

@@ -10,12 +10,12 @@ import (
 	"claimdir/provisioner/volpath"
 )
 
-// snapshotGroup is the API group of VolumeSnapshot, the one data source beside
-// a claim that Kubernetes leaves to the provisioner.
+// snapshotGroup is the API group of VolumeSnapshot. Kubernetes leaves only this data source and
+// claims to the provisioner.
 const snapshotGroup = "snapshot.storage.k8s.io"
 
-// Check refuses what a directory on an NFS share cannot be. Without this
-// the claim would be bound to a volume that is not what it asks for.
+// Check refuses a claim that a directory on an NFS share cannot satisfy. Without it the claim would
+// be bound to a volume that is not what it requests.
 func Check(claim *v1.PersistentVolumeClaim) error {
 	spec := claim.Spec
 	switch source := DataSource(claim); {
@@ -38,9 +38,8 @@ func refuseClaim(format string, args ...any) error {
 	return refusal.Refuse(refusal.ReasonClaim, format, args...)
 }
 
-// FromClaim is the volume, of that name and path, that a claim is to get. It lacks
-// the cluster, which is for the caller to set, and what happens later: when the volume
-// was made and what its directory came from.
+// FromClaim returns the volume, with the given name and path, that a claim requests. The caller
+// sets Cluster. Created and RestoredFrom are not known yet.
 func FromClaim(name string, claim *v1.PersistentVolumeClaim, sc *storagev1.StorageClass, c class.Class, p volpath.Path) Volume {
 	restore, restores := claim.Annotations[AnnotationRestore]
 	return Volume{
@@ -65,12 +64,12 @@ func FromClaim(name string, claim *v1.PersistentVolumeClaim, sc *storagev1.Stora
 
 func reclaimPolicy(c *storagev1.StorageClass) v1.PersistentVolumeReclaimPolicy {
 	if c.ReclaimPolicy == nil {
-		return v1.PersistentVolumeReclaimDelete // what the API server sets where the class says nothing
+		return v1.PersistentVolumeReclaimDelete // the default of the API server
 	}
 	return *c.ReclaimPolicy
 }
 
-// Vars are what a pattern may use of the claim and the name of its volume.
+// Vars returns the values that a pattern may use: those of the claim and the name of its volume.
 func Vars(name string, claim *v1.PersistentVolumeClaim) volpath.Vars {
 	return volpath.Vars{
 		Namespace:   claim.Namespace,
@@ -82,8 +81,8 @@ func Vars(name string, claim *v1.PersistentVolumeClaim) volpath.Vars {
 	}
 }
 
-// ForPopulator reports whether the claim is to be filled from an object that is
-// neither a claim nor a snapshot: a volume populator makes its volume.
+// ForPopulator reports whether the data source of the claim is neither a claim nor a snapshot. A
+// volume populator creates the volume then.
 func ForPopulator(claim *v1.PersistentVolumeClaim) bool {
 	source := DataSource(claim)
 	if source == nil {
@@ -98,8 +97,8 @@ func ForPopulator(claim *v1.PersistentVolumeClaim) bool {
 	return !isClaim && !isSnapshot
 }
 
-// DataSource returns what the claim is to be filled from, or nil. The API
-// server copies dataSource to dataSourceRef, but an old object may have one.
+// DataSource returns the data source of the claim, or nil. The API server copies dataSource to
+// dataSourceRef, but an old object may have only the former.
 func DataSource(claim *v1.PersistentVolumeClaim) *v1.TypedObjectReference {
 	if ref := claim.Spec.DataSourceRef; ref != nil {
 		return ref
@@ -110,8 +109,8 @@ func DataSource(claim *v1.PersistentVolumeClaim) *v1.TypedObjectReference {
 	return nil
 }
 
-// ClassOfClaim is the name of the claim's class. Old claims have it in an annotation
-// in place of the field.
+// ClassOfClaim returns the name of the claim's class. Old claims have it in an annotation instead
+// of the field.
 func ClassOfClaim(claim *v1.PersistentVolumeClaim) string {
 	if name, ok := claim.Annotations[v1.BetaStorageClassAnnotation]; ok {
 		return name
@@ -122,8 +121,8 @@ func ClassOfClaim(claim *v1.PersistentVolumeClaim) string {
 	return ""
 }
 
-// ClassOfPV is the name of the PersistentVolume's class. Old clusters have it in an
-// annotation in place of the field.
+// ClassOfPV returns the name of the PersistentVolume's class. Old clusters have it in an annotation
+// instead of the field.
 func ClassOfPV(pv *v1.PersistentVolume) string {
 	if name, ok := pv.Annotations[v1.BetaStorageClassAnnotation]; ok {
 		return name

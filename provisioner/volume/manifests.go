@@ -8,9 +8,9 @@ import (
 	"claimdir/provisioner/share"
 )
 
-// RecoveredPV is the PersistentVolume that brings the volume of a lost cluster back
-// in another one, served by the provisioner of that name. It names the claim without
-// its UID, so that the claim that is made anew is the one it waits for.
+// RecoveredPV returns the PersistentVolume that recovers the volume of a lost cluster in another
+// one, served by the given provisioner. It names the claim without its UID, so that it binds to the
+// recreated claim.
 func (v Volume) RecoveredPV(source share.Source, provisioner string) (*v1.PersistentVolume, error) {
 	v.RecoveredFrom = v.Cluster
 	if v.ReclaimPolicy == "" {
@@ -22,14 +22,14 @@ func (v Volume) RecoveredPV(source share.Source, provisioner string) (*v1.Persis
 	}
 	pv.TypeMeta = metav1.TypeMeta{APIVersion: "v1", Kind: "PersistentVolume"}
 	pv.Annotations[pvs.AnnotationProvisionedBy] = provisioner
-	pv.Annotations[AnnotationRecoveredFrom] = v.Cluster // also an empty one: it says that this was recovered
+	pv.Annotations[AnnotationRecoveredFrom] = v.Cluster // set even if empty: it marks a recovered volume
 	pv.Spec.ClaimRef = &v1.ObjectReference{APIVersion: "v1", Kind: "PersistentVolumeClaim", Namespace: v.Claim.Namespace, Name: v.Claim.Name}
 	pv.Spec.StorageClassName = v.Class
 	return pv, nil
 }
 
-// RecoveredClaim is the claim of a volume that was lost with its cluster, bound to
-// its PersistentVolume by name.
+// RecoveredClaim returns the claim of the volume of a lost cluster, bound to its PersistentVolume
+// by name.
 func (v Volume) RecoveredClaim() *v1.PersistentVolumeClaim {
 	claim := v.claim()
 	claim.Spec.StorageClassName = &v.Class
@@ -37,19 +37,19 @@ func (v Volume) RecoveredClaim() *v1.PersistentVolumeClaim {
 	return claim
 }
 
-// RestoringClaim is the claim of that name that gets back the archive that the
-// volume became: in the same namespace, with the same class, size and access modes.
+// RestoringClaim returns a claim of the given name that restores the volume's archive, in the same
+// namespace and with the same class, size and access modes.
 func (v Volume) RestoringClaim(name string) *v1.PersistentVolumeClaim {
 	claim := v.claim()
 	claim.Name = name
 	claim.Annotations = map[string]string{AnnotationRestore: v.Name}
-	if v.Class != "" { // the empty name would mean: no class, so no provisioner either
+	if v.Class != "" { // an empty name means no class, so no provisioner
 		claim.Spec.StorageClassName = &v.Class
 	}
 	return claim
 }
 
-// claim is the volume's claim, with neither class nor volume.
+// claim returns the volume's claim without class and volume name.
 func (v Volume) claim() *v1.PersistentVolumeClaim {
 	return &v1.PersistentVolumeClaim{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "PersistentVolumeClaim"},

@@ -11,12 +11,12 @@ import (
 	"claimdir/provisioner/volpath"
 )
 
-// maxExport is the kernel's PATH_MAX without its NUL, for the exported path
-// that a kubelet mounts.
+// maxExport is the maximum length of the exported path that a kubelet mounts: the kernel's PATH_MAX
+// without its NUL.
 const maxExport = 4095
 
-// PV is the PersistentVolume of a volume; FromPV is its inverse. The library adds
-// the claim's reference, the class and the finalizer.
+// PV returns the PersistentVolume of a volume; FromPV is its inverse. The library adds the claim's
+// reference, the class and the finalizer.
 func (v Volume) PV(source share.Source) (*v1.PersistentVolume, error) {
 	export := Export(source, v.Path)
 	if len(export) > maxExport {
@@ -37,8 +37,8 @@ func (v Volume) PV(source share.Source) (*v1.PersistentVolume, error) {
 	}, nil
 }
 
-// annotations are those that FromPV reads. A peer's volume has neither path nor
-// policy, by which it is known as one.
+// annotations returns the annotations that FromPV reads. A volume of another provisioner has
+// neither path nor policy; FromPV recognises it by that.
 func (v Volume) annotations() map[string]string {
 	a := map[string]string{}
 	if !v.Peer {
@@ -53,9 +53,8 @@ func (v Volume) annotations() map[string]string {
 	return a
 }
 
-// FromPV says which directory of the share a PersistentVolume is and what is
-// to become of it, or refuses it. The path comes from the spec, which cannot
-// be changed, and must be the one that the annotation names.
+// FromPV returns the volume of a PersistentVolume, or refuses it. It reads the path from the spec,
+// which is immutable, and requires that the annotation has the same path.
 func FromPV(source share.Source, pv *v1.PersistentVolume) (Volume, error) {
 	nfs := pv.Spec.NFS
 	if nfs == nil {
@@ -86,7 +85,7 @@ func FromPV(source share.Source, pv *v1.PersistentVolume) (Volume, error) {
 	return v, nil
 }
 
-// describedBy is what a PersistentVolume says beside path and policy.
+// describedBy returns the fields that a PersistentVolume has beside path and policy.
 func describedBy(pv *v1.PersistentVolume) Volume {
 	v := Volume{
 		Name:          pv.Name,
@@ -120,9 +119,8 @@ func readOurs(pv *v1.PersistentVolume, relative, annotated string) (volpath.Path
 	return p, policy, nil
 }
 
-// readPeers reads what the peers write: a path and no annotation of its own.
-// Their namespaces and patterns know no reserved names, so a directory of
-// theirs may be called as our archives are.
+// readPeers reads the path of a volume of another provisioner, which has no annotation of claimdir.
+// Such provisioners know no reserved names, so the directory may have the name of an archive.
 func readPeers(pv *v1.PersistentVolume, relative string) (volpath.Path, error) {
 	if pv.Spec.ClaimRef == nil {
 		return volpath.Path{}, refusePV("annotation %s and spec.claimRef are missing: no provisioner made this volume. "+

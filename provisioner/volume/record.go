@@ -13,8 +13,8 @@ import (
 	"claimdir/provisioner/volpath"
 )
 
-// Record is what the share keeps of a volume; FromRecord is its inverse. State, the
-// layout, and what is said of archives alone are for the ledger to set.
+// Record returns the record of a volume; FromRecord is its inverse. The ledger sets the state, the
+// layout, the identity of the directory and the fields of archives.
 func (v Volume) Record() ledger.Record {
 	r := ledger.Record{
 		Path:             v.Path.String(),
@@ -43,8 +43,8 @@ func (v Volume) Record() ledger.Record {
 	return r
 }
 
-// FromRecord is the volume of a record or, for an archive, the volume that it was,
-// with the archive's path. An error names the field that cannot be read.
+// FromRecord returns the volume of a record. For an archive that is the former volume with the
+// archive's path. The error names a field that cannot be read.
 func FromRecord(r ledger.Record) (Volume, error) {
 	v := Volume{
 		Name:          r.PV,

@@ -1,6 +1,6 @@
-// Package pvs holds the rules about PersistentVolumes that need nobody to ask: which
-// of them are ours, where on a share they lie, and which share files with a path.
-// Package cluster reads them from the API server.
+// Package pvs holds the rules about PersistentVolumes that need no API server: which of them are
+// ours, where on a share they lie, and which share files with a path. Package cluster reads them
+// from the API server.
 package pvs
 
 import (
@@ -26,10 +26,10 @@ func (n Names) Serve(pv *v1.PersistentVolume) bool {
 	return slices.Contains(n, pv.Annotations[AnnotationProvisionedBy]) || slices.Contains(n, pv.Annotations[AnnotationMigratedTo])
 }
 
-// Overlap reports whether a PersistentVolume shares files with an exported path of a
-// server: its directory is that path, lies below it or, if the PersistentVolume is
-// ours, lies above it. A foreign one above does not count: an administrator may look
-// at many volumes through it, and nobody releases it.
+// Overlap reports whether a PersistentVolume shares files with an exported path of a server: its
+// directory is that path, lies below it or, if the PersistentVolume is ours, lies above it. A
+// foreign one above does not count: an administrator may use it to see many volumes, and nobody
+// releases it.
 func (n Names) Overlap(pv *v1.PersistentVolume, server, export string) bool {
 	nfs := pv.Spec.NFS
 	return nfs != nil && nfs.Server == server && (Within(export, nfs.Path) || n.Serve(pv) && Within(nfs.Path, export))
