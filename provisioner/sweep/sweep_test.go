@@ -234,7 +234,7 @@ func TestMetrics(t *testing.T) {
 # TYPE claimdir_orphans gauge
 claimdir_orphans{kind="directory",share=""} %d
 claimdir_orphans{kind="record",share=""} %d
-# HELP claimdir_orphans_removed_total Records of volumes that were gone, and were removed with their empty directory, or gave an archive back.
+# HELP claimdir_orphans_removed_total Orphaned records that the sweep has removed, with their empty directory or by undoing a restore.
 # TYPE claimdir_orphans_removed_total counter
 claimdir_orphans_removed_total{share=""} %d
 `, directories, records, removed)), "claimdir_orphans", "claimdir_orphans_removed_total"))
