@@ -84,7 +84,7 @@ func TestACallArrivesAfterThePathHasANewOwner(t *testing.T) {
 	for name, c := range lateCalls() {
 		t.Run(name, func(t *testing.T) {
 			t.Run("its process goes on", func(t *testing.T) { c.run(t, false) })
-			if _, filesystem := setting(t); filesystem == "ext4" { // of the file system only the directory's identity depends
+			if _, filesystem := setting(t); filesystem == "ext4" { // the file system only makes the directory's identity
 				t.Run("its process is gone", func(t *testing.T) { c.run(t, true) })
 			}
 		})
