@@ -62,7 +62,7 @@ func (g *guard) ShouldProvision(ctx context.Context, claim *v1.PersistentVolumeC
 	return !ok || qualifier.ShouldProvision(ctx, claim)
 }
 
-// ShouldDelete says no to everything after a stop.
+// ShouldDelete returns false after a stop.
 func (g *guard) ShouldDelete(ctx context.Context, pv *v1.PersistentVolume) bool {
 	if !g.gate.open() {
 		return false
@@ -71,8 +71,8 @@ func (g *guard) ShouldDelete(ctx context.Context, pv *v1.PersistentVolume) bool 
 	return !ok || other.ShouldDelete(ctx, pv)
 }
 
-// SupportsBlock claims that it does, so that Block claims are refused by the
-// Provisioner with the rest of what it cannot do, and counted.
+// SupportsBlock returns true, so that the Provisioner itself refuses Block claims, with an event,
+// and the guard counts them.
 func (g *guard) SupportsBlock(context.Context) bool { return true }
 
 // Provision calls the Provisioner.

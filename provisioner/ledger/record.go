@@ -72,10 +72,9 @@ type Record struct {
 	Directory *share.Identity `json:"directory,omitempty"`
 	// Origin is the path that an archive had as a volume.
 	Origin string `json:"origin,omitempty"`
-	// RestoredFrom is the path of the archive that the directory is, or is to be,
-	// made from.
+	// RestoredFrom is the path of the archive from which the directory is or was restored.
 	RestoredFrom string `json:"restoredFrom,omitempty"`
-	// Created is when the path was claimed, Released when it was retained or archived.
+	// Created is when the volume took the path, Released when it was retained or archived.
 	Created  time.Time  `json:"created"`
 	Released *time.Time `json:"released,omitempty"`
 	// Until is when an archive expires; nil means never.

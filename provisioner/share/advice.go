@@ -14,25 +14,25 @@ func Advice(err error) string {
 	}
 	switch errno {
 	case syscall.ENOSPC:
-		return "the share is full, of data or of files: free some, or enlarge it"
+		return "the share is full: it has no free space or no free inodes; delete data, or enlarge it"
 	case syscall.EDQUOT:
-		return "the quota on the server is used up, that of the uid claimdir runs as or of the export: free some, or raise it"
+		return "the quota on the server is exhausted, for the uid of claimdir or for the export: delete data, or raise it"
 	case syscall.EROFS:
 		return "the share is exported or mounted read-only: export it with rw, and mount it without ro"
 	case syscall.EACCES, syscall.EPERM:
-		return "the server lets us do less than this: with root_squash root is nobody there, so export with no_root_squash, or run claimdir as the owner of the export " +
-			"(components/nonroot); a tenant may also have closed a directory to everybody else"
+		return "the server denies permission: with root_squash it maps root to nobody, so export with no_root_squash, or run claimdir as the owner of the export " +
+			"(components/nonroot); a tenant may also have removed the permissions of a directory"
 	case syscall.EIO, syscall.ETIMEDOUT:
-		return "the server or its disk failed, or a soft mount gave up: look at the server's log, and mount with hard"
+		return "the server or its disk failed, or a soft mount gave up: check the server's log, and mount with hard"
 	case syscall.ESTALE:
-		return "the server does not know the directory any more, as after the export was removed, exchanged or exported anew: " +
-			"if it stays so, restart claimdir to have it mounted anew"
+		return "the server no longer knows the directory, as after the export was removed, replaced or exported again: " +
+			"if the error persists, restart claimdir to mount the share again"
 	case syscall.EBUSY, syscall.ENOTEMPTY:
-		return "something in it is held open on claimdir's node, or made anew: end the pod that does"
+		return "a file in it is held open on claimdir's node, or files are created in it: stop the pod that does so"
 	case syscall.EMLINK:
-		return "the server takes no more directories beside each other: spread them with a pathPattern such as ${.PVC.namespace}/${.PVC.name}"
+		return "the server allows no more directories in one parent: spread them with a pathPattern such as ${.PVC.namespace}/${.PVC.name}"
 	case syscall.ENAMETOOLONG:
-		return "the server takes shorter names only: use a shorter pathPattern"
+		return "the server allows only shorter names: use a shorter pathPattern"
 	case syscall.EMFILE, syscall.ENFILE:
 		return "claimdir has too many files open: raise the limit of open files"
 	default:

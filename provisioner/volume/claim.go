@@ -21,7 +21,7 @@ func Check(claim *v1.PersistentVolumeClaim) error {
 	switch source := DataSource(claim); {
 	case spec.Selector != nil:
 		return refuseClaim("spec.selector: a claim with a selector waits for an existing PersistentVolume; " +
-			"remove the selector to have one made")
+			"remove the selector to have one created")
 	case spec.VolumeMode != nil && *spec.VolumeMode != v1.PersistentVolumeFilesystem:
 		return refuseClaim("spec.volumeMode %q: an NFS share has directories only; allowed is %q",
 			*spec.VolumeMode, v1.PersistentVolumeFilesystem)
