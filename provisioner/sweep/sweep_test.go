@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -20,6 +21,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"claimdir/provisioner/ledger"
+	"claimdir/provisioner/sharetest"
 )
 
 func TestAPass(t *testing.T) {
@@ -330,4 +332,34 @@ func TestRun(t *testing.T) {
 	}
 	cancel()
 	<-ended
+}
+
+// A removal that hangs is waited for, also after its time-out: a sweep never has two calls
+// under way for one orphan.
+func TestARemovalThatHangsIsWaitedFor(t *testing.T) {
+	w := newWorld(t, time.Hour)
+	w.WithTimeout(50 * time.Millisecond)
+	w.start(t, time.Hour)
+	w.record(t, ledger.Active, "pvc-1", "a")
+	w.Tree(t, "a/")
+	answer, hangs := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	w.Hook(func(name string, call func() error) error {
+		if strings.HasPrefix(name, "unlink") {
+			once.Do(func() { close(hangs); <-answer })
+		}
+		return call()
+	})
+	path, record := sharetest.PathOf(t, "a"), w.Record(t, "a")
+	removed := make(chan error, 1)
+	go func() { removed <- w.remove(t.Context(), path, record) }()
+	<-hangs
+	select {
+	case err := <-removed:
+		t.Errorf("the removal returned while a call hung: %v", err)
+	case <-time.After(500 * time.Millisecond):
+	}
+	close(answer)
+	<-removed // perhaps with the time-out
+	w.Holds(t)
 }
