@@ -53,7 +53,7 @@ func (op Op) take(ctx context.Context, v volume.Volume, existing class.Existing)
 	switch {
 	case err != nil:
 		return record, err
-	case found && known.PV == record.PV && known.Cluster == record.Cluster:
+	case found && known.PV == record.PV && known.Cluster == record.Cluster && known.State != ledger.Retained: // Take knows what a retained one becomes
 		return known, checkRestoresToo(v, known)
 	case v.Restores && found && known.State != ledger.Creating: // a retained one, too: it is not to be mixed up with what is restored
 		return record, ledger.Taken(op.Path, known, record)
