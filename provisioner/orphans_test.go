@@ -79,7 +79,7 @@ func TestRemoveOrphanWaitsForNobody(t *testing.T) {
 	w := newWorld(t)
 	w.orphan(t, ledger.Creating, "data")
 	must(t, w.onPathOf(t, "data", func(context.Context, steps.Op) error {
-		refused(t, w.orphanGoes(t, "data"), refusal.ReasonBusy, false)
+		refused(t, w.orphanGoes(t, "data"), refusal.ReasonBusy, false) //nolint:contextcheck // the test's context is the right one
 		return nil
 	}))
 	must(t, w.orphanGoes(t, "data"))

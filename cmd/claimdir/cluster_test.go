@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"net/http"
 	"os"
 	"strings"
 	"testing"
@@ -46,7 +45,7 @@ func TestClientsOfALeader(t *testing.T) {
 	}
 	wrapper := fmt.Sprintf("%T", control.NewLeadership(nil).Wrap(nil))
 	asks := func(client kubernetes.Interface) bool {
-		var transport http.RoundTripper = client.CoreV1().RESTClient().(*rest.RESTClient).Client.Transport
+		transport := client.CoreV1().RESTClient().(*rest.RESTClient).Client.Transport
 		for {
 			if fmt.Sprintf("%T", transport) == wrapper {
 				return true

@@ -406,7 +406,7 @@ func TestAfterAStaleHandleNothingIsHeld(t *testing.T) {
 	w := newWorld(t).ready()
 	opened, runs := 0, 0
 	stale := false
-	w.Keeper.config.Call = func(name string, call func() error) error {
+	w.config.Call = func(name string, call func() error) error {
 		if name == "open the share" {
 			opened++
 		}

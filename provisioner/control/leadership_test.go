@@ -143,7 +143,7 @@ func TestLeaseStaysYoungWhileItIsRenewed(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	l.sent.onWrite = func() error { return errInternal() }
+	l.sent.onWrite = errInternal
 	for range 2 {
 		l.clocks.advance(6 * time.Second)
 		if l.renewLease(t) == nil {

@@ -242,13 +242,14 @@ func completed(t *testing.T, dir string, p volpath.Path, want, at string) {
 	t.Helper()
 	l := process(t, dir, nil)
 	all, err := l.LookupAll(p)
-	if want == "" {
+	switch {
+	case want == "":
 		if err != nil || len(all) > 0 || recordsAt(t, dir, p) != nil {
 			t.Errorf("cut off at %s: %+v, %v; %q", at, all, err, recordsAt(t, dir, p))
 		}
-	} else if err != nil || len(all) != 1 || all[0].PV+" "+string(all[0].State) != want {
+	case err != nil || len(all) != 1 || all[0].PV+" "+string(all[0].State) != want:
 		t.Errorf("cut off at %s: %+v, %v; want %q", at, all, err, want)
-	} else {
+	default:
 		if own, found, err := l.Own(p, all[0].PV, all[0].Cluster); err != nil || !found || !reflect.DeepEqual(own, all[0]) {
 			t.Errorf("cut off at %s: its owner finds %+v, %v, %v", at, own, found, err)
 		}

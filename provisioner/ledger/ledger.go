@@ -58,7 +58,7 @@ func Open(s *share.Share, id string) (*Ledger, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, _, err = readIdentity(s); errors.Is(err, fs.ErrNotExist) {
+	if _, err = readIdentity(s); errors.Is(err, fs.ErrNotExist) {
 		err = s.CreateFile(identityFile, "share."+id+".new", data)
 		if errors.Is(err, fs.ErrExist) { // another process has created it
 			err = nil
@@ -73,7 +73,7 @@ func Open(s *share.Share, id string) (*Ledger, error) {
 // recognise returns the ledger of a prepared share, and makes share.json the file by which the
 // share is recognised; see share.Recognise.
 func recognise(s *share.Share, upgrades bool) (*Ledger, error) {
-	identity, _, err := readIdentity(s)
+	identity, err := readIdentity(s)
 	if err != nil {
 		return nil, err
 	}
@@ -99,22 +99,18 @@ func (l *Ledger) On(s *share.Share) *Ledger { return &Ledger{share: s, id: l.id,
 func (l *Ledger) ID() string { return l.id }
 
 // Identity reads the share's identity.
-func (l *Ledger) Identity() (Identity, error) {
-	identity, _, err := readIdentity(l.share)
-	return identity, err
-}
+func (l *Ledger) Identity() (Identity, error) { return readIdentity(l.share) }
 
-// readIdentity returns the share's identity and the raw content of its file.
-func readIdentity(s *share.Share) (Identity, []byte, error) {
+// readIdentity returns the share's identity.
+func readIdentity(s *share.Share) (identity Identity, err error) {
 	data, err := s.ReadFile("", identityFile)
-	if err != nil {
-		return Identity{}, nil, fmt.Errorf("identity of the share: %w", err)
+	if err == nil {
+		identity, err = decodeIdentity(data)
 	}
-	identity, err := decodeIdentity(data)
 	if err != nil {
-		return Identity{}, nil, fmt.Errorf("identity of the share: %w", err)
+		return Identity{}, fmt.Errorf("identity of the share: %w", err)
 	}
-	return identity, data, nil
+	return identity, nil
 }
 
 func decodeIdentity(data []byte) (Identity, error) {

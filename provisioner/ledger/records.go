@@ -1,7 +1,6 @@
 package ledger
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -208,7 +207,7 @@ func (l *Ledger) keys() ([]string, error) {
 	for _, name := range names {
 		keys = append(keys, strings.TrimSuffix(name, recordSuffix))
 	}
-	slices.SortFunc(keys, func(a, b string) int { return cmp.Compare(a, b) })
+	slices.Sort(keys)
 	return slices.Compact(keys), err
 }
 

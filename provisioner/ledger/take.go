@@ -79,7 +79,7 @@ func (l *Ledger) place(path volpath.Path, r Record) error {
 	}
 	data, err := encode(r)
 	if err == nil {
-		err = l.share.PlaceDirectory(recordsDir, key(path), stagingDir, volpath.OwnAt(r.PV, r.Cluster, path), fileOf(r), data)
+		err = l.share.PlaceDirectory(recordsDir, key(path), stagingDir+"/"+volpath.OwnAt(r.PV, r.Cluster, path), fileOf(r), data)
 	}
 	if err != nil {
 		return fmt.Errorf("record %s as %s: %w", path, r.State, err)

@@ -60,7 +60,7 @@ func (s *Share) finish(parent *dir, name string, a Attributes, created bool, our
 			return nil, err
 		}
 	}
-	if ours != nil && !(created && stillMarked(opened)) {
+	if ours != nil && (!created || !stillMarked(opened)) {
 		if err := ours(); err != nil {
 			return nil, err
 		}

@@ -31,7 +31,7 @@ type Identity struct {
 type Match int
 
 const (
-	// Unknown: one of them is missing, or they were read on different copies of the share.
+	// Unknown says that one of them is missing, or that they were read on different copies of the share.
 	Unknown Match = iota
 	// Same directory.
 	Same
@@ -128,7 +128,7 @@ func (s *Share) openListed(parent *dir, name string) (*dir, *Identity, error) {
 		}
 		i := slices.IndexFunc(entries, func(e dirent) bool { return e.name == name })
 		if i < 0 {
-			return nil, nil, fs.ErrNotExist
+			return nil, nil, unix.ENOENT
 		}
 		listed = entries[i].inode
 	}

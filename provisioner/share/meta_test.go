@@ -37,7 +37,7 @@ func metaPrivate(t *testing.T, s site) {
 	must(t, s.share.MakeMeta("volumes", "staging"))
 	must(t, s.share.MakeMeta("volumes", "staging")) // again
 	must(t, s.share.CreateFile("share.json", "share.new", []byte("x")))
-	must(t, s.share.PlaceDirectory("volumes", "x", "staging", own, record, []byte("x")))
+	must(t, s.share.PlaceDirectory("volumes", "x", "staging/"+own, record, []byte("x")))
 	for _, name := range []string{"", "/volumes", "/staging", "/volumes/x"} {
 		if mode := modeOf(t, s.dir+"/.claimdir"+name); mode != 0o700 {
 			t.Errorf(".claimdir%s has mode %04o", name, mode)
@@ -214,7 +214,7 @@ func metaCutOff(t *testing.T, s site) {
 		"exchange": func(v *Share) error { return v.ExchangeFile("volumes", record, []byte("new")) },
 		"create":   func(v *Share) error { return ignoreExist(v.CreateFile("x.json", "temporary", []byte("new"))) },
 		"place": func(v *Share) error {
-			return ignoreExist(v.PlaceDirectory("volumes", "x", "staging", own, record, []byte("new")))
+			return ignoreExist(v.PlaceDirectory("volumes", "x", "staging/"+own, record, []byte("new")))
 		},
 	}
 	for name, write := range writes {
@@ -276,7 +276,7 @@ func placeRace(t *testing.T, s site) {
 			data := fmt.Sprint("caller ", i)
 			view := s.share.During(t.Context(), nil)
 			defer view.Release()
-			switch err := view.PlaceDirectory("volumes", "x", "staging", fmt.Sprint(own, i), record, []byte(data)); {
+			switch err := view.PlaceDirectory("volumes", "x", "staging/"+fmt.Sprint(own, i), record, []byte(data)); {
 			case err == nil:
 				won.Add(1)
 				winner.Store(data)
@@ -298,7 +298,7 @@ func placeRace(t *testing.T, s site) {
 func placeOver(t *testing.T, s site) {
 	must(t, s.share.MakeMeta("volumes", "staging"))
 	place := func(data string) error {
-		return s.share.PlaceDirectory("volumes", "x", "staging", own, record, []byte(data))
+		return s.share.PlaceDirectory("volumes", "x", "staging/"+own, record, []byte(data))
 	}
 	tree(t, s.dir, ".claimdir/volumes/x/") // what a removal left that was cut off
 	must(t, place("one"))
@@ -322,7 +322,7 @@ func placeHeld(t *testing.T, s site) {
 	view := s.share.During(t.Context(), nil)
 	defer view.Release()
 	for _, name := range []string{"x", "y"} { // the second under the same staged name
-		must(t, view.PlaceDirectory("volumes", name, "staging", own, record, []byte(name)))
+		must(t, view.PlaceDirectory("volumes", name, "staging/"+own, record, []byte(name)))
 		must(t, view.ExchangeFile("volumes/"+name, record, []byte(name+" later")))
 	}
 	reads(t, s.share, "volumes/x", "x later")
@@ -343,13 +343,13 @@ func metaRemoveDirectory(t *testing.T, s site) {
 // removes it, and the path gets another volume with records of its own.
 func metaExchanged(t *testing.T, s site) {
 	must(t, s.share.MakeMeta("volumes", "staging", TrashDir))
-	must(t, s.share.PlaceDirectory("volumes", "x", "staging", own, record, []byte("first")))
+	must(t, s.share.PlaceDirectory("volumes", "x", "staging/"+own, record, []byte("first")))
 	view := s.share.During(t.Context(), nil)
 	defer view.Release()
 	reads(t, view, "volumes/x", "first")
 	must(t, s.share.RemoveFile("volumes/x", record))
 	must(t, s.share.RemoveEmptyDirectory("volumes", "x"))
-	must(t, s.share.PlaceDirectory("volumes", "x", "staging", own, record, []byte("second")))
+	must(t, s.share.PlaceDirectory("volumes", "x", "staging/"+own, record, []byte("second")))
 	for name, err := range map[string]error{
 		"write":    view.WriteFile("volumes/x", record, []byte("late")),
 		"other":    view.WriteFile("volumes/x", "other.json", []byte("late")),

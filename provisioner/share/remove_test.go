@@ -105,8 +105,7 @@ func removeEnds(t *testing.T, s site) {
 
 // paced removes at 100 calls a second.
 func paced(s *Share, p volpath.Path) error {
-	_, err := s.remove(context.Background(), NewRemover(0, 100), at(p), nil)
-	return err
+	return s.remove(context.Background(), NewRemover(0, 100), p, nil)
 }
 
 // entries counts what is below dir.
@@ -313,7 +312,7 @@ func metaCalls(s site) map[string]error {
 		"read": read, "list": list, "create": s.share.CreateFile("x.json", "x.new", nil), "aside": aside, "list aside": listAside, "first trash": first,
 		"write": s.share.WriteFile("volumes/x", "r.json", nil), "exchange": s.share.ExchangeFile("volumes/x", "r.json", nil),
 		"remove": s.share.RemoveFile("volumes/x", "r.json"), "rename": s.share.RenameFile("volumes/x", "r.json", "volumes/y", "r.json"),
-		"place":            s.share.PlaceDirectory("volumes", "x", "staging", "x", "r.json", nil),
+		"place":            s.share.PlaceDirectory("volumes", "x", "staging/x", "r.json", nil),
 		"remove directory": s.share.RemoveEmptyDirectory("volumes", "x"), "remove stale": s.share.RemoveStale("staging", "probe"),
 		"empty the trash": empty, "bring back": s.share.BringBack(TrashDir, own, volpath.Archive("a", "b", "c", 1)),
 	}

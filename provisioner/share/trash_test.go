@@ -293,7 +293,7 @@ func TestADirectoryThatIsBeingFilledIsGivenUp(t *testing.T) {
 	must(t, os.Mkdir(s.dir+"/data", 0o755))
 	f := &filler{Context: t.Context(), dir: s.dir + "/data"}
 	f.fill(2 * fewNames)
-	_, err = s.share.remove(f, NewRemover(0, 0), at(pathOf(t, "data")), nil)
+	err = s.share.remove(f, NewRemover(0, 0), pathOf(t, "data"), nil)
 	if RemovalReason(err) != RemovalFilled {
 		t.Errorf("got %v after %d files", err, f.made)
 	}

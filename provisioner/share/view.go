@@ -74,14 +74,6 @@ func (s *Share) drop(path string) {
 	}
 }
 
-// dropRoot makes the next call open the root of the share anew.
-func (s *Share) dropRoot() {
-	if s.held != nil && s.held.root != nil {
-		s.held.root.close()
-		s.held.root = nil
-	}
-}
-
 // done closes d, unless the view holds it open.
 func (s *Share) done(d *dir) {
 	if s.held != nil {

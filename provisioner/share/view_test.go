@@ -52,7 +52,7 @@ func everyCall(s *Share, p, other volpath.Path) map[string]error {
 func everyMetaCall(s *Share, note func(name string, err error)) {
 	note("MakeMeta", s.MakeMeta("volumes", "staging", TrashDir, MovingDir))
 	note("CreateFile", s.CreateFile("x.json", "x.new", []byte("x")))
-	note("PlaceDirectory", s.PlaceDirectory("volumes", "x", "staging", own, record, []byte("x")))
+	note("PlaceDirectory", s.PlaceDirectory("volumes", "x", "staging/"+own, record, []byte("x")))
 	note("WriteFile", s.WriteFile("volumes/x", record, []byte("y")))
 	note("ExchangeFile", s.ExchangeFile("volumes/x", record, []byte("z")))
 	_, err := s.ReadFile("volumes/x", record)

@@ -14,9 +14,6 @@ import (
 	"testing"
 	"time"
 
-	v1 "k8s.io/api/core/v1"
-	storagev1 "k8s.io/api/storage/v1"
-
 	"claimdir/provisioner/access"
 	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/refusal"
@@ -248,7 +245,8 @@ func (w *World) EmptyTrash(t *testing.T) {
 	Must(t, err)
 	for _, name := range names {
 		_, _, err := w.Steps.EmptyTrash(t.Context(), t.Context(), w.Keeper, name, share.NewRemover(4, 0))
-		if refused, busy := errors.AsType[*refusal.Refusal](err); !errors.Is(err, steps.ErrNotTrash) && !(busy && refused.Reason() == refusal.ReasonBusy) {
+		refused, is := errors.AsType[*refusal.Refusal](err)
+		if busy := is && refused.Reason() == refusal.ReasonBusy; !busy && !errors.Is(err, steps.ErrNotTrash) {
 			Must(t, err)
 		}
 	}
@@ -260,155 +258,4 @@ func (w *World) ModeOf(t *testing.T, path string) fs.FileMode {
 	info, err := os.Lstat(w.Dir + "/" + path)
 	Must(t, err)
 	return info.Mode()
-}
-
-// Snapshot lists everything on the share, records included, with content.
-func (w *World) Snapshot(t *testing.T) string {
-	t.Helper()
-	var b strings.Builder
-	Must(t, filepath.WalkDir(w.Dir, func(name string, entry fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		info, err := entry.Info()
-		if err != nil {
-			return err
-		}
-		if strings.HasSuffix(name, "/.claimdir/moving") { // made when it is needed; what is in it counts
-			return nil
-		}
-		fmt.Fprintf(&b, "%s %v", name, info.Mode())
-		if info.Mode().IsRegular() {
-			data, err := os.ReadFile(name)
-			if err != nil {
-				return err
-			}
-			fmt.Fprintf(&b, " %v %q", info.ModTime().UnixNano(), data)
-		}
-		b.WriteByte('\n')
-		return nil
-	}))
-	return b.String()
-}
-
-// Untouched fails the test unless the share is as it was, but for the trash, which is
-// emptied first.
-func (w *World) Untouched(t *testing.T, before string) {
-	t.Helper()
-	w.EmptyTrash(t)
-	if after := w.Snapshot(t); after != before {
-		t.Errorf("touched:\nbefore\n%safter\n%s", before, after)
-	}
-}
-
-// Seen is what the API server's objects are in a test. It may be changed while no
-// operation is under way.
-type Seen struct {
-	PVs     []*v1.PersistentVolume
-	Classes map[string]*storagev1.StorageClass
-}
-
-// NewSeen returns a cluster without objects.
-func NewSeen() *Seen { return &Seen{Classes: map[string]*storagev1.StorageClass{}} }
-
-// Volumes returns all PersistentVolumes: each is ours.
-func (s *Seen) Volumes() []*v1.PersistentVolume { return s.PVs }
-
-// Synced reports that all are known.
-func (*Seen) Synced() bool { return true }
-
-// Overlapping returns the PersistentVolumes that share files with an exported path.
-func (s *Seen) Overlapping(server, export string) (found []*v1.PersistentVolume) {
-	for _, pv := range s.PVs {
-		other := pv.Spec.NFS.Path
-		if pv.Spec.NFS.Server == server && (other == export || strings.HasPrefix(other+"/", export+"/") || strings.HasPrefix(export+"/", other+"/")) {
-			found = append(found, pv)
-		}
-	}
-	return found
-}
-
-// Class returns a StorageClass, or false if there is none.
-func (s *Seen) Class(name string) (*storagev1.StorageClass, bool) {
-	c, found := s.Classes[name]
-	return c, found
-}
-
-// PathOf is the path that claimdir itself may have written down as s.
-func PathOf(t *testing.T, s string) volpath.Path {
-	t.Helper()
-	p, err := volpath.ParseRecorded(s)
-	Must(t, err)
-	return p
-}
-
-// Must ends the test with an error.
-func Must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-// Brief says that TMPDIR is on a slow share, a mounted export with a server that
-// syncs: what is repeated on a fast one is repeated less there.
-func Brief() bool { return os.Getenv("CLAIMDIR_TEST_BRIEF") != "" }
-
-// Times is how often something is repeated, or how many there are of it.
-func Times(fast, slow int) int {
-	if Brief() {
-		return slow
-	}
-	return fast
-}
-
-// ErrCut is what a call to the share answers, in place of its own result, where a Fault
-// ends an operation.
-var ErrCut = errors.New("the share went away")
-
-// Fault ends an operation at the n-th place where it can end: before and after each system
-// call. A kill ends the process there: it makes no further call. Otherwise the operation
-// sees an error, also where the call succeeded and only its answer got lost, and goes on
-// with whatever it does then.
-type Fault struct {
-	N    int
-	Kill bool
-
-	mu   sync.Mutex
-	hit  string // where it was
-	dead bool
-}
-
-// Hit says where the fault was, and nothing if it was not.
-func (f *Fault) Hit() string {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.hit
-}
-
-// Call is the share.Call of a Fault.
-func (f *Fault) Call(name string, call func() error) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.dead {
-		return ErrCut
-	}
-	if f.N--; f.N == 0 {
-		f.hit, f.dead = "before "+name, f.Kill
-		return ErrCut
-	}
-	err := call()
-	if f.N--; f.N == 0 { // also of a call that failed: its place counts
-		f.hit, f.dead = "after "+name, f.Kill
-		return ErrCut
-	}
-	return err
-}
-
-// CutOff runs an operation with f and reports whether f came to act.
-func (w *World) CutOff(f *Fault, run func() error) bool {
-	w.Hook(f.Call)
-	_ = run()
-	w.Hook(nil)
-	return f.Hit() != ""
 }

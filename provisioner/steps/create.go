@@ -50,29 +50,36 @@ func (op Op) take(ctx context.Context, v volume.Volume, existing class.Existing)
 	record := v.Record()
 	record.State, record.Cluster = ledger.Creating, op.config.Cluster
 	known, found, err := op.lookAtPath(ctx, record)
+	own := found && known.PV == record.PV && known.Cluster == record.Cluster
 	switch {
 	case err != nil:
 		return record, err
-	case found && known.PV == record.PV && known.Cluster == record.Cluster && known.State != ledger.Retained: // Take knows what a retained one becomes
+	case own && known.State != ledger.Retained: // Take knows what a retained one becomes
 		return known, checkRestoresToo(v, known)
-	case v.Restores && found && known.State != ledger.Creating: // a retained one, too: it is not to be mixed up with what is restored
-		return record, ledger.Taken(op.Path, known, record)
 	case v.Restores:
-		if record.RestoredFrom, err = op.archiveFor(ctx, record, Wanted{v.Restore, existing == class.Adopt}); err != nil {
-			return record, err
+		if found && known.State != ledger.Creating { // a retained one, too, is not mixed up with an archive
+			return record, ledger.Taken(op.Path, known, record)
 		}
+		record.RestoredFrom, err = op.archiveFor(ctx, record, Wanted{v.Restore, existing == class.Adopt})
 		existing = class.Refuse
 	}
-	if !found {
-		if record.Adopted, err = op.lookForDirectory(record, existing); err != nil {
-			return record, err
-		}
+	if err == nil && !found {
+		record.Adopted, err = op.lookForDirectory(record, existing)
 	}
-	taken, err := op.Store.Records.Take(op.Path, record, existing == class.Adopt)
+	if err != nil {
+		return record, err
+	}
+	halfMade := found && known.State == ledger.Creating && !known.Adopted
+	return op.takeRecord(record, halfMade, existing == class.Adopt)
+}
+
+// takeRecord takes the path with the record, from an earlier claim of the name if halfMade.
+func (op Op) takeRecord(record ledger.Record, halfMade, adopt bool) (ledger.Record, error) {
+	taken, err := op.Store.Records.Take(op.Path, record, adopt)
 	if other, ok := errors.AsType[*ledger.TakenError](err); ok && other.LeftByNamesake(record) {
 		err = fmt.Errorf("%w; if that cluster is lost, a class with onExisting: adopt takes it over", err)
 	}
-	if err == nil && found && known.State == ledger.Creating && !known.Adopted {
+	if err == nil && halfMade {
 		err = op.removeHalfMade(record)
 	}
 	return taken, err

@@ -79,27 +79,37 @@ func (s *Sweeper) renew(ctx context.Context, found []ledger.Record, volumes []v1
 	var others []ledger.Record
 	for _, r := range found {
 		number, there := numbers[r.Path]
-		path, err := volpath.ParseRecorded(r.Path)
-		if err != nil || !there || !s.served(r, bound) || r.Directory != nil && r.Directory.Place == place && r.Directory.Number == number {
+		if !there || !s.served(r, bound) || r.Directory != nil && r.Directory.Place == place && r.Directory.Number == number {
 			continue
 		}
-		alone := func(id *share.Identity) bool { return !namedByOther(byNumber[id.Number], r, id) }
-		var match share.Match
-		err = s.on(ctx, path, "renew the record of "+r.PV, func(ctx context.Context, op steps.Op) (err error) {
-			match, err = op.Renew(ctx, r.PV, alone)
-			return err
-		})
+		if s.renewOne(ctx, r, byNumber) {
+			others = append(others, r)
+		}
 		if ctx.Err() != nil {
 			return ctx.Err()
-		}
-		if err != nil {
-			klog.FromContext(ctx).V(1).Info("Cannot renew the record of a directory", "path", path, "PV", r.PV, "because", err.Error())
-		} else if r.Directory != nil && match != share.Same {
-			others = append(others, r)
 		}
 	}
 	s.reportChanged(ctx, others)
 	return nil
+}
+
+// renewOne reports whether the directory of a record was another one than the record said.
+func (s *Sweeper) renewOne(ctx context.Context, r ledger.Record, byNumber map[uint64][]ledger.Record) (changed bool) {
+	path, err := volpath.ParseRecorded(r.Path)
+	if err != nil {
+		return false // doctor reports it
+	}
+	alone := func(id *share.Identity) bool { return !namedByOther(byNumber[id.Number], r, id) }
+	match := share.Same
+	err = s.on(ctx, path, "renew the record of "+r.PV, func(ctx context.Context, op steps.Op) (err error) {
+		match, err = op.Renew(ctx, r.PV, alone)
+		return err
+	})
+	if err != nil {
+		klog.FromContext(ctx).V(1).Info("Cannot renew the record of a directory", "path", path, "PV", r.PV, "because", err.Error())
+		return false
+	}
+	return r.Directory != nil && match != share.Same
 }
 
 // served reports whether a record belongs to this cluster and is complete, and, if it is of

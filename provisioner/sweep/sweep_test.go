@@ -360,6 +360,8 @@ func TestARemovalThatHangsIsWaitedFor(t *testing.T) {
 	case <-time.After(500 * time.Millisecond):
 	}
 	close(answer)
-	<-removed // perhaps with the time-out
+	if err := <-removed; err != nil { // given up for want of an answer in time
+		t.Log(err)
+	}
 	w.Holds(t)
 }

@@ -104,7 +104,7 @@ func (p process) lookAfter(ctx context.Context) error {
 	for _, name := range names {
 		_, _, err := p.steps.EmptyTrash(ctx, ctx, p.on, name, share.NewRemover(1, 0))
 		refused, ok := errors.AsType[*refusal.Refusal](err)
-		if err != nil && !errors.Is(err, steps.ErrNotTrash) && !(ok && refused.Reason() == refusal.ReasonBusy) {
+		if busy := ok && refused.Reason() == refusal.ReasonBusy; err != nil && !busy && !errors.Is(err, steps.ErrNotTrash) {
 			return err
 		}
 	}

@@ -1,0 +1,36 @@
+package sharetest
+
+import (
+	"os"
+	"testing"
+
+	"claimdir/provisioner/volpath"
+)
+
+// PathOf is the path that claimdir itself may have written down as s.
+func PathOf(t *testing.T, s string) volpath.Path {
+	t.Helper()
+	p, err := volpath.ParseRecorded(s)
+	Must(t, err)
+	return p
+}
+
+// Must ends the test with an error.
+func Must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Brief says that TMPDIR is on a slow share, a mounted export with a server that
+// syncs: what is repeated on a fast one is repeated less there.
+func Brief() bool { return os.Getenv("CLAIMDIR_TEST_BRIEF") != "" }
+
+// Times is how often something is repeated, or how many there are of it.
+func Times(fast, slow int) int {
+	if Brief() {
+		return slow
+	}
+	return fast
+}

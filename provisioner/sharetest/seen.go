@@ -1,0 +1,41 @@
+package sharetest
+
+import (
+	"strings"
+
+	v1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
+)
+
+// Seen is what the API server's objects are in a test. It may be changed while no
+// operation is under way.
+type Seen struct {
+	PVs     []*v1.PersistentVolume
+	Classes map[string]*storagev1.StorageClass
+}
+
+// NewSeen returns a cluster without objects.
+func NewSeen() *Seen { return &Seen{Classes: map[string]*storagev1.StorageClass{}} }
+
+// Volumes returns all PersistentVolumes: each is ours.
+func (s *Seen) Volumes() []*v1.PersistentVolume { return s.PVs }
+
+// Synced reports that all are known.
+func (*Seen) Synced() bool { return true }
+
+// Overlapping returns the PersistentVolumes that share files with an exported path.
+func (s *Seen) Overlapping(server, export string) (found []*v1.PersistentVolume) {
+	for _, pv := range s.PVs {
+		other := pv.Spec.NFS.Path
+		if pv.Spec.NFS.Server == server && (other == export || strings.HasPrefix(other+"/", export+"/") || strings.HasPrefix(export+"/", other+"/")) {
+			found = append(found, pv)
+		}
+	}
+	return found
+}
+
+// Class returns a StorageClass, or false if there is none.
+func (s *Seen) Class(name string) (*storagev1.StorageClass, bool) {
+	c, found := s.Classes[name]
+	return c, found
+}
