@@ -30,7 +30,7 @@ hostile='^(Test|Fuzz)Hostile'
 
 # These kill an operation at each of its calls, let one come late, or race round after round; the calls do not depend on the
 # server, and one mount of each version has them.
-crashes='CutOff|^TestAKillAnywhere|^TestOfTwoClusters|^TestOfTwoClaims|^TestAnArchiveExpiresOrIsRestored|BelowOneParent|^TestACallThatComesLate|^TestARemovalThatIsKilled'
+crashes='CutOff|LikeAnyOther$|^TestAKillAnywhere|^TestOfTwoClusters|^TestOfTwoClaims|^TestAnArchiveExpiresOrIsRestored|BelowOneParent|^TestACallThatComesLate|^TestARemovalThatIsKilled'
 
 # Of the late calls, which are thousands and which make test-unit has all of, a mount has some operations, as the process goes on
 # and the path is that of a claim beside it.

@@ -30,17 +30,34 @@ const (
 
 // openMount opens the mount directory. It follows links in that path, because they are the
 // administrator's.
-func openMount(s *Share) (opened *dir, err error) {
-	err = s.run("open the share", func() error {
+func openMount(s *Share) (*dir, error) {
+	file, err := s.opens("open the share", func() (*os.File, error) {
 		fd, err := retryInterrupted(func() (int, error) {
 			return unix.Open(s.dir, toRead|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 		})
-		if err == nil {
-			opened = &dir{os.NewFile(uintptr(fd), s.dir), s}
+		if err != nil {
+			return nil, err
 		}
+		return os.NewFile(uintptr(fd), s.dir), nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &dir{file, s}, nil
+}
+
+// opens is run for a call that opens a file. If a Call reports an error although the file was
+// opened, as tests do, it is closed again.
+func (s *Share) opens(name string, open func() (*os.File, error)) (file *os.File, err error) {
+	err = s.run(name, func() (err error) {
+		file, err = open()
 		return err
 	})
-	return opened, err
+	if err != nil && file != nil {
+		_ = file.Close()
+		file = nil
+	}
+	return file, err
 }
 
 func (d *dir) fd() int { return int(d.file.Fd()) }
@@ -50,11 +67,7 @@ func (d *dir) close() { _ = d.file.Close() } // the handle was only read, so clo
 // open opens the directory name. The error is ErrNotDirectory for anything else at name. A pipe
 // does not block the call, because the kernel checks the kind first.
 func (d *dir) open(name string, how int) (*dir, error) {
-	var file *os.File
-	err := d.run("open "+name, func() (err error) {
-		file, err = openNoFollow(d.fd(), name, how)
-		return err
-	})
+	file, err := d.on.opens("open "+name, func() (*os.File, error) { return openNoFollow(d.fd(), name, how) })
 	if errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) {
 		return nil, fmt.Errorf("open %s: %w", name, ErrNotDirectory)
 	}
@@ -216,15 +229,14 @@ func readFull(file *os.File, data []byte) (n int, err error) {
 
 // createFile creates the file name and syncs its content to the server's disk.
 func (d *dir) createFile(name string, data []byte) error {
-	var file *os.File
-	err := d.run("create "+name, func() error {
+	file, err := d.on.opens("create "+name, func() (*os.File, error) {
 		fd, err := retryInterrupted(func() (int, error) {
 			return unix.Openat(d.fd(), name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
 		})
-		if err == nil {
-			file = os.NewFile(uintptr(fd), name)
+		if err != nil {
+			return nil, err
 		}
-		return err
+		return os.NewFile(uintptr(fd), name), nil
 	})
 	if err != nil {
 		return err
