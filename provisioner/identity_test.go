@@ -129,3 +129,28 @@ func TestReleaseBelievesThePathWhereTheRecordSaysNothing(t *testing.T) {
 		}
 	}
 }
+
+// Where the system gives no file handles, a file number alone may have been given out again:
+// what is another volume's by its record is not taken for the one that is missing.
+func TestReleaseTakesNoOthersDirectoryByItsNumber(t *testing.T) {
+	for where, policy := range map[string]string{"the trash": "delete", "an archive": "archive"} {
+		t.Run(where, func(t *testing.T) {
+			w := newWorld(t)
+			missing := w.provision(t, options("ns/data", "pvc-1", at("data", "onDelete", "delete")))
+			other := w.provision(t, options("other/data", "pvc-2", at("other", "onDelete", policy)))
+			w.Tree(t, "other/file")
+			r, number := w.Record(t, "data"), w.Record(t, "other").Directory.Number
+			must(t, w.Delete(t.Context(), other))
+			r.Directory.Number, r.Directory.Handle = number, ""
+			must(t, w.Store(t).Records.Update(sharetest.PathOf(t, "data"), r))
+			must(t, os.Remove(w.Dir+"/data"))
+			must(t, w.Delete(t.Context(), missing))
+			if got := strings.Join(w.Trash(t), ", "); got != map[string]string{"delete": "pvc-2"}[policy] {
+				t.Errorf("in the trash: %q", got)
+			}
+			if policy == "archive" {
+				w.Holds(t, "archived-other-data-pvc-2", "archived-other-data-pvc-2/file", "archived-other-data-pvc-2 = pvc-2 archived")
+			}
+		})
+	}
+}

@@ -102,8 +102,16 @@ func (p *place) bringTo(dirs *share.Share, path volpath.Path) error {
 // record stays only if a call that came late wrote it.
 func (op Op) findOwn(r ledger.Record) (*place, error) {
 	found, err := op.find(r.Directory)
-	if err != nil || found == nil || r.State == ledger.Active {
-		return found, err
+	if err != nil || found == nil {
+		return nil, err
+	}
+	if r.Directory.Handle == "" || found.id.Handle == "" { // numbers are given out again
+		if others, err := op.isOthers(found, r); err != nil || others {
+			return nil, err
+		}
+	}
+	if r.State == ledger.Active {
+		return found, nil
 	}
 	var damaged error
 	for other, err := range op.Store.Records.Records() {
@@ -118,6 +126,27 @@ func (op Op) findOwn(r ledger.Record) (*place, error) {
 		}
 	}
 	return found, damaged
+}
+
+// isOthers reports whether a directory that was found by its number alone is that of
+// another volume: the record beside it, or another record, says so.
+func (op Op) isOthers(found *place, r ledger.Record) (bool, error) {
+	names := func(other ledger.Record) bool {
+		return (other.PV != r.PV || other.Cluster != r.Cluster) && other.Directory.Match(found.id) == share.Same
+	}
+	if found.in == share.TrashDir {
+		other, recorded := op.Store.Records.Discarded(found.own)
+		return recorded && names(other), nil
+	}
+	for other, err := range op.Store.Records.Records() {
+		if err != nil && !errors.Is(err, ledger.ErrDamaged) {
+			return false, err
+		}
+		if err == nil && names(other) {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // find looks for a directory among those that are set aside and among the archives. It
