@@ -23,16 +23,23 @@ func trimmer(names pvs.Names) cache.TransformFunc {
 					Spec:       v1.PersistentVolumeClaimSpec{VolumeName: o.Spec.VolumeName},
 				}, nil
 			}
-			o.ManagedFields = nil
+			dropManagedFields(&o.ObjectMeta)
 		case *v1.PersistentVolume:
 			if !names.Serve(o) {
 				return &v1.PersistentVolume{ObjectMeta: identity(o.ObjectMeta), Spec: nfsSource(o.Spec)}, nil
 			}
-			o.ManagedFields = nil
+			dropManagedFields(&o.ObjectMeta)
 		case *storagev1.StorageClass:
-			o.ManagedFields = nil
+			dropManagedFields(&o.ObjectMeta)
 		}
 		return object, nil // a tombstone, or an object of an informer that is added later
+	}
+}
+
+// dropManagedFields writes nothing to an object without any, which may be another's too.
+func dropManagedFields(m *metav1.ObjectMeta) {
+	if m.ManagedFields != nil {
+		m.ManagedFields = nil
 	}
 }
 
