@@ -45,19 +45,20 @@ func (s *site) race(t *testing.T, policy string, inside bool) {
 	t.Helper()
 	start, limit := time.Now(), time.Duration(times(1000, 500))*time.Millisecond
 	made, released, refusals := 0, 0, 0
+	var last error
 	count := func(err error) bool {
 		var refusing *refusal.Refusal
 		if err != nil && !errors.As(err, &refusing) {
 			t.Errorf("no refusal: %v", err)
 		}
 		if err != nil {
-			refusals++
+			refusals, last = refusals+1, err
 		}
 		return err == nil
 	}
 	for n := 0; time.Since(start) < limit || released == 0 || refusals == 0 && !inside; n++ {
 		if time.Since(start) > 20*time.Second {
-			t.Fatalf("%d volumes, %d releases and %d refusals in 20 s prove nothing", made, released, refusals)
+			t.Fatalf("%d volumes, %d releases and %d refusals in 20 s prove nothing; the last: %v", made, released, refusals, last)
 		}
 		// The one that adopts also takes what the swapper puts back.
 		class := at(swapped, "onDelete", policy, "mode", "0751", "onExisting", []string{"refuse", "adopt"}[n%2])
@@ -72,7 +73,7 @@ func (s *site) race(t *testing.T, policy string, inside bool) {
 				_, _ = syscall.Unlink(s.Dir+"/"+swapped), syscall.Unlink(s.Dir+"/team")
 			}
 			if time.Since(start) > 20*time.Second {
-				t.Fatalf("%d volumes, %d releases and %d refusals in 20 s prove nothing", made, released, refusals)
+				t.Fatalf("%d volumes, %d releases and %d refusals in 20 s prove nothing; the last: %v", made, released, refusals, last)
 			}
 		}
 		released++

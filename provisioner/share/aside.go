@@ -52,7 +52,7 @@ func (s *Share) setAside(p volpath.Path, in, own string, id *Identity) error {
 	if err := s.moveInto(at(p), aside(in, own)); err != nil {
 		return errors.Join(s.whyAbsent(p, err), s.RemoveEmptyDirectory(in, own))
 	}
-	arrived, err := s.Aside(in, own)
+	arrived, err := s.asideOnce(in, own)
 	switch {
 	case errors.Is(err, fs.ErrNotExist): // another process has brought it back
 		return ErrChanged
@@ -110,8 +110,28 @@ func (s *Share) makeOwn(in, own string) error {
 }
 
 // Aside returns the identity of the directory that was set aside as own, as the server has it. The
-// error is fs.ErrNotExist if there is none.
+// error is fs.ErrNotExist if there is none. A symbolic link does not count, and is removed;
+// anything else that is no directory is an ErrNotDirectory.
 func (s *Share) Aside(in, own string) (id *Identity, err error) {
+	id, err = s.asideOnce(in, own)
+	if !errors.Is(err, ErrNotDirectory) {
+		return id, err
+	}
+	// SetAside moved a link that had taken the directory's place, and could not move it back because
+	// the directory was there again.
+	return nil, s.inMeta(path.Join(in, own), "remove the link in", func(d *dir) error {
+		stat, err := d.look(asideName)
+		if err != nil || stat.Mode&unix.S_IFMT != unix.S_IFLNK {
+			return errors.Join(err, ErrNotDirectory)
+		}
+		if err := d.unlink(asideName); err != nil {
+			return err
+		}
+		return fs.ErrNotExist
+	})
+}
+
+func (s *Share) asideOnce(in, own string) (id *Identity, err error) {
 	err = s.inMeta(path.Join(in, own), "look into", func(d *dir) error {
 		opened, found, err := s.openListed(d, asideName)
 		if err == nil {

@@ -22,6 +22,9 @@ func (op Op) archive(ctx context.Context, r ledger.Record) (archive volpath.Path
 	if err != nil {
 		return archive, err
 	}
+	if r.Directory.Match(aside) == share.Different {
+		return archive, fmt.Errorf("%w: what is set aside in .claimdir/%s/%s is not the volume's; move it to where it belongs", share.ErrChanged, share.MovingDir, own)
+	}
 	id := aside
 	if id == nil {
 		if id, _, err = op.present(ctx, r); err != nil {
