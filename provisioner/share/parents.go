@@ -34,15 +34,19 @@ const parentTries = 20
 func (s *Share) WithParents(p volpath.Path, do func() error) error {
 	for range parentTries {
 		err := do()
-		if !errors.Is(err, fs.ErrNotExist) || len(p.Elements()) == 1 {
+		if !vanished(err) || len(p.Elements()) == 1 {
 			return err
 		}
-		if err := s.makeParents(p); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := s.makeParents(p); err != nil && !vanished(err) {
 			return fmt.Errorf("make the parents of %s: %w", p, plain(err))
 		}
 	}
 	return do()
 }
+
+// vanished reports whether a parent was removed meanwhile. Over NFS its handle may have been
+// opened by then, and is stale.
+func vanished(err error) bool { return errors.Is(err, fs.ErrNotExist) || IsStale(err) }
 
 func (s *Share) makeParents(p volpath.Path) error {
 	current, err := s.openRoot()
