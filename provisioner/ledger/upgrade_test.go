@@ -442,7 +442,7 @@ func TestARecordOfLayout1IsChangedLikeAnyOther(t *testing.T) {
 	}
 }
 
-// BenchmarkConvert is the upgrade of 20,000 records.
+// BenchmarkConvert is the upgrade of 100,000 records.
 func BenchmarkConvert(b *testing.B) {
 	for b.Loop() {
 		dir := b.TempDir()
@@ -457,7 +457,7 @@ func BenchmarkConvert(b *testing.B) {
 			}
 		}
 		must(os.WriteFile(dir+"/.claimdir/share.json", []byte(`{"layout":1,"id":"share-1"}`), 0o600))
-		const records = 20000
+		const records = 100_000
 		for i := range records {
 			text := fmt.Sprintf(`{"layout":1,"state":"active","path":"data-%d","pv":"pvc-%d","claim":{"namespace":"ns","name":"data"},"cluster":"c1"}`, i, i)
 			must(os.WriteFile(fmt.Sprintf("%s/.claimdir/volumes/data-%d.json", dir, i), []byte(text), 0o600))
