@@ -59,7 +59,7 @@ func testDoctor(t *testing.T, bed *testbed.Bed) {
 		"directory "+w.Name+"/nobodys", "overlap "+w.Name+"/well/deep",
 		"record .claimdir/records", "record .claimdir/records", "record lost", "record half", "record kept", "record archived-gone",
 		"volume "+gone, "volume "+unrecorded)...)
-	if len(report.NotChecked) != 1 || !strings.Contains(report.NotChecked[0], "other clusters, by 1 records") {
+	if len(report.NotChecked) != 1 || !strings.Contains(report.NotChecked[0], "1 records of volumes of other clusters") {
 		t.Errorf("it leaves out %q", report.NotChecked)
 	}
 	out, err = bed.Run(t.Context(), config, "doctor")
