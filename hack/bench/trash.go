@@ -166,12 +166,14 @@ func emptyHere(ctx context.Context, dir string) error {
 	entries, err := dirs.ListAside(share.TrashDir)
 	remover := share.NewRemover(trash.Hands, 0)
 	for _, e := range entries {
-		if _, emptyErr := dirs.EmptyTrash(ctx, e.Name, nil, remover); emptyErr != nil {
+		if _, emptyErr := dirs.EmptyTrash(ctx, e.Name, anyDirectory, remover); emptyErr != nil {
 			err = errors.Join(err, emptyErr)
 		}
 	}
 	return err
 }
+
+func anyDirectory(*share.Identity) error { return nil }
 
 // trashFlags are for the removal alone, which needs no cluster.
 func trashFlags() (tree, empty *string) {

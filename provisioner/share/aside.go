@@ -132,12 +132,8 @@ func (s *Share) Aside(in, own string) (id *Identity, err error) {
 }
 
 func (s *Share) asideOnce(in, own string) (id *Identity, err error) {
-	err = s.inMeta(path.Join(in, own), "look into", func(d *dir) error {
-		opened, found, err := s.openListed(d, asideName)
-		if err == nil {
-			opened.close()
-		}
-		id = found
+	err = s.inMeta(path.Join(in, own), "look into", func(d *dir) (err error) {
+		id, err = s.identifyListed(d, asideName)
 		return err
 	})
 	return id, err
@@ -171,7 +167,7 @@ func (s *Share) RemoveEmpty(p volpath.Path, own string, id *Identity) error {
 		err = s.inParent(p, func(parent *dir) error { return parent.rmdir(p.Base()) })
 	}
 	switch {
-	case errors.Is(err, unix.ENOTEMPTY), errors.Is(err, fs.ErrExist):
+	case isOccupied(err):
 		return fmt.Errorf("remove empty %s: %w", p, errors.Join(ErrOccupied, err))
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("remove empty %s: %w", p, plain(err))
@@ -184,7 +180,7 @@ func (s *Share) RemoveEmpty(p volpath.Path, own string, id *Identity) error {
 func (s *Share) removeAside(p volpath.Path, own string) error {
 	err := s.inMeta(path.Join(MovingDir, own), "remove the directory set aside in", func(d *dir) error { return d.rmdir(asideName) })
 	switch {
-	case errors.Is(err, unix.ENOTEMPTY), errors.Is(err, fs.ErrExist):
+	case isOccupied(err):
 		return errors.Join(ErrOccupied, s.BringBack(MovingDir, own, p))
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return err
@@ -215,12 +211,8 @@ func (s *Share) rename(from, to volpath.Path, id *Identity) error {
 		return err
 	}
 	var arrived *Identity
-	err = s.inParent(to, func(parent *dir) error {
-		opened, found, err := s.openListed(parent, to.Base())
-		if err == nil {
-			opened.close()
-		}
-		arrived = found
+	err = s.inParent(to, func(parent *dir) (err error) {
+		arrived, err = s.identifyListed(parent, to.Base())
 		return err
 	})
 	if err != nil || seen.Match(arrived) != Different {
@@ -252,12 +244,8 @@ func IsFirstTrash(name string) bool { return !volpath.IsOwn(name) }
 // FirstTrash returns the identity of a directory that layout 1 left in the trash, as the server has
 // it.
 func (s *Share) FirstTrash(name string) (found *Identity, err error) {
-	err = s.inMeta(TrashDir, "look at "+name+" in", func(d *dir) error {
-		opened, id, err := s.openListed(d, name)
-		if err == nil {
-			opened.close()
-		}
-		found = id
+	err = s.inMeta(TrashDir, "look at "+name+" in", func(d *dir) (err error) {
+		found, err = s.identifyListed(d, name)
 		return err
 	})
 	return found, err

@@ -195,7 +195,7 @@ func asideLater(t *testing.T, s site) {
 			defer other.Release()
 			must(t, other.SetAside(pathOf(t, "data"), TrashDir, own, identify(t, s.share, "data")))
 			if emptied {
-				_, err := other.EmptyTrash(t.Context(), own, nil, NewRemover(0, 0))
+				_, err := other.EmptyTrash(t.Context(), own, only(nil), NewRemover(0, 0))
 				must(t, err)
 				must(t, other.RemoveEmptyDirectory(TrashDir, own))
 			}
@@ -353,7 +353,7 @@ func firstTrash(t *testing.T, s site) {
 	if !slices.Equal(names, []string{name, name + ".json", own}) {
 		t.Errorf("%q", names)
 	}
-	removed, err := s.share.EmptyTrash(t.Context(), name, id, NewRemover(2, 0))
+	removed, err := s.share.EmptyTrash(t.Context(), name, only(id), NewRemover(2, 0))
 	if err != nil || removed != (Removed{1, 2}) {
 		t.Errorf("%+v, %v", removed, err)
 	}

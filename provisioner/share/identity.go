@@ -93,11 +93,7 @@ func (s *Share) identify(parent *dir, name string) (*Identity, error) {
 	if err != nil {
 		return nil, err
 	}
-	handle, err := s.handleOf(parent, name, 0)
-	if err != nil {
-		return nil, err
-	}
-	return &Identity{Number: stat.Ino, Handle: handle, Place: s.mark.place()}, nil
+	return s.identityOf(stat, parent, name, 0)
 }
 
 // identifyOpen returns the identity of an open directory.
@@ -106,11 +102,26 @@ func (s *Share) identifyOpen(opened *dir) (*Identity, error) {
 	if err != nil {
 		return nil, err
 	}
-	handle, err := s.handleOf(opened, "", unix.AT_EMPTY_PATH)
+	return s.identityOf(stat, opened, "", unix.AT_EMPTY_PATH)
+}
+
+// identityOf adds the handle, which it gets as handleOf does, to the attributes of a directory.
+func (s *Share) identityOf(stat unix.Stat_t, in *dir, name string, flags int) (*Identity, error) {
+	handle, err := s.handleOf(in, name, flags)
 	if err != nil {
 		return nil, err
 	}
 	return &Identity{Number: stat.Ino, Handle: handle, Place: s.mark.place()}, nil
+}
+
+// identifyListed is openListed for a caller that needs the identity alone.
+func (s *Share) identifyListed(parent *dir, name string) (*Identity, error) {
+	opened, id, err := s.openListed(parent, name)
+	if err != nil {
+		return nil, err
+	}
+	opened.close()
+	return id, nil
 }
 
 // openListed opens the directory name of parent and returns its identity as the server has it, even

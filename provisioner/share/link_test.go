@@ -161,7 +161,7 @@ func hammer(t *testing.T, s site, name string) {
 		"set aside": func() error {
 			id, err := s.share.Create(hers, Attributes{Mode: 0o777}, nil)
 			err = errors.Join(err, s.share.SetAside(hers, TrashDir, own, id))
-			_, emptied := s.share.EmptyTrash(t.Context(), own, id, NewRemover(0, 0))
+			_, emptied := s.share.EmptyTrash(t.Context(), own, only(id), NewRemover(0, 0))
 			return errors.Join(err, emptied)
 		},
 		"rename": func() error {

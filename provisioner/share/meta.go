@@ -174,7 +174,7 @@ func createAnew(d *dir, name string, data []byte) error {
 	if !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	if err := d.unlink(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := ignoreAbsent(d.unlink(name)); err != nil {
 		return err
 	}
 	return d.createFile(name, data)
@@ -195,11 +195,7 @@ func (s *Share) CreateFile(name, temporary string, data []byte) error {
 
 // RemoveFile removes a file. It is no error if the file or its directory is absent.
 func (s *Share) RemoveFile(in, name string) error {
-	err := s.inMeta(in, "remove "+name+" in", func(d *dir) error { return d.unlink(name) })
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return err
+	return ignoreAbsent(s.inMeta(in, "remove "+name+" in", func(d *dir) error { return d.unlink(name) }))
 }
 
 // RenameFile renames a file from one directory below .claimdir to another, replacing a file there.
@@ -220,10 +216,10 @@ func (s *Share) RenameFile(in, from, target, to string) error {
 func (s *Share) RemoveEmptyDirectory(in, name string) error {
 	s.drop(path.Join(in, name))
 	err := s.inMeta(in, "remove "+name+" in", func(d *dir) error { return d.rmdir(name) })
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrExist) || errors.Is(err, unix.ENOTEMPTY) {
+	if isOccupied(err) {
 		return nil
 	}
-	return err
+	return ignoreAbsent(err)
 }
 
 // ListMeta returns the sorted names in a directory below .claimdir. It leaves out the .nfs files

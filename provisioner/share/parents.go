@@ -115,7 +115,7 @@ func (s *Share) RemoveMarked(p volpath.Path) (gone bool, err error) {
 		if stat, err := parent.look(p.Base()); err != nil || !marked(stat) {
 			return err
 		}
-		if gone, err = true, parent.rmdir(p.Base()); errors.Is(err, unix.ENOTEMPTY) || errors.Is(err, fs.ErrExist) {
+		if gone, err = true, parent.rmdir(p.Base()); isOccupied(err) {
 			gone, err = false, nil
 		}
 		return err

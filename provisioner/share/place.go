@@ -6,8 +6,6 @@ import (
 	"io/fs"
 	"path"
 	"strings"
-
-	"golang.org/x/sys/unix"
 )
 
 // PlaceDirectory creates the directory name, with a file in it, in a directory below .claimdir. It
@@ -36,7 +34,7 @@ func (s *Share) PlaceDirectory(in, name, staged, file string, data []byte) error
 		defer s.done(from)
 		return from.rename(staged, d, name)
 	})
-	if errors.Is(err, unix.ENOTEMPTY) || errors.Is(err, fs.ErrExist) {
+	if isOccupied(err) {
 		return errors.Join(fmt.Errorf("%s in %s: %w", name, path.Join(metaDir, in), fs.ErrExist), s.removeStaged(own, staging, staged, file))
 	}
 	if err != nil {

@@ -307,7 +307,7 @@ func metaCalls(s site) map[string]error {
 	_, aside := s.share.Aside(TrashDir, own)
 	_, listAside := s.share.ListAside(TrashDir)
 	_, first := s.share.FirstTrash("pvc-1-1")
-	_, empty := s.share.EmptyTrash(context.Background(), own, nil, NewRemover(0, 0))
+	_, empty := s.share.EmptyTrash(context.Background(), own, only(nil), NewRemover(0, 0))
 	return map[string]error{
 		"read": read, "list": list, "create": s.share.CreateFile("x.json", "x.new", nil), "aside": aside, "list aside": listAside, "first trash": first,
 		"write": s.share.WriteFile("volumes/x", "r.json", nil), "exchange": s.share.ExchangeFile("volumes/x", "r.json", nil),

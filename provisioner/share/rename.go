@@ -37,11 +37,7 @@ func (s *Share) moveInto(from, to spot) error {
 		return err
 	}
 	defer s.done(target)
-	err = source.rename(from.name, target, to.name)
-	if errors.Is(err, fs.ErrPermission) {
-		err = moveClosed(source, from.name, err, func() error { return source.rename(from.name, target, to.name) })
-	}
-	return err
+	return evenIfClosed(source, from.name, func() error { return source.rename(from.name, target, to.name) })
 }
 
 // moveBack moves an entry of any kind back to a spot where nothing exists.
@@ -74,18 +70,18 @@ func (s *Share) moveOnce(from, to spot) error {
 		return err
 	}
 	defer s.done(target)
-	err = renameNew(source, from.name, target, to.name)
-	if errors.Is(err, fs.ErrPermission) {
-		err = moveClosed(source, from.name, err, func() error { return renameNew(source, from.name, target, to.name) })
-	}
-	return err
+	return evenIfClosed(source, from.name, func() error { return renameNew(source, from.name, target, to.name) })
 }
 
-// moveClosed renames a directory that is not writable for its owner, if we are the owner: a move to
-// another parent writes to the directory. It restores the mode afterwards; after a kill in between
-// the directory stays writable for its owner. It returns denied if the directory is writable or its
-// mode cannot be changed.
-func moveClosed(parent *dir, name string, denied error, rename func() error) error {
+// evenIfClosed renames a directory, even one that is not writable for its owner, if we are the
+// owner: a move to another parent writes to the directory. It restores the mode afterwards; after a
+// kill in between the directory stays writable for its owner. It returns the first error if the
+// directory is writable or its mode cannot be changed.
+func evenIfClosed(parent *dir, name string, rename func() error) error {
+	denied := rename()
+	if !errors.Is(denied, fs.ErrPermission) {
+		return denied
+	}
 	closed, err := parent.open(name, asPlace)
 	if err != nil {
 		return err

@@ -6,8 +6,6 @@ import (
 	"path"
 	"slices"
 	"strings"
-
-	"golang.org/x/sys/unix"
 )
 
 // HandOverFile renames a file of a directory below .claimdir to its new owner's name and then gives
@@ -98,4 +96,6 @@ func removeUnfinished(d *dir, name string) error {
 	return nil
 }
 
-func isOccupied(err error) bool { return errors.Is(err, unix.ENOTEMPTY) || errors.Is(err, fs.ErrExist) }
+// isOccupied reports whether rmdir(2) or rename(2) failed because a directory is not empty: with
+// ENOTEMPTY or EEXIST, and fs.ErrExist stands for both.
+func isOccupied(err error) bool { return errors.Is(err, fs.ErrExist) }

@@ -75,7 +75,7 @@ func removeStale(d *dir, e dirent, now unix.Timespec) error {
 			return err
 		}
 	}
-	if err := d.rmdir(e.name); err != nil && !errors.Is(err, unix.ENOTEMPTY) && !errors.Is(err, fs.ErrExist) {
+	if err := d.rmdir(e.name); !isOccupied(err) {
 		return err
 	}
 	return nil

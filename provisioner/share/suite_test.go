@@ -184,3 +184,13 @@ func times(fast, slow int) int {
 	}
 	return fast
 }
+
+// only lets EmptyTrash remove the directory with this identity, or any if it is nil.
+func only(id *Identity) func(found *Identity) error {
+	return func(found *Identity) error {
+		if id.Match(found) == Different {
+			return ErrChanged
+		}
+		return nil
+	}
+}

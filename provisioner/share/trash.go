@@ -25,22 +25,12 @@ func CannotMove(err error) bool {
 	return false
 }
 
-// EmptyTrash removes the directory that was set aside in the trash as own, if its identity matches
-// id, until ctx is done. It returns how much it has removed, even with an error. It behaves as
-// Remove does. For a directory that layout 1 left there, own is its name in the trash.
-func (s *Share) EmptyTrash(ctx context.Context, own string, id *Identity, remover *Remover) (Removed, error) {
-	return s.EmptyTrashIf(ctx, own, func(found *Identity) error {
-		if id.Match(found) == Different {
-			return ErrChanged
-		}
-		return nil
-	}, remover)
-}
-
-// EmptyTrashIf is EmptyTrash for a caller that decides once the directory is open. It calls may
-// with the identity of the open directory, and removes nothing if may returns an error. It removes
-// only the directory that was open then. If the entry is no directory, may gets the zero Identity.
-func (s *Share) EmptyTrashIf(ctx context.Context, own string, may func(found *Identity) error, remover *Remover) (removed Removed, err error) {
+// EmptyTrash removes the directory that was set aside in the trash as own, until ctx is done. It
+// calls may with the identity of the open directory, and removes nothing if may returns an error. It
+// removes only the directory that was open then. If the entry is no directory, may gets the zero
+// Identity. EmptyTrash returns how much it has removed, even with an error, and behaves as Remove
+// does. For a directory that layout 1 left there, own is its name in the trash.
+func (s *Share) EmptyTrash(ctx context.Context, own string, may func(found *Identity) error, remover *Remover) (removed Removed, err error) {
 	where := aside(TrashDir, own)
 	if IsFirstTrash(own) {
 		where = inDirectory(TrashDir, own)

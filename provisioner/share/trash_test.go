@@ -40,7 +40,7 @@ func emptyHostile(t *testing.T, s site) {
 	outside := snapshot(t, s.outside)
 	id := identify(t, s.share, "data")
 	must(t, s.share.SetAside(pathOf(t, "data"), TrashDir, own, id))
-	removed, err := s.share.EmptyTrash(t.Context(), own, id, NewRemover(4, 0))
+	removed, err := s.share.EmptyTrash(t.Context(), own, only(id), NewRemover(4, 0))
 	must(t, err)
 	if removed.Files != 15 || removed.Directories != 6 {
 		t.Errorf("%+v", removed)
@@ -49,7 +49,7 @@ func emptyHostile(t *testing.T, s site) {
 	untouched(t, s.outside, outside)
 	_, err = os.Stat(s.dir + "/other/file")
 	must(t, err)
-	if removed, err = s.share.EmptyTrash(t.Context(), own, id, NewRemover(4, 0)); err != nil || removed != (Removed{}) {
+	if removed, err = s.share.EmptyTrash(t.Context(), own, only(id), NewRemover(4, 0)); err != nil || removed != (Removed{}) {
 		t.Errorf("again: %+v, %v", removed, err)
 	}
 }
@@ -70,7 +70,7 @@ func emptyDeepOf(t *testing.T, s site, mode uint32, levels int) {
 	id := identify(t, s.share, "data")
 	must(t, s.share.SetAside(pathOf(t, "data"), TrashDir, own, id))
 	peak, stop := descriptors(t)
-	removed, err := s.share.EmptyTrash(t.Context(), own, id, NewRemover(0, 0))
+	removed, err := s.share.EmptyTrash(t.Context(), own, only(id), NewRemover(0, 0))
 	stop()
 	if most := peak.Load(); most > 150 {
 		t.Errorf("mode %o: %d descriptors were open at once", mode, most)
@@ -129,10 +129,10 @@ func emptyResumes(t *testing.T, s site) {
 	enough := errors.New("enough")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(enough)
-	if removed, err := s.share.EmptyTrash(ctx, own, id, NewRemover(8, 0)); !errors.Is(err, enough) || removed != (Removed{}) {
+	if removed, err := s.share.EmptyTrash(ctx, own, only(id), NewRemover(8, 0)); !errors.Is(err, enough) || removed != (Removed{}) {
 		t.Errorf("%+v, %v", removed, err)
 	}
-	removed, err := s.share.EmptyTrash(t.Context(), own, id, NewRemover(8, 0))
+	removed, err := s.share.EmptyTrash(t.Context(), own, only(id), NewRemover(8, 0))
 	must(t, err)
 	if want := (Removed{20 * int64(times(40, 10)), 21}); removed != want {
 		t.Errorf("%+v, want %+v", removed, want)
@@ -146,7 +146,7 @@ func emptyOther(t *testing.T, s site) {
 	tree(t, s.dir, "data/file", "other/file")
 	must(t, s.share.SetAside(pathOf(t, "data"), TrashDir, own, nil))
 	before := snapshot(t, s.dir)
-	removed, err := s.share.EmptyTrash(t.Context(), own, identify(t, s.share, "other"), NewRemover(2, 0))
+	removed, err := s.share.EmptyTrash(t.Context(), own, only(identify(t, s.share, "other")), NewRemover(2, 0))
 	if !errors.Is(err, ErrChanged) || removed != (Removed{}) {
 		t.Errorf("%+v, %v", removed, err)
 	}
@@ -155,7 +155,7 @@ func emptyOther(t *testing.T, s site) {
 	refusal := errors.New("it is given back")
 	id, err := s.share.Aside(TrashDir, own)
 	must(t, err)
-	removed, err = s.share.EmptyTrashIf(t.Context(), own, func(found *Identity) error {
+	removed, err = s.share.EmptyTrash(t.Context(), own, func(found *Identity) error {
 		if id.Match(found) != Same {
 			t.Errorf("asked with %+v, want %+v", found, id)
 		}
@@ -166,7 +166,7 @@ func emptyOther(t *testing.T, s site) {
 	}
 	untouched(t, s.dir, before)
 	// What is exchanged once it was allowed stays.
-	_, err = s.share.EmptyTrashIf(t.Context(), own, func(*Identity) error {
+	_, err = s.share.EmptyTrash(t.Context(), own, func(*Identity) error {
 		must(t, os.Rename(s.dir+"/.claimdir/trash/"+own+"/volume", s.dir+"/first"))
 		return os.Rename(s.dir+"/other", s.dir+"/.claimdir/trash/"+own+"/volume")
 	}, NewRemover(2, 0))
@@ -182,7 +182,7 @@ func removePaused(t *testing.T, s site) {
 	removals := map[string]func(view *Share, id *Identity) error{
 		"data": func(view *Share, id *Identity) error { return view.Remove(pathOf(t, "data"), id) },
 		".claimdir/trash/" + own + "/volume": func(view *Share, id *Identity) error {
-			_, err := view.EmptyTrash(t.Context(), own, id, NewRemover(0, 0))
+			_, err := view.EmptyTrash(t.Context(), own, only(id), NewRemover(0, 0))
 			return err
 		},
 	}

@@ -37,7 +37,7 @@ func everyCall(s *Share, p, other volpath.Path) map[string]error {
 	note("Rename", s.Rename(p, other, id))
 	note("RemoveEmpty", s.RemoveEmpty(other, own, id))
 	note("Remove", s.Remove(p, id))
-	_, err = s.EmptyTrash(context.Background(), own, id, NewRemover(0, 0))
+	_, err = s.EmptyTrash(context.Background(), own, only(id), NewRemover(0, 0))
 	note("EmptyTrash", err)
 	parent := p.Ancestors()[0]
 	_, err = s.IsMarked(parent)

@@ -27,7 +27,7 @@ func (s *Steps) EmptyTrash(ctx, turn context.Context, on Share, own string, remo
 	var gone share.Removed
 	err = on.Do(ctx, "empty the trash of "+own, func(_ context.Context, store ledger.Store) error {
 		whose, _ = store.Records.Discarded(own)
-		more, err := store.Dirs.EmptyTrashIf(turn, own, func(id *share.Identity) (err error) {
+		more, err := store.Dirs.EmptyTrash(turn, own, func(id *share.Identity) (err error) {
 			if living, err = named(store, whose, id); err != nil {
 				return err
 			}
