@@ -16,17 +16,8 @@ var ErrLost = errors.New("the volume no longer owns its path; another process ha
 
 // Ours returns ErrLost unless the server still has r's record.
 func (l *Ledger) Ours(path volpath.Path, r Record) error {
-	_, err := l.share.ReadFile(directoryOf(path), fileOf(r))
-	if errors.Is(err, fs.ErrNotExist) {
-		known, found, firstErr := l.first(path)
-		if firstErr != nil {
-			return firstErr
-		}
-		if found && known.sameVolume(r) {
-			return nil
-		}
-	}
-	return lost(path, err)
+	_, err := l.own(path, r)
+	return err
 }
 
 func lost(path volpath.Path, err error) error {

@@ -106,10 +106,7 @@ func (l *Ledger) convert(path volpath.Path) error {
 		return err
 	}
 	if found {
-		data, err := encode(r)
-		if err == nil {
-			err = l.share.PlaceDirectory(recordsDir, key(path), stagingDir+"/"+volpath.OwnAt(r.PV, r.Cluster, path), fileOf(r), data)
-		}
+		err := l.placeUnconverted(path, r)
 		if errors.Is(err, fs.ErrExist) { // another process has converted it, or a write was cut off there
 			var still bool
 			if _, still, err = l.first(path); err == nil && still {

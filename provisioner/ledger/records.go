@@ -211,9 +211,9 @@ func (l *Ledger) keys() ([]string, error) {
 	return slices.Compact(keys), err
 }
 
-// Restoring returns the record of the volume that is being restored from the archive, if there is
-// one. It reads all records. A damaged record is an error, because it might be the one.
-func (l *Ledger) Restoring(archive volpath.Path) (r Record, restoring bool, err error) {
+// Find returns the first record for which is returns true, in the order of Records. If there is
+// none and records are damaged, the error is their ErrDamaged, because one of them might be it.
+func (l *Ledger) Find(is func(Record) bool) (r Record, found bool, err error) {
 	var damaged error
 	for r, err := range l.Records() {
 		switch {
@@ -221,11 +221,17 @@ func (l *Ledger) Restoring(archive volpath.Path) (r Record, restoring bool, err 
 			damaged = errors.Join(damaged, err)
 		case err != nil:
 			return Record{}, false, err
-		case r.Restoring() && r.RestoredFrom == archive.String():
+		case is(r):
 			return r, true, nil
 		}
 	}
 	return Record{}, false, damaged
+}
+
+// Restoring returns the record of the volume that is being restored from the archive, if there is
+// one; see Find.
+func (l *Ledger) Restoring(archive volpath.Path) (r Record, restoring bool, err error) {
+	return l.Find(func(r Record) bool { return r.Restoring() && r.RestoredFrom == archive.String() })
 }
 
 // RemoveStale removes the leftovers of killed processes: records that were being created, and empty

@@ -77,14 +77,19 @@ func (l *Ledger) place(path volpath.Path, r Record) error {
 	if err := l.convert(path); err != nil {
 		return err
 	}
-	data, err := encode(r)
-	if err == nil {
-		err = l.share.PlaceDirectory(recordsDir, key(path), stagingDir+"/"+volpath.OwnAt(r.PV, r.Cluster, path), fileOf(r), data)
-	}
-	if err != nil {
+	if err := l.placeUnconverted(path, r); err != nil {
 		return fmt.Errorf("record %s as %s: %w", path, r.State, err)
 	}
 	return nil
+}
+
+// placeUnconverted is place for a path that has no record of layout 1, or whose record it is.
+func (l *Ledger) placeUnconverted(path volpath.Path, r Record) error {
+	data, err := encode(r)
+	if err != nil {
+		return err
+	}
+	return l.share.PlaceDirectory(recordsDir, key(path), stagingDir+"/"+volpath.OwnAt(r.PV, r.Cluster, path), fileOf(r), data)
 }
 
 // TakeOver transfers the record of path from one volume to another, by renaming it from the old

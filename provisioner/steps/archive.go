@@ -62,7 +62,7 @@ func (op Op) setAsideOwn(r ledger.Record, own string, id *share.Identity) error 
 	if err != nil || !op.comesAgain(r) {
 		return err
 	}
-	if err = op.ours(r); errors.Is(err, ledger.ErrLost) {
+	if err = op.Store.Records.Ours(op.Path, r); errors.Is(err, ledger.ErrLost) {
 		err = errors.Join(err, op.Store.Dirs.BringBack(share.MovingDir, own, op.Path))
 	}
 	return err
@@ -71,7 +71,7 @@ func (op Op) setAsideOwn(r ledger.Record, own string, id *share.Identity) error 
 // forgetArchive removes the record of an archive that will not come to be, because the
 // volume has lost its path meanwhile. As long as it has that, a repeat needs the record.
 func (op Op) forgetArchive(archive volpath.Path, r ledger.Record) error {
-	if err := op.ours(r); !errors.Is(err, ledger.ErrLost) {
+	if err := op.Store.Records.Ours(op.Path, r); !errors.Is(err, ledger.ErrLost) {
 		return err
 	}
 	there := op

@@ -28,36 +28,32 @@ func (op Op) identifyOwn(r ledger.Record) (*share.Identity, error) {
 	if err != nil || id == nil || !op.comesAgain(r) {
 		return id, err
 	}
-	return id, op.ours(r)
+	return id, op.Store.Records.Ours(op.Path, r)
 }
 
 // comesAgain reports whether another volume may get the path. One with the volume's own
 // name in it comes again only for a claim that asks for that very name.
 func (op Op) comesAgain(r ledger.Record) bool { return !strings.Contains(op.Path.String(), r.PV) }
 
-// ours returns ledger.ErrLost if r's record of the path is gone.
-func (op Op) ours(r ledger.Record) error {
-	_, found, err := op.Store.Records.Own(op.Path, r.PV, r.Cluster)
-	if err == nil && !found {
-		err = fmt.Errorf("%s: %w", op.Path, ledger.ErrLost)
+// locate returns which directory the volume of r has at its path, or where else it is, or
+// neither: that a directory is absent is believed only when it is nowhere else.
+func (op Op) locate(r ledger.Record) (id *share.Identity, elsewhere *place, err error) {
+	id, err = op.identifyOwn(r)
+	if err != nil || id != nil || r.Directory == nil {
+		return id, nil, err
 	}
-	return err
+	elsewhere, err = op.findOwn(r)
+	return nil, elsewhere, err
 }
 
 // directory returns which directory the volume of r has at its path, or nil if it has
-// none. One that is not at its path, because a call that came late moved it away, is
-// looked for first, and brought back: that a directory is absent is believed only when
-// it is nowhere else.
+// none. One that a call that came late moved away is brought back.
 func (op Op) directory(ctx context.Context, r ledger.Record) (*share.Identity, error) {
-	id, err := op.identifyOwn(r)
-	if err != nil || id != nil || r.Directory == nil {
+	id, elsewhere, err := op.locate(r)
+	if err != nil || elsewhere == nil {
 		return id, err
 	}
-	found, err := op.findOwn(r)
-	if err != nil || found == nil {
-		return nil, err
-	}
-	return op.putBack(ctx, r, found)
+	return op.putBack(ctx, r, elsewhere)
 }
 
 // putBack brings a directory back to the path.
@@ -113,40 +109,32 @@ func (op Op) findOwn(r ledger.Record) (*place, error) {
 	if r.State == ledger.Active {
 		return found, nil
 	}
-	var damaged error
-	for other, err := range op.Store.Records.Records() {
-		switch {
-		case errors.Is(err, ledger.ErrDamaged):
-			damaged = errors.Join(damaged, err)
-		case err != nil:
-			return nil, err
-		case other.PV == r.PV && other.Cluster == r.Cluster, other.Directory.Match(r.Directory) != share.Same:
-		case other.State == ledger.Active, releasedAt(other).After(releasedAt(r)):
-			return nil, nil
-		}
+	_, later, err := op.Store.Records.Find(func(other ledger.Record) bool {
+		return isAnothers(other, r, r.Directory) && (other.State == ledger.Active || releasedAt(other).After(releasedAt(r)))
+	})
+	if err != nil || later {
+		return nil, err
 	}
-	return found, damaged
+	return found, nil
+}
+
+// isAnothers reports whether a record is of another volume than r and names the directory.
+func isAnothers(other, r ledger.Record, id *share.Identity) bool {
+	return (other.PV != r.PV || other.Cluster != r.Cluster) && other.Directory.Match(id) == share.Same
 }
 
 // isOthers reports whether a directory that was found by its number alone is that of
 // another volume: the record beside it, or another record, says so.
 func (op Op) isOthers(found *place, r ledger.Record) (bool, error) {
-	names := func(other ledger.Record) bool {
-		return (other.PV != r.PV || other.Cluster != r.Cluster) && other.Directory.Match(found.id) == share.Same
-	}
 	if found.in == share.TrashDir {
 		other, recorded := op.Store.Records.Discarded(found.own)
-		return recorded && names(other), nil
+		return recorded && isAnothers(other, r, found.id), nil
 	}
-	for other, err := range op.Store.Records.Records() {
-		if err != nil && !errors.Is(err, ledger.ErrDamaged) {
-			return false, err
-		}
-		if err == nil && names(other) {
-			return true, nil
-		}
+	_, others, err := op.Store.Records.Find(func(other ledger.Record) bool { return isAnothers(other, r, found.id) })
+	if errors.Is(err, ledger.ErrDamaged) {
+		return false, nil
 	}
-	return false, nil
+	return others, err
 }
 
 // find looks for a directory among those that are set aside and among the archives. It

@@ -68,18 +68,11 @@ func (op Op) trash(r ledger.Record, path volpath.Path, id *share.Identity) (own 
 // because this release has moved it into the trash or archived it, it returns where that
 // is; one that is somewhere else comes back.
 func (op Op) present(ctx context.Context, r ledger.Record) (id *share.Identity, gone *place, err error) {
-	id, err = op.identifyOwn(r)
-	if err != nil || id != nil || r.Directory == nil {
-		return id, nil, err
+	id, gone, err = op.locate(r)
+	if err != nil || gone == nil || gone.ends(r) {
+		return id, gone, err
 	}
-	found, err := op.findOwn(r)
-	if err != nil || found == nil {
-		return nil, nil, err
-	}
-	if found.ends(r) {
-		return nil, found, nil
-	}
-	id, err = op.putBack(ctx, r, found)
+	id, err = op.putBack(ctx, r, gone)
 	return id, nil, err
 }
 

@@ -39,11 +39,11 @@ func (s *Steps) EmptyTrash(ctx, turn context.Context, on Share, own string, remo
 		}
 		return store.Records.RemoveDiscarded(own)
 	})
-	if err != nil && ctx.Err() != nil { // the operation may still be under way
-		return removed, r, err
-	}
-	if ctx.Err() != nil { // it may still be under way
-		return share.Removed{}, ledger.Record{}, context.Cause(ctx)
+	if ctx.Err() != nil { // the operation may still be under way, and write gone and whose
+		if err == nil {
+			err = context.Cause(ctx)
+		}
+		return share.Removed{}, ledger.Record{}, err
 	}
 	if errors.Is(err, errLiving) {
 		err = s.putBackFromTrash(ctx, on, own, living)
@@ -104,21 +104,11 @@ func named(store ledger.Store, r ledger.Record, id *share.Identity) (ledger.Reco
 		}
 		return ledger.Record{}, err
 	}
-	var damaged error
-	for living, err := range store.Records.Records() {
-		switch {
-		case errors.Is(err, ledger.ErrDamaged):
-			damaged = errors.Join(damaged, err)
-		case err != nil:
-			return ledger.Record{}, err
-		case living.Directory.Match(id) == share.Same:
-			return living, nil
-		}
+	living, _, err := store.Records.Find(func(living ledger.Record) bool { return living.Directory.Match(id) == share.Same })
+	if errors.Is(err, ledger.ErrDamaged) {
+		err = fmt.Errorf("%w as long as not all records can be read, one of which may name it: %w", ErrNotTrash, err)
 	}
-	if damaged != nil {
-		damaged = fmt.Errorf("%w as long as not all records can be read, one of which may name it: %w", ErrNotTrash, damaged)
-	}
-	return ledger.Record{}, damaged
+	return living, err
 }
 
 // putBackFromTrash brings a directory back to the path of the record that names it, if it

@@ -31,14 +31,14 @@ func (op Op) restore(r ledger.Record) (*share.Identity, error) {
 		if err != nil {
 			return nil, err
 		}
-		left := false
 		if there != nil {
-			if left, err = op.leftEmpty(from); err != nil {
+			left, err := op.leftEmpty(from)
+			if err != nil {
 				return nil, err
 			}
-		}
-		if there != nil && !left {
-			return there, op.checkRestored(from, r, there)
+			if !left {
+				return there, op.checkRestored(from, r, there)
+			}
 		}
 		if err := op.takeArchive(from, own, r); err != nil {
 			return nil, err
