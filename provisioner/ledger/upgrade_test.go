@@ -326,56 +326,28 @@ func TestAnUpgradeThatIsCutOffGoesOn(t *testing.T) {
 			parents := recordedParents(t, dir)
 			files := outside(t, dir, parents)
 			records := allRecords(t, openHooked(t, dir, nil))
-			cut := cutAt(n)
-			if err := upgrade(openHooked(t, dir, cut.call)); (err != nil) != cut.done {
+			cut := &sharetest.Fault{N: n + 1, Kill: true}
+			if err := upgrade(openHooked(t, dir, cut.Call)); (err != nil) != (cut.Hit() != "") {
 				t.Fatalf("%s, cut off at call %d: %v", name, n, err)
 			}
 			if got := allRecords(t, openHooked(t, dir, nil)); !reflect.DeepEqual(got, records) {
-				t.Errorf("%s, cut off at %s: the records are\n%+v, were\n%+v", name, cut.at, got, records)
+				t.Errorf("%s, cut off at %s: the records are\n%+v, were\n%+v", name, cut.Hit(), got, records)
 			}
 			sharetest.Must(t, upgrade(openHooked(t, dir, nil)))
 			upgraded(t, dir, records)
 			if now := outside(t, dir, parents); !reflect.DeepEqual(now, files) {
-				t.Errorf("%s, cut off at %s: the share became\n%v, was\n%v", name, cut.at, now, files)
+				t.Errorf("%s, cut off at %s: the share became\n%v, was\n%v", name, cut.Hit(), now, files)
 			}
 			for parent := range parents {
 				if info, err := os.Stat(dir + "/" + parent); err != nil || info.Mode().Perm() != 0o745 {
-					t.Errorf("%s, cut off at %s: parent %s is %v, %v", name, cut.at, parent, info, err)
+					t.Errorf("%s, cut off at %s: parent %s is %v, %v", name, cut.Hit(), parent, info, err)
 				}
 			}
-			if t.Failed() || !cut.done {
+			if t.Failed() || cut.Hit() == "" {
 				break
 			}
 		}
 	}
-}
-
-var errCut = errors.New("cut off")
-
-// cut ends a process at one of its calls: an even number before the call, an odd one after
-// it. No call is made behind that.
-type cut struct {
-	n, calls int
-	done     bool
-	at       string
-}
-
-func cutAt(n int) *cut { return &cut{n: n} }
-
-func (c *cut) call(name string, call func() error) error {
-	if c.done {
-		return errCut
-	}
-	c.calls++
-	if c.calls-1 != c.n/2 {
-		return call()
-	}
-	c.done, c.at = true, fmt.Sprintf("call %d, before %q", c.calls, name)
-	if c.n%2 == 1 {
-		c.at = fmt.Sprintf("call %d, after %q", c.calls, name)
-		_ = call()
-	}
-	return errCut
 }
 
 // A record of layout 1 is changed, moved and removed like any other, cut off anywhere, and
@@ -406,13 +378,13 @@ func TestARecordOfLayout1IsChangedLikeAnyOther(t *testing.T) {
 				if err != nil || !found {
 					t.Fatal(found, err)
 				}
-				c := cutAt(n)
-				if err := act(openHooked(t, dir, c.call), p, r); (err != nil) != c.done {
+				c := &sharetest.Fault{N: n + 1, Kill: true}
+				if err := act(openHooked(t, dir, c.Call), p, r); (err != nil) != (c.Hit() != "") {
 					t.Fatalf("call %d: %v", n, err)
 				}
 				between, gone, err := openHooked(t, dir, nil).Lookup(p)
 				if gone = !gone; err != nil || gone && name != "remove" && name != "discard" {
-					t.Errorf("cut off at %s: %+v, gone %v, %v", c.at, between, gone, err)
+					t.Errorf("cut off at %s: %+v, gone %v, %v", c.Hit(), between, gone, err)
 				}
 				sharetest.Must(t, act(openHooked(t, dir, nil), p, r))
 				now, found, err := openHooked(t, dir, nil).Lookup(p)
@@ -420,21 +392,21 @@ func TestARecordOfLayout1IsChangedLikeAnyOther(t *testing.T) {
 				switch name {
 				case "remove", "discard":
 					if found {
-						t.Errorf("cut off at %s: it is still there: %+v", c.at, now)
+						t.Errorf("cut off at %s: it is still there: %+v", c.Hit(), now)
 					}
 				case "activate":
 					if !found || now.PV != "pvc-1" || now.Directory == nil {
-						t.Errorf("cut off at %s: %+v, %v", c.at, now, found)
+						t.Errorf("cut off at %s: %+v, %v", c.Hit(), now, found)
 					}
 				default:
 					if !found || now.PV != "pvc-1" || now.Cluster != "cluster-2" {
-						t.Errorf("cut off at %s: %+v, %v", c.at, now, found)
+						t.Errorf("cut off at %s: %+v, %v", c.Hit(), now, found)
 					}
 				}
 				if _, err := os.Stat(dir + "/.claimdir/volumes/ns-data-pvc-1.json"); !errors.Is(err, fs.ErrNotExist) {
-					t.Errorf("cut off at %s: the record of layout 1 is there: %v", c.at, err)
+					t.Errorf("cut off at %s: the record of layout 1 is there: %v", c.Hit(), err)
 				}
-				if t.Failed() || !c.done {
+				if t.Failed() || c.Hit() == "" {
 					break
 				}
 			}

@@ -17,6 +17,7 @@ import (
 	"claimdir/provisioner/access"
 	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/share"
+	"claimdir/provisioner/sharetest"
 	"claimdir/provisioner/steps"
 	"claimdir/provisioner/volpath"
 )
@@ -146,7 +147,7 @@ func (w *world) discard(t *testing.T, pv string, files int) (name string) {
 		must(t, os.MkdirAll(fmt.Sprintf("%s/team-%s/%d", w.dir, pv, i%7), 0o755))
 		must(t, os.WriteFile(fmt.Sprintf("%s/team-%s/%d/%d", w.dir, pv, i%7, i), nil, 0o644))
 	}
-	name, path := volpath.Trash(pv, cluster, 1), pathOf(t, r.Path)
+	name, path := volpath.Trash(pv, cluster, 1), sharetest.PathOf(t, r.Path)
 	err := w.dirs.SetAside(path, share.TrashDir, name, r.Directory)
 	for range 20 { // a release is repeated if the emptier has removed the directory it made, which was still empty
 		if err == nil {
@@ -162,7 +163,7 @@ func (w *world) discard(t *testing.T, pv string, files int) (name string) {
 // volume makes a complete volume with an empty directory.
 func (w *world) volume(t *testing.T, pv, at, cluster string) ledger.Record {
 	t.Helper()
-	path := pathOf(t, at)
+	path := sharetest.PathOf(t, at)
 	r, err := w.ledger.Take(path, ledger.Record{State: ledger.Active, PV: pv, Cluster: cluster, Class: "nfs", Claim: ledger.Claim{Namespace: "team", Name: "data", UID: "u"}}, false)
 	must(t, err)
 	must(t, os.MkdirAll(w.dir+"/"+at, 0o755))
@@ -172,13 +173,6 @@ func (w *world) volume(t *testing.T, pv, at, cluster string) ledger.Record {
 	r, _, err = w.ledger.Own(path, pv, cluster)
 	must(t, err)
 	return r
-}
-
-func pathOf(t *testing.T, s string) volpath.Path {
-	t.Helper()
-	p, err := volpath.Parse(s)
-	must(t, err)
-	return p
 }
 
 // run runs the Emptier until the trash is as wanted, and returns when it ended.
@@ -208,15 +202,6 @@ func (w *world) left(t *testing.T) int {
 	return len(entries)
 }
 
-// times is how many there are of something: fewer with CLAIMDIR_TEST_BRIEF set,
-// for a slow share.
-func times(fast, slow int) int {
-	if os.Getenv("CLAIMDIR_TEST_BRIEF") != "" {
-		return slow
-	}
-	return fast
-}
-
 func must(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
@@ -228,7 +213,7 @@ func TestTheTrashIsEmptiedAndNothingElse(t *testing.T) {
 	w := newWorld(t)
 	must(t, os.MkdirAll(w.dir+"/team-other/sub", 0o755))
 	for i := range 12 {
-		w.discard(t, fmt.Sprintf("pvc-%d", i), i*times(20, 2))
+		w.discard(t, fmt.Sprintf("pvc-%d", i), i*sharetest.Times(20, 2))
 	}
 	must(t, os.MkdirAll(w.dir+"/.claimdir/trash/of-an-older-process-1/half", 0o755)) // no record
 	must(t, os.WriteFile(w.dir+"/.claimdir/trash/stray-1", nil, 0o644))
@@ -250,7 +235,7 @@ claimdir_trash_removed_files_total{share=""} %d
 # HELP claimdir_trash_volumes Directories of released volumes in the trash.
 # TYPE claimdir_trash_volumes gauge
 claimdir_trash_volumes{share=""} 0
-`, 66*times(20, 2)+2)
+`, 66*sharetest.Times(20, 2)+2)
 	must(t, testutil.GatherAndCompare(w.registry(t), strings.NewReader(want), "claimdir_trash_removed_files_total", "claimdir_trash_volumes"))
 }
 
@@ -271,7 +256,7 @@ func TestWhatIsMadeWhileItRunsIsRemovedToo(t *testing.T) {
 // goes on with it, after a small one that does not wait for it.
 func TestAnEmptierThatEndsIsContinuedByTheNext(t *testing.T) {
 	w := newWorld(t)
-	files := times(2000, 350)
+	files := sharetest.Times(2000, 350)
 	large := w.discard(t, "pvc-large", files)
 	w.config.Remover = share.NewRemover(0, files/2)
 	before := w.left(t)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"claimdir/provisioner/share"
+	"claimdir/provisioner/sharetest"
 	"claimdir/provisioner/steps"
 	"claimdir/provisioner/volpath"
 )
@@ -44,7 +45,7 @@ func TestALivingVolumesDirectoryGoesBack(t *testing.T) {
 			if content, err := os.ReadFile(w.dir + "/team/data/file"); err != nil || string(content) != "precious" {
 				t.Errorf("%q, %v", content, err)
 			}
-			if id, err := w.dirs.Identify(pathOf(t, "team/data")); err != nil || id.Match(r.Directory) != share.Same {
+			if id, err := w.dirs.Identify(sharetest.PathOf(t, "team/data")); err != nil || id.Match(r.Directory) != share.Same {
 				t.Errorf("it is %+v, want %+v; %v", id, r.Directory, err)
 			}
 			if len(w.putBack) != 1 || !strings.HasPrefix(w.putBack[0], steps.EventPutBack+" pvc-live: ") || len(w.reported()) > 0 {
@@ -76,7 +77,7 @@ func TestWhatMustNotBeEmptiedStays(t *testing.T) {
 			r := w.volume(t, "pvc-old", "data", cluster)
 			w.late(t, "data", own)
 			must(t, os.Rename(w.dir+"/.claimdir/trash/"+own+"/volume", w.dir+"/aside"))
-			must(t, w.ledger.Discard(pathOf(t, "data"), r, own))
+			must(t, w.ledger.Discard(sharetest.PathOf(t, "data"), r, own))
 			must(t, os.Mkdir(w.dir+"/.claimdir/trash/"+own+"/volume", 0o755))
 			must(t, os.WriteFile(w.dir+"/.claimdir/trash/"+own+"/volume/file", nil, 0o600))
 		}, at: own + "/volume", says: "another directory than the one that was released"},
@@ -130,7 +131,7 @@ func TestAReleaseThatIsUnderWay(t *testing.T) {
 	r := w.volume(t, "pvc-1", "data", cluster)
 	must(t, os.WriteFile(w.dir+"/data/file", nil, 0o600))
 	own := volpath.Trash("pvc-1", cluster, 1)
-	must(t, w.dirs.SetAside(pathOf(t, "data"), share.TrashDir, own, r.Directory))
+	must(t, w.dirs.SetAside(sharetest.PathOf(t, "data"), share.TrashDir, own, r.Directory))
 	tries := make(chan struct{}, 1000)
 	w.through(func(name string, call func() error) error {
 		if name == "read record.json" {
@@ -145,7 +146,7 @@ func TestAReleaseThatIsUnderWay(t *testing.T) {
 	if _, err := os.Stat(w.dir + "/.claimdir/trash/" + own + "/volume/file"); err != nil {
 		t.Errorf("it was touched: %v", err)
 	}
-	must(t, w.ledger.Discard(pathOf(t, "data"), r, own))
+	must(t, w.ledger.Discard(sharetest.PathOf(t, "data"), r, own))
 	w.run(t, func() bool { return w.left(t) == 0 })
 	if failures := w.reported(); len(failures) > 0 || len(w.putBack) > 0 {
 		t.Errorf("failures %v, told %q", failures, w.putBack)
