@@ -2,11 +2,14 @@ package faultfs
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
+	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -43,7 +46,7 @@ func suite(t *testing.T, pkg string, uid uint32) {
 	}
 	before := total(s.Calls())
 	var out bytes.Buffer
-	cmd := exec.Command(program, "-test.v", "-test.timeout=5m", "-test.skip="+hostile)
+	cmd := exec.Command(program, "-test.v=test2json", "-test.timeout=10m", "-test.skip="+hostile)
 	cmd.Dir = filepath.Join(root, pkg)
 	cmd.Env = append(os.Environ(), "TMPDIR="+s.dir, "CLAIMDIR_TEST_BRIEF=1")
 	cmd.Stdout, cmd.Stderr = &out, &out
@@ -53,20 +56,24 @@ func suite(t *testing.T, pkg string, uid uint32) {
 		must(t, errors.Join(os.Chown(s.backing, int(uid), int(uid)), os.Chmod(filepath.Dir(program), 0o755), os.Chmod(filepath.Dir(filepath.Dir(program)), 0o755)))
 	}
 	start := time.Now()
-	tests, err := child.Start(cmd, syscall.SIGKILL)
+	process, err := child.Start(cmd, syscall.SIGKILL)
 	must(t, err)
-	err = tests.Err()
+	err = process.Err()
 	took, calls := time.Since(start), total(s.Calls())-before
 
-	passed, failed, skipped := count(out.String(), "PASS"), count(out.String(), "FAIL"), count(out.String(), "SKIP")
+	tests := readResults(t, &out)
+	passed, failed, skipped := len(tests["pass"]), len(tests["fail"]), len(tests["skip"])
 	t.Logf("%s: %d tests passed, %d failed, %d skipped in %v, with %d calls", pkg, passed, failed, skipped, took.Round(time.Second/10), calls)
 	switch {
 	case err != nil || failed > 0:
-		t.Errorf("%s: %v\n%s", pkg, err, &out)
+		for _, output := range tests["fail"] {
+			t.Log(output)
+		}
+		t.Errorf("%s: %v: these tests failed: %q", pkg, err, slices.Sorted(maps.Keys(tests["fail"])))
 	case skipped > 0:
-		t.Errorf("%s: tests are skipped\n%s", pkg, &out)
+		t.Errorf("%s: tests are skipped: %q", pkg, slices.Sorted(maps.Keys(tests["skip"])))
 	case passed == 0:
-		t.Errorf("%s: no tests ran\n%s", pkg, &out)
+		t.Errorf("%s: no tests ran", pkg)
 	case calls < passed:
 		t.Errorf("%s: %d tests made %d calls: they ran elsewhere", pkg, passed, calls)
 	}
@@ -82,11 +89,28 @@ func total(calls map[Call]int) (n int) {
 	return n
 }
 
-func count(out, verdict string) (n int) {
-	for line := range strings.Lines(out) {
-		if strings.HasPrefix(strings.TrimLeft(line, " "), "--- "+verdict+": ") {
-			n++
+// readResults reads what a test program printed with -test.v=test2json: by result
+// ("pass", "fail", "skip"), each test's output by the test's name. The program
+// itself, as a test without a name, counts if it failed: its output says why it
+// ended.
+func readResults(t *testing.T, printed io.Reader) map[string]map[string]string {
+	t.Helper()
+	convert := exec.CommandContext(t.Context(), "go", "tool", "test2json")
+	convert.Stdin = printed
+	events, err := convert.Output()
+	must(t, err)
+	output, results := map[string]string{}, map[string]map[string]string{"pass": {}, "fail": {}, "skip": {}}
+	for decoder := json.NewDecoder(bytes.NewReader(events)); ; {
+		var event struct{ Action, Test, Output string }
+		switch err := decoder.Decode(&event); {
+		case errors.Is(err, io.EOF):
+			return results
+		case err != nil:
+			t.Fatal(err)
+		}
+		output[event.Test] += event.Output
+		if tests := results[event.Action]; tests != nil && (event.Test != "" || event.Action == "fail") {
+			tests[event.Test] = output[event.Test]
 		}
 	}
-	return n
 }

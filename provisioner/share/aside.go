@@ -110,8 +110,8 @@ func (s *Share) makeOwn(in, own string) error {
 }
 
 // Aside returns the identity of the directory that was set aside as own, as the server has it. The
-// error is fs.ErrNotExist if there is none. A symbolic link does not count, and is removed;
-// anything else that is no directory is an ErrNotDirectory.
+// error is fs.ErrNotExist if there is none. A symbolic link does not count, and is removed together
+// with own; anything else that is no directory is an ErrNotDirectory.
 func (s *Share) Aside(in, own string) (id *Identity, err error) {
 	id, err = s.asideOnce(in, own)
 	if !errors.Is(err, ErrNotDirectory) {
@@ -119,16 +119,20 @@ func (s *Share) Aside(in, own string) (id *Identity, err error) {
 	}
 	// SetAside moved a link that had taken the directory's place, and could not move it back because
 	// the directory was there again.
-	return nil, s.inMeta(path.Join(in, own), "remove the link in", func(d *dir) error {
+	err = s.inMeta(path.Join(in, own), "remove the link in", func(d *dir) error {
 		stat, err := d.look(asideName)
 		if err != nil || stat.Mode&unix.S_IFMT != unix.S_IFLNK {
 			return errors.Join(err, ErrNotDirectory)
 		}
-		if err := d.unlink(asideName); err != nil {
-			return err
-		}
-		return fs.ErrNotExist
+		return d.unlink(asideName)
 	})
+	if err == nil {
+		err = s.RemoveEmptyDirectory(in, own)
+	}
+	if err == nil {
+		err = fs.ErrNotExist
+	}
+	return nil, err
 }
 
 func (s *Share) asideOnce(in, own string) (id *Identity, err error) {

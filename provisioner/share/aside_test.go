@@ -103,6 +103,13 @@ func asideAbsent(t *testing.T, s site) {
 	_, err := s.share.Aside(TrashDir, own)
 	mustBe(t, err, fs.ErrNotExist)
 	mustBe(t, s.share.BringBack(TrashDir, own, pathOf(t, "gone")), fs.ErrNotExist)
+
+	// A link that could not be moved back leaves nothing behind.
+	must(t, os.Mkdir(s.dir+"/.claimdir/trash/"+own, 0o700))
+	must(t, os.Symlink(s.outside, s.dir+"/.claimdir/trash/"+own+"/volume"))
+	_, err = s.share.Aside(TrashDir, own)
+	mustBe(t, err, fs.ErrNotExist)
+	nothingAside(t, s, TrashDir)
 }
 
 // asideTaken: an empty directory is what a call left that was cut off.
