@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
 	v1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/sig-storage-lib-external-provisioner/v10/controller"
 
@@ -267,9 +268,12 @@ func (w *world) cutOffIn(t *testing.T, name string, after bool, run func()) {
 		case called != name:
 			return do()
 		}
-		if dead = true; after {
-			_ = do()
+		if after {
+			if err := do(); errors.Is(err, unix.EINVAL) { // no exclusive rename here; another one follows
+				return err
+			}
 		}
+		dead = true
 		return sharetest.ErrCut
 	})
 	run()

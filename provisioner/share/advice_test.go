@@ -37,7 +37,7 @@ func TestErrorsNameNoSystemCalls(t *testing.T) {
 	tree(t, s.dir, "file", "full/file")
 	must(t, os.Symlink("full", s.dir+"/link"))
 	_, err := s.share.Create(pathOf(t, "file/data"), Attributes{Mode: 0o755}, nil)
-	errs := []error{err, s.share.RemoveEmpty(pathOf(t, "full"), own, nil), s.share.Rename(pathOf(t, "none"), pathOf(t, "to"), nil)}
+	errs := []error{err, s.share.RemoveEmpty(pathOf(t, "full"), own, nil, itIs), s.share.Rename(pathOf(t, "none"), pathOf(t, "to"), nil)}
 	_, err = s.share.List(pathOf(t, "none"))
 	errs = append(errs, err)
 	_, err = s.share.ReadFile("", "none")

@@ -157,18 +157,24 @@ func (s *Share) BringBack(in, own string, p volpath.Path) error {
 // empty, it stays and the error is ErrOccupied. RemoveEmpty sets the directory aside as own first,
 // so that a late rmdir hits no other volume's directory. A repeat continues with the directory that
 // was set aside.
-func (s *Share) RemoveEmpty(p volpath.Path, own string, id *Identity) error {
+//
+// ours returns an error if p has another owner by now. It is asked after the directory was set
+// aside, and then the directory goes back to p: a file system that gives no handles may have given
+// a removed directory's number to the one of another volume.
+func (s *Share) RemoveEmpty(p volpath.Path, own string, id *Identity, ours func() error) error {
 	err := s.setAside(p, MovingDir, own, id)
 	if errors.Is(err, fs.ErrExist) { // remove the directory of an earlier call first
-		if err = s.removeAside(p, own); err == nil {
+		if err = s.removeAside(p, own, ours); err == nil {
 			err = s.setAside(p, MovingDir, own, id)
 		}
 	}
 	switch {
 	case err == nil, errors.Is(err, fs.ErrNotExist):
-		err = s.removeAside(p, own)
+		err = s.removeAside(p, own, ours)
 	case CannotMove(err):
-		err = s.inParent(p, func(parent *dir) error { return parent.rmdir(p.Base()) })
+		if err = ours(); err == nil {
+			err = s.inParent(p, func(parent *dir) error { return parent.rmdir(p.Base()) })
+		}
 	}
 	switch {
 	case isOccupied(err):
@@ -179,11 +185,23 @@ func (s *Share) RemoveEmpty(p volpath.Path, own string, id *Identity) error {
 	return nil
 }
 
-// removeAside removes the directory that RemoveEmpty has set aside, if it is empty, and otherwise
-// moves it back to p. It is no error if there is none.
-func (s *Share) removeAside(p volpath.Path, own string) error {
+// removeAside removes the directory that RemoveEmpty has set aside, if it is empty and p is still
+// ours, and otherwise moves it back to p. It is no error if there is none.
+func (s *Share) removeAside(p volpath.Path, own string, ours func() error) error {
+	lost := ours()
+	if lost != nil {
+		err := s.BringBack(MovingDir, own, p)
+		if !errors.Is(err, fs.ErrExist) {
+			return errors.Join(lost, ignoreAbsent(err))
+		}
+		// The new owner has created its own directory meanwhile: this one is not needed.
+	}
 	err := s.inMeta(path.Join(MovingDir, own), "remove the directory set aside in", func(d *dir) error { return d.rmdir(asideName) })
 	switch {
+	case lost != nil && err != nil:
+		return fmt.Errorf("%w; the directory set aside as %s stays: %w", lost, path.Join(metaDir, MovingDir, own), plain(err))
+	case lost != nil:
+		return errors.Join(lost, s.RemoveEmptyDirectory(MovingDir, own))
 	case isOccupied(err):
 		return errors.Join(ErrOccupied, s.BringBack(MovingDir, own, p))
 	case err != nil && !errors.Is(err, fs.ErrNotExist):

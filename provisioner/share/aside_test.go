@@ -24,6 +24,7 @@ func asideCases() map[string]func(*testing.T, site) {
 		"a late rename finds the work done and the path taken":      asideLater,
 		"rename puts back what was exchanged just before":           renameExchanged,
 		"what is aside is brought back":                             asideBack,
+		"remove empty removes nothing of a later owner":             removeEmptyLost,
 		"remove empty removes no other directory":                   removeEmptyOther,
 		"remove empty leaves what is filled just before":            removeEmptyFilled,
 		"remove empty goes on with what was set aside":              removeEmptyCutOff,
@@ -72,7 +73,7 @@ func asideOther(t *testing.T, s site) {
 	id := identify(t, s.share, "other")
 	mustBe(t, s.share.SetAside(pathOf(t, "data"), TrashDir, own, id), ErrChanged)
 	mustBe(t, s.share.Rename(pathOf(t, "data"), pathOf(t, "to"), id), ErrChanged)
-	mustBe(t, s.share.RemoveEmpty(pathOf(t, "data"), own, id), ErrChanged)
+	mustBe(t, s.share.RemoveEmpty(pathOf(t, "data"), own, id, itIs), ErrChanged)
 	mustBe(t, s.share.Remove(pathOf(t, "data"), id), ErrChanged)
 	kept(t, s.dir, before)
 }
@@ -253,17 +254,44 @@ func asideBack(t *testing.T, s site) {
 	mustBe(t, s.share.BringBack(MovingDir, own, pathOf(t, "again")), fs.ErrNotExist)
 }
 
+// itIs says that a path is still its owner's.
+func itIs() error { return nil }
+
+// removeEmptyLost: without handles, the directory of the path's next owner may have the number of
+// the one that was to be removed.
+func removeEmptyLost(t *testing.T, s site) {
+	must(t, s.share.MakeMeta(MovingDir))
+	tree(t, s.dir, "data/")
+	id, lost := identify(t, s.share, "data"), errors.New("another owner")
+	mustBe(t, s.share.RemoveEmpty(pathOf(t, "data"), own, id, func() error { return lost }), lost)
+	if found := identify(t, s.share, "data"); id.Match(found) != Same {
+		t.Errorf("%+v is at the path, was %+v", found, id)
+	}
+	nothingAside(t, s, MovingDir)
+
+	// The next owner has created its directory already.
+	mustBe(t, s.share.RemoveEmpty(pathOf(t, "data"), own, id, func() error { return errors.Join(lost, os.Mkdir(s.dir+"/data", 0o755)) }), lost)
+	modeOf(t, s.dir+"/data")
+	nothingAside(t, s, MovingDir)
+
+	// What has something in it stays, wherever it is.
+	tree(t, s.dir, "data/precious")
+	mustBe(t, s.share.RemoveEmpty(pathOf(t, "data"), own, nil, func() error { return errors.Join(lost, os.Mkdir(s.dir+"/data", 0o755)) }), lost)
+	_, err := os.Stat(s.dir + "/.claimdir/moving/" + own + "/volume/precious")
+	must(t, err)
+}
+
 func removeEmptyOther(t *testing.T, s site) {
 	must(t, s.share.MakeMeta(MovingDir))
 	tree(t, s.dir, "data/", "other/")
-	mustBe(t, s.share.RemoveEmpty(pathOf(t, "data"), own, identify(t, s.share, "other")), ErrChanged)
+	mustBe(t, s.share.RemoveEmpty(pathOf(t, "data"), own, identify(t, s.share, "other"), itIs), ErrChanged)
 	modeOf(t, s.dir+"/data")
 	view := s.share.During(t.Context(), before("rename data", func() error {
 		must(t, os.Rename(s.dir+"/data", s.dir+"/first"))
 		return os.Mkdir(s.dir+"/data", 0o755)
 	}))
 	defer view.Release()
-	mustBe(t, view.RemoveEmpty(pathOf(t, "data"), own, identify(t, s.share, "data")), ErrChanged)
+	mustBe(t, view.RemoveEmpty(pathOf(t, "data"), own, identify(t, s.share, "data"), itIs), ErrChanged)
 	modeOf(t, s.dir+"/data")
 	modeOf(t, s.dir+"/first")
 	nothingAside(t, s, MovingDir)
@@ -277,7 +305,7 @@ func removeEmptyFilled(t *testing.T, s site) {
 		return os.WriteFile(s.dir+"/.claimdir/moving/"+own+"/volume/precious", nil, 0o600)
 	}))
 	defer view.Release()
-	mustBe(t, view.RemoveEmpty(pathOf(t, "data"), own, nil), ErrOccupied)
+	mustBe(t, view.RemoveEmpty(pathOf(t, "data"), own, nil, itIs), ErrOccupied)
 	_, err := os.Stat(s.dir + "/data/precious")
 	must(t, err)
 	nothingAside(t, s, MovingDir)
@@ -296,24 +324,24 @@ func removeEmptyCutOff(t *testing.T, s site) {
 			tree(t, s.dir, "team/data/")
 			view := s.share.During(t.Context(), before("rmdir volume", func() error { return cut }))
 			defer view.Release()
-			mustBe(t, view.RemoveEmpty(p, own, nil), cut)
+			mustBe(t, view.RemoveEmpty(p, own, nil, itIs), cut)
 			absent(t, s.dir+"/team/data")
 			modeOf(t, s.dir+"/.claimdir/moving/"+own+"/volume")
 			if meanwhile == nil { // then a person has to look, and nothing is lost
 				tree(t, s.dir, "team/data")
-				mustBe(t, s.share.RemoveEmpty(p, own, nil), ErrNotDirectory)
+				mustBe(t, s.share.RemoveEmpty(p, own, nil, itIs), ErrNotDirectory)
 				must(t, os.Remove(s.dir+"/team/data"))
 			} else {
 				meanwhile(t)
 			}
-			must(t, s.share.RemoveEmpty(p, own, nil))
+			must(t, s.share.RemoveEmpty(p, own, nil, itIs))
 			absent(t, s.dir+"/team/data")
 			nothingAside(t, s, MovingDir)
 		})
 	}
 	t.Run("it was filled", func(t *testing.T) {
 		tree(t, s.dir, "team/", ".claimdir/moving/"+own+"/volume/precious")
-		mustBe(t, s.share.RemoveEmpty(p, own, nil), ErrOccupied)
+		mustBe(t, s.share.RemoveEmpty(p, own, nil, itIs), ErrOccupied)
 		_, err := os.Stat(s.dir + "/team/data/precious")
 		must(t, err)
 		nothingAside(t, s, MovingDir)
@@ -327,7 +355,7 @@ func removeEmptyInPlace(t *testing.T, s site) {
 	for name, want := range map[string]error{"data": nil, "full": ErrOccupied} {
 		view := s.share.During(t.Context(), before("rename "+name, func() error { return unix.EXDEV }))
 		defer view.Release()
-		if err := view.RemoveEmpty(pathOf(t, name), own, nil); !errors.Is(err, want) || err != nil && want == nil {
+		if err := view.RemoveEmpty(pathOf(t, name), own, nil, itIs); !errors.Is(err, want) || err != nil && want == nil {
 			t.Errorf("%s: %v, want %v", name, err, want)
 		}
 		nothingAside(t, s, MovingDir)

@@ -73,7 +73,7 @@ func refuseOthers(t *testing.T, s site) {
 			// These move it and put it back, which the server's times tell.
 			for _, p := range []volpath.Path{pathOf(t, "it"), below} {
 				mustBe(t, s.share.SetAside(p, TrashDir, own, nil), ErrNotDirectory)
-				mustBe(t, s.share.RemoveEmpty(p, own, nil), ErrNotDirectory)
+				mustBe(t, s.share.RemoveEmpty(p, own, nil, itIs), ErrNotDirectory)
 			}
 			kept(t, s.dir, inside)
 			untouched(t, s.outside, outside)
@@ -149,7 +149,7 @@ func hammer(t *testing.T, s site, name string) {
 		"exists":       func() error { _, err := s.share.Exists(full); return err },
 		"identify":     func() error { _, err := s.share.Identify(leaf); return err },
 		"remove":       func() error { return s.share.Remove(full, nil) },
-		"remove empty": func() error { return s.share.RemoveEmpty(empty, own, nil) },
+		"remove empty": func() error { return s.share.RemoveEmpty(empty, own, nil, itIs) },
 		"mark": func() error {
 			id, err := s.share.Identify(leaf)
 			if err == nil {

@@ -163,7 +163,7 @@ func removeAbsent(t *testing.T, s site) {
 	before := snapshot(t, s.dir)
 	for _, name := range []string{"nothing", "team/nothing", "team/no/thing", "no/such/thing"} {
 		p := pathOf(t, name)
-		if err := errors.Join(s.share.Remove(p, nil), s.share.RemoveEmpty(p, own, nil)); err != nil {
+		if err := errors.Join(s.share.Remove(p, nil), s.share.RemoveEmpty(p, own, nil, itIs)); err != nil {
 			t.Error(name, err)
 		}
 		if found, err := s.share.Exists(p); found || err != nil {
@@ -177,9 +177,9 @@ func removeEmpty(t *testing.T, s site) {
 	must(t, s.share.MakeMeta())
 	tree(t, s.dir, "team/empty/", "team/full/file")
 	before := snapshot(t, s.dir+"/team/full")
-	must(t, s.share.RemoveEmpty(pathOf(t, "team/empty"), own, identify(t, s.share, "team/empty")))
+	must(t, s.share.RemoveEmpty(pathOf(t, "team/empty"), own, identify(t, s.share, "team/empty"), itIs))
 	absent(t, s.dir+"/team/empty")
-	err := s.share.RemoveEmpty(pathOf(t, "team/full"), own, identify(t, s.share, "team/full"))
+	err := s.share.RemoveEmpty(pathOf(t, "team/full"), own, identify(t, s.share, "team/full"), itIs)
 	mustBe(t, err, "remove empty team/full")
 	mustBe(t, err, ErrOccupied)
 	untouched(t, s.dir+"/team/full", before)
@@ -292,7 +292,7 @@ func allCalls(t *testing.T, s site) map[string]error {
 	_, create := s.share.Create(p, Attributes{Mode: 0o777}, nil)
 	calls := metaCalls(s)
 	calls["exists"], calls["create"] = exists, create
-	calls["remove"], calls["remove empty"] = s.share.Remove(p, nil), s.share.RemoveEmpty(p, own, nil)
+	calls["remove"], calls["remove empty"] = s.share.Remove(p, nil), s.share.RemoveEmpty(p, own, nil, itIs)
 	calls["rename"], calls["make meta"] = s.share.Rename(p, pathOf(t, "to"), nil), s.share.MakeMeta("volumes")
 	_, calls["identify"] = s.share.Identify(p)
 	_, calls["is marked"] = s.share.IsMarked(p)

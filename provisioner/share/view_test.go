@@ -35,7 +35,7 @@ func everyCall(s *Share, p, other volpath.Path) map[string]error {
 	note("ListAside", err)
 	note("BringBack", s.BringBack(MovingDir, own, p))
 	note("Rename", s.Rename(p, other, id))
-	note("RemoveEmpty", s.RemoveEmpty(other, own, id))
+	note("RemoveEmpty", s.RemoveEmpty(other, own, id, itIs))
 	note("Remove", s.Remove(p, id))
 	_, err = s.EmptyTrash(context.Background(), own, only(id), NewRemover(0, 0))
 	note("EmptyTrash", err)

@@ -93,7 +93,7 @@ func (op Op) removeHalfMade(record ledger.Record) error {
 	if err != nil || id == nil {
 		return err
 	}
-	err = op.Store.Dirs.RemoveEmpty(op.Path, op.own(record), id)
+	err = op.Store.Dirs.RemoveEmpty(op.Path, op.own(record), id, func() error { return op.Store.Records.Ours(op.Path, record) })
 	if errors.Is(err, share.ErrOccupied) {
 		return nil
 	}

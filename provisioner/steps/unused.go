@@ -123,7 +123,7 @@ func (op Op) removeEmpty(ctx context.Context, r ledger.Record) (*share.Identity,
 	if r.Directory.Match(id) == share.Different {
 		return nil, fmt.Errorf("%w: it is another one than the volume had", ErrOrphanKept)
 	}
-	err = op.Store.Dirs.RemoveEmpty(op.Path, op.own(r), id)
+	err = op.Store.Dirs.RemoveEmpty(op.Path, op.own(r), id, func() error { return op.Store.Records.Ours(op.Path, r) })
 	if errors.Is(err, share.ErrOccupied) {
 		return nil, fmt.Errorf("%w: there is something in it", ErrOrphanKept)
 	}
