@@ -21,7 +21,10 @@
 //
 //	1  volume.FromPV      PV → path, policy                 other server or export, hand-made, unparsable: refused, nothing changed
 //	   Op.Release, on the locked path:
-//	2  ownRecord          is the path this PV's?            absent: let go; another's or unknown: refused, nothing changed
+//	2  Config.Released    is it still released?             asked of the API server; else refused, nothing changed
+//	   ownRecord          is the path this PV's?            absent: let go; another's or unknown: refused, nothing changed
+//	   follow             the record names the claim that   a volume handed to another claim is that one's
+//	                      the PersistentVolume names
 //	   checkAlone         no volume on, above or below      refused, nothing changed
 //	3  delete             share.SetAside into the trash, compare; ledger.Discard: its record beside it. Package trash looks
 //	                      once more, and empties it. A directory that is not the one on record is archived instead

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	v1 "k8s.io/api/core/v1"
 	"k8s.io/klog/v2"
 
 	"claimdir/provisioner/access"
@@ -29,8 +30,16 @@ type warnOfClass func(class, reason, message string)
 
 // background is the jobs that run beside the controller while this process leads.
 type background struct {
-	run     []func(ctx context.Context)
-	metrics []prometheus.Collector
+	run      []func(ctx context.Context)
+	metrics  []prometheus.Collector
+	sweepers []*sweep.Sweeper
+}
+
+// newOwner tells each share's sweeper that a PersistentVolume is bound to another claim.
+func (b background) newOwner(pv *v1.PersistentVolume) {
+	for _, s := range b.sweepers {
+		s.NewOwner(pv)
+	}
 }
 
 // newBackground makes the jobs of each share: one empties the trash, one sweeps the share
@@ -43,6 +52,7 @@ func newBackground(o options, keepers []*access.Keeper, ops *steps.Steps, config
 		sweeper := sweep.New(config)
 		expirer := expiry.New(expiry.Config{Keeper: k, Steps: ops, Report: warn.expiryFailed})
 		b.run = append(b.run, emptier.Run, sweeper.Run, expirer.Run)
+		b.sweepers = append(b.sweepers, sweeper)
 		b.metrics = append(append(b.metrics, emptier.Collectors()...), sweeper.Collectors()...)
 	}
 	return b

@@ -16,6 +16,7 @@ import (
 	"claimdir/provisioner/control"
 	"claimdir/provisioner/steps"
 	"claimdir/provisioner/sweep"
+	"claimdir/provisioner/volume"
 )
 
 // serve builds the parts of the controller, connects them and runs them.
@@ -53,11 +54,16 @@ func serve(ctx context.Context, o options) error {
 	config := control.Config{Informers: informers, Leadership: leadership, Clients: clients, Registry: registry, Unfinished: served.stuck}
 	var c *control.Controller
 	warn := warnOfClass(func(class, reason, message string) { c.WarnOfClass(class, reason, message) })
-	ops := steps.New(steps.Config{Cluster: id, Objects: informers, Report: warn.aboutDirectory})
+	live := cluster.Live{Client: clients.Main}
+	released := func(ctx context.Context, v volume.Volume) error { return live.Released(ctx, v.Name, v.Claim) }
+	ops := steps.New(steps.Config{Cluster: id, Objects: informers, Released: released, Report: warn.aboutDirectory})
 	for _, p := range provisioner.New(ops, informers, served.keepers...).Provisioners() {
 		config.Provisioners = append(config.Provisioners, p)
 	}
 	background := newBackground(o, served.keepers, ops, sweep.Config{Client: clients.Main, Objects: informers, Report: warn.aboutDirectory}, warn)
+	if err := informers.OnNewOwner(background.newOwner); err != nil {
+		return err
+	}
 	config.Background = background.run
 	config.Workers, config.DrainTimeout = o.workers, o.drainTimeout
 	if c, err = control.New(ctx, config); err != nil {

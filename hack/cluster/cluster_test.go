@@ -51,6 +51,7 @@ var cases = []struct {
 	{"a claim that replaces one gets its latest data, however fast it is", testReplace},
 	{"an archive ends when its time is over", testRetention},
 	{"retain keeps the directory, and the same claim gets it back", testRetain},
+	{"a volume that is handed to another namespace is that one's in everything", testHandOver},
 	{"the policy on the volume decides, not the class", testPolicyOnVolume},
 	{"a volume deleted before its claim still has its policy honoured", testVolumeFirst},
 	{"a class that is gone is not missed on release", testClassGone},

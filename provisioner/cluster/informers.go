@@ -60,6 +60,31 @@ func (i *Informers) Volumes() []*v1.PersistentVolume {
 	return ours
 }
 
+// OnNewOwner calls handle with each PersistentVolume of ours that is bound and was another claim's,
+// or nobody's, before. handle must return at once.
+func (i *Informers) OnNewOwner(handle func(pv *v1.PersistentVolume)) error {
+	_, err := i.volumes.AddEventHandler(cache.ResourceEventHandlerFuncs{UpdateFunc: func(before, now any) {
+		was, wasPV := before.(*v1.PersistentVolume)
+		pv, isPV := now.(*v1.PersistentVolume)
+		if wasPV && isPV && i.names.Serve(pv) && pv.Status.Phase == v1.VolumeBound && wasOthers(was, pv) {
+			handle(pv)
+		}
+	}})
+	if err != nil {
+		return fmt.Errorf("watch volumes: %w", err)
+	}
+	return nil
+}
+
+// wasOthers reports whether a bound PersistentVolume may have belonged to another claim before. One
+// that was provisioned for its claim names that from the first and is never Available.
+func wasOthers(was, pv *v1.PersistentVolume) bool {
+	if was.Status.Phase == v1.VolumeAvailable || was.Status.Phase == v1.VolumeReleased || was.Spec.ClaimRef == nil {
+		return true
+	}
+	return pv.Spec.ClaimRef != nil && was.Spec.ClaimRef.UID != pv.Spec.ClaimRef.UID
+}
+
 // Class returns the StorageClass of that name, or false if there is none.
 func (i *Informers) Class(name string) (*storagev1.StorageClass, bool) {
 	class, err := i.factory.Storage().V1().StorageClasses().Lister().Get(name)

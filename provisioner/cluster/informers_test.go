@@ -5,12 +5,15 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	v1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes/fake"
 
 	"claimdir/provisioner/cluster/pvs"
@@ -129,5 +132,61 @@ func TestVolumesAndClassesOfOurNames(t *testing.T) {
 	}
 	if _, found := i.Class("none"); found {
 		t.Error("a class none")
+	}
+}
+
+func TestNewOwner(t *testing.T) {
+	bound := func(uid types.UID, phase v1.PersistentVolumePhase, by string) *v1.PersistentVolume {
+		pv := at("pvc-1", "nas", "/a", by)
+		pv.Status.Phase = phase
+		if uid != "" {
+			pv.Spec.ClaimRef = &v1.ObjectReference{Namespace: "team", Name: "data", UID: uid}
+		}
+		return pv
+	}
+	for name, tt := range map[string]struct {
+		was, now *v1.PersistentVolume
+		want     bool
+	}{
+		"provisioned":             {bound("uid-1", "", ours), bound("uid-1", v1.VolumeBound, ours), false},
+		"provisioned, pending":    {bound("uid-1", v1.VolumePending, ours), bound("uid-1", v1.VolumeBound, ours), false},
+		"nothing changed":         {bound("uid-1", v1.VolumeBound, ours), bound("uid-1", v1.VolumeBound, ours), false},
+		"another claim":           {bound("uid-1", v1.VolumeBound, ours), bound("uid-2", v1.VolumeBound, ours), true},
+		"another claim, released": {bound("uid-1", v1.VolumeReleased, ours), bound("uid-2", v1.VolumeBound, ours), true},
+		"available until now":     {bound("uid-2", v1.VolumeAvailable, ours), bound("uid-2", v1.VolumeBound, ours), true},
+		"nobody's until now":      {bound("", v1.VolumeAvailable, ours), bound("uid-2", v1.VolumeBound, ours), true},
+		"not bound yet":           {bound("uid-1", v1.VolumeReleased, ours), bound("uid-2", v1.VolumeAvailable, ours), false},
+		"another provisioner's":   {bound("uid-1", v1.VolumeBound, "x/y"), bound("uid-2", v1.VolumeBound, "x/y"), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			client := fake.NewClientset(tt.was)
+			i, err := NewInformers(client, ours)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var told atomic.Int32
+			if err := i.OnNewOwner(func(*v1.PersistentVolume) { told.Add(1) }); err != nil {
+				t.Fatal(err)
+			}
+			i.Factory().StartWithContext(t.Context())
+			i.Factory().WaitForCacheSync(t.Context().Done())
+			last := bound("uid-9", v1.VolumeBound, ours) // shows that what came before was handled
+			for n, pv := range []*v1.PersistentVolume{tt.now, last} {
+				pv.ResourceVersion = fmt.Sprint(n + 2)
+				if _, err := client.CoreV1().PersistentVolumes().Update(t.Context(), pv, metav1.UpdateOptions{}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want := int32(1)
+			if tt.want {
+				want = 2
+			}
+			for start := time.Now(); told.Load() < want && time.Since(start) < 10*time.Second; {
+				time.Sleep(time.Millisecond)
+			}
+			if got := told.Load(); got != want {
+				t.Errorf("told %d times, the last change included, want %d", got, want)
+			}
+		})
 	}
 }

@@ -76,19 +76,53 @@ func (l Live) gone(ctx context.Context, r ledger.Record, same func(*v1.Persisten
 	return l.NoVolume(ctx, r)
 }
 
+// ErrNotReleased says that a PersistentVolume is not, or no longer, to be released.
+var ErrNotReleased = errors.New("it is not to be released any more")
+
+// Released returns nil if the PersistentVolume of that name was released by the claim and is to be
+// deleted. The error is ErrNotReleased if not: it may be bound to another claim by now.
+func (l Live) Released(ctx context.Context, name string, claim ledger.Claim) error {
+	ctx, cancel := context.WithTimeout(ctx, liveTimeout)
+	defer cancel()
+	pv, err := l.Volume(ctx, name)
+	switch {
+	case err != nil:
+		return err
+	case pv == nil:
+		return fmt.Errorf("%w: it does not exist", ErrNotReleased)
+	case pv.Status.Phase != v1.VolumeReleased:
+		return fmt.Errorf("%w: it is %s", ErrNotReleased, pv.Status.Phase)
+	case pv.Spec.PersistentVolumeReclaimPolicy != v1.PersistentVolumeReclaimDelete:
+		return fmt.Errorf("%w: its reclaim policy is %s", ErrNotReleased, pv.Spec.PersistentVolumeReclaimPolicy)
+	}
+	if ref := pv.Spec.ClaimRef; ref == nil || string(ref.UID) != claim.UID {
+		return fmt.Errorf("%w: spec.claimRef names another claim", ErrNotReleased)
+	}
+	return nil
+}
+
+// Volume returns the PersistentVolume of that name, or nil if there is none.
+func (l Live) Volume(ctx context.Context, name string) (*v1.PersistentVolume, error) {
+	volumes, err := l.Client.CoreV1().PersistentVolumes().List(ctx, named(name))
+	if err != nil {
+		return nil, fmt.Errorf("read PersistentVolume %s: %w", name, err)
+	}
+	for i := range volumes.Items {
+		if volumes.Items[i].Name == name {
+			return &volumes.Items[i], nil
+		}
+	}
+	return nil, nil
+}
+
 // NoVolume returns nil if the PersistentVolume of a record does not exist, and
 // ErrNeeded if it does.
 func (l Live) NoVolume(ctx context.Context, r ledger.Record) error {
-	volumes, err := l.Client.CoreV1().PersistentVolumes().List(ctx, named(r.PV))
-	if err != nil {
-		return fmt.Errorf("read PersistentVolume %s: %w", r.PV, err)
+	pv, err := l.Volume(ctx, r.PV)
+	if err == nil && pv != nil {
+		err = fmt.Errorf("%w: PersistentVolume %s is there", ErrNeeded, r.PV)
 	}
-	for i := range volumes.Items {
-		if volumes.Items[i].Name == r.PV {
-			return fmt.Errorf("%w: PersistentVolume %s is there", ErrNeeded, r.PV)
-		}
-	}
-	return nil
+	return err
 }
 
 func named(name string) metav1.ListOptions {

@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 
 	v1 "k8s.io/api/core/v1"
@@ -88,5 +89,41 @@ func TestAFailedReadIsNoAnswer(t *testing.T) {
 		if _, err := live.Volumes(t.Context()); errors.Is(err, failed) != (resource == "persistentvolumes") {
 			t.Errorf("all volumes: %v", err)
 		}
+	}
+}
+
+func TestWhatIsReleased(t *testing.T) {
+	for name, tt := range map[string]struct {
+		change func(*v1.PersistentVolume) // nil: there is none
+		says   string                     // empty: it is released
+	}{
+		"released":  {func(*v1.PersistentVolume) {}, ""},
+		"bound":     {func(pv *v1.PersistentVolume) { pv.Status.Phase = v1.VolumeBound }, "it is Bound"},
+		"available": {func(pv *v1.PersistentVolume) { pv.Status.Phase, pv.Spec.ClaimRef = v1.VolumeAvailable, nil }, "it is Available"},
+		"kept": {func(pv *v1.PersistentVolume) {
+			pv.Spec.PersistentVolumeReclaimPolicy = v1.PersistentVolumeReclaimRetain
+		}, "its reclaim policy is Retain"},
+		"by another claim":  {func(pv *v1.PersistentVolume) { pv.Spec.ClaimRef.UID = "uid-2" }, "spec.claimRef names another claim"},
+		"of no claim":       {func(pv *v1.PersistentVolume) { pv.Spec.ClaimRef = nil }, "spec.claimRef names another claim"},
+		"another is":        {func(pv *v1.PersistentVolume) { pv.Name = "pvc-2" }, "it does not exist"},
+		"it does not exist": {nil, "it does not exist"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			client := fake.NewClientset()
+			if tt.change != nil {
+				pv := at("pvc-1", "nas", "/a", ours)
+				pv.Spec.PersistentVolumeReclaimPolicy, pv.Status.Phase = v1.PersistentVolumeReclaimDelete, v1.VolumeReleased
+				pv.Spec.ClaimRef = &v1.ObjectReference{Namespace: "team", Name: "data", UID: "uid-1"}
+				tt.change(pv)
+				client = fake.NewClientset(pv)
+			}
+			err := Live{client}.Released(t.Context(), "pvc-1", ledger.Claim{Namespace: "team", Name: "data", UID: "uid-1"})
+			if tt.says == "" && err == nil {
+				return
+			}
+			if !errors.Is(err, ErrNotReleased) || tt.says == "" || !strings.HasSuffix(err.Error(), tt.says) {
+				t.Errorf("%v, want %q", err, tt.says)
+			}
+		})
 	}
 }

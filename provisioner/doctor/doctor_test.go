@@ -166,6 +166,8 @@ func TestFindings(t *testing.T) {
 			want: []string{"volume pvc-1: spec.nfs is missing"}},
 		"a record of another cluster under our volume": {volumes: []v1.PersistentVolume{volumeAt("pvc-1", ours, "a")}, records: []ledger.Record{foreign}, dirs: tree{"a"},
 			want: []string{`volume pvc-1: the record says that directory "a" belongs to cluster elsewhere → claimdir/recovered-from=elsewhere`}},
+		"a volume that was handed to another claim": {volumes: []v1.PersistentVolume{volumeAt("pvc-1", ours, "a", func(pv *v1.PersistentVolume) { pv.Spec.ClaimRef.Namespace = "other" })}, records: active, dirs: tree{"a"},
+			want: []string{"volume pvc-1: it belongs to claim other/data, and its record still names claim team/data → claimdir corrects the record"}},
 		"a recovered volume before claimdir's next start": {volumes: []v1.PersistentVolume{volumeAt("pvc-1", ours, "a", annotated("claimdir/recovered-from", "elsewhere"))},
 			records: []ledger.Record{foreign}, dirs: tree{"a"}},
 		"a volume that lies elsewhere now": {volumes: []v1.PersistentVolume{volumeAt("pvc-1", ours, "b")}, records: append(active, record(ledger.Active, "pvc-1", "b")), dirs: tree{"a", "b"},

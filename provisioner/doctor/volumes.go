@@ -164,5 +164,8 @@ func (r *Report) volumeRecord(c Cluster, pv *v1.PersistentVolume, p volpath.Path
 		r.find(KindVolume, pv.Name, fmt.Sprintf("the record says that directory %q belongs to cluster %s; claimdir will refuse its release", p, record.Cluster),
 			fmt.Sprintf("if that cluster is lost: kubectl annotate --overwrite pv %s %s=%s, and restart claimdir; if not, two volumes use one directory: "+
 				"set the reclaim policy of one to Retain and delete that PersistentVolume", pv.Name, volume.AnnotationRecoveredFrom, record.Cluster))
+	case record.State == ledger.Active && pv.Status.Phase == v1.VolumeBound && claimOf(pv) != "claim "+claimBy(record):
+		r.find(KindVolume, pv.Name, fmt.Sprintf("it belongs to %s, and its record still names claim %s", claimOf(pv), claimBy(record)),
+			"claimdir corrects the record within SWEEP_INTERVAL, and on release at the latest; until then claimdir recover prints the volume for the claim in the record")
 	}
 }

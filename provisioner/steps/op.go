@@ -13,6 +13,7 @@ import (
 	"claimdir/provisioner/refusal"
 	"claimdir/provisioner/share"
 	"claimdir/provisioner/volpath"
+	"claimdir/provisioner/volume"
 )
 
 // Objects is what the steps ask of the cluster.
@@ -37,12 +38,16 @@ type Share interface {
 	Do(ctx context.Context, name string, work access.Work) error
 }
 
-// Config is what Steps need. All fields but Report are required; Op.DiscardArchive needs
-// no Objects.
+// Config is what Steps need. Cluster and Objects are required; Op.DiscardArchive needs no
+// Objects.
 type Config struct {
 	// Cluster is the UID of the namespace kube-system.
 	Cluster string
 	Objects Objects
+	// Released asks the API server, never a cache, and returns an error unless v's claim has
+	// released v's PersistentVolume, which is to be deleted. Only a process that releases
+	// volumes needs it.
+	Released func(ctx context.Context, v volume.Volume) error
 	// Report tells people, by an event, what became of a volume's directory that they
 	// would not expect. reason is one of the Event constants.
 	Report func(ctx context.Context, r ledger.Record, reason, text string)
@@ -64,6 +69,9 @@ type Steps struct {
 
 // New makes the Steps of one process.
 func New(config Config) *Steps {
+	if config.Released == nil {
+		config.Released = func(context.Context, volume.Volume) error { return nil }
+	}
 	if config.Report == nil {
 		config.Report = func(context.Context, ledger.Record, string, string) {}
 	}

@@ -15,6 +15,9 @@ import (
 // Release does with the directory of v, whose PersistentVolume was released, what that
 // says. It returns nil when the PersistentVolume may go.
 func (op Op) Release(ctx context.Context, v volume.Volume) error {
+	if err := op.config.Released(ctx, v); err != nil {
+		return refusal.Unchanged(refusal.Postpone(refusal.ReasonVolume, "release volume %s: %w", v.Name, err))
+	}
 	record, ours, err := op.ownRecord(ctx, v)
 	if err != nil {
 		return err
@@ -25,6 +28,9 @@ func (op Op) Release(ctx context.Context, v volume.Volume) error {
 	}
 	policy, err := op.policy(v, record)
 	if err != nil {
+		return err
+	}
+	if record, err = op.follow(ctx, v, record); err != nil {
 		return err
 	}
 	ctx = klog.NewContext(ctx, klog.LoggerWithValues(klog.FromContext(ctx), "policy", policy))

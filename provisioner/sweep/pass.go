@@ -29,6 +29,7 @@ func (s *Sweeper) pass(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("list volumes: %w", err)
 	}
+	s.followAll(ctx, records.good, volumes)
 	awaited := s.removeOrphans(ctx, records.good, volumes)
 	if err := s.renew(ctx, records.good, volumes); err != nil {
 		return err

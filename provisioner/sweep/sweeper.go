@@ -7,6 +7,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/util/workqueue"
 	"k8s.io/klog/v2"
 
 	"claimdir/provisioner/access"
@@ -52,6 +53,8 @@ type Sweeper struct {
 	settle  time.Duration
 	retry   time.Duration
 
+	handedOver workqueue.TypedInterface[string] // PersistentVolumes with new claims
+
 	mu       sync.Mutex
 	findings []doctor.Finding // of the last pass
 }
@@ -60,7 +63,7 @@ type Sweeper struct {
 func New(config Config) *Sweeper {
 	return &Sweeper{
 		config: config, live: cluster.Live{Client: config.Client}, metrics: newMetrics(config.Keeper.Name()),
-		settle: settle, retry: min(retry, config.Interval),
+		settle: settle, retry: min(retry, config.Interval), handedOver: workqueue.NewTyped[string](),
 	}
 }
 
@@ -70,6 +73,7 @@ func (s *Sweeper) Run(ctx context.Context) {
 	ctx = klog.NewContext(ctx, klog.LoggerWithValues(klog.FromContext(ctx), "share", s.config.Keeper.Name()))
 	var after sync.WaitGroup
 	after.Go(func() { s.lookAfter(ctx) })
+	after.Go(func() { s.followNewOwners(ctx) })
 	defer after.Wait()
 	var pause time.Duration
 	_ = wait.DelayFunc(func() time.Duration { return pause }).Until(ctx, true, true, func(ctx context.Context) (bool, error) {

@@ -1,0 +1,82 @@
+package sweep
+
+import (
+	"context"
+
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/klog/v2"
+
+	"claimdir/provisioner/ledger"
+	"claimdir/provisioner/steps"
+	"claimdir/provisioner/volume"
+)
+
+// NewOwner makes the record of a volume follow its PersistentVolume, which is bound to another
+// claim than before. It returns at once; Run does the work. PersistentVolumes that are not on the
+// Sweeper's share are ignored.
+func (s *Sweeper) NewOwner(pv *v1.PersistentVolume) {
+	if _, err := volume.FromPV(s.config.Keeper.Source(), pv); err == nil {
+		s.handedOver.Add(pv.Name)
+	}
+}
+
+// followNewOwners works on the volumes that NewOwner was called for until ctx ends.
+func (s *Sweeper) followNewOwners(ctx context.Context) {
+	go func() {
+		<-ctx.Done()
+		s.handedOver.ShutDown()
+	}()
+	for {
+		name, ended := s.handedOver.Get()
+		if ended {
+			return
+		}
+		if s.config.Keeper.WaitReady(ctx) != nil {
+			return
+		}
+		err := s.follow(ctx, name)
+		s.handedOver.Done(name)
+		if err != nil && ctx.Err() == nil { // the next pass retries it
+			klog.FromContext(ctx).V(1).Info("Cannot record the volume's new claim", "PV", name, "because", err.Error())
+		}
+	}
+}
+
+// followAll writes the claims of bound PersistentVolumes into records that name other claims.
+func (s *Sweeper) followAll(ctx context.Context, found []ledger.Record, volumes []v1.PersistentVolume) {
+	bound := map[string]ledger.Claim{}
+	for i := range volumes {
+		if ref := volumes[i].Spec.ClaimRef; ref != nil && volumes[i].Status.Phase == v1.VolumeBound {
+			bound[volumes[i].Name] = ledger.Claim{Namespace: ref.Namespace, Name: ref.Name, UID: string(ref.UID)}
+		}
+	}
+	for _, r := range found {
+		claim, known := bound[r.PV]
+		if !known || claim == r.Claim || r.State != ledger.Active || r.Cluster != s.config.Steps.Cluster() {
+			continue
+		}
+		if err := s.follow(ctx, r.PV); err != nil {
+			klog.FromContext(ctx).V(1).Info("Cannot record the volume's new claim", "PV", r.PV, "because", err.Error())
+		}
+		if ctx.Err() != nil {
+			return
+		}
+	}
+}
+
+// follow writes the claim to which the API server says that a PersistentVolume is bound into the
+// volume's record.
+func (s *Sweeper) follow(ctx context.Context, name string) error {
+	pv, err := s.live.Volume(ctx, name)
+	if err != nil || pv == nil || pv.Status.Phase != v1.VolumeBound {
+		return err
+	}
+	v, err := volume.FromPV(s.config.Keeper.Source(), pv)
+	if err != nil {
+		return err
+	}
+	return s.on(ctx, v.Path, "record the claim of "+name, func(ctx context.Context, op steps.Op) error {
+		_, err := op.FollowOwner(ctx, v)
+		return err
+	})
+}

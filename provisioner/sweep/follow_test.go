@@ -1,0 +1,87 @@
+package sweep
+
+import (
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	v1 "k8s.io/api/core/v1"
+
+	"claimdir/provisioner/ledger"
+)
+
+var (
+	oldOwner = ledger.Claim{Namespace: "ns", Name: "data", UID: "uid-pvc-1"}
+	newOwner = ledger.Claim{Namespace: "new", Name: "mine", UID: "uid-of-mine"}
+)
+
+// handOver makes volume pvc-1 one of newOwner's, in that phase.
+func (w *world) handOver(t *testing.T, phase v1.PersistentVolumePhase) *v1.PersistentVolume {
+	t.Helper()
+	pv := w.volumes()[0]
+	pv.Spec.ClaimRef = &v1.ObjectReference{Namespace: "new", Name: "mine", UID: "uid-of-mine"}
+	pv.Status.Phase = phase
+	must(t, w.client.Tracker().Update(v1.SchemeGroupVersion.WithResource("persistentvolumes"), &pv, ""))
+	return &pv
+}
+
+func (w *world) ownerOf(t *testing.T, pv string) ledger.Claim {
+	t.Helper()
+	for _, r := range w.readRecords(t) {
+		if r.PV == pv {
+			return r.Claim
+		}
+	}
+	t.Fatalf("no record of %s", pv)
+	return ledger.Claim{}
+}
+
+// A pass makes the record say whose a bound volume is by now.
+func TestAPassFollowsTheOwner(t *testing.T) {
+	elsewhere := func(r *ledger.Record) { r.Cluster = "elsewhere" }
+	for name, tt := range map[string]struct {
+		phase  v1.PersistentVolumePhase
+		state  ledger.State
+		change func(*ledger.Record)
+		want   ledger.Claim
+	}{
+		"bound":                    {phase: v1.VolumeBound, state: ledger.Active, want: newOwner},
+		"released":                 {phase: v1.VolumeReleased, state: ledger.Active, want: oldOwner}, // the release does it
+		"available":                {phase: v1.VolumeAvailable, state: ledger.Active, want: oldOwner},
+		"another cluster's record": {phase: v1.VolumeBound, state: ledger.Active, change: elsewhere, want: oldOwner},
+		"a retained directory":     {phase: v1.VolumeBound, state: ledger.Retained, want: oldOwner},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, time.Hour)
+			w.volume(t, "pvc-1", "a")
+			if tt.change == nil {
+				tt.change = func(*ledger.Record) {}
+			}
+			w.record(t, tt.state, "pvc-1", "a", tt.change)
+			w.Tree(t, "a/file")
+			w.handOver(t, tt.phase)
+			must(t, w.pass(t.Context()))
+			if got := w.ownerOf(t, "pvc-1"); got != tt.want {
+				t.Errorf("the record says %v", got)
+			}
+		})
+	}
+}
+
+// NewOwner does not wait for the next pass.
+func TestTheRecordFollowsWhenTheVolumeIsHandedOver(t *testing.T) {
+	w := newWorld(t, time.Hour)
+	w.volume(t, "pvc-1", "a")
+	w.record(t, ledger.Active, "pvc-1", "a")
+	w.Tree(t, "a/file")
+	go w.Run(t.Context())
+	for testutil.ToFloat64(w.metrics.ended) == 0 { // the first pass is not what is tested
+		time.Sleep(time.Millisecond)
+	}
+	w.NewOwner(w.handOver(t, v1.VolumeBound))
+	for start := time.Now(); w.ownerOf(t, "pvc-1") != newOwner; time.Sleep(time.Millisecond) {
+		if time.Since(start) > 10*time.Second {
+			t.Fatalf("the record says %v", w.ownerOf(t, "pvc-1"))
+		}
+	}
+}
