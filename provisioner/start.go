@@ -3,7 +3,9 @@ package provisioner
 import (
 	"context"
 	"errors"
+	"slices"
 
+	v1 "k8s.io/api/core/v1"
 	"k8s.io/klog/v2"
 
 	"claimdir/provisioner/ledger"
@@ -15,8 +17,8 @@ import (
 
 // Start takes over, once, the volumes on this Provisioner's share that have no
 // record of this cluster: those that nfs-subdir-external-provisioner or its
-// predecessor made, and those that were recovered from the records of a cluster
-// that is lost. For that it writes records and touches no directory. What it
+// predecessor made and that are bound (on a share without records also those that are
+// released), and those that were recovered from the records of a cluster that is lost. For that it writes records and touches no directory. What it
 // cannot take over it logs; a release then says why, as an event. Then it converts the
 // records that an older claimdir wrote. The Provisioner without a share only forgets
 // which volumes were begun where.
@@ -25,12 +27,16 @@ func (p *Provisioner) Start(ctx context.Context) {
 		p.startedOn.reset()
 		return
 	}
-	taken := 0
-	for _, pv := range p.objects.Volumes() {
+	taken, volumes := 0, p.objects.Volumes()
+	hadNoRecords, err := p.hasNoRecords(ctx, volumes)
+	if err != nil && ctx.Err() == nil {
+		klog.FromContext(ctx).Error(err, "Cannot see whether the share has records, released volumes of others are not taken over")
+	}
+	for _, pv := range volumes {
 		v, err := volume.FromPV(p.share.Source(), pv)
 		if err == nil && (v.Peer || v.RecoveredFrom != "") {
 			err = p.onceReady(ctx, v.Path, "take over "+v.Name, func(_ context.Context, op steps.Op) error {
-				wrote, err := op.TakeOver(v)
+				wrote, err := op.TakeOver(v, hadNoRecords)
 				if wrote {
 					taken++
 				}
@@ -48,6 +54,23 @@ func (p *Provisioner) Start(ctx context.Context) {
 		klog.FromContext(ctx).Info("Took over volumes that others made: wrote their records", "volumes", taken)
 	}
 	p.convert(ctx)
+}
+
+// hasNoRecords reports whether the share has no records, which matters only if a peer's
+// volume is not bound: see steps.Op.TakeOver.
+func (p *Provisioner) hasNoRecords(ctx context.Context, volumes []*v1.PersistentVolume) (none bool, err error) {
+	unbound := func(pv *v1.PersistentVolume) bool {
+		v, err := volume.FromPV(p.share.Source(), pv)
+		return err == nil && v.Peer && !p.objects.Bound(v.Name)
+	}
+	if !slices.ContainsFunc(volumes, unbound) {
+		return false, nil
+	}
+	err = p.onceReady(ctx, volpath.Path{}, "look for records", func(_ context.Context, op steps.Op) (err error) {
+		none, err = op.Store.Records.Empty()
+		return err
+	})
+	return none && err == nil, err
 }
 
 // convert makes the records of layout 1 records of layout 2, one by one, so that no claim

@@ -40,6 +40,7 @@ func (w *world) peerVolume(t *testing.T, claim, pv, path string) *v1.PersistentV
 			StorageClassName:              "nfs-client",
 			PersistentVolumeSource:        v1.PersistentVolumeSource{NFS: &v1.NFSVolumeSource{Server: "nfs.example.com", Path: "/export/" + path}},
 		},
+		Status: v1.PersistentVolumeStatus{Phase: v1.VolumeBound},
 	}
 	w.Seen.PVs = append(w.Seen.PVs, volume)
 	return volume
@@ -69,25 +70,96 @@ func TestReleaseOfAPeersVolumeFollowsItsClass(t *testing.T) {
 		"parameters that are no use":   {class("pathPattern", "${.PVC.namespace}", "bogus", "x"), archived},
 		"onDelete unknown, then false": {class("onDelete", "Retain", "archiveOnDelete", "false"), ""},
 	} {
-		for _, start := range []bool{false, true} { // taken over before, or on release only
-			t.Run(name, func(t *testing.T) {
-				w := newWorld(t)
-				if tt.class != nil {
-					w.Seen.Classes["nfs-client"] = tt.class
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			if tt.class != nil {
+				w.Seen.Classes["nfs-client"] = tt.class
+			}
+			pv := w.peerVolume(t, "ns/data", "pvc-1", kept)
+			w.Start(t.Context())
+			must(t, w.Delete(t.Context(), pv))
+			must(t, w.Delete(t.Context(), pv)) // the library may ask twice
+			var want []string
+			if tt.left != "" {
+				want = []string{tt.left, tt.left + "/file", tt.left + " = pvc-1 " + stateOf(tt.left)}
+			}
+			w.Holds(t, want...)
+		})
+	}
+}
+
+// A PersistentVolume that says it is ours does not prove that its directory is: objects
+// of another cluster may have been restored here.
+func TestADirectoryThatNoRecordNamesIsNeverDeleted(t *testing.T) {
+	const path = "photos"
+	for name, tt := range map[string]struct {
+		decision string // annotation on the PersistentVolume
+		class    string // its onDelete
+		want     []string
+		says     string // empty: it is let go
+	}{
+		"class delete":                     {"", "delete", []string{path, path + "/file"}, "claimdir/on-delete=retain keeps the directory"},
+		"class archive":                    {"", "archive", []string{path, path + "/file"}, "claimdir/on-delete=archive"},
+		"no class":                         {"", "", []string{path, path + "/file"}, "no record on the share says that directory \"photos\" is this volume's"},
+		"an administrator decides delete":  {"delete", "delete", []string{path, path + "/file"}, "kubectl annotate --overwrite pv pvc-k"},
+		"an administrator decides shred":   {"shred", "delete", []string{path, path + "/file"}, `annotation claimdir/on-delete: "shred" is not allowed`},
+		"an administrator decides retain":  {"retain", "delete", []string{path, path + "/file"}, ""},
+		"an administrator decides archive": {"archive", "delete", []string{"archived-x-gone-pvc-k", "archived-x-gone-pvc-k/file", "archived-x-gone-pvc-k = pvc-k archived"}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.provision(t, options("ns/data", "pvc-1", at("data"))) // the share has records
+			if tt.class != "" {
+				w.Seen.Classes["nfs-client"] = &storage.StorageClass{Parameters: map[string]string{"onDelete": tt.class}}
+			}
+			pv := w.peerVolume(t, "x/gone", "pvc-k", path)
+			pv.Status.Phase = v1.VolumeReleased
+			if tt.decision != "" {
+				pv.Annotations[volume.AnnotationOnDelete] = tt.decision
+			}
+			w.Start(t.Context())
+			for range 2 {
+				err := w.Delete(t.Context(), pv)
+				if tt.says == "" {
+					must(t, err)
+					continue
 				}
-				pv := w.peerVolume(t, "ns/data", "pvc-1", kept)
-				if start {
-					w.Start(t.Context())
+				if err == nil || !strings.Contains(err.Error(), tt.says) || !strings.Contains(err.Error(), "nothing was changed") {
+					t.Errorf("it says %v, want %q", err, tt.says)
 				}
-				must(t, w.Delete(t.Context(), pv))
-				must(t, w.Delete(t.Context(), pv)) // the library may ask twice
-				var want []string
-				if tt.left != "" {
-					want = []string{tt.left, tt.left + "/file", tt.left + " = pvc-1 " + stateOf(tt.left)}
-				}
-				w.Holds(t, want...)
-			})
-		}
+			}
+			w.Holds(t, append(tt.want, "data", "data = pvc-1 active")...)
+		})
+	}
+}
+
+// A peer's volume is taken over while it is bound. On a share that claimdir is new to, the
+// released ones are the peer's too.
+func TestWhichVolumesOfAPeerAreTakenOver(t *testing.T) {
+	for name, tt := range map[string]struct {
+		phase   v1.PersistentVolumePhase
+		records bool
+		want    bool
+	}{
+		"bound, new share":    {v1.VolumeBound, false, true},
+		"bound":               {v1.VolumeBound, true, true},
+		"released, new share": {v1.VolumeReleased, false, true},
+		"released":            {v1.VolumeReleased, true, false},
+		"available":           {v1.VolumeAvailable, true, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			if tt.records {
+				w.beside(t, "cluster-2").provision(t, options("ns/data", "pvc-1", at("data"))) // of whatever cluster
+			}
+			w.peerVolume(t, "x/y", "pvc-k", "photos").Status.Phase = tt.phase
+			w.peerVolume(t, "x/z", "pvc-l", "others")
+			w.Start(t.Context())
+			got := w.Records(t)
+			if slices.Contains(got, "photos = pvc-k active") != tt.want || !slices.Contains(got, "others = pvc-l active") {
+				t.Errorf("it has records of %v", got)
+			}
+		})
 	}
 }
 

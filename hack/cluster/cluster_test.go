@@ -78,6 +78,7 @@ var cases = []struct {
 	{"peer: a class with archiveOnDelete", testPeerArchiveOnDelete},
 	{"peer: the Deployment's environment, trailing slash too", testPeerEnvironment},
 	{"peer: a class with a pattern of namespace and annotation", testPeerPattern},
+	{"a directory that no record names is never deleted", testUnrecorded},
 	{"several shares, and where their volumes lie", testSeveralShares},
 	{"a share that is not served any more", testShareTakenAway},
 	{"a share that hangs", testHang},

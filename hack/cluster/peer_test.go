@@ -8,6 +8,7 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"claimdir/hack/clustertest"
@@ -105,6 +106,41 @@ func testPeerVolumes(t *testing.T, bed *testbed.Bed) {
 	w.class("pathPattern", dirOf(stays)+"/${.PVC.name}", "onExisting", "adopt")
 	w.Claim("inside")
 	w.Event(w.Name, "inside", "ProvisioningFailed: .*volume "+stays.Name)
+}
+
+// testUnrecorded: the objects of another cluster are restored here, whose directories are
+// on the same export and in use there. Nothing is deleted; an administrator decides.
+func testUnrecorded(t *testing.T, bed *testbed.Bed) {
+	w := newWorld(t, bed)
+	w.class("onDelete", "delete")
+	w.Claim("data")
+	w.Bound("data") // the share has records
+	for _, decision := range []string{"retain", "archive"} {
+		dir := w.Name + "-photos-" + decision
+		w.Must(os.Mkdir(filepath.Join(w.share, dir), 0o777))
+		w.put(dir+"/file", "in use")
+		pv := &v1.PersistentVolume{
+			ObjectMeta: metav1.ObjectMeta{Name: "pvc-" + dir, Annotations: map[string]string{"pv.kubernetes.io/provisioned-by": w.provisioner}},
+			Spec: v1.PersistentVolumeSpec{
+				AccessModes:                   []v1.PersistentVolumeAccessMode{v1.ReadWriteMany},
+				Capacity:                      v1.ResourceList{v1.ResourceStorage: resource.MustParse("1Gi")},
+				ClaimRef:                      &v1.ObjectReference{Kind: "PersistentVolumeClaim", APIVersion: "v1", Namespace: w.Name, Name: "gone", UID: "6f9619ff-8b86-d011-b42d-00cf4fc964ff"},
+				PersistentVolumeReclaimPolicy: v1.PersistentVolumeReclaimDelete,
+				StorageClassName:              w.Name,
+				PersistentVolumeSource:        v1.PersistentVolumeSource{NFS: &v1.NFSVolumeSource{Server: testbed.Server, Path: "/export/" + dir}},
+			},
+		}
+		_, err := bed.Admin.CoreV1().PersistentVolumes().Create(t.Context(), pv, metav1.CreateOptions{})
+		w.Must(err)
+		w.Event("default", pv.Name, `VolumeFailedDelete: no record on the share says that directory "`+dir+`" is this volume's.*claimdir/on-delete=retain`)
+		w.wantFile(dir+"/file", "in use")
+		w.patchVolume(pv.Name, `{"metadata":{"annotations":{"claimdir/on-delete":"`+decision+`"}}}`)
+		w.VolumeGone(pv.Name)
+		if decision == "archive" {
+			dir = "archived-" + w.Name + "-gone-" + pv.Name
+		}
+		w.wantFile(dir+"/file", "in use")
+	}
 }
 
 func dirOf(pv *v1.PersistentVolume) string { return strings.TrimPrefix(pv.Spec.NFS.Path, "/export/") }

@@ -60,6 +60,19 @@ func (i *Informers) Volumes() []*v1.PersistentVolume {
 	return ours
 }
 
+// Bound reports whether the PersistentVolume of that name is bound to a claim that exists: to one of
+// the name and UID in its claimRef.
+func (i *Informers) Bound(name string) bool {
+	object, found, err := i.volumes.GetStore().GetByKey(name)
+	pv, isPV := object.(*v1.PersistentVolume)
+	if err != nil || !found || !isPV || pv.Status.Phase != v1.VolumeBound || pv.Spec.ClaimRef == nil {
+		return false
+	}
+	ref := pv.Spec.ClaimRef
+	claim, err := i.factory.Core().V1().PersistentVolumeClaims().Lister().PersistentVolumeClaims(ref.Namespace).Get(ref.Name)
+	return err == nil && claim.UID == ref.UID
+}
+
 // OnNewOwner calls handle with each PersistentVolume of ours that is bound and was another claim's,
 // or nobody's, before. handle must return at once.
 func (i *Informers) OnNewOwner(handle func(pv *v1.PersistentVolume)) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	v1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
@@ -135,6 +136,10 @@ func (o objects) Overlapping(server, export string) (found []*v1.PersistentVolum
 		}
 	}
 	return found
+}
+
+func (o objects) Bound(name string) bool {
+	return slices.ContainsFunc(o.of.Volumes, func(pv v1.PersistentVolume) bool { return pv.Name == name && pv.Status.Phase == v1.VolumeBound })
 }
 
 func (o objects) Class(name string) (*storagev1.StorageClass, bool) {

@@ -150,9 +150,13 @@ func (r *Report) volumeDirectory(site *Site, pv *v1.PersistentVolume, p volpath.
 func (r *Report) volumeRecord(c Cluster, pv *v1.PersistentVolume, p volpath.Path, record ledger.Record, known bool) {
 	recoveredFrom := pv.Annotations[volume.AnnotationRecoveredFrom]
 	switch {
-	case !known && pv.Annotations[volume.AnnotationPath] == "":
+	case !known && pv.Annotations[volume.AnnotationPath] == "" && pv.Status.Phase == v1.VolumeBound:
 		r.find(KindVolume, pv.Name, fmt.Sprintf("directory %q has no record yet: another provisioner made the volume", p),
-			"claimdir writes the record at its next start, or logs why it cannot take the volume over")
+			"claimdir writes the record at its next start and within SWEEP_INTERVAL, or logs why it cannot take the volume over")
+	case !known && pv.Annotations[volume.AnnotationPath] == "":
+		r.find(KindVolume, pv.Name, fmt.Sprintf("directory %q has no record, and no claim is bound to the volume, which another provisioner made; claimdir does not delete the directory", p),
+			fmt.Sprintf("make sure that no other cluster uses the directory, and decide: kubectl annotate --overwrite pv %[1]s %[2]s=retain keeps the directory and lets the PersistentVolume go; "+
+				"%[2]s=archive makes it an archive", pv.Name, volume.AnnotationOnDelete))
 	case !known:
 		r.find(KindVolume, pv.Name, fmt.Sprintf("directory %q has no record; claimdir will refuse its release", p),
 			fmt.Sprintf("restore its record below .claimdir/records from a backup; or let claimdir take it over like a volume of another provisioner, with the policy of its class: "+

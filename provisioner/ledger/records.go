@@ -83,6 +83,17 @@ func (l *Ledger) clear(path volpath.Path) error {
 	return nil
 }
 
+// Empty reports whether the share has no record, of any cluster.
+func (l *Ledger) Empty() (bool, error) {
+	for _, err := range l.Records() {
+		if errors.Is(err, ErrDamaged) {
+			err = nil
+		}
+		return false, err
+	}
+	return true, nil
+}
+
 // of yields the records in the directory of a key or, if there are none, the key's record of layout
 // 1.
 func (l *Ledger) of(key string, decode decoder) iter.Seq2[Record, error] {

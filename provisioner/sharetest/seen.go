@@ -1,6 +1,7 @@
 package sharetest
 
 import (
+	"slices"
 	"strings"
 
 	v1 "k8s.io/api/core/v1"
@@ -32,6 +33,11 @@ func (s *Seen) Overlapping(server, export string) (found []*v1.PersistentVolume)
 		}
 	}
 	return found
+}
+
+// Bound reports whether a PersistentVolume is bound.
+func (s *Seen) Bound(name string) bool {
+	return slices.ContainsFunc(s.PVs, func(pv *v1.PersistentVolume) bool { return pv.Name == name && pv.Status.Phase == v1.VolumeBound })
 }
 
 // Class returns a StorageClass, or false if there is none.

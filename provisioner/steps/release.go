@@ -60,7 +60,7 @@ func (op Op) Release(ctx context.Context, v volume.Volume) error {
 
 // ownRecord returns the record that says that the path is v's. It reports false
 // if nothing of v's is left on the share, so that v may go, and refuses what
-// is not clear. A peer's volume gets its record here if it has none yet.
+// is not clear.
 func (op Op) ownRecord(ctx context.Context, v volume.Volume) (ledger.Record, bool, error) {
 	record, found, err := op.owned(v)
 	if err != nil || found {
@@ -88,8 +88,7 @@ func (op Op) ownRecord(ctx context.Context, v volume.Volume) (ledger.Record, boo
 		return record, false, err
 	}
 	if present && v.Peer {
-		record, err = op.recordPeer(v)
-		return record, err == nil, err
+		return op.decidedPeer(ctx, v)
 	}
 	if present {
 		return record, false, op.unrecorded(v)
@@ -119,11 +118,33 @@ func (op Op) owned(v volume.Volume) (ledger.Record, bool, error) {
 	return record, err == nil, err
 }
 
+// decidedPeer is ownRecord for a peer's volume whose directory no record names. A
+// PersistentVolume alone does not prove that the directory is its volume's: the objects of
+// another cluster, restored here, name directories that are in use there. So an
+// administrator decides, by an annotation, and nothing is deleted.
+func (op Op) decidedPeer(ctx context.Context, v volume.Volume) (record ledger.Record, found bool, err error) {
+	if v.Policy == class.Retain {
+		klog.FromContext(ctx).Info("Kept directory without a record, the volume is let go", "policy", v.Policy)
+		return record, false, nil
+	}
+	if v.Policy == class.Archive {
+		record, err = op.recordPeer(v)
+		return record, err == nil, err
+	}
+	if err := op.checkVolumes(op.Path, v.Name); err != nil {
+		return record, false, err
+	}
+	return record, false, refusal.Unchanged(refusal.Refuse(refusal.ReasonRecord, "no record on the share says that directory %[1]q is this volume's, and another cluster may use it. Decide: "+
+		"kubectl annotate --overwrite pv %[2]s %[3]s=retain keeps the directory and lets the PersistentVolume go; with %[3]s=archive it becomes an archive, which claimdir archive purge removes",
+		op.Path, v.Name, volume.AnnotationOnDelete))
+}
+
 // TakeOver writes the record of this cluster for a volume that has none: one that
 // nfs-subdir-external-provisioner or its predecessor made, or one that was recovered from
-// the records of a cluster that is lost. It touches no directory, and reports whether it
-// wrote a record.
-func (op Op) TakeOver(v volume.Volume) (bool, error) {
+// the records of a cluster that is lost. A peer's volume must be bound to a claim, unless
+// the share had no records before: see decidedPeer. TakeOver touches no directory, and
+// reports whether it wrote a record.
+func (op Op) TakeOver(v volume.Volume, hadNoRecords bool) (bool, error) {
 	_, found, err := op.Store.Records.Own(op.Path, v.Name, op.config.Cluster)
 	if err != nil || found {
 		return false, err
@@ -132,7 +153,7 @@ func (op Op) TakeOver(v volume.Volume) (bool, error) {
 		return found, err
 	}
 	_, taken, err := op.Store.Records.Lookup(op.Path)
-	if err != nil || taken || !v.Peer {
+	if err != nil || taken || !v.Peer || !hadNoRecords && !op.config.Objects.Bound(v.Name) {
 		return false, err
 	}
 	present, err := op.Store.Dirs.Exists(op.Path)
@@ -189,7 +210,7 @@ func retention(v volume.Volume, record ledger.Record) string {
 // class nothing is lost: the directory is archived. A volume of ours that lost
 // its annotations has its policy on record.
 func (op Op) policy(v volume.Volume, record ledger.Record) (class.Policy, error) {
-	if !v.Peer {
+	if v.Policy != "" {
 		return v.Policy, nil
 	}
 	if record.Policy != "" {

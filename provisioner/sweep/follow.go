@@ -6,6 +6,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/klog/v2"
 
+	"claimdir/provisioner/doctor"
 	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/steps"
 	"claimdir/provisioner/volume"
@@ -79,4 +80,33 @@ func (s *Sweeper) follow(ctx context.Context, name string) error {
 		_, err := op.FollowOwner(ctx, v)
 		return err
 	})
+}
+
+// takeOver writes the records of volumes of another provisioner that were bound after this process
+// began to lead.
+func (s *Sweeper) takeOver(ctx context.Context, found []ledger.Record, volumes []v1.PersistentVolume) {
+	recorded := map[string]bool{}
+	for _, r := range found {
+		recorded[r.PV] = true
+	}
+	for i := range volumes {
+		pv := &volumes[i]
+		v, err := volume.FromPV(s.config.Keeper.Source(), pv)
+		if err != nil || !v.Peer || recorded[v.Name] || !(doctor.Cluster{Names: s.config.Names}).Names.Serve(pv) {
+			continue
+		}
+		err = s.on(ctx, v.Path, "take over "+v.Name, func(ctx context.Context, op steps.Op) error {
+			wrote, err := op.TakeOver(v, false)
+			if wrote {
+				klog.FromContext(ctx).Info("Took over a volume that another provisioner made: wrote its record", "PV", v.Name, "path", v.Path)
+			}
+			return err
+		})
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			klog.FromContext(ctx).V(1).Info("Cannot take over the volume", "PV", v.Name, "because", err.Error())
+		}
+	}
 }

@@ -1,6 +1,7 @@
 package sweep
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -65,6 +66,36 @@ func TestAPassFollowsTheOwner(t *testing.T) {
 				t.Errorf("the record says %v", got)
 			}
 		})
+	}
+}
+
+// A pass takes over what another provisioner made meanwhile and is bound.
+func TestAPassTakesOverVolumesOfOthers(t *testing.T) {
+	peers := func(phase v1.PersistentVolumePhase, provisioner string) string {
+		w := newWorld(t, time.Hour)
+		w.record(t, ledger.Active, "pvc-2", "other")
+		w.volume(t, "pvc-2", "other")
+		w.volume(t, "pvc-1", "a")
+		w.Tree(t, "a/file", "other/")
+		pv := w.volumes()[0]
+		pv.Annotations = map[string]string{"pv.kubernetes.io/provisioned-by": provisioner}
+		pv.Status.Phase = phase
+		must(t, w.client.Tracker().Update(v1.SchemeGroupVersion.WithResource("persistentvolumes"), &pv, ""))
+		if must(t, w.pass(t.Context())); len(w.Records(t)) != 1 {
+			t.Errorf("the first pass leaves %q", w.Records(t))
+		}
+		must(t, w.pass(t.Context()))
+		return strings.Join(w.Records(t), ", ")
+	}
+	const both, one = "a = pvc-1 active, other = pvc-2 active", "other = pvc-2 active"
+	if got := peers(v1.VolumeBound, ours); got != both {
+		t.Errorf("bound: %s", got)
+	}
+	if got := peers(v1.VolumeReleased, ours); got != one {
+		t.Errorf("released: %s", got)
+	}
+	if got := peers(v1.VolumeBound, "somebody.else/nfs"); got != one {
+		t.Errorf("somebody else's: %s", got)
 	}
 }
 

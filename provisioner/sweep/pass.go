@@ -30,6 +30,10 @@ func (s *Sweeper) pass(ctx context.Context) error {
 		return fmt.Errorf("list volumes: %w", err)
 	}
 	s.followAll(ctx, records.good, volumes)
+	if s.passed { // what was there at start is for provisioner.Start, which knows whether the share is a new one
+		s.takeOver(ctx, records.good, volumes)
+	}
+	s.passed = true
 	awaited := s.removeOrphans(ctx, records.good, volumes)
 	if err := s.renew(ctx, records.good, volumes); err != nil {
 		return err

@@ -53,6 +53,7 @@ type Sweeper struct {
 	settle  time.Duration
 	retry   time.Duration
 
+	passed     bool                             // once
 	handedOver workqueue.TypedInterface[string] // PersistentVolumes with new claims
 
 	mu       sync.Mutex

@@ -95,6 +95,10 @@ func (c cached) Overlapping(server, export string) (all []*v1.PersistentVolume) 
 	return all
 }
 
+func (c cached) Bound(name string) bool {
+	return slices.ContainsFunc(c.volumes(), func(pv v1.PersistentVolume) bool { return pv.Name == name && pv.Status.Phase == v1.VolumeBound })
+}
+
 // volumes asks the tracker itself, whatever the API server answers.
 func (w *world) volumes() []v1.PersistentVolume {
 	list, err := w.client.Tracker().List(v1.SchemeGroupVersion.WithResource("persistentvolumes"), v1.SchemeGroupVersion.WithKind("PersistentVolume"), "")

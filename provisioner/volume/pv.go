@@ -38,11 +38,14 @@ func (v Volume) PV(source share.Source) (*v1.PersistentVolume, error) {
 }
 
 // annotations returns the annotations that FromPV reads. A volume of another provisioner has
-// neither path nor policy; FromPV recognises it by that.
+// no path; FromPV recognises it by that. It has a policy only if an administrator annotated it.
 func (v Volume) annotations() map[string]string {
 	a := map[string]string{}
 	if !v.Peer {
-		a[AnnotationPath], a[AnnotationOnDelete] = v.Path.String(), string(v.Policy)
+		a[AnnotationPath] = v.Path.String()
+	}
+	if v.Policy != "" {
+		a[AnnotationOnDelete] = string(v.Policy)
 	}
 	if v.Retention > 0 {
 		a[AnnotationArchiveRetention] = class.FormatRetention(v.Retention)
@@ -77,7 +80,7 @@ func FromPV(source share.Source, pv *v1.PersistentVolume) (Volume, error) {
 		v.Path, v.Policy, err = readOurs(pv, relative, annotated)
 	} else {
 		v.Peer, v.Adopted = true, true
-		v.Path, err = readPeers(pv, relative)
+		v.Path, v.Policy, err = readPeers(pv, relative)
 	}
 	if err != nil {
 		return Volume{}, err
@@ -119,18 +122,23 @@ func readOurs(pv *v1.PersistentVolume, relative, annotated string) (volpath.Path
 	return p, policy, nil
 }
 
-// readPeers reads the path of a volume of another provisioner, which has no annotation of claimdir.
-// Such provisioners know no reserved names, so the directory may have the name of an archive.
-func readPeers(pv *v1.PersistentVolume, relative string) (volpath.Path, error) {
+// readPeers reads the path of a volume of another provisioner, which has no annotation of claimdir,
+// and the policy if an administrator has annotated one. Such provisioners know no reserved names, so
+// the directory may have the name of an archive.
+func readPeers(pv *v1.PersistentVolume, relative string) (p volpath.Path, policy class.Policy, err error) {
 	if pv.Spec.ClaimRef == nil {
-		return volpath.Path{}, refusePV("annotation %s and spec.claimRef are missing: no provisioner made this volume. "+
+		return p, "", refusePV("annotation %s and spec.claimRef are missing: no provisioner made this volume. "+
 			"Remove the directory and the PersistentVolume by hand if they are no longer needed", AnnotationPath)
 	}
-	p, err := volpath.ParseRecorded(relative)
-	if err != nil {
-		return volpath.Path{}, refusePV("spec.nfs.path %q: %w", pv.Spec.NFS.Path, err)
+	if p, err = volpath.ParseRecorded(relative); err != nil {
+		return p, "", refusePV("spec.nfs.path %q: %w", pv.Spec.NFS.Path, err)
 	}
-	return p, nil
+	if annotated, there := pv.Annotations[AnnotationOnDelete]; there {
+		if policy, err = class.ParsePolicy(annotated); err != nil {
+			return p, "", refusePV("annotation %s: %w", AnnotationOnDelete, err)
+		}
+	}
+	return p, policy, nil
 }
 
 func refusePV(format string, args ...any) error {

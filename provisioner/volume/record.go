@@ -37,7 +37,9 @@ func (v Volume) Record() ledger.Record {
 	for _, mode := range v.AccessModes {
 		r.AccessModes = append(r.AccessModes, string(mode))
 	}
-	if !v.Peer {
+	if v.Peer {
+		r.Policy = "" // the PersistentVolume or the class says it on release
+	} else {
 		r.Mode = "0" + strconv.FormatUint(uint64(v.Mode), 8)
 	}
 	return r

@@ -48,7 +48,8 @@ type Volume struct {
 	Class   string
 
 	Path volpath.Path
-	// Policy is empty for a volume of another provisioner; its class decides on release.
+	// Policy is empty for a volume of another provisioner, whose class decides on release, unless an
+	// administrator has annotated one.
 	Policy class.Policy
 	// Retention is how long the archive of the volume is kept; 0 means for ever.
 	Retention     time.Duration
