@@ -70,7 +70,7 @@ func TestAVolumeThatWasHandedOverIsItsNewOwners(t *testing.T) {
 
 // A release that was cut off before the volume was handed over has begun an archive of the
 // old owner's.
-func TestAnArchiveThatWasBegunForTheOldOwnerBecomesTheNewOnes(t *testing.T) {
+func TestAnArchiveBegunForTheOldOwnerIsCutOffAnywhere(t *testing.T) {
 	everywhere(t, func(t *testing.T, w *world) func() error {
 		pv := w.handedOver(t, "archive")
 		old := pv.DeepCopy()

@@ -22,6 +22,7 @@ type noObjects struct{}
 
 func (noObjects) Volumes() []*v1.PersistentVolume                { return nil }
 func (noObjects) Overlapping(_, _ string) []*v1.PersistentVolume { return nil }
+func (noObjects) Above(_, _ string) []*v1.PersistentVolume       { return nil }
 func (noObjects) Bound(string) bool                              { return false }
 func (noObjects) Class(string) (*storagev1.StorageClass, bool)   { return nil, false }
 

@@ -114,6 +114,19 @@ func (i *Informers) Overlapping(server, export string) []*v1.PersistentVolume {
 	return slices.DeleteFunc(near, func(pv *v1.PersistentVolume) bool { return !i.names.Overlap(pv, server, export) })
 }
 
+// Above returns the PersistentVolumes that are not ours and whose directories lie above an exported
+// path of the server.
+func (i *Informers) Above(server, export string) (found []*v1.PersistentVolume) {
+	for above := range ancestors(export) {
+		for _, pv := range i.indexed(keyAt(server, above)) {
+			if !i.names.Serve(pv) {
+				found = append(found, pv)
+			}
+		}
+	}
+	return found
+}
+
 func (i *Informers) indexed(key string) []*v1.PersistentVolume {
 	objects, err := i.volumes.GetIndexer().ByIndex(exportIndex, key)
 	if err != nil {

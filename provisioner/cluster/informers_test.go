@@ -135,6 +135,25 @@ func TestVolumesAndClassesOfOurNames(t *testing.T) {
 	}
 }
 
+func TestAboveAndBound(t *testing.T) {
+	claim := &v1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: "team", Name: "data", UID: "uid-1"}}
+	bound := func(name string, phase v1.PersistentVolumePhase, uid types.UID) *v1.PersistentVolume {
+		pv := at(name, "nas", "/export/lib/a/"+name, ours)
+		pv.Status.Phase, pv.Spec.ClaimRef = phase, &v1.ObjectReference{Namespace: "team", Name: "data", UID: uid}
+		return pv
+	}
+	i := started(t, claim, at("root", "nas", "/", "x/y"), at("lib", "nas", "/export/lib/", ""), at("same", "nas", "/export/lib/a", "x/y"), at("ours", "nas", "/export", ours),
+		at("beside", "nas", "/export/li", ""), at("other", "nas2", "/export/lib", ""), bound("b", v1.VolumeBound, "uid-1"), bound("r", v1.VolumeReleased, "uid-1"), bound("n", v1.VolumeBound, "uid-2"))
+	if got := namesOf(i.Above("nas", "/export/lib/a")); !slices.Equal(got, []string{"lib", "root"}) {
+		t.Errorf("above are %q", got)
+	}
+	for name, want := range map[string]bool{"b": true, "r": false, "n": false, "root": false, "none": false} {
+		if i.Bound(name) != want {
+			t.Errorf("%s is bound: %v", name, !want)
+		}
+	}
+}
+
 func TestNewOwner(t *testing.T) {
 	bound := func(uid types.UID, phase v1.PersistentVolumePhase, by string) *v1.PersistentVolume {
 		pv := at("pvc-1", "nas", "/a", by)

@@ -105,6 +105,7 @@ func (r *Report) site(c Cluster, site Site) {
 	if site.Dirs != nil {
 		r.records(c, &site)
 		r.recordOverlaps(c, &site)
+		r.adoptedInside(c, &site)
 		r.directories(&site, volumes)
 	}
 	for i := range r.Findings[before:] {

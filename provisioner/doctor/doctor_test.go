@@ -68,6 +68,11 @@ func volumeAt(name, provisioner, path string, change ...func(*v1.PersistentVolum
 	return pv
 }
 
+func adopted(r ledger.Record) ledger.Record {
+	r.Adopted, r.Policy = true, "delete"
+	return r
+}
+
 func record(state ledger.State, pv, path string) ledger.Record {
 	return ledger.Record{State: state, PV: pv, Path: path, Cluster: "here", Claim: ledger.Claim{Namespace: "team", Name: "data"}, Created: time.Now().Add(-2 * time.Hour)}
 }
@@ -131,6 +136,9 @@ func TestFindings(t *testing.T) {
 		"a directory that does not tell": {volumes: []v1.PersistentVolume{volumeAt("pvc-1", ours, "broken")}, want: []string{"volume pvc-1: its directory cannot be checked: input/output error"}},
 		"another server":                 {volumes: []v1.PersistentVolume{volumeAt("pvc-1", ours, "a", server("old-nas"))}, want: []string{`volume pvc-1: spec.nfs.server "old-nas": this claimdir serves "nas"`}},
 		"another path":                   {volumes: []v1.PersistentVolume{volumeAt("pvc-1", ours, "../a")}, want: []string{`volume pvc-1: spec.nfs.path`}},
+		"a volume that was adopted inside another's": {volumes: []v1.PersistentVolume{volumeAt("pvc-1", ours, "lib/x/a"), volumeAt("lib", "", "lib", byHand)}, records: []ledger.Record{adopted(record(ledger.Active, "pvc-1", "lib/x/a"))}, dirs: tree{"lib", "lib/x", "lib/x/a"},
+			want: []string{"overlap pvc-1: its directory \"lib/x/a\" was adopted inside \"lib\", the directory of PersistentVolume lib → claimdir archives the directory"}},
+		"a volume that was made inside another's": {volumes: []v1.PersistentVolume{volumeAt("pvc-1", ours, "lib/a"), volumeAt("lib", "", "lib", byHand)}, records: []ledger.Record{record(ledger.Active, "pvc-1", "lib/a")}, dirs: tree{"lib", "lib/a"}},
 		"a peer's released volume without record": {volumes: []v1.PersistentVolume{volumeAt("pvc-1", peers, "a", released(v1.PersistentVolumeReclaimDelete))}, dirs: tree{"a"},
 			want: []string{"volume pvc-1: directory \"a\" has no record, and no claim is bound to the volume → claimdir/on-delete=retain keeps the directory"}},
 		"a peer's volume without record":  {volumes: []v1.PersistentVolume{volumeAt("pvc-1", peers, "a")}, dirs: tree{"a"}, want: []string{"volume pvc-1: directory \"a\" has no record yet"}},

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 
 	v1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
 
+	"claimdir/provisioner/cluster/pvs"
 	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/refusal"
 	"claimdir/provisioner/share"
@@ -133,6 +135,16 @@ func (o objects) Overlapping(server, export string) (found []*v1.PersistentVolum
 	for i := range o.of.Volumes {
 		if pv := &o.of.Volumes[i]; pv.Spec.NFS != nil && o.of.Names.Overlap(pv, server, export) {
 			found = append(found, pv)
+		}
+	}
+	return found
+}
+
+func (o objects) Above(server, export string) (found []*v1.PersistentVolume) {
+	for i := range o.of.Volumes {
+		nfs := o.of.Volumes[i].Spec.NFS
+		if nfs != nil && nfs.Server == server && path.Clean(nfs.Path) != path.Clean(export) && pvs.Within(nfs.Path, export) && !o.of.Names.Serve(&o.of.Volumes[i]) {
+			found = append(found, &o.of.Volumes[i])
 		}
 	}
 	return found

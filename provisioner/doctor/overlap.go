@@ -128,3 +128,28 @@ func (r *Report) recordOverlaps(c Cluster, site *Site) {
 			"claimdir releases neither while both exist: move the data of one to another path, or remove the one that is not needed, and then remove "+fileOf(inner)+" or "+fileOf(outer))
 	}
 }
+
+// adoptedInside reports adopted volumes inside the directory of a PersistentVolume that is not ours.
+// The release archives them, even if they are to be deleted.
+func (r *Report) adoptedInside(c Cluster, site *Site) {
+	foreign := map[string]string{}
+	for i := range c.Volumes {
+		if pv := &c.Volumes[i]; !c.Names.Serve(pv) {
+			if dir, here := pvs.On(site.Source, pv); here {
+				foreign[dir] = pv.Name
+			}
+		}
+	}
+	for _, record := range site.Records {
+		if record.State != ledger.Active || !record.Adopted || record.Policy == "" || record.Cluster != c.ID {
+			continue
+		}
+		for above := path.Dir(record.Path); above != "."; above = path.Dir(above) {
+			if name := foreign[above]; name != "" {
+				r.find(KindOverlap, record.PV, fmt.Sprintf("its directory %q was adopted inside %q, the directory of PersistentVolume %s, which claimdir did not make", record.Path, above, name),
+					"on release claimdir archives the directory, or keeps it, but does not delete it; if it is part of the other volume's data, set the reclaim policy of this one to Retain and delete it")
+				break
+			}
+		}
+	}
+}

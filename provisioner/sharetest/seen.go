@@ -12,6 +12,7 @@ import (
 // operation is under way.
 type Seen struct {
 	PVs     []*v1.PersistentVolume
+	Foreign []*v1.PersistentVolume // not ours; only Above returns them
 	Classes map[string]*storagev1.StorageClass
 }
 
@@ -29,6 +30,16 @@ func (s *Seen) Overlapping(server, export string) (found []*v1.PersistentVolume)
 	for _, pv := range s.PVs {
 		other := pv.Spec.NFS.Path
 		if pv.Spec.NFS.Server == server && (other == export || strings.HasPrefix(other+"/", export+"/") || strings.HasPrefix(export+"/", other+"/")) {
+			found = append(found, pv)
+		}
+	}
+	return found
+}
+
+// Above returns the foreign PersistentVolumes whose directories lie above an exported path.
+func (s *Seen) Above(server, export string) (found []*v1.PersistentVolume) {
+	for _, pv := range s.Foreign {
+		if pv.Spec.NFS.Server == server && strings.HasPrefix(export, pv.Spec.NFS.Path+"/") {
 			found = append(found, pv)
 		}
 	}

@@ -157,6 +157,10 @@ func (op Op) lookForDirectory(record ledger.Record, existing class.Existing) (ad
 	if existing != class.Adopt {
 		return false, errExists(op.Path.String(), record)
 	}
+	if op.volumeAbove() != nil {
+		return false, refusal.Unchanged(refusal.Postpone(refusal.ReasonTaken, "path %q exists inside the directory of a PersistentVolume that claimdir did not make, so it is not adopted; "+
+			"give the claim another path", op.Path))
+	}
 	return true, op.Store.Records.CheckBelow(op.Path, record)
 }
 

@@ -3,6 +3,8 @@ package steps
 import (
 	"errors"
 
+	v1 "k8s.io/api/core/v1"
+
 	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/refusal"
 	"claimdir/provisioner/share"
@@ -21,6 +23,17 @@ func (op Op) checkVolumes(path volpath.Path, name string) error {
 		}
 		return refusal.Unchanged(refusal.Postpone(refusal.ReasonTaken, "path %q and path %q of PersistentVolume %s are the same or one inside the other",
 			path, relative, other.Name))
+	}
+	return nil
+}
+
+// volumeAbove returns the PersistentVolume of somebody else above the path, or nil. One of
+// the whole share is how people look at it, and does not count.
+func (op Op) volumeAbove() *v1.PersistentVolume {
+	for _, pv := range op.config.Objects.Above(op.source.Server, volume.Export(op.source, op.Path)) {
+		if _, inside := share.Below(op.source.Path, pv.Spec.NFS.Path); inside {
+			return pv
+		}
 	}
 	return nil
 }

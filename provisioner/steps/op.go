@@ -23,6 +23,9 @@ type Objects interface {
 	// Overlapping returns the PersistentVolumes, of any provisioner, that share
 	// files with an exported path: see cluster.Informers.
 	Overlapping(server, export string) []*v1.PersistentVolume
+	// Above returns the PersistentVolumes that are not ours and whose directories lie above
+	// an exported path.
+	Above(server, export string) []*v1.PersistentVolume
 	// Bound reports whether the PersistentVolume of that name is bound to a claim that
 	// exists.
 	Bound(name string) bool

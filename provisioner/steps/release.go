@@ -4,11 +4,13 @@ import (
 	"context"
 	"fmt"
 
+	v1 "k8s.io/api/core/v1"
 	"k8s.io/klog/v2"
 
 	"claimdir/provisioner/class"
 	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/refusal"
+	"claimdir/provisioner/volpath"
 	"claimdir/provisioner/volume"
 )
 
@@ -33,11 +35,15 @@ func (op Op) Release(ctx context.Context, v volume.Volume) error {
 	if record, err = op.follow(ctx, v, record); err != nil {
 		return err
 	}
+	kept := op.keepsAdopted(policy, record)
+	if kept != nil {
+		policy = class.Archive
+	}
 	ctx = klog.NewContext(ctx, klog.LoggerWithValues(klog.FromContext(ctx), "policy", policy))
 	if err := op.checkAlone(record); err != nil {
 		return err
 	}
-	if policy != class.Archive && record.Policy != string(policy) { // an earlier call may have begun to archive it
+	if policy != class.Archive && (record.Policy != string(policy) || record.Adopted) { // an earlier call may have begun to archive it
 		if err := op.removeEmptyArchive(record); err != nil {
 			return err
 		}
@@ -47,7 +53,11 @@ func (op Op) Release(ctx context.Context, v volume.Volume) error {
 		err = op.discard(ctx, record)
 	case class.Archive:
 		record.ArchiveRetention = retention(v, record)
-		_, err = op.archive(ctx, record)
+		var archive volpath.Path
+		if archive, err = op.archive(ctx, record); err == nil && kept != nil && archive != (volpath.Path{}) {
+			op.config.Report(ctx, record, EventArchived, fmt.Sprintf("the directory of the released volume %[1]s was to be deleted, and was adopted inside the directory of PersistentVolume %[2]s, "+
+				"which claimdir did not make. It is kept as archive %[3]s; remove that if it is not needed: claimdir archive purge %[1]s", record.PV, kept.Name, archive))
+		}
 	case class.Retain:
 		err = op.retain(ctx, record)
 	}
@@ -56,6 +66,16 @@ func (op Op) Release(ctx context.Context, v volume.Volume) error {
 	}
 	op.tidyParents(ctx)
 	return nil
+}
+
+// keepsAdopted returns the PersistentVolume of somebody else because of which the directory
+// is archived although it is to be deleted: claimdir adopted it inside that one's
+// directory. What claimdir made there, or a peer, is its own.
+func (op Op) keepsAdopted(policy class.Policy, record ledger.Record) *v1.PersistentVolume {
+	if policy != class.Delete || !record.Adopted || record.Policy == "" {
+		return nil
+	}
+	return op.volumeAbove()
 }
 
 // ownRecord returns the record that says that the path is v's. It reports false

@@ -95,6 +95,8 @@ func (c cached) Overlapping(server, export string) (all []*v1.PersistentVolume) 
 	return all
 }
 
+func (cached) Above(_, _ string) []*v1.PersistentVolume { return nil }
+
 func (c cached) Bound(name string) bool {
 	return slices.ContainsFunc(c.volumes(), func(pv v1.PersistentVolume) bool { return pv.Name == name && pv.Status.Phase == v1.VolumeBound })
 }
