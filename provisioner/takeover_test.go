@@ -1,6 +1,7 @@
 package provisioner
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -239,8 +240,16 @@ func TestAClaimGetsNoPathOfAnotherProgramsVolume(t *testing.T) {
 			w := newWorld(t)
 			w.peerVolume(t, "team/db", "pvc-1", "team/db")
 			before := w.Snapshot(t)
-			_, _, err := w.Provision(t.Context(), options("ns/new", "pvc-2", at(path, "onExisting", "adopt")))
-			refused(t, err, refusal.ReasonTaken, false, "PersistentVolume pvc-1", "nothing was changed")
+			adopting := at(path, "onExisting", "adopt")
+			_, _, err := w.Provision(t.Context(), options("team/new", "pvc-2", adopting))
+			refused(t, err, refusal.ReasonTaken, false, `path "team/db" of PersistentVolume pvc-1`, "nothing was changed")
+			w.Untouched(t, before)
+			// Who may not know the other claim is not told of it.
+			_, _, err = w.Provision(t.Context(), options("ns/new", "pvc-2", adopting))
+			refused(t, err, refusal.ReasonTaken, false, "is the directory of another PersistentVolume, or lies above or below one", "nothing was changed")
+			if own := fmt.Sprintf("%q", path); strings.Contains(err.Error(), "pvc-1") || strings.Contains(strings.ReplaceAll(err.Error(), own, ""), "team") {
+				t.Errorf("it tells of the other: %v", err)
+			}
 			w.Untouched(t, before)
 		})
 	}

@@ -140,6 +140,9 @@ func (k *Keeper) set(ctx context.Context, t *Trouble) {
 		logger.Info("The share is not served yet", "reason", t.err.Error())
 		return
 	default:
+		if lost, ok := errors.AsType[*lostError](t.err); ok {
+			logger = klog.LoggerWithValues(logger, "missing", lost.example)
+		}
 		logger.Error(t, "The share cannot be worked on")
 		return
 	}

@@ -487,7 +487,14 @@ func TestFirstUseIsToldFromALostMount(t *testing.T) {
 	w.mu.Lock()
 	w.untold = false
 	w.mu.Unlock()
-	w.trouble(WrongPlace, "2 volumes", `"team/a"`, "neither .claimdir/share.json")
+	w.trouble(WrongPlace, "2 volumes", "neither .claimdir/share.json", "claimdir's log names one")
+	err := w.Ready() // everybody reads it: at /readyz, and in the events of each claim
+	if strings.Contains(err.Error(), "team/") {
+		t.Errorf("it names a volume: %v", err)
+	}
+	if lost, ok := errors.AsType[*lostError](err); !ok || lost.example.String() != "team/a" {
+		t.Errorf("the log does not name a volume: %+v", lost)
+	}
 	if entries, err := os.ReadDir(w.dir); err != nil || len(entries) > 0 {
 		t.Errorf("made there: %v, %v", entries, err)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/share"
+	"claimdir/provisioner/volpath"
 )
 
 // probeEvery is the pause between two probes, probeSoon the shorter one while the share is
@@ -160,7 +161,16 @@ func (k *Keeper) checkFirstUse(s *share.Share) error {
 	if len(paths) == 0 {
 		return nil
 	}
-	return fmt.Errorf("%w: the cluster has %d volumes on it, but %s contains neither .claimdir/share.json nor the directory of any of them, such as %q. "+
-		"Mount the share there; if this is the right share and it has lost its data, create that directory to have it served",
-		share.ErrNotRecognised, len(paths), k.config.Mount.Dir, paths[0])
+	return &lostError{paths[0], fmt.Errorf("%w: the cluster has %d volumes on it, but %s contains neither .claimdir/share.json nor the directory of any of them. "+
+		"Mount the share there; if this is the right share and it has lost its data, create one of these directories to have it served: claimdir's log names one",
+		share.ErrNotRecognised, len(paths), k.config.Mount.Dir)}
 }
+
+// lostError is the error for a share without the directory of any volume. Its text is for
+// everybody, and so names no volume; the log does.
+type lostError struct {
+	example volpath.Path
+	error
+}
+
+func (e *lostError) Unwrap() error { return e.error }

@@ -116,7 +116,7 @@ func (op Op) lookAtPath(ctx context.Context, asking ledger.Record) (known ledger
 	if err != nil {
 		return known, false, err
 	}
-	if err := op.checkVolumes(op.Path, asking.PV); err != nil {
+	if err := op.checkVolumesFor(ctx, asking); err != nil {
 		return known, found, op.knownOwner(known, asking, err)
 	}
 	if found && abandonedRestore(known, asking) {

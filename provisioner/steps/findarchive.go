@@ -12,6 +12,7 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/klog/v2"
 
 	"claimdir/provisioner/class"
 	"claimdir/provisioner/ledger"
@@ -41,7 +42,7 @@ func (w Wanted) check() error {
 // archiveFor returns the path of the archive that a claim asks for, brought back if an
 // earlier claim of the name was getting it.
 func (op Op) archiveFor(ctx context.Context, asking ledger.Record, w Wanted) (string, error) {
-	archive, err := op.findArchive(asking, w)
+	archive, err := op.findArchive(ctx, asking, w)
 	if err != nil {
 		return "", err
 	}
@@ -53,8 +54,8 @@ func (op Op) archiveFor(ctx context.Context, asking ledger.Record, w Wanted) (st
 func (s *Steps) LookForArchive(ctx context.Context, on Share, v volume.Volume, w Wanted) (found ledger.Record, err error) {
 	record := v.Record()
 	record.Cluster = s.config.Cluster
-	err = on.Do(ctx, "look for the archive of "+v.Name, func(_ context.Context, store ledger.Store) (err error) {
-		found, err = Op{Steps: s, Store: store, Path: v.Path, source: on.Source(), id: on.ID()}.findArchive(record, w)
+	err = on.Do(ctx, "look for the archive of "+v.Name, func(ctx context.Context, store ledger.Store) (err error) {
+		found, err = Op{Steps: s, Store: store, Path: v.Path, source: on.Source(), id: on.ID()}.findArchive(ctx, record, w)
 		return err
 	})
 	return found, Refused(err)
@@ -62,7 +63,7 @@ func (s *Steps) LookForArchive(ctx context.Context, on Share, v volume.Volume, w
 
 // findArchive returns the archive that the claim of asking wants: of its own
 // namespace, on this share. Of others nothing is said.
-func (op Op) findArchive(asking ledger.Record, w Wanted) (ledger.Record, error) {
+func (op Op) findArchive(ctx context.Context, asking ledger.Record, w Wanted) (ledger.Record, error) {
 	if err := w.check(); err != nil {
 		return ledger.Record{}, err
 	}
@@ -91,8 +92,12 @@ func (op Op) findArchive(asking ledger.Record, w Wanted) (ledger.Record, error) 
 			return r, err
 		}
 	}
-	if damaged != nil {
+	if damaged != nil && !errors.Is(damaged, ledger.ErrDamaged) {
 		return ledger.Record{}, damaged
+	}
+	if damaged != nil { // it may be of a namespace whose name only begins alike
+		klog.FromContext(ctx).Error(damaged, "Cannot read the record of an archive that a claim may be asking for")
+		return ledger.Record{}, refusal.Postpone(refusal.ReasonRecord, "annotation %s: the record of an archive cannot be read, which may be the one; ask an administrator: claimdir doctor names it", volume.AnnotationRestore)
 	}
 	return ledger.Record{}, noArchive(asking, w, others)
 }

@@ -1,9 +1,11 @@
 package steps
 
 import (
+	"context"
 	"errors"
 
 	v1 "k8s.io/api/core/v1"
+	"k8s.io/klog/v2"
 
 	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/refusal"
@@ -16,15 +18,38 @@ import (
 // PersistentVolume. The ledger knows all that claimdir made; this finds those
 // of other programs and people.
 func (op Op) checkVolumes(path volpath.Path, name string) error {
-	for _, other := range op.config.Objects.Overlapping(op.source.Server, volume.Export(op.source, path)) {
-		relative, inside := share.Below(op.source.Path, other.Spec.NFS.Path)
-		if !inside || other.Name == name { // one that spans the whole share is how people look at it, no volume
-			continue
-		}
-		return refusal.Unchanged(refusal.Postpone(refusal.ReasonTaken, "path %q and path %q of PersistentVolume %s are the same or one inside the other",
-			path, relative, other.Name))
+	other, relative := op.overlapping(path, name)
+	if other == nil {
+		return nil
 	}
-	return nil
+	return refusal.Unchanged(refusal.Postpone(refusal.ReasonTaken, "path %q and path %q of PersistentVolume %s are the same or one inside the other",
+		path, relative, other.Name))
+}
+
+// overlapping returns another PersistentVolume on, above or below a path, and its path, or
+// nil. One of the whole share is how people look at it, and does not count.
+func (op Op) overlapping(path volpath.Path, name string) (other *v1.PersistentVolume, relative string) {
+	for _, other := range op.config.Objects.Overlapping(op.source.Server, volume.Export(op.source, path)) {
+		if relative, inside := share.Below(op.source.Path, other.Spec.NFS.Path); inside && other.Name != name {
+			return other, relative
+		}
+	}
+	return nil, ""
+}
+
+// checkVolumesFor is checkVolumes for a claim: what is of another namespace goes to the log,
+// not to the claim's event.
+func (op Op) checkVolumesFor(ctx context.Context, asking ledger.Record) error {
+	other, relative := op.overlapping(op.Path, asking.PV)
+	if other == nil {
+		return nil
+	}
+	if ref := other.Spec.ClaimRef; ref != nil && ref.Namespace == asking.Claim.Namespace {
+		return op.checkVolumes(op.Path, asking.PV)
+	}
+	klog.FromContext(ctx).Info("A claim asks for a path that another PersistentVolume has, or that lies above or below it", "path", op.Path, "other", other.Name, "otherPath", relative)
+	return refusal.Unchanged(refusal.Postpone(refusal.ReasonTaken, "path %q is the directory of another PersistentVolume, or lies above or below one; "+
+		"give the claim another path, or ask an administrator: claimdir's log names the other", op.Path))
 }
 
 // volumeAbove returns the PersistentVolume of somebody else above the path, or nil. One of
