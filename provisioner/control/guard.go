@@ -18,6 +18,8 @@ const (
 	reasonOther = "other"
 	reasonPanic = "panic"
 	reasonSave  = "save" // the API server refuses the PersistentVolume
+
+	reasonTwoClasses = "claim" // as refusal.ReasonClaim
 )
 
 // Event reasons, the same as the library uses.
@@ -59,7 +61,22 @@ func (g *guard) ShouldProvision(ctx context.Context, claim *v1.PersistentVolumeC
 		return false
 	}
 	qualifier, ok := g.next.(controller.Qualifier)
-	return !ok || qualifier.ShouldProvision(ctx, claim)
+	return (!ok || qualifier.ShouldProvision(ctx, claim)) && g.namesOneClass(claim)
+}
+
+// namesOneClass reports whether the claim's annotation and its field name the same class, and
+// otherwise publishes an event. The library reads the class from the annotation, but takes the
+// field, which then may hold any text, as the label of its metrics.
+func (g *guard) namesOneClass(claim *v1.PersistentVolumeClaim) bool {
+	annotated, field := claim.Annotations[v1.BetaStorageClassAnnotation], claim.Spec.StorageClassName
+	if annotated == "" || field == nil || *field == annotated {
+		return true
+	}
+	err := briefError{fmt.Errorf("annotation %s is %q, and spec.storageClassName is %q: remove the annotation, or make both the same",
+		v1.BetaStorageClassAnnotation, annotated, *field)}
+	g.metrics.failures.WithLabelValues(opProvision, annotated, reasonTwoClasses).Inc()
+	g.recorder.Event(claim, v1.EventTypeWarning, eventProvisionFailed, err.Error())
+	return false
 }
 
 // ShouldDelete returns false after a stop.

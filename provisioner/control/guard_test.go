@@ -160,3 +160,33 @@ func TestIgnoredIsNoFailure(t *testing.T) {
 		t.Error("refusals:", n)
 	}
 }
+
+// The library would count the claim under a label that a tenant chose.
+func TestAClaimThatNamesTwoClassesIsRefused(t *testing.T) {
+	two := func(name, annotated, field string) *v1.PersistentVolumeClaim {
+		claim := newClaim(name, field)
+		claim.Annotations = map[string]string{v1.BetaStorageClassAnnotation: annotated}
+		return claim
+	}
+	w := newWorld(t, newClass("nfs"), two("differ", "nfs", "any text"), two("same", "nfs", "nfs"), two("others", "other", "nfs"))
+	w.start()
+	w.eventually("the claim that names one class is served", func() bool { return w.saved("pvc-same") != nil })
+	w.eventually("the other gets an event", func() bool { return len(w.told(eventProvisionFailed, "differ")) > 0 })
+	const want = `annotation volume.beta.kubernetes.io/storage-class is "nfs", and spec.storageClassName is "any text": remove the annotation, or make both the same`
+	if text := w.told(eventProvisionFailed, "differ")[0]; text != want {
+		t.Errorf("it says %q", text)
+	}
+	if n, _ := w.metric("claimdir_refusals_total", "operation", opProvision, "class", "nfs", "reason", "claim"); n < 1 {
+		t.Errorf("%v refusals", n)
+	}
+	for _, name := range []string{"differ", "others"} {
+		if n, _ := w.provisioner.count("pvc-" + name); n > 0 {
+			t.Errorf("%s was provisioned %d times", name, n)
+		}
+	}
+	for _, name := range []string{"controller_persistentvolumeclaim_provision_total", "controller_persistentvolumeclaim_provision_failed_total"} {
+		if n, series := w.metric(name, "class", "any text"); series > 0 {
+			t.Errorf("%s has a label that a tenant chose: %v", name, n)
+		}
+	}
+}
