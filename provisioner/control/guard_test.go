@@ -165,7 +165,7 @@ func TestIgnoredIsNoFailure(t *testing.T) {
 func TestAClaimThatNamesTwoClassesIsRefused(t *testing.T) {
 	two := func(name, annotated, field string) *v1.PersistentVolumeClaim {
 		claim := newClaim(name, field)
-		claim.Annotations = map[string]string{v1.BetaStorageClassAnnotation: annotated}
+		claim.Annotations[v1.BetaStorageClassAnnotation] = annotated
 		return claim
 	}
 	w := newWorld(t, newClass("nfs"), two("differ", "nfs", "any text"), two("same", "nfs", "nfs"), two("others", "other", "nfs"))
