@@ -445,7 +445,7 @@ func (c lateCase) run(t *testing.T, tally *lateTally) bool {
 	defer resume()
 	c.finish(t, s)
 	must(t, s.next.emptyByCalls(t.Context()))
-	pv := c.nextVolume(t, s)
+	pv := c.nextVolume(t, s, resume)
 	before := s.everything(t)
 	resume()
 	select {
@@ -464,8 +464,10 @@ func (c lateCase) run(t *testing.T, tally *lateTally) bool {
 	return true
 }
 
-// nextVolume provisions pvc-2 on the path and fills it.
-func (c lateCase) nextVolume(t *testing.T, s *scene) *v1.PersistentVolume {
+// nextVolume provisions pvc-2 on the path and fills it. A file of a record that the
+// suspended process has open stays as .nfs file where both use one NFS client, and keeps
+// the path until that process ends: resume lets it go on.
+func (c lateCase) nextVolume(t *testing.T, s *scene, resume func()) *v1.PersistentVolume {
 	t.Helper()
 	claim, policy := "ns/data", "archive"
 	if c.empty {
@@ -485,7 +487,27 @@ func (c lateCase) nextVolume(t *testing.T, s *scene) *v1.PersistentVolume {
 			return c.filled(t, s, pv)
 		}
 	}
+	if open, err := filepath.Glob(s.Dir + "/.claimdir/records/team%2Fdata/.nfs*"); err != nil || len(open) > 0 {
+		must(t, err)
+		resume()
+		s.noneOpen(t)
+	}
 	return c.filled(t, s, s.owner.provision(t, o))
+}
+
+// noneOpen waits until no file of a record that was removed is open any more.
+func (s *scene) noneOpen(t *testing.T) {
+	t.Helper()
+	for start := time.Now(); ; time.Sleep(time.Millisecond) {
+		open, err := filepath.Glob(s.Dir + "/.claimdir/records/team%2Fdata/.nfs*")
+		must(t, err)
+		if len(open) == 0 {
+			return
+		}
+		if time.Since(start) > time.Minute {
+			t.Fatalf("still open: %q", open)
+		}
+	}
 }
 
 func (c lateCase) filled(t *testing.T, s *scene, pv *v1.PersistentVolume) *v1.PersistentVolume {
@@ -541,7 +563,7 @@ func (s *scene) everything(t *testing.T) map[string]string {
 		if err != nil || slices.Contains([]string{".claimdir/moving", ".claimdir/trash", ".claimdir/staged"}, name) || full == s.Dir {
 			return err
 		}
-		if strings.HasPrefix(name, ".claimdir/staged/") || strings.HasPrefix(name, ".claimdir/trash/"+volpath.Own("pvc-0", sharetest.Cluster)) ||
+		if strings.HasPrefix(name, ".claimdir/staged/") || strings.HasPrefix(entry.Name(), ".nfs") || strings.HasPrefix(name, ".claimdir/trash/"+volpath.Own("pvc-0", sharetest.Cluster)) ||
 			strings.HasPrefix(name, ".claimdir/records/"+lateArchive+"/") || strings.HasSuffix(name, "/"+oldRecord+".new") {
 			return nil
 		}

@@ -120,7 +120,7 @@ func (s *Share) RemoveMarked(p volpath.Path) (gone bool, err error) {
 		}
 		return err
 	})
-	if errors.Is(err, fs.ErrNotExist) {
+	if vanished(err) { // or the directory that it was in has
 		return true, nil
 	}
 	if err != nil {
