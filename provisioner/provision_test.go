@@ -68,7 +68,10 @@ func TestMistakesOfTheClassAndTheClaimTouchNothing(t *testing.T) {
 		"an unknown parameter":    {params("onDelte", "delete"), refusal.ReasonClass, `StorageClass nfs: unknown parameter "onDelte"`},
 		"an unknown value":        {params("onDelete", "shred"), refusal.ReasonClass, `"shred"`},
 		"a way out":               {at("a/${.PVC.annotations.path}/b"), refusal.ReasonPath, `".."`},
-		"an absolute path":        {at("${.PVC.annotations.abs}/x"), refusal.ReasonPath, "absolute"},
+		"an absolute way out":     {at("${.PVC.annotations.abs}/x"), refusal.ReasonPath, `".."`},
+		"no first element":        {at("${.PVC.annotations.none}/x"), refusal.ReasonPath, "its first element came out empty"},
+		"a blank":                 {at("x/${.PVC.annotations.blank}"), refusal.ReasonPath, `element " x" begins or ends with a blank`},
+		"a template":              {at("{{ .PVC.Name }}"), refusal.ReasonClass, `'{' outside of a variable`},
 		"the records":             {at("${.PVC.annotations.records}"), refusal.ReasonPath, "reserved name"},
 		"a path too deep":         {at("${.PVC.annotations.deep}"), refusal.ReasonPath, "65 elements; at most 64 are allowed"},
 		"an export path too long": {at("${.PVC.annotations.long}"), refusal.ReasonPath, "exported path of"},
@@ -77,7 +80,7 @@ func TestMistakesOfTheClassAndTheClaimTouchNothing(t *testing.T) {
 			w := newWorld(t)
 			before := w.Snapshot(t)
 			o := options("ns/data", "pvc-1", tt.class)
-			o.PVC.Annotations = params("path", "../..", "abs", "/etc", "records", ".claimdir/volumes", "deep", strings.Repeat("e/", volpath.MaxLevels)+"e", "long", strings.Repeat(strings.Repeat("e", 63)+"/", 63)+strings.Repeat("e", 63))
+			o.PVC.Annotations = params("path", "../..", "abs", "/../etc", "blank", " x", "records", ".claimdir/volumes", "deep", strings.Repeat("e/", volpath.MaxLevels)+"e", "long", strings.Repeat(strings.Repeat("e", 63)+"/", 63)+strings.Repeat("e", 63))
 			_, _, err := w.Provision(t.Context(), o)
 			refused(t, err, tt.reason, true, tt.says)
 			w.Untouched(t, before)

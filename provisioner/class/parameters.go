@@ -20,8 +20,9 @@ func Parameters() []Parameter {
 		{"pathPattern", volpath.DefaultPattern, "Path of the volume's directory on the share. " +
 			"Variables are `${.PVC.namespace}`, `${.PVC.name}`, `${.PVC.uid}`, `${.PVC.labels.KEY}`, `${.PVC.annotations.KEY}` and `${.PV.name}`; " +
 			"`${VARIABLE:-text}` gives a fallback for one that is missing or empty, and the text may hold variables again. " +
-			"A label or annotation may bring several elements (`a/b`). Paths that are absolute, hold `.` or `..`, are too long or have more than 64 elements, " +
-			"or begin with `.claimdir` or `archived-` are refused. If the last element comes out empty, the default name takes its place."},
+			"A label or annotation may bring several elements (`a/b`). A leading slash means the root of the share; empty elements and `.` are left out. " +
+			"Paths that hold `..`, blanks at the ends of an element, or more than 64 elements, are too long, or begin with `.claimdir` or `archived-` are refused, " +
+			"and so are `$`, `{`, `}` and `\\` outside of variables. If the last element comes out empty, the default name takes its place."},
 		{"subDir", "", "The same in the spelling of csi-driver-nfs, with `${pvc.metadata.namespace}`, `${pvc.metadata.name}` and " +
 			"`${pv.metadata.name}`. Give `pathPattern` or `subDir`, not both."},
 		{"onDelete", string(Archive), "What happens to the directory when the volume is released: `delete` removes it, `archive` renames it " +

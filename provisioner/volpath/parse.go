@@ -84,8 +84,6 @@ func (p *parser) pattern() ([]element, error) {
 	switch {
 	case p.text == "":
 		return nil, fmt.Errorf("empty; a path relative to the share is needed, with the variables %s", p.words.allowed)
-	case p.text[0] == '/':
-		return nil, errors.New(`absolute; it must be relative to the share, without a leading "/"`)
 	case len(p.text) > MaxPath:
 		return nil, fmt.Errorf("%d bytes long; at most %d are allowed", len(p.text), MaxPath)
 	}
@@ -98,12 +96,17 @@ func (p *parser) pattern() ([]element, error) {
 		if err != nil {
 			return nil, err
 		}
-		if len(e) > 0 {
+		if len(e) > 0 && !isDot(e) {
 			elements = append(elements, e)
 		}
 	}
+	if len(elements) == 0 {
+		return nil, fmt.Errorf("the root of the share itself; a directory below it is needed, with the variables %s", p.words.allowed)
+	}
 	return elements, checkFirst(elements[0])
 }
+
+func isDot(e element) bool { return len(e) == 1 && e[0].field == noField && e[0].literal == "." }
 
 func (p *parser) element() (element, error) {
 	start := p.pos
@@ -113,6 +116,9 @@ func (p *parser) element() (element, error) {
 	}
 	if p.text[start:p.pos] == p.words.standard {
 		return element{{field: defaultField}}, nil
+	}
+	if isDot(nodes) {
+		return nodes, nil
 	}
 	return nodes, checkLiterals(nodes)
 }
@@ -128,6 +134,9 @@ func (p *parser) nodes(end byte, depth int) ([]node, error) {
 	}
 	for p.pos < len(p.text) && p.text[p.pos] != end {
 		if !strings.HasPrefix(p.text[p.pos:], "${") {
+			if char := p.text[p.pos]; strings.IndexByte(`$\{}`, char) >= 0 {
+				return nil, p.leftOver(char)
+			}
 			p.pos++
 			continue
 		}
@@ -184,12 +193,23 @@ func (p *parser) name() string {
 	return rest[:end]
 }
 
+// leftOver refuses a character that only a template that nobody expanded has, or a variable in another spelling.
+func (p *parser) leftOver(char byte) error {
+	return fmt.Errorf("%q outside of a variable in %s; allowed are the variables %s", char, quote(p.text[p.pos:]), p.words.allowed)
+}
+
 func (p *parser) unterminated(start int) error {
 	return fmt.Errorf(`variable %s is not closed by "}"; allowed are %s`, quote(p.text[start:]), p.words.allowed)
 }
 
 // checkLiterals refuses an element that is invalid for every value of its variables.
 func checkLiterals(nodes []node) error {
+	if len(nodes) > 0 && strings.TrimLeft(nodes[0].literal, " ") != nodes[0].literal {
+		return errBlank(nodes[0].literal)
+	}
+	if last := len(nodes) - 1; last >= 0 && strings.TrimRight(nodes[last].literal, " ") != nodes[last].literal {
+		return errBlank(nodes[last].literal)
+	}
 	for _, n := range nodes {
 		if len(n.literal) > MaxElement || len(nodes) == 1 && n.field == noField {
 			if err := checkElement(n.literal); err != nil {

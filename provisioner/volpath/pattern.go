@@ -1,7 +1,9 @@
 package volpath
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -40,9 +42,10 @@ const (
 
 // ParsePattern compiles a pattern in the spelling of nfs-subdir-external-provisioner: ${.PVC.namespace}, ${.PVC.name}, ${.PVC.uid},
 // ${.PVC.labels.KEY}, ${.PVC.annotations.KEY} and ${.PV.name}. ${VARIABLE:-text} gives a fallback for a variable that is missing or empty;
-// the text is itself a pattern, up to eight levels deep, and ends at its "}". A "$" without "{" and a "}" without "${" are literal.
+// the text is itself a pattern, up to eight levels deep, and ends at its "}".
 //
-// ParsePattern refuses a pattern that can only give refused paths, so that its author sees the mistake at once.
+// ParsePattern refuses a pattern that can only give refused paths, and one with a "$", "{", "}" or "\" outside of variables, which a template
+// that nobody expanded leaves, so that its author sees the mistake at once.
 func ParsePattern(s string) (Pattern, error) {
 	return compile(s, spelling{
 		resolve:  subdirVariable,
@@ -65,15 +68,17 @@ func ParseSubDir(s string) (Pattern, error) {
 func (p Pattern) String() string { return p.text }
 
 // Expand replaces the variables by their values, once: a value is never read as a pattern. A value may contain several elements ("a/b").
+// Elements that are empty or "." are dropped, as other provisioners do ("/ns/x", "./ns/x", "ns//x", "ns/x/"): a leading slash means the root
+// of the share.
 //
-// If the last element of the pattern is empty, DefaultName replaces it, so that a missing annotation never gives the directory above all
-// volumes of a namespace. Other empty elements are dropped, as other provisioners do ("ns//x", "ns/x/"), except at the beginning, where
-// they would make the path absolute. Parse checks the result.
+// If the last element of the pattern comes out empty, DefaultName replaces it, so that a missing annotation never gives the directory above
+// all volumes of a namespace. Expand refuses a first element that comes out empty, because the volume would lie in a directory for others.
+// It also refuses elements that begin or end with a blank. Parse checks the result.
 func (p Pattern) Expand(v Vars) (Path, error) {
-	path := p.join(v)
-	if strings.HasPrefix(path, "/") {
-		return Path{}, fmt.Errorf("pattern %s gives path %s: absolute; its first element came out empty or begins with \"/\", "+
-			"a fallback such as ${VARIABLE:-text} prevents the empty one", quote(p.text), quote(path))
+	parts, err := p.parts(v)
+	path := strings.Join(parts, "/")
+	if err != nil {
+		return Path{}, fmt.Errorf("pattern %s gives path %s: %w", quote(p.text), quote(path), err)
 	}
 	checked, err := Parse(path)
 	if err != nil {
@@ -85,22 +90,35 @@ func (p Pattern) Expand(v Vars) (Path, error) {
 	return checked, nil
 }
 
-// join returns the expanded path without superfluous slashes. It keeps a leading one, which Expand refuses.
-func (p Pattern) join(v Vars) string {
-	var parts []string
+// parts returns the elements of the expanded path, and with an error those of a path that is refused.
+func (p Pattern) parts(v Vars) (parts []string, err error) {
 	for i, e := range p.elements {
-		text := expand(e, v)
-		if i == len(p.elements)-1 && strings.Trim(text, "/") == "" {
-			text = DefaultName(v)
+		inside := elementsOf(expand(e, v))
+		switch {
+		case len(inside) > 0:
+		case i == len(p.elements)-1:
+			inside = elementsOf(DefaultName(v))
+		case i == 0:
+			err = errors.New("its first element came out empty; a fallback such as ${VARIABLE:-text} prevents that")
+			inside = []string{""}
 		}
-		parts = append(parts, text)
+		parts = append(parts, inside...)
 	}
-	path := strings.Join(parts, "/")
-	clean := strings.Join(strings.FieldsFunc(path, func(r rune) bool { return r == '/' }), "/")
-	if strings.HasPrefix(path, "/") {
-		return "/" + clean
+	for _, part := range parts {
+		if strings.TrimSpace(part) != part {
+			err = errors.Join(err, errBlank(part))
+		}
 	}
-	return clean
+	return parts, err
+}
+
+// elementsOf returns the elements of a path that are neither empty nor ".".
+func elementsOf(path string) []string {
+	return slices.DeleteFunc(strings.Split(path, "/"), func(e string) bool { return e == "" || e == "." })
+}
+
+func errBlank(element string) error {
+	return fmt.Errorf("element %s begins or ends with a blank; remove the blank from the pattern, label or annotation", quote(element))
 }
 
 func expand(nodes []node, v Vars) string {
