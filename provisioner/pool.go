@@ -73,7 +73,7 @@ func (p *Pool) find(pv *v1.PersistentVolume) (*access.Keeper, volume.Volume, err
 	for _, on := range p.shares {
 		source := on.Source()
 		exports = append(exports, source.Server+":"+source.Path)
-		if nfs := pv.Spec.NFS; nfs != nil && nfs.Server == source.Server {
+		if nfs := pv.Spec.NFS; nfs != nil && share.SameServer(nfs.Server, source.Server) {
 			if _, inside := share.Below(source.Path, nfs.Path); inside {
 				v, err := volume.FromPV(source, pv)
 				return on, v, err

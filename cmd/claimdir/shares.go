@@ -127,7 +127,7 @@ func agreeOne(mount share.Mount, server, path given) (share.Source, error) {
 	default:
 		return configured, nil
 	}
-	if configured.Server != "" && configured.Server != mounted.Server {
+	if configured.Server != "" && !share.SameServer(configured.Server, mounted.Server) {
 		return share.Source{}, fmt.Errorf("NFS_SERVER is %q, but %s has %q mounted: remove NFS_SERVER, or mount the other server", configured.Server, mount.Dir, mounted.Server)
 	}
 	if configured.Path != "" && configured.Path != mounted.Path {
@@ -177,7 +177,18 @@ func example(mounts []share.Mount) string {
 func readGiven(o options) (server, exported given, err error) {
 	server, serverErr := parseServers(o.nfsServer)
 	exported, pathErr := parsePaths(o.nfsPath)
-	return server, exported, errors.Join(serverErr, pathErr)
+	return server, exported, errors.Join(serverErr, pathErr, server.check("NFS_SERVER", share.CheckServer), exported.check("NFS_PATH", share.CheckExport))
+}
+
+// check checks all values of the variable.
+func (g given) check(variable string, check func(string) error) error {
+	var errs []error
+	for _, value := range append(slices.Sorted(maps.Values(g.each)), g.all) {
+		if err := check(value); value != "" && err != nil {
+			errs = append(errs, fmt.Errorf("%s %w", variable, err))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // parseServers reads SERVER, or NAME=SERVER for each share, separated by

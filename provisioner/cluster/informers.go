@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"path"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"claimdir/provisioner/cluster/pvs"
+	"claimdir/provisioner/share"
 )
 
 // Resync is how often the handlers get every claim and volume again although nothing has changed.
@@ -119,7 +121,7 @@ func (i *Informers) Overlapping(server, export string) []*v1.PersistentVolume {
 func (i *Informers) Above(server, export string) (found []*v1.PersistentVolume) {
 	for above := range ancestors(export) {
 		for _, pv := range i.indexed(keyAt(server, above)) {
-			if !i.names.Serve(pv) {
+			if !i.names.Serve(pv) && path.Clean(pv.Spec.NFS.Path) == above {
 				found = append(found, pv)
 			}
 		}
@@ -158,8 +160,15 @@ func indexExport(object any) ([]string, error) {
 	return keys, nil
 }
 
-func keyAt(server, export string) string    { return "at " + server + ":" + path.Clean(export) }
-func keyBelow(server, export string) string { return "below " + server + ":" + path.Clean(export) }
+func keyAt(server, export string) string    { return exportKey("at", server, export) }
+func keyBelow(server, export string) string { return exportKey("below", server, export) }
+
+// exportKey is a hash, so that the keys of a long path do not take memory with the square of its
+// length. Those who look up a key compare the paths.
+func exportKey(relation, server, export string) string {
+	sum := sha256.Sum256([]byte(relation + " " + share.CanonicalServer(server) + ":" + path.Clean(export)))
+	return string(sum[:16])
+}
 
 // ancestors yields the directories above an absolute path, nearest first.
 func ancestors(export string) func(yield func(string) bool) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -150,6 +151,29 @@ func TestAboveAndBound(t *testing.T) {
 	for name, want := range map[string]bool{"b": true, "r": false, "n": false, "root": false, "none": false} {
 		if i.Bound(name) != want {
 			t.Errorf("%s is bound: %v", name, !want)
+		}
+	}
+}
+
+// A tenant may choose a path of 64 elements and 4,095 bytes. Its keys must not take memory with the
+// square of that.
+func TestTheIndexOfALongPathIsSmall(t *testing.T) {
+	long := at("pvc-1", "nas", "/export"+strings.Repeat("/"+strings.Repeat("e", 63), 63), ours)
+	keys, err := indexExport(long)
+	if err != nil || len(keys) != 65 {
+		t.Fatalf("%d keys, %v", len(keys), err)
+	}
+	if n := len(strings.Join(keys, "")); n > 65*16 {
+		t.Errorf("the keys of one volume have %d bytes", n)
+	}
+}
+
+// Other spellings of a server are the same server.
+func TestOverlappingIgnoresTheSpellingOfTheServer(t *testing.T) {
+	i := started(t, at("a", "NAS.example.com.", "/export/a", ours), at("b", "fd00:0::1", "/export/a", ours))
+	for server, want := range map[string]string{"nas.example.com": "a", "fd00::1": "b", "nas": ""} {
+		if got := strings.Join(namesOf(i.Overlapping(server, "/export/a")), " "); got != want {
+			t.Errorf("on %s: %q", server, got)
 		}
 	}
 }

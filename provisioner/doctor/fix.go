@@ -143,7 +143,7 @@ func (o objects) Overlapping(server, export string) (found []*v1.PersistentVolum
 func (o objects) Above(server, export string) (found []*v1.PersistentVolume) {
 	for i := range o.of.Volumes {
 		nfs := o.of.Volumes[i].Spec.NFS
-		if nfs != nil && nfs.Server == server && path.Clean(nfs.Path) != path.Clean(export) && pvs.Within(nfs.Path, export) && !o.of.Names.Serve(&o.of.Volumes[i]) {
+		if nfs != nil && share.SameServer(nfs.Server, server) && path.Clean(nfs.Path) != path.Clean(export) && pvs.Within(nfs.Path, export) && !o.of.Names.Serve(&o.of.Volumes[i]) {
 			found = append(found, &o.of.Volumes[i])
 		}
 	}

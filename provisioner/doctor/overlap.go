@@ -9,6 +9,7 @@ import (
 
 	"claimdir/provisioner/cluster/pvs"
 	"claimdir/provisioner/ledger"
+	"claimdir/provisioner/share"
 )
 
 // rank orders volumes by who deletes their directory, most dangerous first.
@@ -29,7 +30,7 @@ type place struct {
 }
 
 func newPlace(server, dir, name string, r rank) place {
-	dir = path.Clean(dir)
+	server, dir = share.CanonicalServer(server), path.Clean(dir)
 	return place{server, dir, name, r, server + " " + strings.TrimSuffix(dir, "/") + "/"}
 }
 
@@ -94,7 +95,7 @@ func places(c Cluster, sites []*Site) (all []place) {
 	for i := range c.Volumes {
 		pv := &c.Volumes[i]
 		nfs := pv.Spec.NFS
-		if nfs == nil || !siteOf(sites, pv).holds(pv) && slices.ContainsFunc(sites, func(site *Site) bool { return site.Source.Server == nfs.Server }) {
+		if nfs == nil || !siteOf(sites, pv).holds(pv) && slices.ContainsFunc(sites, func(site *Site) bool { return share.SameServer(site.Source.Server, nfs.Server) }) {
 			continue
 		}
 		rank := rankByHand

@@ -91,7 +91,7 @@ func checkInside(whole Source, dir string, below map[string]*mountinfo.Info) err
 	var errs []error
 	for name, m := range below {
 		inner, err := parseSource(m.Source)
-		if !isNFS(m) || err != nil || inner.Server != whole.Server || !inside(whole.Path, inner.Path) {
+		if !isNFS(m) || err != nil || !SameServer(inner.Server, whole.Server) || !inside(whole.Path, inner.Path) {
 			errs = append(errs, fmt.Errorf("%s is a share (%s:%s), and %s (%s) is mounted inside of it: mount each share in a directory of its own below %s",
 				dir, whole.Server, whole.Path, path.Join(dir, name), m.Source, dir))
 		}
@@ -137,7 +137,7 @@ func CheckApart(mounts []Mount) error {
 	var errs []error
 	for i, a := range mounts {
 		for _, b := range mounts[:i] {
-			if a.Source.Server == b.Source.Server && (a.Source.Path == b.Source.Path || inside(a.Source.Path, b.Source.Path) || inside(b.Source.Path, a.Source.Path)) {
+			if SameServer(a.Source.Server, b.Source.Server) && (a.Source.Path == b.Source.Path || inside(a.Source.Path, b.Source.Path) || inside(b.Source.Path, a.Source.Path)) {
 				errs = append(errs, fmt.Errorf("shares %q (%s:%s) and %q (%s:%s) are the same or one inside the other: mount only one of them",
 					b.Name, b.Source.Server, b.Source.Path, a.Name, a.Source.Server, a.Source.Path))
 			}

@@ -63,7 +63,7 @@ func FromPV(source share.Source, pv *v1.PersistentVolume) (Volume, error) {
 	if nfs == nil {
 		return Volume{}, refusePV("spec.nfs is missing: only nfs volumes have a directory here")
 	}
-	if nfs.Server != source.Server {
+	if !share.SameServer(nfs.Server, source.Server) {
 		return Volume{}, refusePV("spec.nfs.server %q: this claimdir serves %q", nfs.Server, source.Server)
 	}
 	relative, inside := share.Below(source.Path, nfs.Path)
@@ -115,7 +115,11 @@ func readOurs(pv *v1.PersistentVolume, relative, annotated string) (volpath.Path
 	if annotated != relative {
 		return volpath.Path{}, "", refusePV("annotation %s is %q, but spec.nfs.path says %q", AnnotationPath, annotated, relative)
 	}
-	policy, err := class.ParsePolicy(pv.Annotations[AnnotationOnDelete])
+	value, there := pv.Annotations[AnnotationOnDelete]
+	if !there {
+		return volpath.Path{}, "", refusePV("annotation %s is missing; allowed are %q, %q and %q", AnnotationOnDelete, class.Delete, class.Archive, class.Retain)
+	}
+	policy, err := class.ParsePolicy(value)
 	if err != nil {
 		return volpath.Path{}, "", refusePV("annotation %s: %w", AnnotationOnDelete, err)
 	}

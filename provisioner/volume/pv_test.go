@@ -89,6 +89,18 @@ func TestPVCarriesTheClaimAndTheClass(t *testing.T) {
 	}
 }
 
+// Other spellings of the server's name are the same server.
+func TestFromPVKnowsTheServerInEachSpelling(t *testing.T) {
+	v := plain(t)
+	for _, server := range []string{"NFS.example.com", "nfs.example.com."} {
+		pv, err := v.PV(share.Source{Server: server, Path: "/export"})
+		must(t, err)
+		if got, err := FromPV(share.Source{Server: "nfs.example.com", Path: "/export"}, pv); err != nil || got.Path != v.Path {
+			t.Errorf("%s: read %+v, %v", server, got, err)
+		}
+	}
+}
+
 // A PersistentVolume that claimdir cannot have made is refused, by a text that
 // names what is wrong.
 func TestFromPVRefusesVolumesThatAreNotOurs(t *testing.T) {
@@ -106,7 +118,6 @@ func TestFromPVRefusesVolumesThatAreNotOurs(t *testing.T) {
 	}{
 		"no nfs volume":                {func(pv *v1.PersistentVolume) { pv.Spec.NFS = nil }, "spec.nfs is missing"},
 		"another server":               {nfs("other.example.com", "/export/team/data"), `"other.example.com": this claimdir serves "nfs.example.com"`},
-		"a server in capitals":         {nfs("NFS.example.com", "/export/team/data"), "spec.nfs.server"},
 		"another export":               {path("/backup/team/data"), `not below the export "/export"`},
 		"an export with a longer name": {path("/exports/team/data"), "not below the export"},
 		"the export itself":            {path("/export"), "not below the export"},
@@ -123,7 +134,7 @@ func TestFromPVRefusesVolumesThatAreNotOurs(t *testing.T) {
 		"another path annotated":       {annotated("claimdir/path", "team/other"), `"team/other"`},
 		"no annotations":               {func(pv *v1.PersistentVolume) { pv.Annotations = nil }, "annotation claimdir/path and spec.claimRef are missing: no provisioner made this volume"},
 		"no path annotated":            {func(pv *v1.PersistentVolume) { delete(pv.Annotations, "claimdir/path") }, "Remove the directory and the PersistentVolume by hand"},
-		"no policy annotated":          {func(pv *v1.PersistentVolume) { delete(pv.Annotations, "claimdir/on-delete") }, "annotation claimdir/on-delete"},
+		"no policy annotated":          {func(pv *v1.PersistentVolume) { delete(pv.Annotations, "claimdir/on-delete") }, "annotation claimdir/on-delete is missing; allowed are \"delete\", \"archive\" and \"retain\""},
 		"an unknown policy":            {annotated("claimdir/on-delete", "shred"), `"shred" is not allowed; allowed are "delete", "archive" and "retain"`},
 	} {
 		t.Run(name, func(t *testing.T) {

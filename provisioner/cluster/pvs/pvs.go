@@ -32,7 +32,7 @@ func (n Names) Serve(pv *v1.PersistentVolume) bool {
 // releases it.
 func (n Names) Overlap(pv *v1.PersistentVolume, server, export string) bool {
 	nfs := pv.Spec.NFS
-	return nfs != nil && nfs.Server == server && (Within(export, nfs.Path) || n.Serve(pv) && Within(nfs.Path, export))
+	return nfs != nil && share.SameServer(nfs.Server, server) && (Within(export, nfs.Path) || n.Serve(pv) && Within(nfs.Path, export))
 }
 
 // Within reports whether an absolute path is outer or lies below it.
@@ -46,7 +46,7 @@ func Within(outer, p string) bool {
 // does not lie strictly below the export.
 func On(source share.Source, pv *v1.PersistentVolume) (relative string, on bool) {
 	nfs := pv.Spec.NFS
-	if nfs == nil || nfs.Server != source.Server {
+	if nfs == nil || !share.SameServer(nfs.Server, source.Server) {
 		return "", false
 	}
 	return share.Below(source.Path, path.Clean(nfs.Path))

@@ -88,6 +88,7 @@ func TestOn(t *testing.T) {
 	}{
 		{"nas", "/export/a/b", "a/b", true},
 		{"nas", "/export//a/", "a", true},
+		{"NAS.", "/export/a", "a", true},
 		{"nas", "/export", "", false},
 		{"nas", "/export/", "", false},
 		{"nas", "/export2/a", "", false},
