@@ -57,13 +57,26 @@ func TestCallsToTheShareAreTheGoldenFile(t *testing.T) {
 	}
 	data, err := os.ReadFile(golden)
 	must(t, err)
-	want := string(data)
+	// FUSE gives no handles. A directory that arrived is looked for in a list on NFS alone, for
+	// which it is opened.
+	got, want := all.String(), string(data)
 	if w.givesNoHandles(t) {
 		want = regexp.MustCompile(`(?m)^identify .*\n`).ReplaceAllString(want, "")
 	}
-	if all.String() != want {
+	if onNFS(t, w.Dir) {
+		lists := regexp.MustCompile(`(?m)^open \.\n`)
+		got, want = lists.ReplaceAllString(got, ""), lists.ReplaceAllString(want, "")
+	}
+	if got != want {
 		t.Errorf("other calls than in %s; if that is wanted, run make update. They are:\n%s", golden, all.String())
 	}
+}
+
+func onNFS(t *testing.T, dir string) bool {
+	t.Helper()
+	var stat unix.Statfs_t
+	must(t, unix.Statfs(dir, &stat))
+	return stat.Type == unix.NFS_SUPER_MAGIC
 }
 
 // givesNoHandles reports whether the file system of the test gives no handles, as FUSE.

@@ -68,6 +68,12 @@ func volumeAt(name, provisioner, path string, change ...func(*v1.PersistentVolum
 	return pv
 }
 
+func archivedFrom(origin, archive string) ledger.Record {
+	r := record(ledger.Archived, "pvc-1", archive)
+	r.Origin = origin
+	return r
+}
+
 func adopted(r ledger.Record) ledger.Record {
 	r.Adopted, r.Policy = true, "delete"
 	return r
@@ -139,6 +145,10 @@ func TestFindings(t *testing.T) {
 		"a volume that was adopted inside another's": {volumes: []v1.PersistentVolume{volumeAt("pvc-1", ours, "lib/x/a"), volumeAt("lib", "", "lib", byHand)}, records: []ledger.Record{adopted(record(ledger.Active, "pvc-1", "lib/x/a"))}, dirs: tree{"lib", "lib/x", "lib/x/a"},
 			want: []string{"overlap pvc-1: its directory \"lib/x/a\" was adopted inside \"lib\", the directory of PersistentVolume lib → claimdir archives the directory"}},
 		"a volume that was made inside another's": {volumes: []v1.PersistentVolume{volumeAt("pvc-1", ours, "lib/a"), volumeAt("lib", "", "lib", byHand)}, records: []ledger.Record{record(ledger.Active, "pvc-1", "lib/a")}, dirs: tree{"lib", "lib/a"}},
+		"a volume that came back after its release": {volumes: []v1.PersistentVolume{volumeAt("pvc-1", ours, "t/a")}, records: []ledger.Record{archivedFrom("t/a", "archived-team-data-pvc-1")}, dirs: tree{"archived-team-data-pvc-1"},
+			want: []string{`volume pvc-1: its directory "t/a" is missing (claim team/data), and its archive lies at "archived-team-data-pvc-1" → doctor --fix puts the archive back`}},
+		"a volume whose archive is of another path": {volumes: []v1.PersistentVolume{volumeAt("pvc-1", ours, "t/a")}, records: []ledger.Record{archivedFrom("t/b", "archived-team-data-pvc-1")}, dirs: tree{"archived-team-data-pvc-1"},
+			want: []string{`volume pvc-1: its directory "t/a" is missing (claim team/data) → restore the data`}},
 		"a peer's released volume without record": {volumes: []v1.PersistentVolume{volumeAt("pvc-1", peers, "a", released(v1.PersistentVolumeReclaimDelete))}, dirs: tree{"a"},
 			want: []string{"volume pvc-1: directory \"a\" has no record, and no claim is bound to the volume → claimdir/on-delete=retain keeps the directory"}},
 		"a peer's volume without record":  {volumes: []v1.PersistentVolume{volumeAt("pvc-1", peers, "a")}, dirs: tree{"a"}, want: []string{"volume pvc-1: directory \"a\" has no record yet"}},

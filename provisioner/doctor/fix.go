@@ -16,6 +16,7 @@ import (
 	"claimdir/provisioner/share"
 	"claimdir/provisioner/steps"
 	"claimdir/provisioner/volpath"
+	"claimdir/provisioner/volume"
 )
 
 // fix is what a Fixer does about a finding.
@@ -25,6 +26,7 @@ const (
 	fixNothing fix = iota
 	fixOrphan      // for a record whose claim and PersistentVolume are gone
 	fixMissing     // for a record whose directory is gone
+	fixPutBack     // for a volume whose directory is an archive
 )
 
 func (m fix) String() string {
@@ -33,6 +35,8 @@ func (m fix) String() string {
 		return "remove the record, and the directory if it is empty; archive the directory if it is not"
 	case fixMissing:
 		return "remove the record"
+	case fixPutBack:
+		return "put the archive back to the volume's path"
 	default:
 		return ""
 	}
@@ -64,11 +68,14 @@ func (x Fixer) Fix(ctx context.Context, f Finding) (done string, err error) {
 	if !found || f.fix == fixNothing {
 		return "", errors.New("doctor cannot fix this finding")
 	}
-	path, err := volpath.ParseRecorded(f.Object)
+	now, err := x.Cluster(ctx)
 	if err != nil {
 		return "", err
 	}
-	now, err := x.Cluster(ctx)
+	if f.fix == fixPutBack {
+		return x.putBack(ctx, now, on, f)
+	}
+	path, err := volpath.ParseRecorded(f.Object)
 	if err != nil {
 		return "", err
 	}
@@ -77,6 +84,35 @@ func (x Fixer) Fix(ctx context.Context, f Finding) (done string, err error) {
 		return err
 	})
 	if refused, ok := errors.AsType[*refusal.Refusal](err); ok { // doctor does not retry: print the cause without the time of the retry
+		err = refused.Unwrap()
+	}
+	return done, err
+}
+
+// putBack makes an archive the directory of its volume again, whose PersistentVolume exists again.
+func (x Fixer) putBack(ctx context.Context, now Cluster, on steps.Direct, f Finding) (done string, err error) {
+	pv := now.byName()[f.pv]
+	if pv == nil {
+		return "", fmt.Errorf("PersistentVolume %s is gone", f.pv)
+	}
+	v, err := volume.FromPV(on.Source(), pv)
+	if err != nil {
+		return "", err
+	}
+	err = steps.New(steps.Config{Cluster: now.ID, Objects: now.objects()}).On(ctx, on, v.Path, "put back "+v.Name, func(ctx context.Context, op steps.Op) error {
+		archive, found, err := op.Store.Records.Find(func(r ledger.Record) bool {
+			return r.State == ledger.Archived && r.PV == v.Name && r.Cluster == now.ID && r.Origin == v.Path.String()
+		})
+		if err == nil && !found {
+			err = steps.ErrNoArchive
+		}
+		if err != nil {
+			return err
+		}
+		done = fmt.Sprintf("put archive %s back to %q", archive.Path, v.Path)
+		return op.PutArchiveBack(ctx, v, archive)
+	})
+	if refused, ok := errors.AsType[*refusal.Refusal](err); ok {
 		err = refused.Unwrap()
 	}
 	return done, err

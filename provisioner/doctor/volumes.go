@@ -20,6 +20,12 @@ func (r *Report) volumes(c Cluster, site *Site) {
 	for _, record := range site.Records {
 		owners[record.Path] = record
 	}
+	archives := map[string]ledger.Record{} // the newest of each PersistentVolume of this cluster
+	for _, record := range site.Records {
+		if known, there := archives[record.PV]; record.State == ledger.Archived && record.Cluster == c.ID && (!there || record.Released != nil && (known.Released == nil || record.Released.After(*known.Released))) {
+			archives[record.PV] = record
+		}
+	}
 	for i := range c.Volumes {
 		pv := &c.Volumes[i]
 		if !c.Names.Serve(pv) || !site.holds(pv) {
@@ -31,7 +37,7 @@ func (r *Report) volumes(c Cluster, site *Site) {
 			continue
 		}
 		p := vol.Path
-		if site.Dirs == nil || !r.volumeDirectory(site, pv, p) {
+		if site.Dirs == nil || !r.volumeDirectory(site, pv, p, archives[pv.Name]) {
 			continue
 		}
 		record, known := owners[p.String()]
@@ -128,10 +134,14 @@ func (r *Report) elsewhere(c Cluster, sites []*Site) {
 }
 
 // volumeDirectory reports whether the directory of a volume exists.
-func (r *Report) volumeDirectory(site *Site, pv *v1.PersistentVolume, p volpath.Path) bool {
+func (r *Report) volumeDirectory(site *Site, pv *v1.PersistentVolume, p volpath.Path, archive ledger.Record) bool {
 	present, err := site.Dirs.Exists(p)
 	released := pv.Status.Phase == v1.VolumeReleased
 	switch {
+	case err == nil && !present && !released && archive.Origin == p.String():
+		r.find(KindVolume, pv.Name, fmt.Sprintf("its directory %q is missing (%s), and its archive lies at %q: the objects came back after the volume was released", p, claimOf(pv), archive.Path),
+			"doctor --fix puts the archive back to its place; or, if it is not needed, delete the claim, and claimdir releases the volume")
+		r.fixable(true, archive, fixPutBack)
 	case err != nil:
 		r.find(KindVolume, pv.Name, fmt.Sprintf("its directory cannot be checked: %v", err), "fix the cause named in the error; until then pods cannot mount it")
 	case present:

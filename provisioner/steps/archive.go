@@ -227,13 +227,17 @@ func (op Op) checkRestoring() error {
 }
 
 // Expire moves the archive at the operation's path into the trash if its time is over. One
-// that a PersistentVolume of an administrator shows is in use, and one that a claim got,
-// or is just getting, is none any more.
+// that a PersistentVolume of an administrator shows is in use, one whose own
+// PersistentVolume exists again may be its data, and one that a claim got, or is just
+// getting, is none any more.
 func (op Op) Expire(ctx context.Context, over func(ledger.Record) bool) error {
 	errNotDue := errors.New("not due")
 	record, err := op.DiscardArchive(ctx, func(r ledger.Record) error {
 		if r.Cluster != op.config.Cluster || !over(r) {
 			return errNotDue
+		}
+		if err := op.checkNotBack(r); err != nil {
+			return err
 		}
 		return op.checkVolumes(op.Path, "")
 	})
