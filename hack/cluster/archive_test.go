@@ -2,6 +2,10 @@ package cluster
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
 	"testing"
 
 	v1 "k8s.io/api/core/v1"
@@ -124,4 +128,57 @@ func testRetention(t *testing.T, bed *testbed.Bed) {
 	w.trashEmptied(w.inTrash(pv.Name))
 	w.wantFile("archived-"+w.Name+"-kept-"+kept+"/file", "kept")
 	w.wantEntries(recordsDir, "archived-"+w.Name+"-kept-"+kept)
+}
+
+// testObjectsBack: a volume and its claim come back after the release, as from a backup of
+// the cluster. The archive, which is all the data that they have, does not expire, and
+// doctor puts it back.
+func testObjectsBack(t *testing.T, bed *testbed.Bed) {
+	w := newWorld(t, bed)
+	w.class("pathPattern", "${.PVC.namespace}/${.PVC.name}", "archiveRetention", "1s")
+	w.Claim("data")
+	pv := w.Bound("data")
+	w.put(w.Name+"/data/file", "precious")
+	w.process.Kill() // nobody expires the archive before the objects are back
+	w.DeleteClaim("data")
+	w.phase(pv.Name, v1.VolumeReleased)
+	w.patchVolume(pv.Name, `{"metadata":{"annotations":{"claimdir/archive-retention":"2h"}}}`)
+	w.process = w.start()
+	w.VolumeGone(pv.Name)
+	archive := "archived-" + w.Name + "-data-" + pv.Name
+	w.wantFile(archive+"/file", "precious")
+
+	claim := w.Claim("data", func(c *v1.PersistentVolumeClaim) { c.Spec.VolumeName = pv.Name })
+	back := &v1.PersistentVolume{ObjectMeta: metav1.ObjectMeta{Name: pv.Name, Annotations: pv.Annotations}, Spec: pv.Spec}
+	back.Spec.ClaimRef = &v1.ObjectReference{Kind: "PersistentVolumeClaim", APIVersion: "v1", Namespace: w.Name, Name: "data", UID: claim.UID}
+	_, err := bed.Admin.CoreV1().PersistentVolumes().Create(t.Context(), back, metav1.CreateOptions{})
+	w.Must(err)
+	w.Bound("data")
+	w.expireNow(archive)
+	w.process.Kill()
+	w.process = w.start() // reads the record anew
+	w.Event("default", w.Name, `ArchiveNotEnded: .*the PersistentVolume exists again, and the archive may be all its data`)
+	w.wantFile(archive+"/file", "precious")
+
+	config := testbed.Config{Share: w.share, Provisioner: w.provisioner}
+	out, err := bed.Run(t.Context(), config, "doctor")
+	if err == nil || !strings.Contains(out, `its archive lies at "`+archive+`"`) {
+		t.Errorf("doctor says %v:\n%s", err, out)
+	}
+	if out, err := bed.Run(t.Context(), config, "doctor", "--fix", "--yes"); err != nil {
+		t.Errorf("doctor --fix says %v:\n%s", err, out)
+	}
+	w.wantFile(w.Name+"/data/file", "precious")
+	w.wantRecord(w.Name+"/data", map[string]any{"state": "active", "pv": pv.Name})
+	w.wantEntries(recordsDir, recordKey(w.Name+"/data"))
+}
+
+// expireNow lets an archive expire at once.
+func (w *world) expireNow(archive string) {
+	w.T.Helper()
+	file := filepath.Join(w.share, w.recordOf(archive))
+	data, err := os.ReadFile(file)
+	w.Must(err)
+	past := regexp.MustCompile(`"until": "[^"]*"`).ReplaceAll(data, []byte(`"until": "2000-01-01T00:00:00Z"`))
+	w.Must(os.WriteFile(file, past, 0o600))
 }
