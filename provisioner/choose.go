@@ -141,8 +141,10 @@ func (p *Pool) withArchive(ctx context.Context, v volume.Volume, candidates []*a
 		}
 	}
 	switch {
-	case trouble != nil && (best == nil || w.Name == volume.RestoreLatest):
+	case trouble != nil && (best == nil || w.Latest()):
 		return nil, steps.Refused(trouble)
+	case best == nil && w.OrEmpty():
+		return p.roomiest(v, candidates)
 	case best == nil:
 		return nil, missing
 	}

@@ -82,12 +82,12 @@ func TestWishesThatCannotBeFulfilledTouchNothing(t *testing.T) {
 		final bool
 		says  []string
 	}{
-		"no such archive":                 {asked: "pvc-77", says: []string{`volume "pvc-77"`, "pvc-1 (claim data, since ", "pvc-4 (claim more"}},
-		"another namespace's":             {asked: "pvc-2", says: []string{`no archive of volume "pvc-2"`}},
-		"another cluster's":               {asked: "pvc-3", says: []string{`no archive of volume "pvc-3"`, "onExisting: adopt"}},
+		"no such archive":                 {asked: "pvc-77", final: true, says: []string{`volume "pvc-77"`, "pvc-1 (claim data, since ", "pvc-4 (claim more"}},
+		"another namespace's":             {asked: "pvc-2", final: true, says: []string{`no archive of volume "pvc-2"`}},
+		"another cluster's":               {asked: "pvc-3", final: true, says: []string{`no archive of volume "pvc-3"`, "onExisting: adopt"}},
 		"an empty wish":                   {asked: "", final: true, says: []string{volume.AnnotationRestore, "has 0 bytes", `"latest"`}},
-		"a way out":                       {asked: "../archived-ns-data-pvc-1", says: []string{"no archive of"}},
-		"the latest of a claim with none": {asked: volume.RestoreLatest, says: []string{`no archive of claim "fresh"`}},
+		"a way out":                       {asked: "../archived-ns-data-pvc-1", final: true, says: []string{"no archive of"}},
+		"the latest of a claim with none": {asked: volume.RestoreLatest, final: true, says: []string{`no archive of claim "fresh"`, "remove the annotation to get an empty volume"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
@@ -133,7 +133,9 @@ func TestOneOfTwoClaimsGetsTheArchive(t *testing.T) {
 	if errs[0] != nil {
 		t.Fatal(errs)
 	}
-	refused(t, errs[1], refusal.ReasonArchive, false)
+	if lost, ok := errors.AsType[*refusal.Refusal](errs[1]); !ok || lost.Reason() != refusal.ReasonArchive { // final or not: the record may be gone by then
+		t.Errorf("the other gets %v", errs[1])
+	}
 	if records := w.Records(t); len(records) != 1 || !strings.HasSuffix(records[0], "active") {
 		t.Errorf("records %q", records)
 	}
@@ -526,7 +528,11 @@ func TestTheShareOfTheArchiveIsChosen(t *testing.T) {
 			t.Errorf("made on %s: %v", on, err)
 		}
 		_, err = s.provision(t, asks(s.claim("more", "fast,bulk"), "pvc-data"))
-		refused(t, err, refusal.ReasonArchive, false, "no archive")
+		refused(t, err, refusal.ReasonArchive, true, "no archive")
+		on, err := s.provision(t, asks(s.claim("first", "fast,bulk"), volume.RestoreLatestOrEmpty))
+		if err != nil || on != "fast" {
+			t.Errorf("a first claim of a template is on %q: %v", on, err)
+		}
 	})
 }
 
@@ -590,8 +596,78 @@ func TestAWishReadsNoOthersRecords(t *testing.T) {
 		return do()
 	})
 	_, _, err := w.Provision(t.Context(), asks(options("ns/data", "pvc-10", at("data")), "nosuch"))
-	refused(t, err, refusal.ReasonArchive, false, "pvc-9")
+	refused(t, err, refusal.ReasonArchive, true, "pvc-9")
 	if read[true] != 1 || read[false] > 0 {
 		t.Errorf("%d records of its own were read, and %d of others", read[true], read[false])
 	}
+}
+
+// However many archives a namespace has, a wish for one that is not there costs as many
+// calls.
+func TestAWishForNothingCostsNoMoreWithManyArchives(t *testing.T) {
+	calls := func(archives int, wish string) int {
+		w := newWorld(t)
+		for i := range archives {
+			w.archived(t, "ns/other", fmt.Sprint("pvc-", i))
+		}
+		return len(w.calls(func() {
+			_, _, err := w.Provision(t.Context(), asks(options("ns/data", "pvc-wish", at("data")), wish))
+			refused(t, err, refusal.ReasonArchive, true, "no archive")
+		}))
+	}
+	for _, wish := range []string{"nosuch", volume.RestoreLatest} {
+		if few, many := calls(10, wish), calls(60, wish); many > few {
+			t.Errorf("%s: %d calls beside 10 archives, %d beside 60", wish, few, many)
+		}
+	}
+}
+
+// A template's claims get what an earlier one of their name left, or an empty volume.
+func TestTheLatestOrAnEmptyVolume(t *testing.T) {
+	empty := func(w *world) {
+		w.provision(t, asks(options("ns/data", "pvc-9", at("data")), volume.RestoreLatestOrEmpty))
+	}
+	t.Run("nothing is there", func(t *testing.T) {
+		w := newWorld(t)
+		w.archived(t, "ns/other", "pvc-1")
+		empty(w)
+		w.provision(t, asks(options("ns/data", "pvc-9", at("data")), volume.RestoreLatestOrEmpty)) // a repeat
+		w.Holds(t, "archived-ns-other-pvc-1", "archived-ns-other-pvc-1/file-of-pvc-1", "archived-ns-other-pvc-1 = pvc-1 archived", "data", "data = pvc-9 active")
+	})
+	t.Run("an archive is there", func(t *testing.T) {
+		w := newWorld(t)
+		w.archived(t, "ns/data", "pvc-1")
+		w.archived(t, "ns/data", "pvc-2")
+		empty(w)
+		w.has(t, "data/file-of-pvc-2")
+	})
+	t.Run("its only archive was removed by hand", func(t *testing.T) {
+		w := newWorld(t)
+		must(t, os.RemoveAll(w.Dir+"/"+w.archived(t, "ns/data", "pvc-1")))
+		empty(w)
+		w.has(t, "data")
+	})
+	t.Run("a retained directory is there", func(t *testing.T) {
+		w := newWorld(t)
+		must(t, w.Delete(t.Context(), w.provision(t, options("ns/data", "pvc-1", at("data", "onDelete", "retain")))))
+		w.Tree(t, "data/kept")
+		empty(w)
+		w.Holds(t, "data", "data/kept", "data = pvc-9 active")
+	})
+	t.Run("the earlier volume is on its way", func(t *testing.T) {
+		w := newWorld(t)
+		pv := w.provision(t, options("ns/data", "pvc-1", at("first")))
+		pv.Spec.ClaimRef = &v1.ObjectReference{Namespace: "ns", Name: "data", UID: "uid-pvc-1"}
+		w.Seen.PVs = append(w.Seen.PVs, pv)
+		_, _, err := w.Provision(t.Context(), asks(options("ns/data", "pvc-9", at("data")), volume.RestoreLatestOrEmpty))
+		refused(t, err, refusal.ReasonArchive, false, "not archived yet")
+	})
+	t.Run("cut off anywhere", func(t *testing.T) {
+		everywhere(t, func(t *testing.T, w *world) func() error {
+			return func() error {
+				_, _, err := w.Provision(t.Context(), asks(options("ns/data", "pvc-9", at("data")), volume.RestoreLatestOrEmpty))
+				return err
+			}
+		}, "data", "data = pvc-9 active")
+	})
 }

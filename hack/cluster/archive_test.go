@@ -50,7 +50,7 @@ func testRestore(t *testing.T, bed *testbed.Bed) {
 	winner := w.oneBound(claims)
 	loser := map[string]string{"one": "two", "two": "one"}[winner]
 	w.wantFile(w.Name+"/"+winner+"/file", "first")
-	w.Event(w.Name, loser, `ProvisioningFailed: .*(no archive of volume "`+first+`"|is not there any more)`)
+	w.Event(w.Name, loser, `ProvisioningFailed: .*(no archive of volume "`+first+`"|is not there)`)
 
 	other := clustertest.New(t, bed.Admin, patience, w.Poll, nil)
 	other.Claim("thief", clustertest.Annotated(annRestore, first), clustertest.OfClass(w.Name))

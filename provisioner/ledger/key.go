@@ -52,3 +52,6 @@ func escape(s string) string {
 	}
 	return b.String()
 }
+
+// IsCut reports whether a file name that FileOf returns does not hold the whole path.
+func IsCut(file string) bool { return strings.HasSuffix(file, hashedMark) }

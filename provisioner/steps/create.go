@@ -56,11 +56,16 @@ func (op Op) take(ctx context.Context, v volume.Volume, existing class.Existing)
 		return record, err
 	case own && known.State != ledger.Retained: // Take knows what a retained one becomes
 		return known, checkRestoresToo(v, known)
+	case v.Restores && v.Restore == volume.RestoreLatestOrEmpty && found && known.State == ledger.Retained: // that is the claim's, if it is anybody's
 	case v.Restores:
 		if found && known.State != ledger.Creating { // a retained one, too, is not mixed up with an archive
 			return record, ledger.Taken(op.Path, known, record)
 		}
 		record.RestoredFrom, err = op.archiveFor(ctx, record, Wanted{v.Restore, existing == class.Adopt})
+		if errors.Is(err, errNoArchive) {
+			err = nil
+			break
+		}
 		existing = class.Refuse
 	}
 	if err == nil && !found {
@@ -101,7 +106,7 @@ func (op Op) removeHalfMade(record ledger.Record) error {
 }
 
 func checkRestoresToo(v volume.Volume, known ledger.Record) error {
-	if !v.Restores || known.RestoredFrom != "" {
+	if !v.Restores || known.RestoredFrom != "" || v.Restore == volume.RestoreLatestOrEmpty {
 		return nil
 	}
 	return refusal.Refuse(refusal.ReasonArchive,

@@ -23,7 +23,7 @@ import (
 
 // Wanted is which archive a claim asks for.
 type Wanted struct {
-	// Name is that of a PersistentVolume, or volume.RestoreLatest.
+	// Name is that of a PersistentVolume, volume.RestoreLatest or volume.RestoreLatestOrEmpty.
 	Name string
 	// Adopts says that the class takes what is there, also what another cluster
 	// left: see ledger.Take.
@@ -34,9 +34,27 @@ type Wanted struct {
 // are kept, and an annotation may be large.
 func (w Wanted) check() error {
 	if n := len(w.Name); n == 0 || n > validation.DNS1123SubdomainMaxLength {
-		return refusal.Refuse(refusal.ReasonArchive, "annotation %s has %d bytes; allowed are the name of a PersistentVolume that was archived and %q", volume.AnnotationRestore, n, volume.RestoreLatest)
+		return refusal.Refuse(refusal.ReasonArchive, "annotation %s has %d bytes; allowed are the name of a PersistentVolume that was archived, %q and %q", volume.AnnotationRestore, n, volume.RestoreLatest, volume.RestoreLatestOrEmpty)
 	}
 	return nil
+}
+
+// Latest reports whether the newest archive of the claim's name is wanted.
+func (w Wanted) Latest() bool { return w.Name == volume.RestoreLatest || w.OrEmpty() }
+
+// OrEmpty reports whether an empty volume is wanted if there is no archive.
+func (w Wanted) OrEmpty() bool { return w.Name == volume.RestoreLatestOrEmpty }
+
+// mayName reports whether the record of a wanted archive may be in a file: its name says whose
+// the archive is, unless it was cut.
+func (w Wanted) mayName(file, claim string) bool {
+	if ledger.IsCut(file) {
+		return true
+	}
+	if w.Latest() {
+		return strings.HasPrefix(path.Base(file), volpath.ArchivePrefix(claim))
+	}
+	return strings.Contains(path.Base(file), "-"+w.Name)
 }
 
 // archiveFor returns the path of the archive that a claim asks for, brought back if an
@@ -70,22 +88,20 @@ func (op Op) findArchive(ctx context.Context, asking ledger.Record, w Wanted) (l
 	if err := op.checkReleased(asking, w); err != nil {
 		return ledger.Record{}, err
 	}
-	var found, others []ledger.Record
-	var damaged error
-	// Tenants may ask as often as they like, so only their own archives are read.
-	prefix := volpath.ArchivePrefix(asking.Claim.Namespace)
-	foreign := func(file string) bool { return !strings.HasPrefix(path.Base(file), prefix) }
-	for r, err := range op.Store.Records.Archives(foreign) {
-		switch {
-		case err != nil:
-			damaged = errors.Join(damaged, err)
-		case r.Claim.Namespace != asking.Claim.Namespace || r.Cluster != asking.Cluster && !w.Adopts:
-		case w.Name == volume.RestoreLatest && r.Claim.Name == asking.Claim.Name, w.Name == r.PV:
-			found = append(found, r)
-		default:
-			others = append(others, r)
+	// Tenants may ask as often as they like, so only what may be wanted is read, and of the
+	// others of the namespace the few that the refusal names.
+	var others []string
+	claim := asking.Claim.Namespace + "-" + asking.Claim.Name
+	found, damaged := op.readArchives(asking, w, func(file string) bool {
+		if w.mayName(file, claim) {
+			return true
 		}
-	}
+		others = append(others, file)
+		return false
+	})
+	found = slices.DeleteFunc(found, func(r ledger.Record) bool {
+		return (!w.Latest() || r.Claim.Name != asking.Claim.Name) && w.Name != r.PV
+	})
 	slices.SortFunc(found, func(a, b ledger.Record) int { return Older(b, a) })
 	for _, r := range found {
 		if present, err := op.archivePresent(r, asking); err != nil || present {
@@ -99,7 +115,28 @@ func (op Op) findArchive(ctx context.Context, asking ledger.Record, w Wanted) (l
 		klog.FromContext(ctx).Error(damaged, "Cannot read the record of an archive that a claim may be asking for")
 		return ledger.Record{}, refusal.Postpone(refusal.ReasonRecord, "annotation %s: the record of an archive cannot be read, which may be the one; ask an administrator: claimdir doctor names it", volume.AnnotationRestore)
 	}
-	return ledger.Record{}, noArchive(asking, w, others)
+	if len(found) > 0 && !w.OrEmpty() {
+		return ledger.Record{}, refusal.Postpone(refusal.ReasonArchive, "annotation %s: archive %s is not there: another claim is getting it, or it was removed; remove the annotation to get an empty volume",
+			volume.AnnotationRestore, found[0].Path)
+	}
+	shown, _ := op.readArchives(asking, w, func(file string) bool { return slices.Contains(others[max(0, len(others)-shownArchives):], file) })
+	return ledger.Record{}, noArchive(asking, w, shown, len(others)-len(shown))
+}
+
+// readArchives returns the records of the archives of asking's namespace that the claim may
+// get and whose files are wanted, and the errors of those that cannot be read.
+func (op Op) readArchives(asking ledger.Record, w Wanted, wanted func(file string) bool) (found []ledger.Record, damaged error) {
+	prefix := volpath.ArchivePrefix(asking.Claim.Namespace)
+	skip := func(file string) bool { return !strings.HasPrefix(path.Base(file), prefix) || !wanted(file) }
+	for r, err := range op.Store.Records.Archives(skip) {
+		switch {
+		case err != nil:
+			damaged = errors.Join(damaged, err)
+		case r.Claim.Namespace == asking.Claim.Namespace && (r.Cluster == asking.Cluster || w.Adopts):
+			found = append(found, r)
+		}
+	}
+	return found, damaged
 }
 
 // archivePresent reports whether the directory of an archive is there, or will be
@@ -130,7 +167,7 @@ func (op Op) checkReleased(asking ledger.Record, w Wanted) error {
 		if ref == nil || ref.Namespace != asking.Claim.Namespace || string(ref.UID) == asking.Claim.UID || !becomesArchive(pv) {
 			continue
 		}
-		if pv.Name == w.Name || w.Name == volume.RestoreLatest && ref.Name == asking.Claim.Name && ref.UID != "" {
+		if pv.Name == w.Name || w.Latest() && ref.Name == asking.Claim.Name && ref.UID != "" {
 			return refusal.Postpone(refusal.ReasonArchive, "annotation %s: volume %s of an earlier claim is not archived yet; will be tried again", volume.AnnotationRestore, pv.Name)
 		}
 	}
@@ -159,25 +196,33 @@ func releasedAt(r ledger.Record) time.Time {
 // shownArchives is how many archives an event names.
 const shownArchives = 5
 
-func noArchive(asking ledger.Record, w Wanted, others []ledger.Record) error {
+// errNoArchive says that a claim that would also take an empty volume gets no archive.
+var errNoArchive = refusal.Refuse(refusal.ReasonArchive, "there is no archive")
+
+// noArchive refuses until the claim changes: shown are archives of its namespace, beside more.
+func noArchive(asking ledger.Record, w Wanted, shown []ledger.Record, more int) error {
+	if w.OrEmpty() {
+		return errNoArchive
+	}
 	what := fmt.Sprintf("volume %q", w.Name)
-	if w.Name == volume.RestoreLatest {
+	if w.Latest() {
 		what = fmt.Sprintf("claim %q", asking.Claim.Name)
 	}
-	hint := "" // others' archives are not told of, also not whether there are any
+	hint := "" // nothing is said of others' archives, also not whether there are any
 	if !w.Adopts {
 		hint = "; one that another cluster left is given only to a class with onExisting: adopt"
 	}
-	if len(others) == 0 {
-		return refusal.Postpone(refusal.ReasonArchive, "annotation %s: the namespace has no archive of %s, nor any other, on this share; remove the annotation to get an empty volume%s", volume.AnnotationRestore, what, hint)
+	has := ", nor any other, on this share"
+	if len(shown) > 0 {
+		var names []string
+		slices.SortFunc(shown, func(a, b ledger.Record) int { return Older(b, a) })
+		for _, r := range shown {
+			names = append(names, fmt.Sprintf("%s (claim %s, since %s)", r.PV, r.Claim.Name, releasedAt(r).Format(time.RFC3339)))
+		}
+		if more > 0 {
+			names = append(names, fmt.Sprintf("%d more", more))
+		}
+		has = " on this share; it has those of " + strings.Join(names, ", ")
 	}
-	slices.SortFunc(others, func(a, b ledger.Record) int { return Older(b, a) })
-	var names []string
-	for _, r := range others[:min(len(others), shownArchives)] {
-		names = append(names, fmt.Sprintf("%s (claim %s, since %s)", r.PV, r.Claim.Name, releasedAt(r).Format(time.RFC3339)))
-	}
-	if more := len(others) - len(names); more > 0 {
-		names = append(names, fmt.Sprintf("%d more", more))
-	}
-	return refusal.Postpone(refusal.ReasonArchive, "annotation %s: the namespace has no archive of %s on this share; it has those of %s%s", volume.AnnotationRestore, what, strings.Join(names, ", "), hint)
+	return refusal.Refuse(refusal.ReasonArchive, "annotation %s: the namespace has no archive of %s%s; remove the annotation to get an empty volume%s", volume.AnnotationRestore, what, has, hint)
 }

@@ -28,7 +28,7 @@ const (
 	// without it, for ever. An operator may change it.
 	AnnotationArchiveRetention = "claimdir/archive-retention"
 	// AnnotationRestore on a claim requests the restore of an archive. Its value is the name of the
-	// archived PersistentVolume, or RestoreLatest.
+	// archived PersistentVolume, RestoreLatest or RestoreLatestOrEmpty.
 	AnnotationRestore = "claimdir/restore"
 	// AnnotationRecoveredFrom is the id of the lost cluster from whose record the volume was
 	// recovered.
@@ -38,6 +38,10 @@ const (
 // RestoreLatest is the value of AnnotationRestore that requests the newest archive of a claim of
 // the same namespace and name.
 const RestoreLatest = "latest"
+
+// RestoreLatestOrEmpty is RestoreLatest, but gives an empty volume if there is no such archive. It is
+// for templates, whose claims are also created for the first time.
+const RestoreLatestOrEmpty = "latest-or-empty"
 
 // Volume is one directory of a share that belongs to one PersistentVolume. Not every description
 // has all fields; the comments say which fields are missing.
