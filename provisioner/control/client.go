@@ -24,16 +24,17 @@ type libraryClient struct {
 	core coreClient
 }
 
-func newLibraryClient(main, events kubernetes.Interface, w *saveWatch) libraryClient {
-	return libraryClient{main, coreClient{main.CoreV1(), events, w}}
+func newLibraryClient(main, events kubernetes.Interface, w *saveWatch, released *releasedVolumes) libraryClient {
+	return libraryClient{main, coreClient{main.CoreV1(), events, w, released}}
 }
 
 func (c libraryClient) CoreV1() corev1.CoreV1Interface { return c.core }
 
 type coreClient struct {
 	corev1.CoreV1Interface
-	events kubernetes.Interface
-	watch  *saveWatch
+	events   kubernetes.Interface
+	watch    *saveWatch
+	released *releasedVolumes
 }
 
 func (c coreClient) Events(namespace string) corev1.EventInterface {
@@ -41,12 +42,26 @@ func (c coreClient) Events(namespace string) corev1.EventInterface {
 }
 
 func (c coreClient) PersistentVolumes() corev1.PersistentVolumeInterface {
-	return volumeClient{c.CoreV1Interface.PersistentVolumes(), c.watch}
+	return volumeClient{c.CoreV1Interface.PersistentVolumes(), c.watch, c.released}
 }
 
 type volumeClient struct {
 	corev1.PersistentVolumeInterface
-	watch *saveWatch
+	watch    *saveWatch
+	released *releasedVolumes
+}
+
+// Delete deletes the very PersistentVolume that was released, not a later one of its name. It is no
+// error if that one is gone: the library may call Delete again before its cache shows that.
+func (c volumeClient) Delete(ctx context.Context, name string, o metav1.DeleteOptions) error {
+	if uid, known := c.released.uid(name); known && uid != "" {
+		o.Preconditions = &metav1.Preconditions{UID: &uid}
+	}
+	err := c.PersistentVolumeInterface.Delete(ctx, name, o)
+	if apierrors.IsNotFound(err) || o.Preconditions != nil && apierrors.IsConflict(err) {
+		return nil
+	}
+	return err
 }
 
 // Create saves a PersistentVolume within saveTimeout.

@@ -136,7 +136,7 @@ type queue struct {
 
 func (c *Controller) newLibrary(ctx context.Context, l *queue, g *guard) *controller.ProvisionController {
 	names := c.config.Informers.Names()
-	client := newLibraryClient(c.config.Clients.Main, c.config.Clients.Events, &saveWatch{c.gate, g.recorder, c.metrics})
+	client := newLibraryClient(c.config.Clients.Main, c.config.Clients.Events, &saveWatch{c.gate, g.recorder, c.metrics}, c.released)
 	return controller.NewProvisionController(klog.FromContext(ctx), client, names[0], g,
 		controller.AdditionalProvisionerNames(names[1:]),
 		controller.LeaderElection(false),

@@ -1,13 +1,17 @@
 package control
 
 import (
+	"errors"
 	"slices"
 	"sync/atomic"
 	"testing"
 
 	v1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes/fake"
 	clienttesting "k8s.io/client-go/testing"
 	"k8s.io/client-go/tools/cache"
 )
@@ -94,5 +98,49 @@ func TestReleasedVolumes(t *testing.T) {
 	r.forget("no object")
 	if r.has(a) {
 		t.Error("does not forget")
+	}
+}
+
+// The library deletes by name. A PersistentVolume that was made anew under the name stays,
+// and one that is gone is no error, which the library would log.
+func TestOnlyTheReleasedPersistentVolumeIsDeleted(t *testing.T) {
+	gone := apierrors.NewNotFound(v1.Resource("persistentvolumes"), "a")
+	another := apierrors.NewConflict(v1.Resource("persistentvolumes"), "a", errors.New("the UID in the precondition differs"))
+	down := errors.New("etcdserver: request timed out")
+	for name, tt := range map[string]struct {
+		uid          types.UID // of what was released
+		answer, want error
+	}{
+		"deleted":               {"uid-1", nil, nil},
+		"gone":                  {"uid-1", gone, nil},
+		"another one is there":  {"uid-1", another, nil},
+		"no answer":             {"uid-1", down, down},
+		"not known, gone":       {"", gone, nil},
+		"not known, a conflict": {"", another, another},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cached := cache.NewStore(cache.MetaNamespaceKeyFunc)
+			pv := &v1.PersistentVolume{ObjectMeta: metav1.ObjectMeta{Name: "a", UID: tt.uid}}
+			if err := cached.Add(pv); err != nil {
+				t.Fatal(err)
+			}
+			released := newReleasedVolumes(cached)
+			if tt.uid != "" {
+				released.add(pv)
+			}
+			client := fake.NewClientset()
+			var asked *metav1.Preconditions
+			client.PrependReactor("delete", "persistentvolumes", func(action clienttesting.Action) (bool, runtime.Object, error) {
+				asked = action.(clienttesting.DeleteActionImpl).DeleteOptions.Preconditions
+				return true, nil, tt.answer
+			})
+			c := volumeClient{client.CoreV1().PersistentVolumes(), nil, released}
+			if err := c.Delete(t.Context(), "a", metav1.DeleteOptions{}); !errors.Is(err, tt.want) || err != nil && tt.want == nil {
+				t.Errorf("it says %v, want %v", err, tt.want)
+			}
+			if (asked != nil) != (tt.uid != "") || asked != nil && *asked.UID != tt.uid {
+				t.Errorf("deleted with %+v", asked)
+			}
+		})
 	}
 }

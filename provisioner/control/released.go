@@ -37,6 +37,14 @@ func (r *releasedVolumes) has(pv *v1.PersistentVolume) bool {
 	return known && uid == pv.UID
 }
 
+// uid returns the UID of the volume of that name that was released, if there is one.
+func (r *releasedVolumes) uid(name string) (types.UID, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	uid, known := r.uids[name]
+	return uid, known
+}
+
 // forget removes a volume. It takes the object of an informer's OnDelete.
 func (r *releasedVolumes) forget(object any) {
 	name, err := cache.DeletionHandlingMetaNamespaceKeyFunc(object)
