@@ -70,7 +70,7 @@ func (o *controllerOptions) clusterFlags() *pflag.FlagSet {
 
 func (o *controllerOptions) watchFlags() *pflag.FlagSet {
 	f := section("Monitoring")
-	f.StringVar(&o.httpAddress, "http-address", o.httpAddress, "the `address` that serves /metrics, /healthz and /readyz")
+	f.StringVar(&o.httpAddress, "http-address", o.httpAddress, "the `address` that serves /metrics, /healthz, /readyz and /sharez")
 	f.StringVar(&o.logFormat, "log-format", o.logFormat, "text or json")
 	f.IntVarP(&o.verbosity, "verbosity", "v", o.verbosity,
 		"how much to log: 0 changes of data and of the leader, 2 also what the libraries do, 4 also every step")

@@ -35,6 +35,7 @@ func (e *endpoints) listen(ctx context.Context, address string, registry *promet
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /healthz", answer(e.healthy))
 	mux.HandleFunc("GET /readyz", answer(e.ready))
+	mux.HandleFunc("GET /sharez", answer(e.shares))
 	var config net.ListenConfig
 	listener, err := config.Listen(ctx, "tcp", address)
 	if err != nil {
@@ -46,7 +47,7 @@ func (e *endpoints) listen(ctx context.Context, address string, registry *promet
 			klog.FromContext(ctx).Error(err, "Cannot serve metrics and probes any longer")
 		}
 	}()
-	klog.FromContext(ctx).Info("Serving /metrics, /healthz and /readyz", "address", listener.Addr().String())
+	klog.FromContext(ctx).Info("Serving /metrics, /healthz, /readyz and /sharez", "address", listener.Addr().String())
 	return func() { _ = server.Close() }, nil
 }
 
@@ -57,12 +58,24 @@ func (e *endpoints) healthy() error {
 	return nil // starting
 }
 
+// ready is about this pod alone: a share in trouble must not block a rollout, which may
+// bring the fix.
 func (e *endpoints) ready() error {
 	if c := e.checks.Load(); c != nil {
-		return errors.Join(c.caches(), c.shares())
+		return c.caches()
 	}
-	return errors.New("starting")
+	return errStarting
 }
+
+// shares returns an error for each share in trouble.
+func (e *endpoints) shares() error {
+	if c := e.checks.Load(); c != nil {
+		return c.shares()
+	}
+	return errStarting
+}
+
+var errStarting = errors.New("starting")
 
 func answer(check func() error) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {

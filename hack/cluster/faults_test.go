@@ -51,7 +51,7 @@ func testHang(t *testing.T, bed *testbed.Bed) {
 	}
 	w.Event(w.Name, "slow-0", `share "slow" \(nas.example.com:/export/slow\) has not answered since 20..-..-.. .*retried automatically`)
 	w.Event("default", before.Name, `share "slow" .* has not answered since`)
-	w.readyz(`share "slow"`, "has not answered since")
+	w.sharez(`share "slow"`, "has not answered since")
 	if _, err := w.process.Get(w.T.Context(), "/healthz"); err != nil {
 		t.Error(err)
 	}
@@ -91,7 +91,7 @@ func testHang(t *testing.T, bed *testbed.Bed) {
 	}
 	w.VolumeGone(before.Name)
 	t.Logf("all was done %s after the share answered again", time.Since(answered).Round(time.Millisecond))
-	w.readyz()
+	w.sharez()
 	if entries := w.entries("slow"); len(entries) != 2*n {
 		t.Errorf("%d directories on the share, want %d", len(entries), 2*n)
 	}
@@ -150,7 +150,7 @@ func testHangAndGo(t *testing.T, bed *testbed.Bed) {
 			return nil
 		})
 		release()
-		w.readyz()
+		w.sharez()
 		w.Eventually("nothing is left of "+name, func() error {
 			if left := append(w.entries("slow"), w.entries("slow/"+recordsDir)...); len(left) > 0 {
 				return fmt.Errorf("%q", left)
@@ -191,12 +191,12 @@ func testErrnos(t *testing.T, bed *testbed.Bed) {
 func testFailingShare(t *testing.T, bed *testbed.Bed) {
 	w := newSharesWorld(t, bed)
 	undo := w.slow.Fail(syscall.EIO)
-	w.readyz(`share "slow"`, "cannot be used since", "input/output error")
+	w.sharez(`share "slow"`, "cannot be used since", "input/output error")
 	w.claimOf("slow", "data")
 	w.Event(w.Name, "data", `share "slow" .* cannot be used since .*input/output error`)
 	undo()
 	w.wantOn("slow", "data")
-	w.readyz()
+	w.sharez()
 }
 
 // Handles go stale when a server is exchanged; opened anew, they are not.
@@ -211,7 +211,7 @@ func testStaleHandles(t *testing.T, bed *testbed.Bed) {
 	for i := range 20 {
 		w.wantOn("slow", fmt.Sprint("data-", i))
 	}
-	w.readyz()
+	w.sharez()
 }
 
 // A server that does what it is asked, and whose answer is lost.
@@ -251,7 +251,7 @@ func testLostMount(t *testing.T, bed *testbed.Bed) {
 	w.claimOf("slow", "other")
 	w.Event("default", pv.Name, `share "slow" .* has not been correctly mounted since .*nothing was changed: this is not the share that was here before`)
 	w.Event(w.Name, "other", `share "slow" .* has not been correctly mounted since`)
-	w.readyz(`share "slow"`, "has not been correctly mounted")
+	w.sharez(`share "slow"`, "has not been correctly mounted")
 	w.wantEntries("slow")
 	if n := w.metric(fmt.Sprintf(`claimdir_refusals_total{class="%s-slow",operation="provision",reason="share"}`, w.Name)); n < 1 {
 		t.Errorf("%v refusals", n)
@@ -266,7 +266,7 @@ func testLostMount(t *testing.T, bed *testbed.Bed) {
 	w.Must(err)
 	t.Cleanup(p.Kill)
 	w.process = p
-	w.readyz(`share "slow"`, "the cluster has 1 volumes on it", "neither .claimdir/share.json nor the directory of any of them")
+	w.sharez(`share "slow"`, "the cluster has 1 volumes on it", "neither .claimdir/share.json nor the directory of any of them")
 	w.claimOf("fast", "fast")
 	w.wantOn("fast", "fast")
 	if all, err := os.ReadDir(filepath.Join(w.share, "slow")); err != nil || len(all) > 0 {
@@ -277,14 +277,14 @@ func testLostMount(t *testing.T, bed *testbed.Bed) {
 	w.mount()
 	w.VolumeGone(pv.Name)
 	w.wantOn("slow", "other")
-	w.readyz()
+	w.sharez()
 	w.Must(w.slow.Close())
 	first := w.backing
 	w.backing = t.TempDir()
 	w.Must(os.Mkdir(filepath.Join(w.backing, ".claimdir"), 0o700))
 	w.Must(os.WriteFile(filepath.Join(w.backing, ".claimdir", "share.json"), []byte(`{"layout":1,"id":"another"}`), 0o600))
 	w.mount()
-	w.readyz(`share "slow"`, "has not been correctly mounted")
+	w.sharez(`share "slow"`, "has not been correctly mounted")
 	w.claimOf("slow", "third")
 	w.Event(w.Name, "third", `not the share that was here before.*restart claimdir`)
 	w.wantEntries("slow")

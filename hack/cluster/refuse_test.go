@@ -113,7 +113,7 @@ func testMetrics(t *testing.T, bed *testbed.Bed) {
 			return err
 		})
 	}
-	for _, path := range []string{"/healthz", "/readyz"} {
+	for _, path := range []string{"/healthz", "/readyz", "/sharez"} {
 		if answer, err := w.process.Get(t.Context(), path); err != nil || answer != "ok\n" {
 			t.Errorf("%s answers %q, %v", path, answer, err)
 		}

@@ -101,11 +101,15 @@ func (w *sharesWorld) wantOn(share, claim string) *v1.PersistentVolume {
 	return pv
 }
 
-// readyz waits until /readyz says the words, or is ready if there are none.
-func (w *sharesWorld) readyz(words ...string) {
+// sharez waits until /sharez says the words, or is well if there are none. The pod stays
+// ready.
+func (w *sharesWorld) sharez(words ...string) {
 	w.T.Helper()
-	w.Eventually(fmt.Sprintf("/readyz says %q", words), func() error {
-		_, err := w.process.Get(w.T.Context(), "/readyz")
+	w.Eventually(fmt.Sprintf("/sharez says %q", words), func() error {
+		if _, err := w.process.Get(w.T.Context(), "/readyz"); err != nil {
+			return err
+		}
+		_, err := w.process.Get(w.T.Context(), "/sharez")
 		if len(words) == 0 {
 			return err
 		}

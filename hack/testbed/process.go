@@ -86,10 +86,12 @@ func (b *Bed) environment(c Config) []string {
 	}, c.Env...)
 }
 
-// WaitReady returns once /readyz says yes.
+// WaitReady returns once /readyz and /sharez say yes.
 func (p *Process) WaitReady(ctx context.Context) error {
 	for {
-		_, err := p.Get(ctx, "/readyz")
+		_, ready := p.Get(ctx, "/readyz")
+		_, shares := p.Get(ctx, "/sharez")
+		err := errors.Join(ready, shares)
 		if err == nil {
 			return nil
 		}
@@ -105,7 +107,7 @@ func (p *Process) WaitReady(ctx context.Context) error {
 
 // Get reads one of claimdir's endpoints; any answer but 200 is an error.
 func (p *Process) Get(ctx context.Context, path string) (string, error) {
-	address := regexp.MustCompile(`Serving /metrics, /healthz and /readyz.*?(127\.0\.0\.1:\d+)`).FindStringSubmatch(p.Log())
+	address := regexp.MustCompile(`Serving /metrics, /healthz, /readyz and /sharez.*?(127\.0\.0\.1:\d+)`).FindStringSubmatch(p.Log())
 	if address == nil {
 		return "", errors.New("claimdir does not serve yet")
 	}
