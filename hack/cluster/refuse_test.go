@@ -56,6 +56,7 @@ func testRefusedClaims(t *testing.T, bed *testbed.Bed) {
 	for _, tc := range cases {
 		w.Event(w.Name, tc.name, "ProvisioningFailed: .*"+tc.want)
 	}
+	w.logged(`"Refused"`, `PVC="`+w.Name+`/selector"`, "remove the selector")
 	w.wantEntries(".", w.Name, "link", "occupied")
 	w.wantEntries("occupied")
 	w.wantMode("occupied", 0o750)

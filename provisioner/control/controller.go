@@ -111,6 +111,7 @@ func New(ctx context.Context, config Config) (*Controller, error) {
 		released: c.released,
 		recorder: c.recorder,
 		metrics:  c.metrics,
+		told:     &told{},
 	}
 	for _, p := range config.Provisioners {
 		l := &queue{claims: &claimInformer{SharedIndexInformer: claims}, volumes: newVolumeInformer(volumes, c.released, p)}

@@ -7,6 +7,7 @@ import (
 	"runtime/debug"
 
 	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/tools/record"
 	"k8s.io/klog/v2"
@@ -37,6 +38,12 @@ type refusal interface {
 	Waits() bool
 }
 
+// apiObject is a claim or a PersistentVolume.
+type apiObject interface {
+	runtime.Object
+	metav1.Object
+}
+
 // guard stands between the library and the Provisioner.
 type guard struct {
 	next     controller.Provisioner
@@ -45,6 +52,7 @@ type guard struct {
 	released *releasedVolumes
 	recorder record.EventRecorder
 	metrics  *metrics
+	told     *told
 }
 
 var (
@@ -104,7 +112,7 @@ func (g *guard) Provision(ctx context.Context, o controller.ProvisionOptions) (p
 		return err
 	})
 	if err != nil {
-		return nil, controller.ProvisioningFinished, g.failed(opProvision, o.PVC, o.StorageClass.Name, eventProvisionFailed, err)
+		return nil, controller.ProvisioningFinished, g.failed(klog.NewContext(ctx, logger), opProvision, o.PVC, o.StorageClass.Name, eventProvisionFailed, err)
 	}
 	g.metrics.provisions.WithLabelValues(o.StorageClass.Name).Inc()
 	g.gate.expectSave(o.PVName)
@@ -126,7 +134,7 @@ func (g *guard) Delete(ctx context.Context, pv *v1.PersistentVolume) error {
 		return g.next.Delete(ctx, pv)
 	})
 	if err != nil {
-		return g.failed(opDelete, pv, pv.Spec.StorageClassName, eventDeleteFailed, err)
+		return g.failed(klog.NewContext(ctx, logger), opDelete, pv, pv.Spec.StorageClassName, eventDeleteFailed, err)
 	}
 	g.released.add(pv)
 	g.metrics.deletions.WithLabelValues(pv.Spec.StorageClassName).Inc()
@@ -137,8 +145,9 @@ func (g *guard) Delete(ctx context.Context, pv *v1.PersistentVolume) error {
 // before Controller.Retry, failed publishes the event and tells the library to ignore the error;
 // the library then comes back at every resync, when the object changes and when its class is
 // replaced. All other errors go to the library, which publishes the event and retries with a
-// growing delay. An error that the Provisioner wants ignored is not a failure.
-func (g *guard) failed(op string, object runtime.Object, class, eventReason string, err error) error {
+// growing delay, and logs it. What the library ignores, failed logs, once for each text of an object.
+// An error that the Provisioner wants ignored is not a failure.
+func (g *guard) failed(ctx context.Context, op string, object apiObject, class, eventReason string, err error) error {
 	if ignored, ok := errors.AsType[*controller.IgnoredError](err); ok {
 		return ignored // found by type assertion: never wrap it
 	}
@@ -156,6 +165,9 @@ func (g *guard) failed(op string, object runtime.Object, class, eventReason stri
 		return err
 	}
 	g.recorder.Event(object, v1.EventTypeWarning, eventReason, err.Error())
+	if g.told.isNew(object.GetUID(), err.Error()) {
+		klog.FromContext(ctx).Info("Refused", "operation", op, "reason", reason, "because", err.Error())
+	}
 	return &controller.IgnoredError{Reason: err.Error()}
 }
 

@@ -161,6 +161,28 @@ func TestIgnoredIsNoFailure(t *testing.T) {
 	}
 }
 
+// What is refused for good is logged once, however often the library comes back.
+func TestARefusalIsLoggedOnce(t *testing.T) {
+	seen := &told{}
+	for _, tt := range []struct {
+		object types.UID
+		text   string
+		want   bool
+	}{
+		{"a", "too large", true}, {"a", "too large", false}, {"b", "too large", true}, {"a", "too small", true}, {"a", "too large", true}, {"b", "too large", false},
+	} {
+		if got := seen.isNew(tt.object, tt.text); got != tt.want {
+			t.Errorf("%s %q: new %v", tt.object, tt.text, got)
+		}
+	}
+	for i := range 3 * toldMost {
+		seen.isNew(types.UID(fmt.Sprint(i)), "x")
+	}
+	if len(seen.texts) > toldMost {
+		t.Errorf("it remembers %d", len(seen.texts))
+	}
+}
+
 // The library would count the claim under a label that a tenant chose.
 func TestAClaimThatNamesTwoClassesIsRefused(t *testing.T) {
 	two := func(name, annotated, field string) *v1.PersistentVolumeClaim {
