@@ -49,7 +49,7 @@ func rooms() map[string][]string {
 		"access":      {"ledger", "share", "volpath"},
 		"refusal":     {},
 		"cluster/pvs": {"share"},
-		"cluster":     {"cluster/pvs", "ledger"},
+		"cluster":     {"cluster/pvs", "ledger", "share"},
 		"volume":      {"class", "cluster/pvs", "ledger", "refusal", "share", "volpath"},
 		"steps":       {"class", "access", "ledger", "refusal", "share", "volpath", "volume"},
 		"":            {"class", "access", "ledger", "refusal", "share", "steps", "volpath", "volume"},

@@ -126,5 +126,7 @@ func (o *controllerOptions) run(ctx context.Context, std streams) error {
 		return err
 	}
 	defer flushLogs()
-	return serve(klog.NewContext(ctx, klog.Background()), o.options)
+	ctx = klog.NewContext(ctx, klog.Background())
+	limitMemory(ctx, memoryLimitFile)
+	return serve(ctx, o.options)
 }

@@ -1,6 +1,8 @@
 package cluster
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 
 	v1 "k8s.io/api/core/v1"
@@ -87,5 +89,55 @@ func TestCachesAreTrimmed(t *testing.T) {
 		if m := object.(metav1.Object); len(m.GetAnnotations())+len(m.GetLabels()) > 0 {
 			t.Errorf("%s is whole", m.GetName())
 		}
+	}
+}
+
+// A tenant may create any number of claims of a megabyte each. Of each a few hundred bytes are kept.
+func TestLargeClaimsAreCut(t *testing.T) {
+	class, mode := "nfs", v1.PersistentVolumeFilesystem
+	made := func(annotations, labels map[string]string, selector *metav1.LabelSelector) *v1.PersistentVolumeClaim {
+		return &v1.PersistentVolumeClaim{
+			ObjectMeta: metav1.ObjectMeta{
+				Namespace: "team", Name: "a", UID: "1", ResourceVersion: "2", Labels: labels, Annotations: annotations, CreationTimestamp: metav1.Now(), DeletionTimestamp: new(metav1.Now()),
+			},
+			Spec: v1.PersistentVolumeClaimSpec{
+				StorageClassName: &class, VolumeMode: &mode, Selector: selector,
+				DataSourceRef: &v1.TypedObjectReference{Kind: "Backup", Name: "b"},
+			},
+		}
+	}
+	large := strings.Repeat("x", maxClaim)
+	many := map[string]string{}
+	for i := range 2000 {
+		many[fmt.Sprint("label-", i)] = "value"
+	}
+	trim := trimmer(pvs.Names{ours})
+	for name, claim := range map[string]*v1.PersistentVolumeClaim{
+		"an annotation":       made(map[string]string{"x": large, storageProvisioner: ours, selectedNode: large, v1.BetaStorageClassAnnotation: "nfs"}, nil, nil),
+		"labels":              made(map[string]string{storageProvisioner: ours, v1.BetaStorageClassAnnotation: "nfs"}, many, nil),
+		"a selector":          made(map[string]string{storageProvisioner: ours, v1.BetaStorageClassAnnotation: "nfs"}, nil, &metav1.LabelSelector{MatchLabels: many}),
+		"with kubectl's copy": made(map[string]string{lastApplied: large, "x": large, storageProvisioner: ours, v1.BetaStorageClassAnnotation: "nfs"}, nil, nil),
+	} {
+		t.Run(name, func(t *testing.T) {
+			trimmed, err := trim(claim)
+			if err != nil {
+				t.Fatal(err)
+			}
+			kept := trimmed.(*v1.PersistentVolumeClaim)
+			if kept.Size() > 500 {
+				t.Errorf("%d bytes are kept", kept.Size())
+			}
+			if kept.Name != "a" || kept.UID != "1" || *kept.Spec.StorageClassName != "nfs" || kept.DeletionTimestamp == nil || kept.Spec.DataSourceRef == nil ||
+				kept.Annotations[storageProvisioner] != ours || kept.Annotations[v1.BetaStorageClassAnnotation] != "nfs" || kept.Annotations[selectedNode] != "" {
+				t.Errorf("it keeps %+v", kept)
+			}
+			if want := fmt.Sprintf("%d bytes; at most 16384 are allowed", claim.Size()); kept.Annotations[pvs.AnnotationTooLarge] != want {
+				t.Errorf("it says %q", kept.Annotations[pvs.AnnotationTooLarge])
+			}
+		})
+	}
+	trimmed, err := trim(made(map[string]string{lastApplied: large, "path": "a/b"}, nil, nil))
+	if kept := trimmed.(*v1.PersistentVolumeClaim); err != nil || kept.Annotations["path"] != "a/b" || kept.Annotations[lastApplied] != "" || kept.Annotations[pvs.AnnotationTooLarge] != "" {
+		t.Errorf("of a claim with kubectl's copy it keeps %+v, %v", kept, err)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	storagev1 "k8s.io/api/storage/v1"
 
 	"claimdir/provisioner/class"
+	"claimdir/provisioner/cluster/pvs"
 	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/refusal"
 	"claimdir/provisioner/volpath"
@@ -19,6 +20,8 @@ const snapshotGroup = "snapshot.storage.k8s.io"
 func Check(claim *v1.PersistentVolumeClaim) error {
 	spec := claim.Spec
 	switch source := DataSource(claim); {
+	case claim.Annotations[pvs.AnnotationTooLarge] != "":
+		return refuseClaim("the claim has %s; shorten its annotations and labels", claim.Annotations[pvs.AnnotationTooLarge])
 	case spec.Selector != nil:
 		return refuseClaim("spec.selector: a claim with a selector waits for an existing PersistentVolume; " +
 			"remove the selector to have one created")

@@ -18,9 +18,12 @@ func TestClaimsThatADirectoryCannotServe(t *testing.T) {
 		says   string // empty: the claim is served
 		ignore bool   // it is a populator's
 	}{
-		"plain":               {func(*claim) {}, "", false},
-		"Filesystem":          {func(c *claim) { c.Spec.VolumeMode = mode(v1.PersistentVolumeFilesystem) }, "", false},
-		"Block":               {func(c *claim) { c.Spec.VolumeMode = mode(v1.PersistentVolumeBlock) }, `spec.volumeMode "Block"`, false},
+		"plain":      {func(*claim) {}, "", false},
+		"Filesystem": {func(c *claim) { c.Spec.VolumeMode = mode(v1.PersistentVolumeFilesystem) }, "", false},
+		"Block":      {func(c *claim) { c.Spec.VolumeMode = mode(v1.PersistentVolumeBlock) }, `spec.volumeMode "Block"`, false},
+		"too large": {func(c *claim) {
+			c.Annotations = map[string]string{"claimdir/too-large": "20000 bytes; at most 16384 are allowed"}
+		}, "the claim has 20000 bytes; at most 16384 are allowed; shorten its annotations and labels", false},
 		"a selector":          {func(c *claim) { c.Spec.Selector = &metav1.LabelSelector{} }, "spec.selector", false},
 		"attributes class":    {func(c *claim) { c.Spec.VolumeAttributesClassName = text("gold") }, `spec.volumeAttributesClassName "gold"`, false},
 		"no attributes class": {func(c *claim) { c.Spec.VolumeAttributesClassName = text("") }, "", false},

@@ -16,6 +16,9 @@ import (
 const (
 	AnnotationProvisionedBy = "pv.kubernetes.io/provisioned-by"
 	AnnotationMigratedTo    = "pv.kubernetes.io/migrated-to"
+	// AnnotationTooLarge marks, in the cache alone, a claim that is too large to be kept there. Its
+	// value says how large it is.
+	AnnotationTooLarge = "claimdir/too-large"
 )
 
 // Names are the provisioner names whose PersistentVolumes are ours.
