@@ -2,6 +2,8 @@ package control
 
 import (
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/tools/record"
@@ -11,9 +13,15 @@ import (
 // client caches thousands of texts to detect repeats, and tenants can make them long.
 const textMost = 1024
 
-// brief cuts the middle out of a text that is too long. The beginning says what is wrong, and the
-// end how to fix it.
+// brief replaces unprintable characters in a text, which names on a share may bring, and cuts the
+// middle out if it is too long. The beginning says what is wrong, and the end how to fix it.
 func brief(text string) string {
+	text = strings.Map(func(r rune) rune {
+		if r != '\n' && (r == utf8.RuneError || !unicode.IsPrint(r)) {
+			return '?'
+		}
+		return r
+	}, text)
 	if len(text) <= textMost {
 		return text
 	}

@@ -17,6 +17,9 @@ func TestTextsOfEventsAreBrief(t *testing.T) {
 			t.Errorf("%q became %q", text, got)
 		}
 	}
+	if got := brief("file \"a\r\x1b[2K\u202e\xff\u0085b\"\nnext"); got != "file \"a??[2K???b\"\nnext" {
+		t.Errorf("unprintable characters become %q", got)
+	}
 	for _, filling := range []string{"x", "é", "\xff", "日本"} {
 		text := "path is wrong: " + strings.Repeat(filling, 250<<10) + "; give another"
 		recorder := record.NewFakeRecorder(1)

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"claimdir/provisioner/volpath"
@@ -352,5 +353,17 @@ func recordsGone(t *testing.T, s site) {
 	mustBe(t, s.share.MakeMeta("volumes"), ErrNotDirectory)
 	if left := snapshot(t, s.outside); strings.Count(left, "\n") != 1 {
 		t.Errorf("written through a link: %s", left)
+	}
+}
+
+// A tenant chose the name that an error shows in an event and in the log.
+func TestTheNameInAnErrorIsQuoted(t *testing.T) {
+	o := outcome{}
+	parent, err := os.Open(t.TempDir())
+	must(t, err)
+	defer parent.Close()
+	o.note(entry{dir: parent, in: "sub", name: "x\nI0101 forged\r\x1b[2K\xff"}, syscall.EBUSY)
+	if got := o.kept.Error(); !strings.HasPrefix(got, `"sub/x\nI0101 forged\r\x1b[2K\xff": `) {
+		t.Errorf("it says %q", got)
 	}
 }

@@ -111,7 +111,7 @@ func (o *outcome) note(e entry, err error) {
 	if inside, ok := errors.AsType[*keptError](err); ok { // it contains the path already
 		err, count = inside.first, inside.count
 	} else {
-		err = fmt.Errorf("%s: %w", e.at(), plain(err))
+		err = fmt.Errorf("%q: %w", e.at(), plain(err)) // a tenant chose the name
 	}
 	if o.kept.first == nil {
 		o.kept.first = err
