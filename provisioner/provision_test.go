@@ -154,7 +154,7 @@ func TestVolumesDoNotNest(t *testing.T) {
 		"inside":       {"team/data/inside", "one inside the other"},
 		"deep inside":  {"team/data/in/si/de", "one inside the other"},
 		"above":        {"team", "one inside the other"},
-		"the same one": {"team/data", "belongs to the volume pvc-1 of claim ns/data (active)"},
+		"the same one": {"team/data", "belongs to the volume pvc-1 of claim ns/data (in use); a directory serves one claim: let the pods share that claim, or give the class a pattern with ${.PVC.name}"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)

@@ -225,7 +225,7 @@ func TestTakenErrorNamesClaimsOfTheSameNamespaceOnly(t *testing.T) {
 		has    []string
 		not    []string
 	}{
-		"same namespace":                   {"ns/secret-claim", of("ns/mine", "pvc-2"), []string{"pvc-1", "ns/secret-claim", "(creating)"}, nil},
+		"same namespace":                   {"ns/secret-claim", of("ns/mine", "pvc-2"), []string{"pvc-1", "ns/secret-claim", "(being created)", "let the pods share that claim"}, nil},
 		"foreign namespace":                {"ns/secret-claim", of("other/mine", "pvc-2"), []string{"pvc-1", "another namespace"}, []string{"claim ns/"}},
 		"foreign cluster":                  {"ns/secret-claim", otherCluster(of("ns/mine", "pvc-2")), []string{"pvc-1", "cluster"}, []string{"claim ns/"}},
 		"inside, same namespace":           {"ns/secret-claim/x", of("ns/mine", "pvc-2"), []string{"one inside the other", `"ns/secret-claim"`}, nil},

@@ -151,10 +151,38 @@ func (e *TakenError) Error() string {
 		owner = fmt.Sprintf("volume %s of another namespace or cluster", e.Owner.PV)
 	}
 	if e.Owner.Path == e.Path.String() {
-		return fmt.Sprintf("path %q belongs to the %s (%s)", e.Path, owner, e.Owner.State)
+		return fmt.Sprintf("path %q belongs to the %s (%s)%s", e.Path, owner, e.Owner.State.words(), e.wayOut())
 	}
 	if e.ForeignNamespace && strings.HasPrefix(e.Owner.Path, e.Path.String()+"/") { // the rest of the owner's path may contain the claim's name
-		return fmt.Sprintf("path %q would lie above the %s (%s)", e.Path, owner, e.Owner.State)
+		return fmt.Sprintf("path %q would lie above the %s (%s)", e.Path, owner, e.Owner.State.words())
 	}
-	return fmt.Sprintf("path %q and path %q of the %s (%s) would lie one inside the other", e.Path, e.Owner.Path, owner, e.Owner.State)
+	return fmt.Sprintf("path %q and path %q of the %s (%s) would lie one inside the other", e.Path, e.Owner.Path, owner, e.Owner.State.words())
+}
+
+// wayOut says what the owner of a claim can do about a path that is taken.
+func (e *TakenError) wayOut() string {
+	switch {
+	case e.ForeignNamespace:
+		return "; give the class a pattern with ${.PVC.namespace} and ${.PVC.name}, or ask an administrator"
+	case e.Owner.State == Retained:
+		return "; a new claim of that name gets it; for another claim give the class a pattern with ${.PVC.name}"
+	case e.Owner.State == Active || e.Owner.State == Creating:
+		return "; a directory serves one claim: let the pods share that claim, or give the class a pattern with ${.PVC.name}"
+	}
+	return ""
+}
+
+// words are the state for people.
+func (s State) words() string {
+	switch s {
+	case Active:
+		return "in use"
+	case Retained:
+		return "kept after its release"
+	case Creating:
+		return "being created"
+	case Archived:
+		return "archived"
+	}
+	return string(s)
 }
