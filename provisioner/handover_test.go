@@ -40,7 +40,7 @@ func TestAVolumeThatWasHandedOverIsItsNewOwners(t *testing.T) {
 		}
 		for _, wish := range []string{"pvc-1", volume.RestoreLatest} {
 			_, _, err := w.Provision(t.Context(), asks(options("old/data", "pvc-2", at("back")), wish))
-			refused(t, err, refusal.ReasonArchive, false)
+			refused(t, err, refusal.ReasonArchive, true)
 			if strings.Contains(err.Error(), "mine") || strings.Contains(err.Error(), `"new"`) {
 				t.Errorf("the old owner reads of the new one: %v", err)
 			}

@@ -249,7 +249,7 @@ func TestARetainedVolumeGoesToItsNameOnly(t *testing.T) {
 	must(t, w.Delete(t.Context(), pv))
 	for _, claim := range []string{"other/data", "ns/other"} {
 		_, _, err := w.Provision(t.Context(), options(claim, "pvc-2", at("shared", "onExisting", "adopt")))
-		refused(t, err, refusal.ReasonTaken, false, "retained")
+		refused(t, err, refusal.ReasonTaken, false, "kept after its release")
 	}
 	w.provision(t, options("ns/data", "pvc-3", at("shared")))
 	w.Holds(t, "shared", "shared/file", "shared = pvc-3 active")
