@@ -28,7 +28,7 @@ func process(t *testing.T, dir string, call share.Call) *Ledger {
 // rounds is how often two processes meet. On a share that syncs each takes long.
 func rounds() int {
 	if os.Getenv("CLAIMDIR_TEST_BRIEF") != "" { // see sharetest.Brief, which imports this package
-		return 100
+		return 40
 	}
 	return 2000
 }
