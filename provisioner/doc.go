@@ -23,9 +23,9 @@
 //	   Op.Release, on the locked path:
 //	2  Config.Released    is it still released?             asked of the API server; else refused, nothing changed
 //	   ownRecord          is the path this PV's?            absent: let go; another's or unknown: refused, nothing changed
-//	   follow             the record names the claim that   a volume handed to another claim is that one's
-//	                      the PersistentVolume names
 //	   checkAlone         no volume on, above or below      refused, nothing changed
+//	   follow             the PersistentVolume's claim      written into the record: a volume that was handed to another
+//	                                                        claim is that one's
 //	3  delete             share.SetAside into the trash, compare; ledger.Discard: its record beside it. Package trash looks
 //	                      once more, and empties it. A directory that is not the one on record is archived instead
 //	                      or, what cannot be moved: share.Remove, ledger.Remove
@@ -35,8 +35,9 @@
 //	   library            delete the PV object, drop the finalizer
 //
 // A volume of nfs-subdir-external-provisioner has neither record nor policy: it
-// gets a record when claimdir begins to lead (Start) or, at the latest, in step
-// 2, and its class decides on release, as the peer would read it.
+// gets a record when claimdir begins to lead (Start), or while it is bound from the
+// sweep, and its class decides on release, as the peer would read it. Without a record
+// its release is refused: a PersistentVolume alone does not prove whose a directory is.
 //
 // What touches the share, from step 5 and from step 2 on, is one operation on it,
 // which package access lets in or refuses, and gives up if the share does not

@@ -18,10 +18,11 @@ import (
 // Start takes over, once, the volumes on this Provisioner's share that have no
 // record of this cluster: those that nfs-subdir-external-provisioner or its
 // predecessor made and that are bound (on a share without records also those that are
-// released), and those that were recovered from the records of a cluster that is lost. For that it writes records and touches no directory. What it
-// cannot take over it logs; a release then says why, as an event. Then it converts the
-// records that an older claimdir wrote. The Provisioner without a share only forgets
-// which volumes were begun where.
+// released), and those that were recovered from the records of a cluster that is lost.
+// For that it writes records and touches no directory. What it cannot take over it
+// logs; a release then says why, as an event. Then it converts the records that an
+// older claimdir wrote. The Provisioner without a share only forgets which volumes were
+// begun where.
 func (p *Provisioner) Start(ctx context.Context) {
 	if p.share == nil {
 		p.startedOn.reset()

@@ -32,15 +32,15 @@ func (op Op) Release(ctx context.Context, v volume.Volume) error {
 	if err != nil {
 		return err
 	}
-	if record, err = op.follow(ctx, v, record); err != nil {
-		return err
-	}
 	kept := op.keepsAdopted(policy, record)
 	if kept != nil {
 		policy = class.Archive
 	}
 	ctx = klog.NewContext(ctx, klog.LoggerWithValues(klog.FromContext(ctx), "policy", policy))
 	if err := op.checkAlone(record); err != nil {
+		return err
+	}
+	if record, err = op.follow(ctx, v, record); err != nil {
 		return err
 	}
 	if policy != class.Archive && (record.Policy != string(policy) || record.Adopted) { // an earlier call may have begun to archive it
