@@ -56,7 +56,7 @@ func serve(ctx context.Context, o options) error {
 	warn := warnOfClass(func(class, reason, message string) { c.WarnOfClass(class, reason, message) })
 	live := cluster.Live{Client: clients.Main}
 	released := func(ctx context.Context, v volume.Volume) error { return live.Released(ctx, v.Name, v.Claim) }
-	ops := steps.New(steps.Config{Cluster: id, Objects: informers, Released: released, Report: warn.aboutDirectory})
+	ops := steps.New(steps.Config{Cluster: id, Objects: informers, Released: released, Gone: live.Gone, Grace: o.orphanGrace, Report: warn.aboutDirectory})
 	for _, p := range provisioner.New(ops, informers, served.keepers...).Provisioners() {
 		config.Provisioners = append(config.Provisioners, p)
 	}

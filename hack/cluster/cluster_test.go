@@ -53,6 +53,7 @@ var cases = []struct {
 	{"an archive ends when its time is over", testRetention},
 	{"retain keeps the directory, and the same claim gets it back", testRetain},
 	{"a volume that is handed to another namespace is that one's in everything", testHandOver},
+	{"a volume whose PersistentVolume was removed by force ends when its claim is made again", testLost},
 	{"the policy on the volume decides, not the class", testPolicyOnVolume},
 	{"a volume deleted before its claim still has its policy honoured", testVolumeFirst},
 	{"a class that is gone is not missed on release", testClassGone},

@@ -128,3 +128,36 @@ func (w *world) recordIsOf(path, namespace, name string) {
 		return nil
 	})
 }
+
+// testLost: somebody removes a PersistentVolume by force, as advice for one that is stuck
+// says. Its claim is Lost, and is made again.
+func testLost(t *testing.T, bed *testbed.Bed) {
+	for _, policy := range []string{"archive", "retain", "delete"} {
+		t.Run(policy, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, bed)
+			w.class("pathPattern", "${.PVC.namespace}/${.PVC.name}", "onDelete", policy)
+			w.Claim("data")
+			pv := w.Bound("data")
+			w.put(w.Name+"/data/file", "precious")
+			w.Must(bed.Admin.CoreV1().PersistentVolumes().Delete(t.Context(), pv.Name, metav1.DeleteOptions{}))
+			w.patchVolume(pv.Name, `{"metadata":{"finalizers":null}}`)
+			w.VolumeGone(pv.Name)
+			w.DeleteClaim("data")
+			w.claimGone("data", pv.Spec.ClaimRef.UID)
+			w.Claim("data")
+			w.Bound("data")
+			archive := "archived-" + w.Name + "-data-" + pv.Name
+			if policy == "retain" {
+				w.wantFile(w.Name+"/data/file", "precious")
+				return
+			}
+			w.wantFile(archive+"/file", "precious")
+			w.wantEntries(w.Name + "/data")
+			w.wantRecord(archive, map[string]any{"state": "archived", "pv": pv.Name})
+			if policy == "delete" {
+				w.Event("default", w.Name, "ArchivedInsteadOfDeleted: .*it is archive "+archive+" for 1h0m0s")
+			}
+		})
+	}
+}

@@ -127,6 +127,9 @@ func (op Op) lookAtPath(ctx context.Context, asking ledger.Record) (known ledger
 	if found && abandonedRestore(known, asking) {
 		return ledger.Record{}, false, op.undoRestore(ctx, known)
 	}
+	if found && isLostNamesakes(known, asking) && op.config.Gone != nil && op.config.Gone(ctx, known) == nil {
+		return op.endLost(ctx, known)
+	}
 	return known, found, nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	v1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
@@ -54,6 +55,11 @@ type Config struct {
 	// released v's PersistentVolume, which is to be deleted. Only a process that releases
 	// volumes needs it.
 	Released func(ctx context.Context, v volume.Volume) error
+	// Gone asks the API server, never a cache, and returns nil if neither the claim of a
+	// record nor its PersistentVolume exists. Without it no volume counts as lost.
+	Gone Check
+	// Grace is how long a lost volume's directory that was to be deleted is kept.
+	Grace time.Duration
 	// Report tells people, by an event, what became of a volume's directory that they
 	// would not expect. reason is one of the Event constants.
 	Report func(ctx context.Context, r ledger.Record, reason, text string)
