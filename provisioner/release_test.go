@@ -1,6 +1,8 @@
 package provisioner
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -11,6 +13,7 @@ import (
 	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/refusal"
 	"claimdir/provisioner/sharetest"
+	"claimdir/provisioner/steps"
 	"claimdir/provisioner/volpath"
 	"claimdir/provisioner/volume"
 )
@@ -223,4 +226,41 @@ func TestDeleteThatTheShareRefusesTouchesNothing(t *testing.T) {
 	})
 	refused(t, w.Delete(t.Context(), pv), refusal.ReasonStorage, false, "read-only")
 	w.Untouched(t, before)
+}
+
+// kept makes a volume with something in it and releases it with the policy retain.
+func (w *world) kept(t *testing.T) ledger.Record {
+	t.Helper()
+	pv := w.provision(t, options("ns/data", "pvc-1", at("team/data", "onDelete", "retain")))
+	w.Tree(t, "team/data/file")
+	must(t, w.Delete(t.Context(), pv))
+	return w.Record(t, "team/data")
+}
+
+func TestARetainedDirectoryIsDiscardedLikeAnyOther(t *testing.T) {
+	everywhere(t, func(t *testing.T, w *world) func() error {
+		r := w.kept(t)
+		return func() error {
+			err := w.onPathOf(t, "team/data", func(ctx context.Context, op steps.Op) error { return op.DiscardRetained(ctx, r) })
+			if errors.Is(err, steps.ErrNoArchive) { // an earlier call did it
+				_, err := w.Store(t).Dirs.RemoveMarked(sharetest.PathOf(t, "team"))
+				return err
+			}
+			return err
+		}
+	})
+}
+
+// What a claim got meanwhile, or somebody keeps something in, is not discarded.
+func TestWhatIsNoLongerRetainedIsNotDiscarded(t *testing.T) {
+	discards := func(w *world, r ledger.Record) error {
+		return w.onPathOf(t, "team/data", func(ctx context.Context, op steps.Op) error { return op.DiscardRetained(ctx, r) })
+	}
+	w := newWorld(t)
+	r := w.kept(t)
+	w.provision(t, options("ns/data", "pvc-2", at("team/data", "onDelete", "retain")))
+	if err := discards(w, r); !errors.Is(err, steps.ErrNoArchive) {
+		t.Errorf("a claim has it: %v", err)
+	}
+	w.Holds(t, "team", "team/data", "team/data/file", "team/data = pvc-2 active")
 }

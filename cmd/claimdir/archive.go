@@ -65,6 +65,14 @@ type archivesFound struct {
 	incomplete error // says that something could not be read; the details are printed already
 }
 
+// of returns the archives, or the retained directories.
+func (f archivesFound) of(retained bool) []archives.Archive {
+	if retained {
+		return f.Retained
+	}
+	return f.Archives
+}
+
 func findArchives(o options, std streams) (archivesFound, error) {
 	mounts, err := findShares(o)
 	if err != nil {

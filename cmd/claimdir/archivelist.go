@@ -19,7 +19,8 @@ namespace, or of one claim.
 
     kubectl -n claimdir exec deploy/claimdir -- /claimdir archive list
 
-It needs no cluster and changes nothing. SIZE is the size of the claim. If several clusters have
+With --retained it lists the directories that released volumes with the policy retain have left at their
+paths instead. It needs no cluster and changes nothing. SIZE is the size of the claim. If several clusters have
 records on the shares, CLUSTER shows the cluster of each archive. A directory that has the name of an
 archive and no record belongs to another provisioner; only its path is shown.
 
@@ -35,8 +36,9 @@ the reason; the others are listed); 2 wrong configuration.
 type listOptions struct {
 	options
 
-	names  []string // a namespace or a claim; empty means all
-	output string
+	names    []string // a namespace or a claim; empty means all
+	retained bool
+	output   string
 }
 
 func archiveListCommand(p program) *cobra.Command {
@@ -45,7 +47,9 @@ func archiveListCommand(p program) *cobra.Command {
 }
 
 func (o *listOptions) flags() []*pflag.FlagSet {
-	return []*pflag.FlagSet{o.shareFlags(), outputFlags(&o.output)}
+	f := section("Archives")
+	f.BoolVar(&o.retained, "retained", false, "list retained directories instead of archives")
+	return []*pflag.FlagSet{o.shareFlags(), f, outputFlags(&o.output)}
 }
 
 func (o *listOptions) complete(args []string) []error {
@@ -62,7 +66,7 @@ func (o *listOptions) run(_ context.Context, std streams) error {
 	if err != nil {
 		return err
 	}
-	listed := found.Archives
+	listed := found.of(o.retained)
 	if len(o.names) > 0 {
 		namespace, claim, _ := strings.Cut(o.names[0], "/")
 		listed = slices.DeleteFunc(listed, func(a archives.Archive) bool { return !a.Of(namespace, claim) })
@@ -70,7 +74,7 @@ func (o *listOptions) run(_ context.Context, std streams) error {
 	if o.output == "json" {
 		err = archives.WriteJSON(std.out, listed)
 	} else if err = archives.WriteTable(std.out, listed, len(found.Clusters) > 1, time.Now()); len(listed) == 0 {
-		fmt.Fprintln(std.err, "No archives found.")
+		fmt.Fprintf(std.err, "No %s found.\n", kind(o.retained))
 	}
 	return errors.Join(err, found.incomplete)
 }

@@ -24,7 +24,8 @@ command lists the archives and asks before it moves them:
 Choose archives by any number of claims (NAMESPACE/CLAIM), namespaces and volumes (names of
 PersistentVolumes), or with --all or --ended. --ended also restricts the other choices to expired
 archives, and --older-than to old ones. If several clusters have records on the shares, --cluster is
-required. The UID of this cluster is
+required. With --retained it moves directories that released volumes with the policy retain have left at
+their paths instead. The UID of this cluster is
 
     kubectl get namespace kube-system -o jsonpath={.metadata.uid}
 
@@ -46,6 +47,7 @@ type purgeOptions struct {
 	names        []string
 	cluster      string
 	all, expired bool
+	retained     bool
 	olderThan    time.Duration
 	yes          bool
 }
@@ -63,6 +65,7 @@ func (o *purgeOptions) flags() []*pflag.FlagSet {
 		"only archives of this `cluster`, given as the UID of its namespace kube-system; required if several clusters have records on the shares")
 	f.BoolVar(&o.all, "all", false, "all archives with a record")
 	f.BoolVar(&o.expired, "ended", false, "only archives that have expired")
+	f.BoolVar(&o.retained, "retained", false, "retained directories instead of archives")
 	f.DurationVar(&o.olderThan, "older-than", 0, "only archives of volumes that were released longer ago than this, such as 720h")
 	acting.BoolVar(&o.yes, "yes", false, "do not ask; answer every question with yes")
 	return []*pflag.FlagSet{o.shareFlags(), f, acting}
@@ -96,29 +99,29 @@ func (o *purgeOptions) run(ctx context.Context, std streams) error {
 	}
 	now := time.Now()
 	selection := archives.Selection{Names: o.names, Cluster: o.cluster, Expired: o.expired, OlderThan: o.olderThan}
-	selected, err := selection.Select(found.Archives, now)
+	selected, err := selection.Select(found.of(o.retained), now)
 	if err != nil {
 		return err
 	}
 	if o.all {
-		remarkUnrecorded(found.Archives, std)
+		remarkUnrecorded(found.of(o.retained), std)
 	}
 	if len(selected) == 0 {
-		fmt.Fprintln(std.err, "No archives to move.")
+		fmt.Fprintf(std.err, "No %s to move.\n", kind(o.retained))
 		return found.incomplete
 	}
 	if err := archives.WriteTable(std.out, selected, len(found.Clusters) > 1, now); err != nil {
 		return err
 	}
 	if !o.yes {
-		if yes, err := newAsker(std).ask(ctx, fmt.Sprintf("Move %s into the trash?", these(len(selected)))); err != nil {
+		if yes, err := newAsker(std).ask(ctx, fmt.Sprintf("Move %s into the trash?", these(len(selected), o.retained))); err != nil {
 			return fmt.Errorf("nothing was moved: %w", err)
 		} else if !yes {
 			fmt.Fprintln(std.err, "Nothing was moved.")
 			return nil
 		}
 	}
-	return errors.Join(discardAll(ctx, selected, std), found.incomplete)
+	return errors.Join(discardAll(ctx, selected, kind(o.retained), std), found.incomplete)
 }
 
 // checkCluster requires --cluster if several clusters have records on the shares: a
@@ -146,19 +149,30 @@ func remarkUnrecorded(all []archives.Archive, std streams) {
 	}
 }
 
-func these(n int) string {
-	if n == 1 {
-		return "this archive"
+func these(n int, retained bool) string {
+	switch {
+	case n > 1:
+		return fmt.Sprintf("these %d %s", n, kind(retained))
+	case retained:
+		return "this retained directory"
 	}
-	return fmt.Sprintf("these %d archives", n)
+	return "this archive"
+}
+
+// kind returns what a command is about, in plural.
+func kind(retained bool) string {
+	if retained {
+		return "retained directories"
+	}
+	return "archives"
 }
 
 // discardAll moves all archives it can, and reports those it cannot.
-func discardAll(ctx context.Context, selected []archives.Archive, std streams) error {
+func discardAll(ctx context.Context, selected []archives.Archive, kind string, std streams) error {
 	moved, failed := 0, 0
 	for _, a := range selected {
 		if err := ctx.Err(); err != nil {
-			return fmt.Errorf("stopped after %d of %d archives: %w", moved, len(selected), err)
+			return fmt.Errorf("stopped after %d of %d %s: %w", moved, len(selected), kind, err)
 		}
 		switch err := archives.Discard(ctx, a); {
 		case errors.Is(err, steps.ErrNoArchive):
@@ -170,9 +184,9 @@ func discardAll(ctx context.Context, selected []archives.Archive, std streams) e
 			moved++
 		}
 	}
-	fmt.Fprintf(std.out, "Moved %d of %d archives into the trash, which the controller empties.\n", moved, len(selected))
+	fmt.Fprintf(std.out, "Moved %d of %d %s into the trash, which the controller empties.\n", moved, len(selected), kind)
 	if failed > 0 {
-		return fmt.Errorf("%d archives could not be moved", failed)
+		return fmt.Errorf("%d %s could not be moved", failed, kind)
 	}
 	return nil
 }

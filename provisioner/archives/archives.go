@@ -29,7 +29,8 @@ type Share struct {
 	Store ledger.Store
 }
 
-// Archive is the directory of a released volume. If another provisioner made it, it has no
+// Archive is the directory of a released volume: an archive, or a retained directory, which stays at
+// the volume's path. If another provisioner made it, it has no
 // record, and only Share and Path are known. Scripts read the JSON: its keys never change.
 type Archive struct {
 	Namespace string `json:"namespace,omitempty"` // of the claim
@@ -68,6 +69,8 @@ type Found struct {
 	// Archives are sorted by claim and then by time of release. Those without a record come
 	// last.
 	Archives []Archive
+	// Retained are the retained directories, sorted alike.
+	Retained []Archive
 	// Clusters are the clusters that have records of volumes or archives on the shares: the
 	// UIDs of their namespaces kube-system, sorted.
 	Clusters []string
@@ -81,6 +84,7 @@ func Find(shares []Share) (found Found) {
 	for _, s := range shares {
 		there := s.find()
 		found.Archives = append(found.Archives, there.Archives...)
+		found.Retained = append(found.Retained, there.Retained...)
 		found.Clusters = append(found.Clusters, there.Clusters...)
 		for _, err := range there.Unread {
 			found.Unread = append(found.Unread, output.OfShare(s.Name, err))
@@ -88,14 +92,17 @@ func Find(shares []Share) (found Found) {
 	}
 	slices.Sort(found.Clusters)
 	found.Clusters = slices.Compact(found.Clusters)
-	slices.SortFunc(found.Archives, func(a, b Archive) int {
-		if a.Recorded() != b.Recorded() {
-			return cmp.Compare(b.Volume, a.Volume) // the empty one last
-		}
-		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Claim, b.Claim),
-			a.since().Compare(b.since()), cmp.Compare(a.Share, b.Share), cmp.Compare(a.Path, b.Path))
-	})
+	slices.SortFunc(found.Archives, compare)
+	slices.SortFunc(found.Retained, compare)
 	return found
+}
+
+func compare(a, b Archive) int {
+	if a.Recorded() != b.Recorded() {
+		return cmp.Compare(b.Volume, a.Volume) // the empty one last
+	}
+	return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Claim, b.Claim),
+		a.since().Compare(b.since()), cmp.Compare(a.Share, b.Share), cmp.Compare(a.Path, b.Path))
 }
 
 func (a Archive) since() time.Time {
@@ -122,8 +129,14 @@ func (s Share) find() (found Found) {
 		if r.Cluster != "" {
 			found.Clusters = append(found.Clusters, r.Cluster)
 		}
-		if r.State == ledger.Archived {
+		switch r.State {
+		case ledger.Archived:
 			archived = append(archived, r)
+		case ledger.Retained:
+			if s.present(r) {
+				found.Retained = append(found.Retained, s.archive(r))
+			}
+		case ledger.Creating, ledger.Active:
 		}
 	}
 	entries, err := s.Store.Dirs.List(volpath.Path{})
@@ -146,6 +159,16 @@ func (s Share) find() (found Found) {
 		}
 	}
 	return found
+}
+
+// present reports whether the directory of a record may be there.
+func (s Share) present(r ledger.Record) bool {
+	p, err := volpath.ParseRecorded(r.Path)
+	if err != nil {
+		return false // doctor reports it
+	}
+	present, err := s.Store.Dirs.Exists(p)
+	return present || err != nil
 }
 
 func (s Share) archive(r ledger.Record) Archive {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/steps"
 	"claimdir/provisioner/volpath"
 )
@@ -81,15 +82,18 @@ func (a Archive) olderThan(age time.Duration, now time.Time) bool {
 	return a.Since != nil && now.Sub(*a.Since) > age
 }
 
-// Discard moves the archive into the trash, which the controller empties. It returns
-// steps.ErrNoArchive if the archive has no record, or is gone because it was restored,
-// expired or removed meanwhile.
+// Discard moves the archive or retained directory into the trash, which the controller empties. It
+// returns steps.ErrNoArchive if it has no record, or is gone because a claim got it, or it expired or
+// was removed meanwhile.
 func Discard(ctx context.Context, a Archive) error {
 	path, err := volpath.ParseRecorded(a.Path)
 	if err != nil {
 		return fmt.Errorf("discard archive: %w", err)
 	}
 	return steps.New(steps.Config{Cluster: a.Cluster}).On(ctx, steps.Direct{Store: a.on.Store}, path, "purge "+a.Volume, func(ctx context.Context, op steps.Op) error {
+		if a.record.State == ledger.Retained {
+			return op.DiscardRetained(ctx, a.record)
+		}
 		_, err := op.DiscardArchive(ctx, nil)
 		return err
 	})

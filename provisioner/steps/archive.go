@@ -173,6 +173,27 @@ func (op Op) DiscardArchive(ctx context.Context, may func(ledger.Record) error) 
 	return record, op.Store.Records.Discard(op.Path, record, own)
 }
 
+// DiscardRetained moves the retained directory of r, at the operation's path, and then its
+// record into the trash. One that a claim got meanwhile is an ErrNoArchive. If it is
+// another directory than r says, it becomes an archive.
+func (op Op) DiscardRetained(ctx context.Context, r ledger.Record) error {
+	record, found, err := op.Store.Records.Own(op.Path, r.PV, r.Cluster)
+	if err != nil {
+		return fmt.Errorf("discard the retained directory %s: %w", op.Path, err)
+	}
+	if !found || record.State != ledger.Retained {
+		return fmt.Errorf("discard the retained directory %s: %w", op.Path, ErrNoArchive)
+	}
+	if err := op.Store.Records.CheckBelow(op.Path, record); err != nil {
+		return err
+	}
+	if err := op.discard(ctx, record); err != nil {
+		return fmt.Errorf("discard the retained directory: %w", err)
+	}
+	op.tidyParents(ctx)
+	return nil
+}
+
 // known is the identity on record, or the one that was seen where the record says none.
 func known(recorded, seen *share.Identity) *share.Identity {
 	if recorded.Match(seen) == share.Unknown {
