@@ -54,9 +54,7 @@ func serve(ctx context.Context, o options) error {
 	config := control.Config{Informers: informers, Leadership: leadership, Clients: clients, Registry: registry, Unfinished: served.stuck}
 	var c *control.Controller
 	warn := warnOfClass(func(class, reason, message string) { c.WarnOfClass(class, reason, message) })
-	live := cluster.Live{Client: clients.Main}
-	released := func(ctx context.Context, v volume.Volume) error { return live.Released(ctx, v.Name, v.Claim) }
-	ops := steps.New(steps.Config{Cluster: id, Objects: informers, Released: released, Gone: live.Gone, Grace: o.orphanGrace, Report: warn.aboutDirectory})
+	ops := newSteps(o, id, informers, cluster.Live{Client: clients.Main}, warn)
 	for _, p := range provisioner.New(ops, informers, served.keepers...).Provisioners() {
 		config.Provisioners = append(config.Provisioners, p)
 	}
@@ -84,6 +82,18 @@ func serve(ctx context.Context, o options) error {
 	}
 	logger.Info("Stopped")
 	return nil
+}
+
+// newSteps makes the steps of a replica that may lead.
+func newSteps(o options, id string, informers *cluster.Informers, live cluster.Live, warn warnOfClass) *steps.Steps {
+	return steps.New(steps.Config{
+		Cluster:  id,
+		Objects:  informers,
+		Released: func(ctx context.Context, v volume.Volume) error { return live.Released(ctx, v.Name, v.Claim) },
+		Gone:     live.Gone,
+		Grace:    o.orphanGrace,
+		Report:   warn.aboutDirectory,
+	})
 }
 
 // connectToLead makes the clients of a replica that may lead.

@@ -117,28 +117,7 @@ func (a Archive) since() time.Time {
 // record of a directory that is about to appear. If the directory never appears, doctor
 // reports the record.
 func (s Share) find() (found Found) {
-	var archived []ledger.Record
-	recorded, listed := map[string]bool{}, true
-	for r, err := range s.Store.Records.Records() {
-		if err != nil {
-			found.Unread = append(found.Unread, err)
-			listed = listed && errors.Is(err, ledger.ErrDamaged)
-			continue
-		}
-		recorded[r.Path] = true
-		if r.Cluster != "" {
-			found.Clusters = append(found.Clusters, r.Cluster)
-		}
-		switch r.State {
-		case ledger.Archived:
-			archived = append(archived, r)
-		case ledger.Retained:
-			if s.present(r) {
-				found.Retained = append(found.Retained, s.archive(r))
-			}
-		case ledger.Creating, ledger.Active:
-		}
-	}
+	archived, recorded, listed := s.read(&found)
 	entries, err := s.Store.Dirs.List(volpath.Path{})
 	if err != nil {
 		found.Unread = append(found.Unread, fmt.Errorf("list archives: %w", err))
@@ -159,6 +138,33 @@ func (s Share) find() (found Found) {
 		}
 	}
 	return found
+}
+
+// read returns the records of archives, the paths that have records, and whether all could be listed.
+// It adds the rest to found.
+func (s Share) read(found *Found) (archived []ledger.Record, recorded map[string]bool, listed bool) {
+	recorded, listed = map[string]bool{}, true
+	for r, err := range s.Store.Records.Records() {
+		if err != nil {
+			found.Unread = append(found.Unread, err)
+			listed = listed && errors.Is(err, ledger.ErrDamaged)
+			continue
+		}
+		recorded[r.Path] = true
+		if r.Cluster != "" {
+			found.Clusters = append(found.Clusters, r.Cluster)
+		}
+		switch r.State {
+		case ledger.Archived:
+			archived = append(archived, r)
+		case ledger.Retained:
+			if s.present(r) {
+				found.Retained = append(found.Retained, s.archive(r))
+			}
+		case ledger.Creating, ledger.Active:
+		}
+	}
+	return archived, recorded, listed
 }
 
 // present reports whether the directory of a record may be there.

@@ -112,7 +112,7 @@ func (g *guard) Provision(ctx context.Context, o controller.ProvisionOptions) (p
 		return err
 	})
 	if err != nil {
-		return nil, controller.ProvisioningFinished, g.failed(klog.NewContext(ctx, logger), opProvision, o.PVC, o.StorageClass.Name, eventProvisionFailed, err)
+		return nil, controller.ProvisioningFinished, g.failed(klog.NewContext(ctx, logger), opProvision, o.PVC, o.StorageClass.Name, err)
 	}
 	g.metrics.provisions.WithLabelValues(o.StorageClass.Name).Inc()
 	g.gate.expectSave(o.PVName)
@@ -134,7 +134,7 @@ func (g *guard) Delete(ctx context.Context, pv *v1.PersistentVolume) error {
 		return g.next.Delete(ctx, pv)
 	})
 	if err != nil {
-		return g.failed(klog.NewContext(ctx, logger), opDelete, pv, pv.Spec.StorageClassName, eventDeleteFailed, err)
+		return g.failed(klog.NewContext(ctx, logger), opDelete, pv, pv.Spec.StorageClassName, err)
 	}
 	g.released.add(pv)
 	g.metrics.deletions.WithLabelValues(pv.Spec.StorageClassName).Inc()
@@ -147,7 +147,7 @@ func (g *guard) Delete(ctx context.Context, pv *v1.PersistentVolume) error {
 // replaced. All other errors go to the library, which publishes the event and retries with a
 // growing delay, and logs it. What the library ignores, failed logs, once for each text of an object.
 // An error that the Provisioner wants ignored is not a failure.
-func (g *guard) failed(ctx context.Context, op string, object apiObject, class, eventReason string, err error) error {
+func (g *guard) failed(ctx context.Context, op string, object apiObject, class string, err error) error {
 	if ignored, ok := errors.AsType[*controller.IgnoredError](err); ok {
 		return ignored // found by type assertion: never wrap it
 	}
@@ -163,6 +163,10 @@ func (g *guard) failed(ctx context.Context, op string, object apiObject, class, 
 	err = briefError{err}
 	if refused == nil || !refused.Final() && !refused.Waits() {
 		return err
+	}
+	eventReason := eventProvisionFailed
+	if op == opDelete {
+		eventReason = eventDeleteFailed
 	}
 	g.recorder.Event(object, v1.EventTypeWarning, eventReason, err.Error())
 	if g.told.isNew(object.GetUID(), err.Error()) {

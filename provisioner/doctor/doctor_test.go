@@ -70,7 +70,7 @@ func volumeAt(name, provisioner, path string, change ...func(*v1.PersistentVolum
 
 func archivedFrom(origin, archive string) ledger.Record {
 	r := record(ledger.Archived, "pvc-1", archive)
-	r.Origin = origin
+	r.Origin, r.Released = origin, new(time.Now().Add(-time.Hour))
 	return r
 }
 

@@ -20,12 +20,7 @@ func (r *Report) volumes(c Cluster, site *Site) {
 	for _, record := range site.Records {
 		owners[record.Path] = record
 	}
-	archives := map[string]ledger.Record{} // the newest of each PersistentVolume of this cluster
-	for _, record := range site.Records {
-		if known, there := archives[record.PV]; record.State == ledger.Archived && record.Cluster == c.ID && (!there || record.Released != nil && (known.Released == nil || record.Released.After(*known.Released))) {
-			archives[record.PV] = record
-		}
-	}
+	archives := site.archives(c.ID)
 	for i := range c.Volumes {
 		pv := &c.Volumes[i]
 		if !c.Names.Serve(pv) || !site.holds(pv) {
@@ -48,6 +43,20 @@ func (r *Report) volumes(c Cluster, site *Site) {
 		}
 		r.volumeRecord(c, pv, p, record, known)
 	}
+}
+
+// archives returns the newest archive of each PersistentVolume of a cluster, by its name.
+func (s *Site) archives(cluster string) map[string]ledger.Record {
+	newest := map[string]ledger.Record{}
+	for _, record := range s.Records {
+		if record.State != ledger.Archived || record.Cluster != cluster || record.Released == nil {
+			continue
+		}
+		if known, there := newest[record.PV]; !there || record.Released.After(*known.Released) {
+			newest[record.PV] = record
+		}
+	}
+	return newest
 }
 
 // unclear returns the remedy for a volume whose release claimdir will refuse, because its

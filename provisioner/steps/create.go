@@ -56,17 +56,11 @@ func (op Op) take(ctx context.Context, v volume.Volume, existing class.Existing)
 		return record, err
 	case own && known.State != ledger.Retained: // Take knows what a retained one becomes
 		return known, checkRestoresToo(v, known)
-	case v.Restores && v.Restore == volume.RestoreLatestOrEmpty && found && known.State == ledger.Retained: // that is the claim's, if it is anybody's
 	case v.Restores:
-		if found && known.State != ledger.Creating { // a retained one, too, is not mixed up with an archive
-			return record, ledger.Taken(op.Path, known, record)
+		record.RestoredFrom, err = op.wanted(ctx, known, record, Wanted{v.Restore, existing == class.Adopt})
+		if record.RestoredFrom != "" {
+			existing = class.Refuse
 		}
-		record.RestoredFrom, err = op.archiveFor(ctx, record, Wanted{v.Restore, existing == class.Adopt})
-		if errors.Is(err, errNoArchive) {
-			err = nil
-			break
-		}
-		existing = class.Refuse
 	}
 	if err == nil && !found {
 		record.Adopted, err = op.lookForDirectory(record, existing)
@@ -76,6 +70,26 @@ func (op Op) take(ctx context.Context, v volume.Volume, existing class.Existing)
 	}
 	halfMade := found && known.State == ledger.Creating && !known.Adopted
 	return op.takeRecord(record, halfMade, existing == class.Adopt)
+}
+
+// wanted returns the path of the archive that becomes the directory, or none if an empty one
+// does too. known is the record of the path, if it has one.
+func (op Op) wanted(ctx context.Context, known, asking ledger.Record, w Wanted) (archive string, err error) {
+	switch known.State {
+	case "", ledger.Creating:
+	case ledger.Retained:
+		if w.OrEmpty() { // it is the claim's, if it is anybody's
+			return "", nil
+		}
+		return "", ledger.Taken(op.Path, known, asking) // it is not mixed up with an archive
+	case ledger.Active, ledger.Archived:
+		return "", ledger.Taken(op.Path, known, asking)
+	}
+	archive, err = op.archiveFor(ctx, asking, w)
+	if errors.Is(err, errNoArchive) {
+		return "", nil
+	}
+	return archive, err
 }
 
 // takeRecord takes the path with the record, from an earlier claim of the name if halfMade.

@@ -46,6 +46,7 @@ func (op Op) endLost(ctx context.Context, r ledger.Record) (now ledger.Record, f
 				"Its directory was to be deleted: it is archive %[4]s for %[5]s. A claim of the namespace gets it back with claimdir/restore: %[1]s", r.PV, r.Claim.Namespace, r.Claim.Name, archive, op.config.Grace))
 		}
 		return ledger.Record{}, false, err
+	case class.Archive: // and a peer's, which says no policy
 	}
 	_, err = op.archive(ctx, r)
 	return ledger.Record{}, false, err

@@ -32,17 +32,26 @@ func (op Op) Release(ctx context.Context, v volume.Volume) error {
 	if err != nil {
 		return err
 	}
-	kept := op.keepsAdopted(policy, record)
-	if kept != nil {
-		policy = class.Archive
-	}
-	ctx = klog.NewContext(ctx, klog.LoggerWithValues(klog.FromContext(ctx), "policy", policy))
 	if err := op.checkAlone(record); err != nil {
 		return err
 	}
 	if record, err = op.follow(ctx, v, record); err != nil {
 		return err
 	}
+	if err := op.carryOut(ctx, v, record, policy); err != nil {
+		return err
+	}
+	op.tidyParents(ctx)
+	return nil
+}
+
+// carryOut does with the directory of a released volume what the policy says.
+func (op Op) carryOut(ctx context.Context, v volume.Volume, record ledger.Record, policy class.Policy) (err error) {
+	inside := op.keepsAdopted(policy, record)
+	if inside != nil {
+		policy = class.Archive
+	}
+	ctx = klog.NewContext(ctx, klog.LoggerWithValues(klog.FromContext(ctx), "policy", policy))
 	if policy != class.Archive && (record.Policy != string(policy) || record.Adopted) { // an earlier call may have begun to archive it
 		if err := op.removeEmptyArchive(record); err != nil {
 			return err
@@ -50,22 +59,18 @@ func (op Op) Release(ctx context.Context, v volume.Volume) error {
 	}
 	switch policy {
 	case class.Delete:
-		err = op.discard(ctx, record)
-	case class.Archive:
-		record.ArchiveRetention = retention(v, record)
-		var archive volpath.Path
-		if archive, err = op.archive(ctx, record); err == nil && kept != nil && archive != (volpath.Path{}) {
-			op.config.Report(ctx, record, EventArchived, fmt.Sprintf("the directory of the released volume %[1]s was to be deleted, and was adopted inside the directory of PersistentVolume %[2]s, "+
-				"which claimdir did not make. It is kept as archive %[3]s; remove that if it is not needed: claimdir archive purge %[1]s", record.PV, kept.Name, archive))
-		}
+		return op.discard(ctx, record)
 	case class.Retain:
-		err = op.retain(ctx, record)
+		return op.retain(ctx, record)
+	case class.Archive:
 	}
-	if err != nil {
-		return err
+	record.ArchiveRetention = retention(v, record)
+	archive, err := op.archive(ctx, record)
+	if err == nil && inside != nil && archive != (volpath.Path{}) {
+		op.config.Report(ctx, record, EventArchived, fmt.Sprintf("the directory of the released volume %[1]s was to be deleted, and was adopted inside the directory of PersistentVolume %[2]s, "+
+			"which claimdir did not make. It is kept as archive %[3]s; remove that if it is not needed: claimdir archive purge %[1]s", record.PV, inside.Name, archive))
 	}
-	op.tidyParents(ctx)
-	return nil
+	return err
 }
 
 // keepsAdopted returns the PersistentVolume of somebody else because of which the directory
