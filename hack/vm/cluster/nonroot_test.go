@@ -67,11 +67,12 @@ func testNonrootDelete(t *testing.T, n *node.Node) {
 	w.DeleteClaim("closed")
 	w.VolumeGone(pv.Name)
 	w.Event("default", w.Name, `^TrashNotEmptied: .*permission denied`)
-	trash := path.Dir(pv.Spec.NFS.Path) + "/.claimdir/trash/" + pv.Name + "-1"
-	w.wantServer("x", "cat %s/own/f", trash)
-	w.server("chown -R 65532 %s/own", trash)
+	trash := path.Dir(pv.Spec.NFS.Path) + "/.claimdir/trash"
+	inTrash := trash + "/" + pv.Name + "@*-1/volume" // a tag of the cluster is between
+	w.wantServer("x", "cat %s/own/f", inTrash)
+	w.server("chown -R 65532 %s/own", inTrash)
 	w.Eventually("the trash is empty", func() error {
-		if left := strings.TrimSpace(w.server("ls -A %s", path.Dir(trash))); left != "" {
+		if left := strings.TrimSpace(w.server("ls -A %s", trash)); left != "" {
 			return fmt.Errorf("it holds %s", left)
 		}
 		return nil

@@ -32,7 +32,7 @@ func testWholeWay(t *testing.T, n *node.Node) {
 		t.Fatalf("the volume's source is %+v, want %s on %s", nfs, path, node.Address)
 	}
 	w.wantServer("777 0 0", "stat -c '%%a %%u %%g' %s", path)
-	w.wantServer("1", "ls %s/.claimdir/volumes | grep -c %s", rootExport, pv.Name)
+	w.wantServer("1", "ls %s/.claimdir/records | grep -c %s", rootExport, pv.Name)
 
 	pod := w.phase("writer", v1.PodRunning)
 	w.eventOn("writer", `^Scheduled: .* to node$`)
