@@ -63,7 +63,7 @@ func TestAnArchiveWhosePersistentVolumeIsBackDoesNotExpire(t *testing.T) {
 	w.Holds(t)
 }
 
-func TestAnArchiveGoesBackToItsPersistentVolume(t *testing.T) {
+func TestAnArchiveThatGoesBackIsCutOffAnywhere(t *testing.T) {
 	everywhere(t, func(t *testing.T, w *world) func() error {
 		v := w.backAgain(t)
 		return func() error {

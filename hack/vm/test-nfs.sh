@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs every suite that touches a share on kernel NFS in the virtual machine: on NFSv3, v4.1 and v4.2 mounts of ext4 and XFS
-# exports, mounted as manifests/base says, beside a plain directory; and on each the cases that only NFS has
+# Runs every suite that touches a share on kernel NFS in the virtual machine: on NFSv3, v4.1 and v4.2 mounts of ext4 exports
+# and NFSv3 and v4.2 mounts of XFS exports, mounted as manifests/base says, beside a plain directory; and on each the cases that only NFS has
 # (hack/vm/nfscases). Fails if a test fails or is skipped, and if a run has no tests, leaves something behind, or does not
 # reach its mount.
 #
@@ -29,7 +29,7 @@ not='^(TestImports|TestPackageDocs|TestA.*AnsweredTooLate.*|TestALateRepeat.*)$'
 hostile='^(Test|Fuzz)Hostile'
 
 # These kill an operation at each of its calls, let one come late, or race round after round; the calls do not depend on the
-# server: v3 has them all, v4.1 those of the packages below provisioner; nfscases has late calls on each version.
+# server: v3 has them; nfscases has late calls on each version.
 crashes='CutOff|LikeAnyOther$|^TestAKillAnywhere|^TestOfTwoClusters|^TestOfTwoClaims|^TestAnArchiveExpiresOrIsRestored|BelowOneParent|^TestACallThatComesLate|^TestARemovalThatIsKilled'
 
 # Of the late calls, which are thousands and which make test-unit has all of, a mount has some operations, as the process goes on
