@@ -177,7 +177,7 @@ func example(mounts []share.Mount) string {
 func readGiven(o options) (server, exported given, err error) {
 	server, serverErr := parseServers(o.nfsServer)
 	exported, pathErr := parsePaths(o.nfsPath)
-	return server, exported, errors.Join(serverErr, pathErr, server.check("NFS_SERVER", share.CheckServer), exported.check("NFS_PATH", share.CheckExport))
+	return server, exported, errors.Join(serverErr, pathErr)
 }
 
 // check checks all values of the variable.
@@ -194,10 +194,12 @@ func (g given) check(variable string, check func(string) error) error {
 // parseServers reads SERVER, or NAME=SERVER for each share, separated by
 // commas.
 func parseServers(value string) (given, error) {
-	if !strings.Contains(value, "=") {
-		return given{all: value}, nil
+	g := given{all: value}
+	var err error
+	if strings.Contains(value, "=") {
+		g, err = parsePairs("NFS_SERVER", strings.Split(value, ","))
 	}
-	return parsePairs("NFS_SERVER", strings.Split(value, ","))
+	return g, errors.Join(err, g.check("NFS_SERVER", share.CheckServer))
 }
 
 // pathOfShare matches the beginning of NAME=/PATH in a list. A comma that such a beginning
@@ -207,7 +209,8 @@ var pathOfShare = regexp.MustCompile(`(^|,)[^/,=]*=/`)
 // parsePaths reads PATH, or NAME=PATH for each share, separated by commas.
 func parsePaths(value string) (given, error) {
 	if value == "" || strings.HasPrefix(value, "/") {
-		return given{all: value}, nil
+		g := given{all: value}
+		return g, g.check("NFS_PATH", share.CheckExport)
 	}
 	var pairs []string
 	begins := pathOfShare.FindAllStringIndex(value, -1)
@@ -221,7 +224,8 @@ func parsePaths(value string) (given, error) {
 		}
 		pairs = append(pairs, strings.TrimPrefix(value[at[0]:end], ","))
 	}
-	return parsePairs("NFS_PATH", pairs)
+	g, err := parsePairs("NFS_PATH", pairs)
+	return g, errors.Join(err, g.check("NFS_PATH", share.CheckExport))
 }
 
 func parsePairs(variable string, pairs []string) (given, error) {
