@@ -118,9 +118,7 @@ func testRetention(t *testing.T, bed *testbed.Bed) {
 	if got := pv.Annotations["claimdir/archive-retention"]; got != "720h" {
 		t.Errorf("the volume's retention is %q", got)
 	}
-	_, err := bed.Admin.CoreV1().PersistentVolumes().Patch(t.Context(), pv.Name, "application/merge-patch+json",
-		[]byte(`{"metadata":{"annotations":{"claimdir/archive-retention":"1s"}}}`), metav1.PatchOptions{})
-	w.Must(err)
+	w.patchVolume(pv.Name, `{"metadata":{"annotations":{"claimdir/archive-retention":"1s"}}}`)
 	w.put(w.Name+"/data/file", "short-lived")
 	w.DeleteClaim("data")
 	w.VolumeGone(pv.Name)

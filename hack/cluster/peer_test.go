@@ -119,19 +119,7 @@ func testUnrecorded(t *testing.T, bed *testbed.Bed) {
 		dir := w.Name + "-photos-" + decision
 		w.Must(os.Mkdir(filepath.Join(w.share, dir), 0o777))
 		w.put(dir+"/file", "in use")
-		pv := &v1.PersistentVolume{
-			ObjectMeta: metav1.ObjectMeta{Name: "pvc-" + dir, Annotations: map[string]string{"pv.kubernetes.io/provisioned-by": w.provisioner}},
-			Spec: v1.PersistentVolumeSpec{
-				AccessModes:                   []v1.PersistentVolumeAccessMode{v1.ReadWriteMany},
-				Capacity:                      v1.ResourceList{v1.ResourceStorage: resource.MustParse("1Gi")},
-				ClaimRef:                      &v1.ObjectReference{Kind: "PersistentVolumeClaim", APIVersion: "v1", Namespace: w.Name, Name: "gone", UID: "6f9619ff-8b86-d011-b42d-00cf4fc964ff"},
-				PersistentVolumeReclaimPolicy: v1.PersistentVolumeReclaimDelete,
-				StorageClassName:              w.Name,
-				PersistentVolumeSource:        v1.PersistentVolumeSource{NFS: &v1.NFSVolumeSource{Server: testbed.Server, Path: "/export/" + dir}},
-			},
-		}
-		_, err := bed.Admin.CoreV1().PersistentVolumes().Create(t.Context(), pv, metav1.CreateOptions{})
-		w.Must(err)
+		pv := w.saveVolume("pvc-"+dir, w.provisioner, w.Name, dir, v1.ObjectReference{Name: "gone", UID: "6f9619ff-8b86-d011-b42d-00cf4fc964ff"})
 		w.Event("default", pv.Name, `VolumeFailedDelete: no record on the share says that directory "`+dir+`" is this volume's.*claimdir/on-delete=retain`)
 		w.wantFile(dir+"/file", "in use")
 		w.patchVolume(pv.Name, `{"metadata":{"annotations":{"claimdir/on-delete":"`+decision+`"}}}`)
@@ -161,20 +149,29 @@ func (w *world) peerVolume(provisioner, claim, class string) *v1.PersistentVolum
 	dir := w.Name + "-" + claim + "-" + pvc.Spec.VolumeName
 	w.Must(os.Mkdir(filepath.Join(w.share, dir), 0o777))
 	w.put(dir+"/file", claim)
+	w.saveVolume(pvc.Spec.VolumeName, provisioner, class, dir, v1.ObjectReference{Name: claim, UID: pvc.UID})
+	return w.Bound(claim)
+}
+
+// saveVolume saves a PersistentVolume of a directory, as the peer does: for a claim of the
+// world's namespace, and without annotations of claimdir.
+func (w *world) saveVolume(name, provisioner, class, dir string, claim v1.ObjectReference) *v1.PersistentVolume {
+	w.T.Helper()
+	claim.Kind, claim.APIVersion, claim.Namespace = "PersistentVolumeClaim", "v1", w.Name
 	pv := &v1.PersistentVolume{
-		ObjectMeta: metav1.ObjectMeta{Name: pvc.Spec.VolumeName, Annotations: map[string]string{"pv.kubernetes.io/provisioned-by": provisioner}},
+		ObjectMeta: metav1.ObjectMeta{Name: name, Annotations: map[string]string{"pv.kubernetes.io/provisioned-by": provisioner}},
 		Spec: v1.PersistentVolumeSpec{
-			AccessModes:                   pvc.Spec.AccessModes,
-			Capacity:                      pvc.Spec.Resources.Requests,
-			ClaimRef:                      &v1.ObjectReference{Kind: "PersistentVolumeClaim", APIVersion: "v1", Namespace: w.Name, Name: claim, UID: pvc.UID},
+			AccessModes:                   []v1.PersistentVolumeAccessMode{v1.ReadWriteMany},
+			Capacity:                      v1.ResourceList{v1.ResourceStorage: resource.MustParse("1Gi")},
+			ClaimRef:                      &claim,
 			PersistentVolumeReclaimPolicy: v1.PersistentVolumeReclaimDelete,
 			StorageClassName:              class,
 			PersistentVolumeSource:        v1.PersistentVolumeSource{NFS: &v1.NFSVolumeSource{Server: testbed.Server, Path: "/export/" + dir}},
 		},
 	}
-	_, err := w.bed.Admin.CoreV1().PersistentVolumes().Create(w.T.Context(), pv, metav1.CreateOptions{})
+	saved, err := w.bed.Admin.CoreV1().PersistentVolumes().Create(w.T.Context(), pv, metav1.CreateOptions{})
 	w.Must(err)
-	return w.Bound(claim)
+	return saved
 }
 
 // newPeerWorld serves the provisioner name that the peer's objects have.

@@ -112,9 +112,7 @@ func testPolicyOnVolume(t *testing.T, bed *testbed.Bed) {
 	pv := w.filled("onDelete", "delete")
 	w.deleteClass()
 	w.class("onDelete", "delete") // still delete; the volume says otherwise
-	_, err := bed.Admin.CoreV1().PersistentVolumes().Patch(t.Context(), pv.Name, "application/merge-patch+json",
-		[]byte(`{"metadata":{"annotations":{"claimdir/on-delete":"retain"}}}`), metav1.PatchOptions{})
-	w.Must(err)
+	w.patchVolume(pv.Name, `{"metadata":{"annotations":{"claimdir/on-delete":"retain"}}}`)
 	w.DeleteClaim("data")
 	w.VolumeGone(pv.Name)
 	w.wantFile(w.Name+"/data/file", "precious")
