@@ -117,16 +117,12 @@ func (i *Informers) Overlapping(server, export string) []*v1.PersistentVolume {
 }
 
 // Above returns the PersistentVolumes that are not ours and whose directories lie above an exported
-// path of the server.
+// path of the server; see pvs.Names.Above.
 func (i *Informers) Above(server, export string) (found []*v1.PersistentVolume) {
 	for above := range ancestors(export) {
-		for _, pv := range i.indexed(keyAt(server, above)) {
-			if !i.names.Serve(pv) && path.Clean(pv.Spec.NFS.Path) == above {
-				found = append(found, pv)
-			}
-		}
+		found = append(found, i.indexed(keyAt(server, above))...)
 	}
-	return found
+	return slices.DeleteFunc(found, func(pv *v1.PersistentVolume) bool { return !i.names.Above(pv, server, export) })
 }
 
 func (i *Informers) indexed(key string) []*v1.PersistentVolume {

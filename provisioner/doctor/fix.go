@@ -4,13 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path"
 	"slices"
 
 	v1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
 
-	"claimdir/provisioner/cluster/pvs"
 	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/refusal"
 	"claimdir/provisioner/share"
@@ -79,14 +77,21 @@ func (x Fixer) Fix(ctx context.Context, f Finding) (done string, err error) {
 	if err != nil {
 		return "", err
 	}
-	err = steps.New(steps.Config{Cluster: now.ID, Objects: now.objects()}).On(ctx, on, path, "fix "+f.Object, func(ctx context.Context, op steps.Op) (err error) {
+	err = now.run(ctx, on, path, "fix "+f.Object, func(ctx context.Context, op steps.Op) (err error) {
 		done, err = x.fix(ctx, op, on.Source(), f)
 		return err
 	})
-	if refused, ok := errors.AsType[*refusal.Refusal](err); ok { // doctor does not retry: print the cause without the time of the retry
-		err = refused.Unwrap()
-	}
 	return done, err
+}
+
+// run runs work on a path of a share. doctor does not retry: a refusal's error is its cause,
+// without the time of the retry.
+func (c Cluster) run(ctx context.Context, on steps.Direct, path volpath.Path, name string, work func(context.Context, steps.Op) error) error {
+	err := steps.New(steps.Config{Cluster: c.ID, Objects: c.objects()}).On(ctx, on, path, name, work)
+	if refused, ok := errors.AsType[*refusal.Refusal](err); ok {
+		return refused.Unwrap()
+	}
+	return err
 }
 
 // putBack makes an archive the directory of its volume again, whose PersistentVolume exists again.
@@ -99,7 +104,7 @@ func (x Fixer) putBack(ctx context.Context, now Cluster, on steps.Direct, f Find
 	if err != nil {
 		return "", err
 	}
-	err = steps.New(steps.Config{Cluster: now.ID, Objects: now.objects()}).On(ctx, on, v.Path, "put back "+v.Name, func(ctx context.Context, op steps.Op) error {
+	err = now.run(ctx, on, v.Path, "put back "+v.Name, func(ctx context.Context, op steps.Op) error {
 		archive, found, err := op.Store.Records.Find(func(r ledger.Record) bool {
 			return r.State == ledger.Archived && r.PV == v.Name && r.Cluster == now.ID && r.Origin == v.Path.String()
 		})
@@ -112,9 +117,6 @@ func (x Fixer) putBack(ctx context.Context, now Cluster, on steps.Direct, f Find
 		done = fmt.Sprintf("put archive %s back to %q", archive.Path, v.Path)
 		return op.PutArchiveBack(ctx, v, archive)
 	})
-	if refused, ok := errors.AsType[*refusal.Refusal](err); ok {
-		err = refused.Unwrap()
-	}
 	return done, err
 }
 
@@ -178,9 +180,8 @@ func (o objects) Overlapping(server, export string) (found []*v1.PersistentVolum
 
 func (o objects) Above(server, export string) (found []*v1.PersistentVolume) {
 	for i := range o.of.Volumes {
-		nfs := o.of.Volumes[i].Spec.NFS
-		if nfs != nil && share.SameServer(nfs.Server, server) && path.Clean(nfs.Path) != path.Clean(export) && pvs.Within(nfs.Path, export) && !o.of.Names.Serve(&o.of.Volumes[i]) {
-			found = append(found, &o.of.Volumes[i])
+		if pv := &o.of.Volumes[i]; o.of.Names.Above(pv, server, export) {
+			found = append(found, pv)
 		}
 	}
 	return found

@@ -2,7 +2,6 @@ package steps
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"claimdir/provisioner/class"
@@ -14,14 +13,12 @@ import (
 // A restored etcd, Velero or GitOps may bring a PersistentVolume back after its release.
 // Its directory is an archive by then, which may be all the data that it has.
 
-// ErrVolumeIsBack says that the PersistentVolume of an archive exists again.
-var ErrVolumeIsBack = errors.New("the PersistentVolume exists again, and the archive may be all its data")
-
 // checkNotBack refuses to expire an archive whose PersistentVolume exists again.
 func (op Op) checkNotBack(archive ledger.Record) error {
 	for _, pv := range op.config.Objects.Volumes() {
 		if pv.Name == archive.PV {
-			return refusal.Postpone(refusal.ReasonArchive, "%w: claimdir doctor --fix puts it back to %q; if it is not needed, delete the claim or the PersistentVolume first", ErrVolumeIsBack, archive.Origin)
+			return refusal.Postpone(refusal.ReasonArchive, "the PersistentVolume exists again, and the archive may be all its data: "+
+				"claimdir doctor --fix puts it back to %q; if it is not needed, delete the claim or the PersistentVolume first", archive.Origin)
 		}
 	}
 	return nil

@@ -115,12 +115,24 @@ func (op Op) findArchive(ctx context.Context, asking ledger.Record, w Wanted) (l
 		klog.FromContext(ctx).Error(damaged, "Cannot read the record of an archive that a claim may be asking for")
 		return ledger.Record{}, refusal.Postpone(refusal.ReasonRecord, "annotation %s: the record of an archive cannot be read, which may be the one; ask an administrator: claimdir doctor names it", volume.AnnotationRestore)
 	}
-	if len(found) > 0 && !w.OrEmpty() {
+	if w.OrEmpty() {
+		return ledger.Record{}, errNoArchive
+	}
+	if len(found) > 0 {
 		return ledger.Record{}, refusal.Postpone(refusal.ReasonArchive, "annotation %s: archive %s is not there: another claim is getting it, or it was removed; remove the annotation to get an empty volume",
 			volume.AnnotationRestore, found[0].Path)
 	}
-	shown, _ := op.readArchives(asking, w, func(file string) bool { return slices.Contains(others[max(0, len(others)-shownArchives):], file) })
-	return ledger.Record{}, noArchive(asking, w, shown, len(others)-len(shown))
+	return ledger.Record{}, noArchive(asking, w, op.someOf(others, asking, w), len(others))
+}
+
+// someOf returns a few of the archives in the files, for a refusal to name.
+func (op Op) someOf(files []string, asking ledger.Record, w Wanted) []ledger.Record {
+	if len(files) == 0 {
+		return nil
+	}
+	last := files[max(0, len(files)-shownArchives):]
+	some, _ := op.readArchives(asking, w, func(file string) bool { return slices.Contains(last, file) }) // an error of theirs does not matter here
+	return some
 }
 
 // readArchives returns the records of the archives of asking's namespace that the claim may
@@ -199,11 +211,9 @@ const shownArchives = 5
 // errNoArchive says that a claim that would also take an empty volume gets no archive.
 var errNoArchive = refusal.Refuse(refusal.ReasonArchive, "there is no archive")
 
-// noArchive refuses until the claim changes: shown are archives of its namespace, beside more.
-func noArchive(asking ledger.Record, w Wanted, shown []ledger.Record, more int) error {
-	if w.OrEmpty() {
-		return errNoArchive
-	}
+// noArchive refuses until the claim changes: shown are some of the other archives, all in
+// number, of its namespace.
+func noArchive(asking ledger.Record, w Wanted, shown []ledger.Record, all int) error {
 	what := fmt.Sprintf("volume %q", w.Name)
 	if w.Latest() {
 		what = fmt.Sprintf("claim %q", asking.Claim.Name)
@@ -219,7 +229,7 @@ func noArchive(asking ledger.Record, w Wanted, shown []ledger.Record, more int) 
 		for _, r := range shown {
 			names = append(names, fmt.Sprintf("%s (claim %s, since %s)", r.PV, r.Claim.Name, releasedAt(r).Format(time.RFC3339)))
 		}
-		if more > 0 {
+		if more := all - len(shown); more > 0 {
 			names = append(names, fmt.Sprintf("%d more", more))
 		}
 		has = " on this share; it has those of " + strings.Join(names, ", ")

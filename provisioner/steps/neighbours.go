@@ -22,6 +22,10 @@ func (op Op) checkVolumes(path volpath.Path, name string) error {
 	if other == nil {
 		return nil
 	}
+	return errOverlaps(path, relative, other)
+}
+
+func errOverlaps(path volpath.Path, relative string, other *v1.PersistentVolume) error {
 	return refusal.Unchanged(refusal.Postpone(refusal.ReasonTaken, "path %q and path %q of PersistentVolume %s are the same or one inside the other",
 		path, relative, other.Name))
 }
@@ -45,7 +49,7 @@ func (op Op) checkVolumesFor(ctx context.Context, asking ledger.Record) error {
 		return nil
 	}
 	if ref := other.Spec.ClaimRef; ref != nil && ref.Namespace == asking.Claim.Namespace {
-		return op.checkVolumes(op.Path, asking.PV)
+		return errOverlaps(op.Path, relative, other)
 	}
 	klog.FromContext(ctx).Info("A claim asks for a path that another PersistentVolume has, or that lies above or below it", "path", op.Path, "other", other.Name, "otherPath", relative)
 	return refusal.Unchanged(refusal.Postpone(refusal.ReasonTaken, "path %q is the directory of another PersistentVolume, or lies above or below one; "+

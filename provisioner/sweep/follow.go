@@ -6,7 +6,6 @@ import (
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/klog/v2"
 
-	"claimdir/provisioner/doctor"
 	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/steps"
 	"claimdir/provisioner/volume"
@@ -84,15 +83,14 @@ func (s *Sweeper) follow(ctx context.Context, name string) error {
 
 // takeOver writes the records of volumes of another provisioner that were bound after this process
 // began to lead.
-func (s *Sweeper) takeOver(ctx context.Context, found []ledger.Record, volumes []v1.PersistentVolume) {
+func (s *Sweeper) takeOver(ctx context.Context, found []ledger.Record) {
 	recorded := map[string]bool{}
 	for _, r := range found {
 		recorded[r.PV] = true
 	}
-	for i := range volumes {
-		pv := &volumes[i]
+	for _, pv := range s.config.Objects.Volumes() {
 		v, err := volume.FromPV(s.config.Keeper.Source(), pv)
-		if err != nil || !v.Peer || recorded[v.Name] || !(doctor.Cluster{Names: s.config.Names}).Names.Serve(pv) {
+		if err != nil || !v.Peer || recorded[v.Name] {
 			continue
 		}
 		err = s.on(ctx, v.Path, "take over "+v.Name, func(ctx context.Context, op steps.Op) error {

@@ -31,7 +31,7 @@ func (s *Sweeper) pass(ctx context.Context) error {
 	}
 	s.followAll(ctx, records.good, volumes)
 	if s.passed { // what was there at start is for provisioner.Start, which knows whether the share is a new one
-		s.takeOver(ctx, records.good, volumes)
+		s.takeOver(ctx, records.good)
 	}
 	s.passed = true
 	awaited := s.removeOrphans(ctx, records.good, volumes)

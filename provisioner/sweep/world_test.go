@@ -81,7 +81,9 @@ func (cached) Class(string) (*storage.StorageClass, bool) { return nil, false }
 
 func (c cached) Volumes() (all []*v1.PersistentVolume) {
 	for _, pv := range c.volumes() {
-		all = append(all, &pv)
+		if (pvs.Names{ours}).Serve(&pv) {
+			all = append(all, &pv)
+		}
 	}
 	return all
 }

@@ -38,6 +38,13 @@ func (n Names) Overlap(pv *v1.PersistentVolume, server, export string) bool {
 	return nfs != nil && share.SameServer(nfs.Server, server) && (Within(export, nfs.Path) || n.Serve(pv) && Within(nfs.Path, export))
 }
 
+// Above reports whether a PersistentVolume is not ours and its directory lies strictly above an
+// exported path of the server.
+func (n Names) Above(pv *v1.PersistentVolume, server, export string) bool {
+	nfs := pv.Spec.NFS
+	return nfs != nil && share.SameServer(nfs.Server, server) && !n.Serve(pv) && Within(nfs.Path, export) && path.Clean(nfs.Path) != path.Clean(export)
+}
+
 // Within reports whether an absolute path is outer or lies below it.
 func Within(outer, p string) bool {
 	outer, p = path.Clean(outer), path.Clean(p)
