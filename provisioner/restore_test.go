@@ -673,3 +673,19 @@ func TestTheLatestOrAnEmptyVolumeIsCutOffAnywhere(t *testing.T) {
 		}
 	}, "data", "data = pvc-9 active")
 }
+
+// The clock of whoever wrote the stale record was a year ahead. The record that counts more owners
+// is the later one all the same.
+func TestAStaleRecordOfAnArchiveTakesNothingWhateverItsTimeSays(t *testing.T) {
+	w := newWorld(t)
+	archive := w.archived(t, "ns/data", "pvc-1")
+	stale := w.Record(t, archive)
+	stale.Released = new(time.Now().AddDate(1, 0, 0))
+	must(t, w.Delete(t.Context(), w.provision(t, asks(options("ns/data", "pvc-2", at("data")), volume.RestoreLatest))))
+	must(t, w.Store(t).Records.Archive(sharetest.PathOf(t, archive), stale, stale.Directory)) // the call that comes late
+	late := w.Record(t, archive)
+	late.Released = stale.Released
+	must(t, w.Store(t).Records.Update(sharetest.PathOf(t, archive), late))
+	must(t, w.onPathOf(t, archive, func(ctx context.Context, op steps.Op) error { return op.RemoveMissing(ctx, nobody) }))
+	w.Holds(t, "archived-ns-data-pvc-2", "archived-ns-data-pvc-2/file-of-pvc-1", "archived-ns-data-pvc-2 = pvc-2 archived")
+}

@@ -39,7 +39,7 @@ type Claim struct {
 }
 
 // Record says which volume owns a path, and describes the volume as it was created. Later only
-// these fields change: State, Directory and the times; Path, Origin, ArchiveRetention and Until
+// these fields change: State, Directory, Owners and the times; Path, Origin, ArchiveRetention and Until
 // when the volume becomes an archive; Cluster and the claim's UID when another cluster takes over a
 // volume that it has recovered.
 type Record struct {
@@ -74,6 +74,9 @@ type Record struct {
 	Origin string `json:"origin,omitempty"`
 	// RestoredFrom is the path of the archive from which the directory is or was restored.
 	RestoredFrom string `json:"restoredFrom,omitempty"`
+	// Owners is how many volumes had the directory before this one. It tells which of two records
+	// that name one directory is the later one, whatever the clocks of those that wrote them said.
+	Owners int `json:"owners,omitempty"`
 	// Created is when the volume took the path, Released when it was retained or archived.
 	Created  time.Time  `json:"created"`
 	Released *time.Time `json:"released,omitempty"`

@@ -109,6 +109,7 @@ func (l *Ledger) TakeOver(path volpath.Path, from, to Record) (Record, error) {
 	if from.sameVolume(to) {
 		return to, l.write(path, to)
 	}
+	to.Owners = from.Owners + 1
 	data, err := encode(to)
 	if err != nil {
 		return Record{}, err

@@ -57,8 +57,10 @@ func (op Op) take(ctx context.Context, v volume.Volume, existing class.Existing)
 	case own && known.State != ledger.Retained: // Take knows what a retained one becomes
 		return known, checkRestoresToo(v, known)
 	case v.Restores:
-		record.RestoredFrom, err = op.wanted(ctx, known, record, Wanted{v.Restore, existing == class.Adopt})
-		if record.RestoredFrom != "" {
+		var archive ledger.Record
+		archive, err = op.wanted(ctx, known, record, Wanted{v.Restore, existing == class.Adopt})
+		if archive.Path != "" {
+			record.RestoredFrom, record.Owners = archive.Path, archive.Owners+1
 			existing = class.Refuse
 		}
 	}
@@ -72,22 +74,22 @@ func (op Op) take(ctx context.Context, v volume.Volume, existing class.Existing)
 	return op.takeRecord(record, halfMade, existing == class.Adopt)
 }
 
-// wanted returns the path of the archive that becomes the directory, or none if an empty one
-// does too. known is the record of the path, if it has one.
-func (op Op) wanted(ctx context.Context, known, asking ledger.Record, w Wanted) (archive string, err error) {
+// wanted returns the archive that becomes the directory, or none if an empty one does too. known
+// is the record of the path, if it has one.
+func (op Op) wanted(ctx context.Context, known, asking ledger.Record, w Wanted) (archive ledger.Record, err error) {
 	switch known.State {
 	case "", ledger.Creating:
 	case ledger.Retained:
 		if w.OrEmpty() { // it is the claim's, if it is anybody's
-			return "", nil
+			return ledger.Record{}, nil
 		}
-		return "", ledger.Taken(op.Path, known, asking) // it is not mixed up with an archive
+		return ledger.Record{}, ledger.Taken(op.Path, known, asking) // it is not mixed up with an archive
 	case ledger.Active, ledger.Archived:
-		return "", ledger.Taken(op.Path, known, asking)
+		return ledger.Record{}, ledger.Taken(op.Path, known, asking)
 	}
 	archive, err = op.archiveFor(ctx, asking, w)
 	if errors.Is(err, errNoArchive) {
-		return "", nil
+		return ledger.Record{}, nil
 	}
 	return archive, err
 }

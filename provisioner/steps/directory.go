@@ -93,9 +93,9 @@ func (p *place) bringTo(dirs *share.Share, path volpath.Path) error {
 	return dirs.Rename(p.archive, path, p.id)
 }
 
-// findOwn is find for the owner of r. A directory that a volume has by now, or that was
-// released for another one later, is no more that of an archive or a retained one: its
-// record stays only if a call that came late wrote it.
+// findOwn is find for the owner of r. A directory that a volume has by now, or that had at least as
+// many owners by another record, is not that of an archive or a retained one: its record stays only
+// if a call that came late wrote it.
 func (op Op) findOwn(r ledger.Record) (*place, error) {
 	found, err := op.find(r.Directory)
 	if err != nil || found == nil {
@@ -110,7 +110,7 @@ func (op Op) findOwn(r ledger.Record) (*place, error) {
 		return found, nil
 	}
 	_, later, err := op.Store.Records.Find(func(other ledger.Record) bool {
-		return isAnothers(other, r, r.Directory) && (other.State == ledger.Active || releasedAt(other).After(releasedAt(r)))
+		return isAnothers(other, r, r.Directory) && (other.State == ledger.Active || other.Owners >= r.Owners)
 	})
 	if err != nil || later {
 		return nil, err

@@ -57,14 +57,14 @@ func (w Wanted) mayName(file, claim string) bool {
 	return strings.Contains(path.Base(file), "-"+w.Name)
 }
 
-// archiveFor returns the path of the archive that a claim asks for, brought back if an
-// earlier claim of the name was getting it.
-func (op Op) archiveFor(ctx context.Context, asking ledger.Record, w Wanted) (string, error) {
+// archiveFor returns the archive that a claim asks for, brought back if an earlier claim of the
+// name was getting it.
+func (op Op) archiveFor(ctx context.Context, asking ledger.Record, w Wanted) (ledger.Record, error) {
 	archive, err := op.findArchive(ctx, asking, w)
 	if err != nil {
-		return "", err
+		return ledger.Record{}, err
 	}
-	return archive.Path, op.giveBackAbandoned(ctx, archive, asking)
+	return archive, op.giveBackAbandoned(ctx, archive, asking)
 }
 
 // LookForArchive returns the archive on a share that the claim of v wants. Where there is
