@@ -117,6 +117,8 @@ func New(ctx context.Context, config Config) (*Controller, error) {
 		l := &queue{claims: &claimInformer{SharedIndexInformer: claims}, volumes: newVolumeInformer(volumes, c.released, p)}
 		g := common
 		g.next = p
+		l.turns = turnLimiter{retryLimiter(), newTurns(config.Workers, l.claims.requeueOne), newTurns(config.Workers, l.volumes.requeueOne)}
+		g.turns = l.turns
 		l.library = c.newLibrary(ctx, l, &g)
 		registration, err := classes.Informer().AddEventHandler(l.claims.classHandler(names))
 		if err != nil {
@@ -132,6 +134,7 @@ func New(ctx context.Context, config Config) (*Controller, error) {
 type queue struct {
 	claims  *claimInformer
 	volumes *volumeInformer
+	turns   turnLimiter
 	library *controller.ProvisionController
 }
 
@@ -143,10 +146,10 @@ func (c *Controller) newLibrary(ctx context.Context, l *queue, g *guard) *contro
 		controller.LeaderElection(false),
 		controller.FailedProvisionThreshold(0),
 		controller.FailedDeleteThreshold(0),
-		controller.RateLimiter(retryLimiter()),
+		controller.RateLimiter(l.turns),
 		controller.CreateProvisionedPVLimiter(retryLimiter()),
 		controller.AddFinalizer(true),
-		controller.Threadiness(c.config.Workers),
+		controller.Threadiness(c.config.Workers+1), // one that is free to find out who has to wait: see turns
 		controller.ResyncPeriod(cluster.Resync),
 		controller.ClaimsInformer(l.claims),
 		controller.VolumesInformer(l.volumes),

@@ -53,6 +53,7 @@ type guard struct {
 	recorder record.EventRecorder
 	metrics  *metrics
 	told     *told
+	turns    turnLimiter
 }
 
 var (
@@ -63,13 +64,14 @@ var (
 
 // ShouldProvision returns false, without an event, after a stop, and for claims of classes that do
 // not exist: the library would retry those for ever, and count each under a label that a tenant
-// chose. When the class appears, its claims are queued again (see claimInformer).
+// chose. When the class appears, its claims are queued again (see claimInformer). It also returns
+// false for a claim whose turn has not come yet; that one is queued again too (see turns).
 func (g *guard) ShouldProvision(ctx context.Context, claim *v1.PersistentVolumeClaim) bool {
 	if !g.gate.open() || !g.known(claim) {
 		return false
 	}
 	qualifier, ok := g.next.(controller.Qualifier)
-	return (!ok || qualifier.ShouldProvision(ctx, claim)) && g.namesOneClass(claim)
+	return (!ok || qualifier.ShouldProvision(ctx, claim)) && g.namesOneClass(claim) && g.turns.claims.take(claim.Namespace, string(claim.UID))
 }
 
 // namesOneClass reports whether the claim's annotation and its field name the same class, and
@@ -87,13 +89,16 @@ func (g *guard) namesOneClass(claim *v1.PersistentVolumeClaim) bool {
 	return false
 }
 
-// ShouldDelete returns false after a stop.
+// ShouldDelete returns false after a stop, and for a released volume whose turn has not come yet.
 func (g *guard) ShouldDelete(ctx context.Context, pv *v1.PersistentVolume) bool {
 	if !g.gate.open() {
 		return false
 	}
 	other, ok := g.next.(controller.DeletionGuard)
-	return !ok || other.ShouldDelete(ctx, pv)
+	if ok && !other.ShouldDelete(ctx, pv) {
+		return false
+	}
+	return pv.Status.Phase != v1.VolumeReleased || g.turns.volumes.take(namespaceOf(pv), pv.Name)
 }
 
 // SupportsBlock returns true, so that the Provisioner itself refuses Block claims, with an event,

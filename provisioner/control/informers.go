@@ -54,6 +54,16 @@ func (i *volumeInformer) requeue() {
 	}
 }
 
+// requeueOne queues the volume of that name. It returns false if the volume is gone.
+func (i *volumeInformer) requeueOne(name string) bool {
+	object, found, err := i.SharedInformer.GetStore().GetByKey(name)
+	if err != nil || !found {
+		return false
+	}
+	i.handler.OnUpdate(object, object)
+	return true
+}
+
 // ownVolumes passes on the events of the volumes that the Provisioner owns.
 type ownVolumes struct {
 	deleteAsUpdate
@@ -136,6 +146,19 @@ func (i *claimInformer) requeue(of func(class string) bool) {
 			i.handler.OnUpdate(claim, claim)
 		}
 	}
+}
+
+// uidIndex is the name of the index that the library adds to the claims.
+const uidIndex = "uid"
+
+// requeueOne queues the claim of that UID. It returns false if the claim is gone.
+func (i *claimInformer) requeueOne(uid string) bool {
+	objects, err := i.GetIndexer().ByIndex(uidIndex, uid)
+	if err != nil || len(objects) == 0 {
+		return false
+	}
+	i.handler.OnUpdate(objects[0], objects[0])
+	return true
 }
 
 // anyNode is a node lister that finds every name. The library looks up the selected node of a
