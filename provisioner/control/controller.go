@@ -96,7 +96,7 @@ func New(ctx context.Context, config Config) (*Controller, error) {
 		watchdog:    leaderelection.NewLeaderHealthzAdaptor(watchdogGrace),
 	}
 	var err error
-	if c.metrics, err = newMetrics(config.Registry, c.gate); err != nil {
+	if c.metrics, err = newMetrics(config.Registry, c.gate, c.waiting); err != nil {
 		return nil, err
 	}
 	names, core := config.Informers.Names(), config.Informers.Factory().Core().V1()
@@ -157,6 +157,14 @@ func (c *Controller) newLibrary(ctx context.Context, l *queue, g *guard) *contro
 		controller.NodesLister(anyNode{}),
 		controller.MetricsInstance(c.metrics.library),
 	)
+}
+
+// waiting is how many claims or released volumes wait for their turn.
+func (c *Controller) waiting(operation string) (n int) {
+	for _, l := range c.queues {
+		n += map[string]*turns{opProvision: l.turns.claims, opDelete: l.turns.volumes}[operation].count()
+	}
+	return n
 }
 
 // Retry queues everything that waits for a share again. It does not block.

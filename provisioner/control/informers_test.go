@@ -91,7 +91,7 @@ func TestQueueOfVolumes(t *testing.T) {
 	w.start()
 	waiting := func(n int) {
 		t.Helper()
-		w.eventually("volumes wait", func() bool { return w.volumesWaiting() == n })
+		w.eventually("volumes wait", func() bool { return w.controller.waiting(opDelete) == n })
 	}
 	w.eventually("the worker is busy", func() bool { return w.provisioner.deletions("busy") == 1 })
 	w.add(newReleased("deleted"))
@@ -104,6 +104,9 @@ func TestQueueOfVolumes(t *testing.T) {
 	close(finish)
 	w.eventually("all are worked off", func() bool { return w.saved("busy") == nil && w.saved("last") == nil })
 	waiting(0)
+	if n, found := w.metric("claimdir_operations_waiting", "operation", opDelete); n != 0 || found != 1 {
+		t.Errorf("the metric says %v wait, in %d series", n, found)
+	}
 	w.eventually("the library's queue is empty", func() bool { return w.volumeQueue.get() == 0 })
 	if n := w.provisioner.deletions("deleted"); n > 0 {
 		t.Errorf("Delete was called %d times for a volume that is gone", n)

@@ -18,7 +18,7 @@ type metrics struct {
 	leader     prometheus.Gauge
 }
 
-func newMetrics(registry prometheus.Registerer, g *gate) (*metrics, error) {
+func newMetrics(registry prometheus.Registerer, g *gate, waiting func(operation string) int) (*metrics, error) {
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "claimdir", Name: name, Help: help}, labels)
 	}
@@ -37,6 +37,12 @@ func newMetrics(registry prometheus.Registerer, g *gate) (*metrics, error) {
 		m.library.PersistentVolumeDeleteFailedTotal,
 		m.library.PersistentVolumeDeleteDurationSeconds,
 		m.provisions, m.deletions, m.failures, m.leader,
+	}
+	for _, kind := range []string{opProvision, opDelete} {
+		collectors = append(collectors, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Namespace: "claimdir", Name: "operations_waiting", Help: "Claims and released volumes that wait until others of their share are done; namespaces take turns.",
+			ConstLabels: prometheus.Labels{"operation": kind},
+		}, func() float64 { return float64(waiting(kind)) }))
 	}
 	for _, collector := range append(collectors, operationGauges(g)...) {
 		if err := registry.Register(collector); err != nil {

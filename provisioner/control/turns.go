@@ -83,6 +83,16 @@ func (t *turns) ended(key string) (waits bool) {
 	return false
 }
 
+// count is how many keys wait.
+func (t *turns) count() (n int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, keys := range t.waiting {
+		n += len(keys)
+	}
+	return n
+}
+
 // next gives turns to the keys that come next, a namespace after the other. It must be called with
 // mu held.
 func (t *turns) next() {

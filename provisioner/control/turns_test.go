@@ -76,17 +76,6 @@ func (w *world) waits(namespaces ...string) bool {
 	return true
 }
 
-// volumesWaiting is how many volumes wait for their turn.
-func (w *world) volumesWaiting() (n int) {
-	t := w.controller.queues[0].turns.volumes
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for _, keys := range t.waiting {
-		n += len(keys)
-	}
-	return n
-}
-
 // turnsOf returns turns that write down what they queue. Keys that begin with "gone" are gone.
 func turnsOf(most int) (t *turns, queued *[]string) {
 	queued = &[]string{}
