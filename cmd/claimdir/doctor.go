@@ -252,7 +252,7 @@ func readSite(mount share.Mount) (*doctor.Site, error) {
 		if err != nil {
 			site.Damaged = append(site.Damaged, err)
 		} else {
-			site.Records = append(site.Records, r)
+			site.Add(r)
 		}
 	}
 	return site, nil

@@ -18,7 +18,7 @@ import (
 )
 
 // metric reads a metric without labels, or with these.
-func (w *sharesWorld) metric(name string) float64 {
+func (w *world) metric(name string) float64 {
 	w.T.Helper()
 	text, err := w.process.Get(w.T.Context(), "/metrics")
 	w.Must(err)

@@ -65,14 +65,20 @@ func (b *Bed) Claimdir(c Config) (*Process, error) {
 // Run runs one of claimdir's commands in the same environment and returns what
 // it prints; a failed one's error holds what it says.
 func (b *Bed) Run(ctx context.Context, c Config, args ...string) (stdout string, err error) {
+	stdout, _, err = b.RunMeasured(ctx, c, args...)
+	return stdout, err
+}
+
+// RunMeasured is Run, and returns the command's PeakMemory too.
+func (b *Bed) RunMeasured(ctx context.Context, c Config, args ...string) (stdout string, peak int64, err error) {
 	cmd := exec.CommandContext(ctx, b.program, args...)
 	cmd.Env = b.environment(c)
 	var out, says bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &says
 	if err := cmd.Run(); err != nil {
-		return out.String(), fmt.Errorf("claimdir %v: %w\n%s", args, err, &says)
+		return out.String(), peakMemory(cmd), fmt.Errorf("claimdir %v: %w\n%s", args, err, &says)
 	}
-	return out.String(), nil
+	return out.String(), peakMemory(cmd), nil
 }
 
 func (b *Bed) environment(c Config) []string {
@@ -151,9 +157,15 @@ func (p *Process) Wait() int {
 	return p.cmd.ProcessState.ExitCode()
 }
 
-// PeakMemory is the most that claimdir had resident, in bytes, once it ended.
-func (p *Process) PeakMemory() int64 {
-	usage, ok := p.cmd.ProcessState.SysUsage().(*syscall.Rusage)
+// PeakMemory is the most that claimdir had resident, in bytes, once it ended. It is at least what
+// the process that started it had at that time.
+func (p *Process) PeakMemory() int64 { return peakMemory(p.cmd) }
+
+func peakMemory(cmd *exec.Cmd) int64 {
+	if cmd.ProcessState == nil {
+		return 0
+	}
+	usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage)
 	if !ok {
 		return 0
 	}

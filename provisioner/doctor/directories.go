@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"strings"
 
 	"claimdir/provisioner/share"
 	"claimdir/provisioner/volpath"
@@ -16,8 +15,8 @@ import (
 func (r *Report) directories(site *Site, volumes map[string]bool) {
 	above := map[string]bool{}
 	for p := range volumes {
-		for i := strings.LastIndexByte(p, '/'); i > 0; i = strings.LastIndexByte(p[:i], '/') {
-			above[p[:i]] = true
+		for parent := range parents(p) {
+			above[parent] = true
 		}
 	}
 	r.look(site, volpath.Path{}, volumes, above)
@@ -29,8 +28,8 @@ func (c Cluster) placesOn(site *Site) map[string]bool {
 	for p := range c.at(site.Source) {
 		volumes[p] = true
 	}
-	for _, record := range site.Records {
-		volumes[record.Path] = true
+	for p := range site.paths() {
+		volumes[p] = true
 	}
 	return volumes
 }

@@ -55,16 +55,20 @@ type Checked struct {
 	Directories int `json:"directories"`
 }
 
-// Site is what was read of a share. If it could not be read, Dirs is nil and only Name and
-// Source are known.
+// Site is what was read of a share; Add adds its records. If the share could not be read, Dirs is
+// nil and only Name and Source are known.
 type Site struct {
 	Name    string // as classes call it
 	Source  share.Source
-	Records []ledger.Record
 	Damaged []error // one for each record that cannot be read
 	Dirs    Directories
 	// Lookup reads the record of a path again: volumes are created while doctor runs.
 	Lookup func(volpath.Path) (ledger.Record, bool, error)
+
+	// The records that Add was called with.
+	living []ledger.Record // of volumes
+	kept   []kept          // of archives and retained directories
+	names  map[string]string
 }
 
 // Directories reads the directories of a share. *share.Share implements it.
@@ -85,7 +89,7 @@ func Diagnose(c Cluster, sites ...*Site) Report {
 	r.classes(c, sites)
 	r.overlaps(c, sites)
 	for _, site := range sites {
-		r.site(c, *site)
+		r.site(c, site)
 	}
 	r.elsewhere(c, sites)
 	slices.SortStableFunc(r.Findings, func(a, b Finding) int {
@@ -94,8 +98,8 @@ func Diagnose(c Cluster, sites ...*Site) Report {
 	return r
 }
 
-func (r *Report) site(c Cluster, site Site) {
-	var volumes map[string]bool
+func (r *Report) site(c Cluster, read *Site) {
+	site, volumes := *read, map[string]bool{}
 	if site.Dirs != nil {
 		volumes = c.placesOn(&site)
 		site.Dirs = listed{site.Dirs, volumes, map[volpath.Path]listing{}}

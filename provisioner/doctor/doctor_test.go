@@ -222,7 +222,7 @@ func TestFindings(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			site := &Site{Source: share.Source{Server: "nas", Path: "/export"}, Records: tt.records, Dirs: tt.dirs}
+			site := with(&Site{Source: share.Source{Server: "nas", Path: "/export"}, Dirs: tt.dirs}, tt.records...)
 			site.Lookup = lookup(tt.records)
 			if tt.damaged != nil {
 				site.Damaged = []error{tt.damaged}
@@ -263,7 +263,7 @@ func TestWhatIsUnderWay(t *testing.T) {
 		"a volume whose record does not tell": {volumes: []v1.PersistentVolume{volumeAt("pvc-1", ours, "a")}, dirs: tree{"a", "b"}, lookup: ledger.ErrDamaged},
 	} {
 		t.Run(name, func(t *testing.T) {
-			site := &Site{Source: share.Source{Server: "nas", Path: "/export"}, Dirs: tt.dirs, Records: tt.records, Lookup: lookup(tt.now)}
+			site := with(&Site{Source: share.Source{Server: "nas", Path: "/export"}, Dirs: tt.dirs, Lookup: lookup(tt.now)}, tt.records...)
 			if tt.lookup != nil {
 				site.Lookup = func(volpath.Path) (ledger.Record, bool, error) { return ledger.Record{}, false, tt.lookup }
 			}
@@ -272,6 +272,14 @@ func TestWhatIsUnderWay(t *testing.T) {
 			}
 		})
 	}
+}
+
+// with adds records to a site.
+func with(site *Site, records ...ledger.Record) *Site {
+	for _, r := range records {
+		site.Add(r)
+	}
+	return site
 }
 
 func TestConfirm(t *testing.T) {
@@ -290,7 +298,7 @@ func TestOtherClustersAreNotChecked(t *testing.T) {
 	kept.Cluster = "elsewhere"
 	ended := record(ledger.Archived, "pvc-3", "archived-c")
 	ended.Cluster, ended.Until = "elsewhere", new(time.Now().Add(-3*time.Hour))
-	r := Diagnose(Cluster{ID: "here"}, &Site{Dirs: tree{"a", "archived-c"}, Records: []ledger.Record{foreign, kept, ended}, Lookup: lookup(nil)})
+	r := Diagnose(Cluster{ID: "here"}, with(&Site{Dirs: tree{"a", "archived-c"}, Lookup: lookup(nil)}, foreign, kept, ended))
 	if len(r.NotChecked) != 2 || !strings.Contains(r.NotChecked[0], "1 expired archives of other clusters") || !strings.Contains(r.NotChecked[1], "1 records of volumes of other clusters") || len(r.Findings) != 1 || r.Findings[0].Object != "b" {
 		t.Errorf("%+v", r)
 	}
@@ -355,7 +363,7 @@ func TestManyVolumesTakeNoTime(t *testing.T) {
 		dirs.tree[team] = append(dirs.tree[team], share.Entry{Name: name, Dir: true})
 		c.Volumes = append(c.Volumes, volumeAt(pv, ours, team+"/"+name),
 			volumeAt(fmt.Sprint("hand-", i), theirs, "all", func(v *v1.PersistentVolume) { v.Annotations = nil }))
-		site.Records = append(site.Records, record(ledger.Active, pv, team+"/"+name))
+		site.Add(record(ledger.Active, pv, team+"/"+name))
 	}
 	begin := time.Now()
 	if r := Diagnose(c, site); len(r.Findings) > 0 {
@@ -378,7 +386,7 @@ func TestNoVolumeIsListed(t *testing.T) {
 		volumeAt("pvc-1", ours, "team/a"), volumeAt("hand", theirs, "team", func(v *v1.PersistentVolume) { v.Annotations = nil }),
 	}}
 	records := []ledger.Record{record(ledger.Active, "pvc-1", "team/a")}
-	Diagnose(c, &Site{Source: share.Source{Server: "nas", Path: "/export"}, Dirs: dirs, Records: records, Lookup: lookup(records)})
+	Diagnose(c, with(&Site{Source: share.Source{Server: "nas", Path: "/export"}, Dirs: dirs, Lookup: lookup(records)}, records...))
 	if asked != 2 {
 		t.Errorf("the share was asked %d times, want 2: to list its root, and for pvc-1's directory", asked)
 	}

@@ -3,6 +3,7 @@ package doctor
 import (
 	"cmp"
 	"fmt"
+	"iter"
 	"path"
 	"slices"
 	"strings"
@@ -114,10 +115,13 @@ func places(c Cluster, sites []*Site) (all []place) {
 // PersistentVolumes are in this cluster, overlaps reports the pair.
 func (r *Report) recordOverlaps(c Cluster, site *Site) {
 	volumes, owners := c.byName(), map[string]ledger.Record{}
+	near := site.nested()
 	var all []place
-	for _, record := range site.Records {
-		owners[record.Path] = record
-		all = append(all, newPlace("", "/"+record.Path, record.Path, rankOurs))
+	for record := range site.records() {
+		if near(record.Path) {
+			owners[record.Path] = record
+			all = append(all, newPlace("", "/"+record.Path, record.Path, rankOurs))
+		}
 	}
 	for _, p := range overlapping(all) {
 		inner, outer := owners[p.inner.name], owners[p.outer.name]
@@ -127,6 +131,37 @@ func (r *Report) recordOverlaps(c Cluster, site *Site) {
 		r.find(KindOverlap, inner.Path, fmt.Sprintf("path %q of volume %s (%s) %s path %q of volume %s (%s), by their records",
 			inner.Path, inner.PV, inner.State, p.how(), outer.Path, outer.PV, outer.State),
 			"claimdir releases neither while both exist: move the data of one to another path, or remove the one that is not needed, and then remove "+fileOf(inner)+" or "+fileOf(outer))
+	}
+}
+
+// nested returns a function that reports whether a path has several records, or a record above or
+// below it.
+func (s *Site) nested() func(string) bool {
+	count, above := map[string]int{}, map[string]bool{}
+	for p := range s.paths() {
+		count[p]++
+		for parent := range parents(p) {
+			above[parent] = true
+		}
+	}
+	return func(p string) bool {
+		if count[p] > 1 || above[p] {
+			return true
+		}
+		for parent := range parents(p) {
+			if count[parent] > 0 {
+				return true
+			}
+		}
+		return false
+	}
+}
+
+// parents yields the paths above p, the nearest first.
+func parents(p string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for i := strings.LastIndexByte(p, '/'); i > 0 && yield(p[:i]); i = strings.LastIndexByte(p[:i], '/') {
+		}
 	}
 }
 
@@ -141,11 +176,11 @@ func (r *Report) adoptedInside(c Cluster, site *Site) {
 			}
 		}
 	}
-	for _, record := range site.Records {
+	for _, record := range site.living {
 		if record.State != ledger.Active || !record.Adopted || record.Policy == "" || record.Cluster != c.ID {
 			continue
 		}
-		for above := path.Dir(record.Path); above != "."; above = path.Dir(above) {
+		for above := range parents(record.Path) {
 			if name := foreign[above]; name != "" {
 				r.find(KindOverlap, record.PV, fmt.Sprintf("its directory %q was adopted inside %q, the directory of PersistentVolume %s, which claimdir did not make", record.Path, above, name),
 					"on release claimdir archives the directory, or keeps it, but does not delete it; if it is part of the other volume's data, set the reclaim policy of this one to Retain and delete it")

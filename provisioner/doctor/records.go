@@ -28,7 +28,7 @@ func (r *Report) records(c Cluster, site *Site) {
 	r.damaged(site)
 	volumes, at := c.byName(), c.at(site.Source)
 	restoring := site.restoring()
-	for _, record := range site.Records {
+	for record := range site.records() {
 		r.Checked.Records++
 		pv := volumes[record.PV]
 		switch {
@@ -49,7 +49,7 @@ func (r *Report) records(c Cluster, site *Site) {
 // foreign reports how many records of other clusters are not checked.
 func (r *Report) foreign(c Cluster, site *Site, volumes map[string]*v1.PersistentVolume) {
 	expired, foreign := 0, 0
-	for _, record := range site.Records {
+	for record := range site.records() {
 		switch {
 		case record.Cluster == c.ID:
 		case overdue(record):
@@ -70,7 +70,7 @@ func (r *Report) foreign(c Cluster, site *Site, volumes map[string]*v1.Persisten
 // may have moved already.
 func (s *Site) restoring() map[string]bool {
 	paths := map[string]bool{}
-	for _, record := range s.Records {
+	for _, record := range s.living {
 		if record.Restoring() {
 			paths[record.RestoredFrom] = true
 		}

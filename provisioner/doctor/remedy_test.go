@@ -49,7 +49,7 @@ func TestTheFileThatARemedyNames(t *testing.T) {
 			if err != nil || !found {
 				t.Fatalf("%v, %v", found, err)
 			}
-			r := Diagnose(Cluster{ID: "here"}, &Site{Records: []ledger.Record{read}, Dirs: tree{"team", "team/data"}, Lookup: lookup([]ledger.Record{read})})
+			r := Diagnose(Cluster{ID: "here"}, with(&Site{Dirs: tree{"team", "team/data"}, Lookup: lookup([]ledger.Record{read})}, read))
 			_, file, says := strings.Cut(r.Findings[0].Remedy, "remove the directory and then the file ")
 			if len(r.Findings) != 1 || !says {
 				t.Fatalf("%+v", r.Findings)

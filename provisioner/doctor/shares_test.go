@@ -18,7 +18,7 @@ func TestSeveralShares(t *testing.T) {
 		return func(pv *v1.PersistentVolume) { pv.Spec.NFS.Path = path }
 	}
 	site := func(name string, dirs tree, records ...ledger.Record) *Site {
-		return &Site{Name: name, Source: share.Source{Server: "nas", Path: "/" + name}, Dirs: dirs, Records: records, Lookup: lookup(records)}
+		return with(&Site{Name: name, Source: share.Source{Server: "nas", Path: "/" + name}, Dirs: dirs, Lookup: lookup(records)}, records...)
 	}
 	class := func(name, share string) storagev1.StorageClass {
 		c := storagev1.StorageClass{ObjectMeta: metav1.ObjectMeta{Name: name}, Provisioner: ours, Parameters: map[string]string{}}

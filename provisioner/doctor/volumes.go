@@ -16,11 +16,7 @@ import (
 
 // volumes compares our PersistentVolumes with the share.
 func (r *Report) volumes(c Cluster, site *Site) {
-	owners := make(map[string]ledger.Record, len(site.Records))
-	for _, record := range site.Records {
-		owners[record.Path] = record
-	}
-	archives := site.archives(c.ID)
+	owners, archives := site.ownersOf(c.at(site.Source)), site.archives(c)
 	for i := range c.Volumes {
 		pv := &c.Volumes[i]
 		if !c.Names.Serve(pv) || !site.holds(pv) {
@@ -35,8 +31,11 @@ func (r *Report) volumes(c Cluster, site *Site) {
 		if site.Dirs == nil || !r.volumeDirectory(site, pv, p, archives[pv.Name]) {
 			continue
 		}
-		record, known := owners[p.String()]
-		if !known { // it may have been written after the records were read
+		var record ledger.Record
+		owner, known := owners[p.String()]
+		if known {
+			record = *owner
+		} else { // it may have been written after the records were read
 			if record, known, err = site.Lookup(p); err != nil {
 				continue // the record is damaged, which damaged reports
 			}
@@ -45,15 +44,29 @@ func (r *Report) volumes(c Cluster, site *Site) {
 	}
 }
 
-// archives returns the newest archive of each PersistentVolume of a cluster, by its name.
-func (s *Site) archives(cluster string) map[string]ledger.Record {
-	newest := map[string]ledger.Record{}
-	for _, record := range s.Records {
-		if record.State != ledger.Archived || record.Cluster != cluster || record.Released == nil {
+// ownersOf returns the records of the paths that the volumes have.
+func (s *Site) ownersOf(volumes map[string]*v1.PersistentVolume) map[string]*ledger.Record {
+	owners := map[string]*ledger.Record{}
+	for _, k := range s.kept {
+		if volumes[k.path] != nil {
+			owners[k.path] = new(k.record())
+		}
+	}
+	for i := range s.living {
+		owners[s.living[i].Path] = &s.living[i]
+	}
+	return owners
+}
+
+// archives returns the newest archive of each PersistentVolume that exists, by its name.
+func (s *Site) archives(c Cluster) map[string]ledger.Record {
+	volumes, newest := c.byName(), map[string]ledger.Record{}
+	for _, k := range s.kept {
+		if !k.archived || k.cluster != c.ID || k.released == 0 || volumes[k.pv] == nil {
 			continue
 		}
-		if known, there := newest[record.PV]; !there || record.Released.After(*known.Released) {
-			newest[record.PV] = record
+		if known, there := newest[k.pv]; !there || k.released > known.Released.UnixNano() {
+			newest[k.pv] = k.record()
 		}
 	}
 	return newest

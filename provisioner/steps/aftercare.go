@@ -3,6 +3,7 @@ package steps
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"k8s.io/klog/v2"
 
@@ -101,12 +102,13 @@ func (s *Steps) BringBackAside(ctx context.Context, on Share) (back int, err err
 
 // strayAside returns the records of the directories that are set aside for others than
 // those that go on with them.
-func strayAside(store ledger.Store, cluster string) (stray []ledger.Record, err error) {
-	entries, err := store.Dirs.ListAside(share.MovingDir)
-	if err != nil || len(entries) == 0 {
+func strayAside(store ledger.Store, cluster string) ([]ledger.Record, error) {
+	aside, err := listAside(store)
+	if err != nil || len(aside) == 0 {
 		return nil, err
 	}
-	all, restoring := []ledger.Record{}, map[string]bool{}
+	var stray []ledger.Record
+	restoring := map[string]bool{}
 	for r, err := range store.Records.Records() {
 		if errors.Is(err, ledger.ErrDamaged) {
 			continue
@@ -114,22 +116,28 @@ func strayAside(store ledger.Store, cluster string) (stray []ledger.Record, err 
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, r)
 		if r.Restoring() {
 			restoring[r.RestoredFrom] = true
 		}
-	}
-	for _, e := range entries {
-		id, err := store.Dirs.Aside(share.MovingDir, e.Name)
-		if err != nil {
-			continue //nolint:nilerr // it is gone by now, or empty
-		}
-		for _, r := range all {
-			if r.Cluster == cluster && r.Directory.Match(id) == share.Same && !volpath.IsOwnOf(e.Name, r.PV, r.Cluster) && !restoring[r.Path] {
+		for own, id := range aside {
+			if r.Cluster == cluster && r.Directory.Match(id) == share.Same && !volpath.IsOwnOf(own, r.PV, r.Cluster) {
 				stray = append(stray, r)
+				delete(aside, own)
 				break
 			}
 		}
 	}
-	return stray, nil
+	return slices.DeleteFunc(stray, func(r ledger.Record) bool { return restoring[r.Path] }), nil
+}
+
+// listAside returns which directories are set aside, by the own names of those that go on with them.
+func listAside(store ledger.Store) (map[string]*share.Identity, error) {
+	entries, err := store.Dirs.ListAside(share.MovingDir)
+	aside := make(map[string]*share.Identity, len(entries))
+	for _, e := range entries {
+		if id, err := store.Dirs.Aside(share.MovingDir, e.Name); err == nil { // otherwise it is gone by now, or empty
+			aside[e.Name] = id
+		}
+	}
+	return aside, err
 }

@@ -2,7 +2,9 @@ package sweep
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -59,121 +61,140 @@ func (s *Sweeper) lookAfterOnce(ctx context.Context) error {
 	return asideErr
 }
 
-// renew writes the identities of the directories into their records again if they differ:
+// moved is a record that says another directory than its path has.
+type moved struct {
+	path   volpath.Path
+	pv     string
+	class  string
+	number uint64 // of the directory at the path
+	active bool   // a volume's record
+	known  bool   // the record says which directory it has
+}
+
+// renew writes the identities of the directories into their records again where they differ:
 // copying a share or a directory changes them. It reports all changed directories at once.
-func (s *Sweeper) renew(ctx context.Context, found []ledger.Record, volumes []v1.PersistentVolume) error {
-	numbers, place, err := s.numbers(ctx, found)
-	if err != nil {
-		return err
-	}
+func (s *Sweeper) renew(ctx context.Context, found []moved, volumes []v1.PersistentVolume) error {
 	bound := map[string]bool{}
 	for i := range volumes {
 		bound[volumes[i].Name] = volumes[i].Status.Phase == v1.VolumeBound
 	}
-	byNumber := map[uint64][]ledger.Record{}
-	for _, r := range found {
-		if r.Directory != nil {
-			byNumber[r.Directory.Number] = append(byNumber[r.Directory.Number], r)
-		}
+	found = slices.DeleteFunc(found, func(m moved) bool { return m.active && !bound[m.pv] })
+	named, err := s.named(ctx, found)
+	if err != nil {
+		return err
 	}
-	var others []ledger.Record
-	for _, r := range found {
-		number, there := numbers[r.Path]
-		if !there || !s.served(r, bound) || r.Directory != nil && r.Directory.Place == place && r.Directory.Number == number {
-			continue
-		}
-		if s.renewOne(ctx, r, byNumber) {
-			others = append(others, r)
+	count, first := 0, moved{}
+	for _, m := range found {
+		if s.renewOne(ctx, m, named[m.number]) {
+			if count++; count == 1 {
+				first = m
+			}
 		}
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 	}
-	s.reportChanged(ctx, others)
+	s.reportChanged(ctx, count, first)
 	return nil
 }
 
-// renewOne reports whether the directory of a record was another one than the record said.
-func (s *Sweeper) renewOne(ctx context.Context, r ledger.Record, byNumber map[uint64][]ledger.Record) (changed bool) {
-	path, err := volpath.ParseRecorded(r.Path)
-	if err != nil {
-		return false // doctor reports it
+// owner is a record that names a directory.
+type owner struct {
+	path string
+	id   *share.Identity
+}
+
+// named returns the records that name directories with the same numbers, by number.
+func (s *Sweeper) named(ctx context.Context, found []moved) (named map[uint64][]owner, err error) {
+	if len(found) == 0 {
+		return nil, nil
 	}
-	alone := func(id *share.Identity) bool { return !namedByOther(byNumber[id.Number], r, id) }
+	wanted := map[uint64]bool{}
+	for _, m := range found {
+		wanted[m.number] = true
+	}
+	err = s.config.Keeper.Background(ctx, "read which directories the records name", func(_ context.Context, store ledger.Store) error {
+		result := map[uint64][]owner{}
+		for r, err := range each(ctx, store) {
+			if errors.Is(err, errEnded) || share.IsStale(err) {
+				return err
+			}
+			if err == nil && r.Directory != nil && wanted[r.Directory.Number] {
+				result[r.Directory.Number] = append(result[r.Directory.Number], owner{r.Path, r.Directory})
+			}
+		}
+		named = result
+		return nil
+	})
+	return named, err
+}
+
+// renewOne reports whether the directory of a record was another one than the record said.
+func (s *Sweeper) renewOne(ctx context.Context, m moved, owners []owner) (changed bool) {
+	alone := func(id *share.Identity) bool {
+		return !slices.ContainsFunc(owners, func(o owner) bool { return o.path != m.path.String() && o.id.Match(id) == share.Same })
+	}
 	match := share.Same
-	err = s.on(ctx, path, "renew the record of "+r.PV, func(ctx context.Context, op steps.Op) (err error) {
-		match, err = op.Renew(ctx, r.PV, alone)
+	err := s.on(ctx, m.path, "renew the record of "+m.pv, func(ctx context.Context, op steps.Op) (err error) {
+		match, err = op.Renew(ctx, m.pv, alone)
 		return err
 	})
 	if err != nil {
-		klog.FromContext(ctx).V(1).Info("Cannot renew the record of a directory", "path", path, "PV", r.PV, "because", err.Error())
+		klog.FromContext(ctx).V(1).Info("Cannot renew the record of a directory", "path", m.path, "PV", m.pv, "because", err.Error())
 		return false
 	}
-	return r.Directory != nil && match != share.Same
+	return m.known && match != share.Same
 }
 
-// served reports whether a record belongs to this cluster and is complete, and, if it is of
-// a volume, whether that volume is bound.
-func (s *Sweeper) served(r ledger.Record, bound map[string]bool) bool {
-	return r.Cluster == s.config.Steps.Cluster() && r.State != ledger.Creating && (r.State != ledger.Active || bound[r.PV])
-}
-
-// namedByOther reports whether one of records is of another path and has the identity id.
-func namedByOther(records []ledger.Record, r ledger.Record, id *share.Identity) bool {
-	for _, other := range records {
-		if other.Path != r.Path && other.Directory.Match(id) == share.Same {
-			return true
-		}
-	}
-	return false
+// served reports whether a record belongs to this cluster and is complete.
+func (s *Sweeper) served(r ledger.Record) bool {
+	return r.Cluster == s.config.Steps.Cluster() && r.State != ledger.Creating
 }
 
 // reportChanged reports the directories whose identities have changed.
-func (s *Sweeper) reportChanged(ctx context.Context, others []ledger.Record) {
-	if len(others) == 0 {
+func (s *Sweeper) reportChanged(ctx context.Context, count int, first moved) {
+	if count == 0 {
 		return
 	}
 	klog.FromContext(ctx).Info("Renewed the records of directories that were replaced: the share was copied, moved or restored, wholly or in part",
-		"directories", len(others), "first", others[0].Path)
+		"directories", count, "first", first.path)
 	if s.config.Report != nil {
-		s.config.Report(ctx, others[0], steps.EventRenewed, fmt.Sprintf("%d directories, such as %q, were replaced: the share was copied, moved or restored, wholly or in part. "+
-			"claimdir has renewed their records and serves them", len(others), others[0].Path))
+		s.config.Report(ctx, ledger.Record{Path: first.path.String(), PV: first.pv, Class: first.class}, steps.EventRenewed, fmt.Sprintf("%d directories, such as %q, were replaced: the share was copied, moved or restored, wholly or in part. "+
+			"claimdir has renewed their records and serves them", count, first.path))
 	}
 }
 
-// numbers returns the file numbers of the directories that records name, and the place of
-// the share. A directory without a number is missing, or could not be listed.
-func (s *Sweeper) numbers(ctx context.Context, found []ledger.Record) (numbers map[string]uint64, place string, err error) {
-	parents := map[volpath.Path]bool{}
-	for _, r := range found {
-		if path, err := volpath.ParseRecorded(r.Path); err == nil {
-			parents[parent(path)] = true
-		}
+// numbers are the file numbers of the directories on a share. Each parent is listed once.
+type numbers struct {
+	dirs  *share.Share
+	known map[volpath.Path]map[string]uint64
+}
+
+// compare reports whether the path of a record has another directory than the record says. It
+// returns false if the path has none.
+func (n numbers) compare(r ledger.Record) (m moved, changed bool, err error) {
+	path, err := volpath.ParseRecorded(r.Path)
+	if err != nil {
+		return moved{}, false, nil //nolint:nilerr // doctor reports it
 	}
-	err = s.config.Keeper.Background(ctx, "list the directories", func(_ context.Context, store ledger.Store) error {
-		numbers = map[string]uint64{}
-		for dir := range parents {
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
-			entries, err := store.Dirs.List(dir)
-			if share.IsStale(err) {
-				return err
-			}
-			prefix := ""
-			if dir != (volpath.Path{}) {
-				prefix = dir.String() + "/"
-			}
-			for _, e := range entries {
-				if e.Dir {
-					numbers[prefix+e.Name] = e.Number
-				}
+	dir := parent(path)
+	listed, known := n.known[dir]
+	if !known {
+		entries, err := n.dirs.List(dir)
+		if share.IsStale(err) {
+			return moved{}, false, err
+		}
+		listed = make(map[string]uint64, len(entries))
+		for _, e := range entries {
+			if e.Dir {
+				listed[e.Name] = e.Number
 			}
 		}
-		place = store.Dirs.Place()
-		return nil
-	})
-	return numbers, place, err
+		n.known[dir] = listed
+	}
+	number, there := listed[path.Base()]
+	same := r.Directory != nil && r.Directory.Place == n.dirs.Place() && r.Directory.Number == number
+	return moved{path, r.PV, r.Class, number, r.State == ledger.Active, r.Directory != nil}, there && !same, nil
 }
 
 func parent(path volpath.Path) (p volpath.Path) {

@@ -81,19 +81,23 @@ func (s *Sweeper) follow(ctx context.Context, name string) error {
 	})
 }
 
-// takeOver writes the records of volumes of another provisioner that were bound after this process
-// began to lead.
-func (s *Sweeper) takeOver(ctx context.Context, found []ledger.Record) {
-	recorded := map[string]bool{}
-	for _, r := range found {
-		recorded[r.PV] = true
-	}
+// peers returns the volumes of another provisioner on the share, by the names of their
+// PersistentVolumes.
+func (s *Sweeper) peers() map[string]volume.Volume {
+	found := map[string]volume.Volume{}
 	for _, pv := range s.config.Objects.Volumes() {
-		v, err := volume.FromPV(s.config.Keeper.Source(), pv)
-		if err != nil || !v.Peer || recorded[v.Name] {
-			continue
+		if v, err := volume.FromPV(s.config.Keeper.Source(), pv); err == nil && v.Peer {
+			found[v.Name] = v
 		}
-		err = s.on(ctx, v.Path, "take over "+v.Name, func(ctx context.Context, op steps.Op) error {
+	}
+	return found
+}
+
+// takeOver writes the records of volumes of another provisioner that have none. They were bound after
+// this process began to lead.
+func (s *Sweeper) takeOver(ctx context.Context, unrecorded map[string]volume.Volume) {
+	for _, v := range unrecorded {
+		err := s.on(ctx, v.Path, "take over "+v.Name, func(ctx context.Context, op steps.Op) error {
 			wrote, err := op.TakeOver(v, false)
 			if wrote {
 				klog.FromContext(ctx).Info("Took over a volume that another provisioner made: wrote its record", "PV", v.Name, "path", v.Path)

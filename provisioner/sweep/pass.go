@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 	"claimdir/provisioner/share"
 	"claimdir/provisioner/steps"
 	"claimdir/provisioner/volpath"
+	"claimdir/provisioner/volume"
 )
 
 // pass removes the orphans that may be removed, and then finds and reports the others.
@@ -29,15 +31,16 @@ func (s *Sweeper) pass(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("list volumes: %w", err)
 	}
-	s.followAll(ctx, records.good, volumes)
+	s.followAll(ctx, records.volumes, volumes)
 	if s.passed { // what was there at start is for provisioner.Start, which knows whether the share is a new one
-		s.takeOver(ctx, records.good)
+		s.takeOver(ctx, records.peers)
 	}
 	s.passed = true
-	awaited := s.removeOrphans(ctx, records.good, volumes)
-	if err := s.renew(ctx, records.good, volumes); err != nil {
+	awaited := s.removeOrphans(ctx, records.volumes, volumes)
+	if err := s.renew(ctx, records.moved, volumes); err != nil {
 		return err
 	}
+	records = nil // a share may have very many
 	first, err := s.look(ctx)
 	if err != nil {
 		return err
@@ -61,46 +64,81 @@ func (s *Sweeper) pass(ctx context.Context) error {
 	return nil
 }
 
-// records is what was read of a ledger.
+// records are those of a ledger that a pass works on.
 type records struct {
-	good    []ledger.Record
-	damaged []error
+	volumes []ledger.Record // of volumes, also unfinished ones
+	moved   []moved         // whose directories are other ones than they say
+	peers   map[string]volume.Volume
 }
 
-// read removes old temporary files and reads the records. It stops between two calls if ctx
-// ends.
-func (s *Sweeper) read(ctx context.Context) (records, error) {
-	var result records // use it only without an error: after a time-out the operation may still run
-	err := s.config.Keeper.Background(ctx, "read the records", func(_ context.Context, store ledger.Store) error {
+// read removes old temporary files and reads the records.
+func (s *Sweeper) read(ctx context.Context) (found *records, err error) {
+	err = s.config.Keeper.Background(ctx, "read the records", func(_ context.Context, store ledger.Store) error {
 		if err := store.Records.RemoveStale(); err != nil {
 			return err
 		}
-		found := records{}
-		for r, err := range store.Records.Records() {
+		result := &records{peers: s.peers()}
+		numbers := numbers{dirs: store.Dirs, known: map[volpath.Path]map[string]uint64{}}
+		for r, err := range each(ctx, store) {
 			switch {
-			case ctx.Err() != nil:
-				return ctx.Err()
-			case share.IsStale(err):
+			case errors.Is(err, errEnded), share.IsStale(err):
 				return err
 			case err != nil:
-				found.damaged = append(found.damaged, err)
-			default:
-				found.good = append(found.good, r)
+				continue // doctor reports it
+			case r.State == ledger.Creating || r.State == ledger.Active:
+				result.volumes = append(result.volumes, r)
+			}
+			delete(result.peers, r.PV)
+			m, changed, err := numbers.compare(r)
+			if err != nil {
+				return err
+			}
+			if changed && s.served(r) {
+				result.moved = append(result.moved, m)
 			}
 		}
-		result = found
+		found = result // only now: after a time-out the operation may still run
 		return nil
 	})
-	if err != nil {
-		return records{}, err
+	return found, err
+}
+
+// errEnded says that the sweep is to end.
+var errEnded = errors.New("the sweep ends")
+
+// each yields all records, as Ledger.Records does, until ctx ends; the last error is errEnded then.
+func each(ctx context.Context, store ledger.Store) iter.Seq2[ledger.Record, error] {
+	return func(yield func(ledger.Record, error) bool) {
+		for r, err := range store.Records.Records() {
+			if ctx.Err() != nil {
+				r, err = ledger.Record{}, fmt.Errorf("%w: %w", errEnded, ctx.Err())
+			}
+			if !yield(r, err) || ctx.Err() != nil {
+				return
+			}
+		}
 	}
-	return result, nil
 }
 
 // look returns doctor's report. It reads the records before it lists the volumes, because a
 // PersistentVolume is saved after its record.
-func (s *Sweeper) look(ctx context.Context) (doctor.Report, error) {
-	found, err := s.read(ctx)
+func (s *Sweeper) look(ctx context.Context) (result doctor.Report, err error) {
+	var site *doctor.Site
+	err = s.config.Keeper.Background(ctx, "read the records for a look", func(_ context.Context, store ledger.Store) error {
+		read := &doctor.Site{Name: s.config.Keeper.Name(), Source: s.config.Keeper.Source()}
+		for r, err := range each(ctx, store) {
+			switch {
+			case errors.Is(err, errEnded), share.IsStale(err):
+				return err
+			case err != nil:
+				read.Damaged = append(read.Damaged, err)
+			default:
+				read.Add(r)
+			}
+		}
+		site = read
+		return nil
+	})
 	if err != nil {
 		return doctor.Report{}, err
 	}
@@ -108,12 +146,10 @@ func (s *Sweeper) look(ctx context.Context) (doctor.Report, error) {
 	if known.Volumes, err = s.live.Volumes(ctx); err != nil {
 		return doctor.Report{}, fmt.Errorf("list volumes: %w", err)
 	}
-	var result doctor.Report
 	err = s.config.Keeper.Background(ctx, "look for orphans", func(_ context.Context, store ledger.Store) error {
 		dirs := &looking{ctx: ctx, view: store}
-		report := doctor.Diagnose(known, &doctor.Site{
-			Name: s.config.Keeper.Name(), Source: s.config.Keeper.Source(), Records: found.good, Damaged: found.damaged, Dirs: dirs, Lookup: dirs.lookup,
-		})
+		site.Dirs, site.Lookup = dirs, dirs.lookup
+		report := doctor.Diagnose(known, site)
 		if dirs.failed != nil {
 			return dirs.failed
 		}
