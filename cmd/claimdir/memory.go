@@ -13,9 +13,17 @@ import (
 // memoryLimitFile holds the limit of the container's memory (cgroup v2), or "max".
 const memoryLimitFile = "/sys/fs/cgroup/memory.max"
 
-// limitMemory lets the garbage collector work harder before the process reaches the container's limit,
+// garbagePercent is how much garbage there may be, in percent of the memory in use. The runtime's
+// default, 100, saves little time here, and makes the peaks of sweeps over many records a quarter
+// higher.
+const garbagePercent = 50
+
+// limitMemory lets the garbage collector run early, unless GOGC says otherwise, and work harder before the process reaches the container's limit,
 // at which the kernel would kill it. GOMEMLIMIT, which the Go runtime has read, takes precedence.
 func limitMemory(ctx context.Context, file string) {
+	if _, given := os.LookupEnv("GOGC"); !given {
+		debug.SetGCPercent(garbagePercent)
+	}
 	if _, given := os.LookupEnv("GOMEMLIMIT"); given {
 		return
 	}

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"claimdir/hack/clustertest"
 	"claimdir/hack/testbed"
 	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/share"
@@ -19,6 +20,7 @@ import (
 func TestMemoryOfManyArchives(t *testing.T) {
 	const archives, most = 100_000, 150_000_000
 	w := newQuietWorld(t, begin(t))
+	w.Patience = 5 * time.Minute
 	w.class()
 	w.process = w.start()
 	w.Claim("data")
@@ -50,6 +52,30 @@ func TestMemoryOfManyArchives(t *testing.T) {
 	}
 }
 
+// TestMemoryOfLargeClaims: 1,000 pending claims of a class of somebody else, each as large as
+// Kubernetes lets annotations be, cost less than 120 MB, at start and when they come.
+func TestMemoryOfLargeClaims(t *testing.T) {
+	const claims, most = 1000, 120_000_000
+	w := newWorld(t, begin(t))
+	text := strings.Repeat("x", 255<<10)
+	for i := range claims {
+		w.Claim(fmt.Sprintf("claim-%04d", i), clustertest.OfClass("nobody-s"), clustertest.Annotated("example.com/text", text))
+	}
+	w.class()
+	w.Claim("last")
+	w.Bound("last")
+	w.healthy()
+	came := w.process.PeakMemory()
+	w.process = w.start()
+	w.Claim("again")
+	w.Bound("again")
+	w.healthy()
+	t.Logf("%d claims: %d MB resident at most while they come, %d MB after a start", claims, came/1e6, w.process.PeakMemory()/1e6)
+	if peak := max(came, w.process.PeakMemory()); peak > most {
+		t.Errorf("that is more than %d MB", most/1_000_000)
+	}
+}
+
 // multiplyArchive makes n copies of an archive, with a volume and a directory of their own each.
 func (w *world) multiplyArchive(archive string, n int) {
 	w.T.Helper()
@@ -71,6 +97,7 @@ func (w *world) multiplyArchive(archive string, n int) {
 		w.Must(err)
 		copied.Directory, err = dirs.Identify(path)
 		w.Must(err)
+		copied.Directory.Place = r.Directory.Place // only the share's own process knows it
 		text, err := json.MarshalIndent(copied, "", "  ")
 		w.Must(err)
 		w.Must(os.Mkdir(filepath.Join(w.share, recordsDir, recordKey(copied.Path)), 0o700))
