@@ -18,8 +18,9 @@ const memoryLimitFile = "/sys/fs/cgroup/memory.max"
 // higher.
 const garbagePercent = 50
 
-// limitMemory lets the garbage collector run early, unless GOGC says otherwise, and work harder before the process reaches the container's limit,
-// at which the kernel would kill it. GOMEMLIMIT, which the Go runtime has read, takes precedence.
+// limitMemory lets the garbage collector run early, and work harder before the process reaches the
+// container's limit, at which the kernel would kill it. GOGC and GOMEMLIMIT, which the Go runtime has
+// read, take precedence.
 func limitMemory(ctx context.Context, file string) {
 	if _, given := os.LookupEnv("GOGC"); !given {
 		debug.SetGCPercent(garbagePercent)
