@@ -79,16 +79,11 @@ check_manifests() {
 	# A component shows its worth only on top of something.
 	for component in manifests/components/*/; do
 		name=$(basename "$component")
-		mkdir "$copy/manifests/overlays/with-$name"
-		cat >"$copy/manifests/overlays/with-$name/kustomization.yaml" <<-END
-			apiVersion: kustomize.config.k8s.io/v1beta1
-			kind: Kustomization
-			resources: [../example]
-			components: [../../components/$name]
-		END
+		cp -r manifests/overlays/example "$copy/manifests/overlays/with-$name"
+		printf '\ncomponents: [../../components/%s]\n' "$name" >>"$copy/manifests/overlays/with-$name/kustomization.yaml"
 	done
 	"$kustomize" build "$copy/manifests/base" >/dev/null || status=1
-	for overlay in "$copy"/manifests/overlays/*/; do
+	for overlay in "$copy"/manifests/overlays/*; do
 		name=overlays/$(basename "$overlay")
 		out=$("$kustomize" build "$overlay") || {
 			echo "$name does not build"
@@ -97,6 +92,35 @@ check_manifests() {
 		}
 		if grep -n -e SET-IN-OVERLAY -e config.kubernetes.io/local-config <<<"$out"; then
 			echo "$name leaves something to fill in, or sends its settings to the cluster"
+			status=1
+		fi
+		renamed "$kustomize" "$overlay" || status=1
+	done
+	return "$status"
+}
+
+# renamed KUSTOMIZE OVERLAY: in another namespace and under other names an overlay refers to nothing by an old name, whether
+# the names are set in its own file or in one above it, and its classes have the name that the Deployment serves.
+renamed() {
+	local kustomize=$1 overlay=$2 name where out status=0
+	name=overlays/$(basename "$overlay")
+	for where in on in; do
+		mkdir "$overlay.$where"
+		if [ "$where" = on ]; then
+			printf 'resources: [../%s]\n' "$(basename "$overlay")" >"$overlay.$where/kustomization.yaml"
+		else
+			cp "$overlay"/* "$overlay.$where"
+			sed -i 's,provisioner=claimdir/nfs,provisioner=example.com/other,' "$overlay.$where/kustomization.yaml"
+		fi
+		printf '\nnamespace: other\nnamePrefix: before-\nnameSuffix: -behind\n' >>"$overlay.$where/kustomization.yaml"
+		out=$("$kustomize" build "$overlay.$where")
+		# The one name that stays is the container's.
+		if grep -n -E '(^|[^/])(name|namespace|claimName|volumeName|serviceAccountName): claimdir' <<<"$out" | grep -v '^[0-9]*:        name: claimdir$'; then
+			echo "$name keeps old names where it gets new ones"
+			status=1
+		fi
+		if [ "$where" = in ] && grep -n claimdir/nfs <<<"$out"; then
+			echo "$name keeps the old provisioner's name where it gets another"
 			status=1
 		fi
 	done

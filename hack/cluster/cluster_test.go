@@ -33,14 +33,27 @@ func TestCluster(t *testing.T) {
 			})
 		}
 	})
+	t.Run("alone", func(t *testing.T) {
+		for _, c := range alone {
+			t.Run(c.name, func(t *testing.T) { c.test(t, bed) })
+		}
+	})
 	t.Run("outage", func(t *testing.T) { testOutage(t, bed) }) // alone: it stops the API server
 	t.Run("RBAC grants what is used and no more", func(t *testing.T) { testRBAC(t, bed) })
 }
 
-var cases = []struct {
+type testCase struct {
 	name string
 	test func(*testing.T, *testbed.Bed)
-}{
+}
+
+// alone are the cases with classes like those of the manifests, which doctor judges in any
+// test.
+var alone = []testCase{
+	{"the manifests in another namespace and under other names", testRenamed},
+}
+
+var cases = []testCase{
 	{"a claim is bound to a directory of its own", testBind},
 	{"the volume carries what the class and the claim say", testVolumeFields},
 	{"delete removes the directory", testDelete},

@@ -114,9 +114,8 @@ func testPodSecurity(t *testing.T, bed *testbed.Bed) {
 	})
 }
 
-// admit asks the API server whether the world's namespace would admit the pod
-// of an overlay. MANIFESTS in its text stands for our manifests' directory.
-func (w *world) admit(kustomization string) error {
+// render builds an overlay. MANIFESTS in its text stands for our manifests' directory.
+func (w *world) render(kustomization string) string {
 	w.T.Helper()
 	overlay := w.T.TempDir()
 	manifests, err := filepath.Abs("../../manifests")
@@ -127,6 +126,14 @@ func (w *world) admit(kustomization string) error {
 	w.Must(os.WriteFile(filepath.Join(overlay, "kustomization.yaml"), []byte(kustomization), 0o600))
 	rendered, err := w.bed.Kubectl(w.T.Context(), "kustomize", overlay)
 	w.Must(err)
+	return rendered
+}
+
+// admit asks the API server whether the world's namespace would admit the pod of an
+// overlay (see render).
+func (w *world) admit(kustomization string) error {
+	w.T.Helper()
+	rendered := w.render(kustomization)
 	for document := range strings.SplitSeq(rendered, "\n---\n") {
 		if !strings.Contains(document, "\nkind: Deployment\n") {
 			continue
