@@ -94,15 +94,15 @@ check_manifests() {
 			echo "$name leaves something to fill in, or sends its settings to the cluster"
 			status=1
 		fi
-		renamed "$kustomize" "$overlay" || status=1
+		renamed "$kustomize" "$overlay" "$copy" || status=1
 	done
 	return "$status"
 }
 
-# renamed KUSTOMIZE OVERLAY: in another namespace and under other names an overlay refers to nothing by an old name, whether
+# renamed KUSTOMIZE OVERLAY DIRECTORY: in another namespace and under other names an overlay refers to nothing by an old name, whether
 # the names are set in its own file or in one above it, and its classes have the name that the Deployment serves.
 renamed() {
-	local kustomize=$1 overlay=$2 name where out status=0
+	local kustomize=$1 overlay=$2 copy=$3 name where out status=0
 	name=overlays/$(basename "$overlay")
 	for where in on in; do
 		mkdir "$overlay.$where"
@@ -111,6 +111,10 @@ renamed() {
 		else
 			cp "$overlay"/* "$overlay.$where"
 			sed -i 's,provisioner=claimdir/nfs,provisioner=example.com/other,' "$overlay.$where/kustomization.yaml"
+			# The README's patch: more provisioner names than one.
+			if ! grep -q '^patches:' "$overlay.$where/kustomization.yaml"; then echo patches: >>"$overlay.$where/kustomization.yaml"; fi
+			awk '/^  patches:$/ { on = 1; next } on && /^  [^ -]/ { exit } on { print substr($0, 3) }' README.md >"$copy/patch"
+			sed -i "/^patches:/r $copy/patch" "$overlay.$where/kustomization.yaml"
 		fi
 		printf '\nnamespace: other\nnamePrefix: before-\nnameSuffix: -behind\n' >>"$overlay.$where/kustomization.yaml"
 		out=$("$kustomize" build "$overlay.$where")
@@ -119,8 +123,8 @@ renamed() {
 			echo "$name keeps old names where it gets new ones"
 			status=1
 		fi
-		if [ "$where" = in ] && grep -n claimdir/nfs <<<"$out"; then
-			echo "$name keeps the old provisioner's name where it gets another"
+		if [ "$where" = in ] && { grep -n claimdir/nfs <<<"$out" || ! grep -q 'value: cluster.local/' <<<"$out"; }; then
+			echo "$name keeps the old provisioner's name where it gets another, or loses an additional one"
 			status=1
 		fi
 	done

@@ -64,7 +64,7 @@ func (o *controllerOptions) clusterFlags() *pflag.FlagSet {
 	f := section("Cluster")
 	o.addKubeconfig(f)
 	f.BoolVar(&o.leaderElect, "enable-leader-election", o.leaderElect, "run the controller in only one of several replicas, chosen by a Lease")
-	f.StringVar(&o.podNamespace, "pod-namespace", o.podNamespace, "the `namespace` of the Lease; default: the pod's own")
+	o.addNamespace(f)
 	return withVariables(f)
 }
 
@@ -78,9 +78,7 @@ func (o *controllerOptions) watchFlags() *pflag.FlagSet {
 }
 
 func (o *controllerOptions) complete(args []string) (problems []error) {
-	if o.podNamespace == "" {
-		o.podNamespace = ownNamespace()
-	}
+	o.findNamespace()
 	problems = append(unexpected(args), o.checkNames()...)
 	problems = append(problems, o.checkShares()...)
 	problems = append(problems, o.checkPace()...)

@@ -65,12 +65,14 @@ func (o *doctorOptions) flags() []*pflag.FlagSet {
 	o.addName(names)
 	o.addMoreNames(names)
 	o.addKubeconfig(cluster)
+	o.addNamespace(cluster)
 	acting.BoolVar(&o.fix, "fix", false, "fix what can be fixed, and ask before each fix")
 	acting.BoolVar(&o.yes, "yes", false, "do not ask; answer every question with yes")
 	return []*pflag.FlagSet{withVariables(names), o.shareFlags(), withVariables(cluster), outputFlags(&o.output), acting}
 }
 
 func (o *doctorOptions) complete(args []string) []error {
+	o.findNamespace()
 	problems := slices.Concat(unexpected(args), o.checkNames(), o.checkShares(), checkOutput(o.output))
 	if o.yes && !o.fix {
 		problems = append(problems, errors.New("--yes requires --fix"))
@@ -176,6 +178,10 @@ func examine(ctx context.Context, o options, client kubernetes.Interface) (repor
 			Remedy: "allow listing them, as manifests/base/rbac.yaml does"})
 	} else {
 		known.Classes = classes.Items
+	}
+	known.Led = func(provisioner string) bool {
+		holders, err := leaseHolders(ctx, client, o.podNamespace, provisioner)
+		return err == nil && len(holders) > 0 // the finding says what to do if another claimdir serves it
 	}
 	report = doctor.Diagnose(known, read.sites...)
 	report.Findings = append(read.troubles, report.Findings...)

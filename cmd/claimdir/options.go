@@ -74,6 +74,17 @@ func (o *options) addKubeconfig(f *pflag.FlagSet) {
 	f.StringVar(&o.kubeconfig, "kubeconfig", o.kubeconfig, "the kubeconfig `file`; default: the pod's ServiceAccount")
 }
 
+func (o *options) addNamespace(f *pflag.FlagSet) {
+	f.StringVar(&o.podNamespace, "pod-namespace", o.podNamespace, "the `namespace` of the Lease; default: the pod's own")
+}
+
+// findNamespace sets the default of --pod-namespace: the pod's own, or none outside a pod.
+func (o *options) findNamespace() {
+	if o.podNamespace == "" {
+		o.podNamespace = ownNamespace()
+	}
+}
+
 // shareFlags returns the flags that say where the shares are, without those of the
 // controller.
 func (o *options) shareFlags() *pflag.FlagSet {

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"claimdir/hack/controlplane"
 	"claimdir/hack/testbed"
 )
@@ -24,6 +26,12 @@ func TestCluster(t *testing.T) {
 			t.Error(err)
 		}
 	})
+
+	// Nobody serves the class of the manifests, as no kubelet runs their pod. doctor says so
+	// in every test.
+	if err := bed.Admin.StorageV1().StorageClasses().Delete(ctx, "claimdir", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
 
 	t.Run("case", func(t *testing.T) {
 		for _, c := range cases {
@@ -51,6 +59,7 @@ type testCase struct {
 // test.
 var alone = []testCase{
 	{"the manifests in another namespace and under other names", testRenamed},
+	{"doctor names the class and the volumes that nobody serves", testUnserved},
 }
 
 var cases = []testCase{

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	storagev1 "k8s.io/api/storage/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"claimdir/hack/clustertest"
@@ -50,4 +51,39 @@ func testRenamed(t *testing.T, bed *testbed.Bed) {
 	w.VolumeGone(pv.Name)
 	w.wantEntries(".", "archived-"+w.Name+"-data-"+pv.Name)
 	w.healthy()
+}
+
+// testUnserved: PROVISIONER_NAME was changed, and the class was not. doctor says so, and not
+// of a class that another claimdir serves.
+func testUnserved(t *testing.T, bed *testbed.Bed) {
+	w := newWorld(t, bed)
+	w.class()
+	w.Claim("data")
+	pv := w.Bound("data")
+	changed := testbed.Config{Share: w.share, Provisioner: "test.claimdir/" + w.Name + "-new"}
+	report := w.doctor(changed)
+	if report.Checked.Classes != 0 {
+		t.Errorf("%+v", report.Checked)
+	}
+
+	code := w.process.Stop() // gives the lease back
+	if code != 0 {
+		t.Errorf("claimdir ended with exit code %d", code)
+	}
+	report = w.doctor(changed, "volume "+pv.Name)
+	if !strings.Contains(report.Findings[0].Remedy, `add "`+w.provisioner+`" to ADDITIONAL_PROVISIONER_NAMES`) {
+		t.Errorf("%+v", report.Findings)
+	}
+	changed.Env = []string{"ADDITIONAL_PROVISIONER_NAMES=" + w.provisioner}
+	w.doctor(changed)
+
+	other := &world{Namespace: w.Namespace, bed: bed, provisioner: "claimdir/" + w.Name, share: t.TempDir()}
+	other.createClass(&storagev1.StorageClass{ObjectMeta: metav1.ObjectMeta{Name: w.Name + "-base"}, Provisioner: other.provisioner})
+	report = w.doctor(changed, "class "+w.Name+"-base")
+	if !strings.Contains(report.Findings[0].Remedy, "create it again with provisioner") {
+		t.Errorf("%+v", report.Findings)
+	}
+	other.process = other.start()
+	w.doctor(changed)
+	other.healthy()
 }

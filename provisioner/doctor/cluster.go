@@ -23,6 +23,9 @@ type Cluster struct {
 	ID      string
 	Volumes []v1.PersistentVolume // all, including those of other provisioners
 	Classes []storagev1.StorageClass
+	// Led reports whether a claimdir leads under a provisioner name that is not among Names. It
+	// is asked only about names that a finding depends on. nil means that nobody can tell.
+	Led func(provisioner string) bool
 }
 
 func (c Cluster) byName() map[string]*v1.PersistentVolume {
@@ -60,10 +63,13 @@ func (c Cluster) Uses(source share.Source, p volpath.Path) (name string) {
 	return ""
 }
 
-// classes reports the classes of ours that are invalid: their claims cannot be provisioned.
+// classes reports the classes of ours whose claims cannot be provisioned: they are invalid, or
+// nobody serves them.
 func (r *Report) classes(c Cluster, sites []*Site) {
-	for _, sc := range c.Classes {
+	for i := range c.Classes {
+		sc := &c.Classes[i]
 		if !slices.Contains(c.Names, sc.Provisioner) {
+			r.unservedClass(c, sc)
 			continue
 		}
 		r.Checked.Classes++

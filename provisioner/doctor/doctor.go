@@ -108,6 +108,7 @@ func (r *Report) site(c Cluster, read *Site) {
 	r.volumes(c, &site)
 	if site.Dirs != nil {
 		r.records(c, &site)
+		r.unservedVolumes(c, &site)
 		r.recordOverlaps(c, &site)
 		r.adoptedInside(c, &site)
 		r.directories(&site, volumes)

@@ -21,6 +21,10 @@ const (
 	AnnotationTooLarge = "claimdir/too-large"
 )
 
+// Finalizer keeps a PersistentVolume until the provisioner has released its directory. All programs
+// that use the provisioner library give it this name, and nfs-subdir-external-provisioner uses none.
+const Finalizer = "external-provisioner.volume.kubernetes.io/finalizer"
+
 // Names are the provisioner names whose PersistentVolumes are ours.
 type Names []string
 
