@@ -52,7 +52,7 @@ build: ## build bin/claimdir
 	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/claimdir ./cmd/claimdir
 
 .PHONY: image
-image: ## build the container image: ARCH, IMAGE, VERSION, CONTAINER_TOOL
+image: ## build the container image, and push nothing: ARCH, IMAGE, VERSION, CONTAINER_TOOL
 	hack/image.sh
 
 .PHONY: verify

@@ -70,6 +70,17 @@ for arch in amd64 arm64; do
 	ARCH=$arch VERSION=v0.0.0-test IMAGE=claimdir-test:$arch CONTAINER_TOOL=buildah hack/image.sh
 	look_inside "$arch"
 done
+# An image for one architecture does not take the tag of another's.
+if said=$(ARCH=arm64 VERSION=v0.0.0-test IMAGE=claimdir-test:amd64 CONTAINER_TOOL=buildah hack/image.sh 2>&1); then
+	expect "arm64 with the tag of amd64" built refused
+fi
+case $said in
+*"claimdir-test:amd64 is an image for amd64: give the one for arm64 another tag, such as IMAGE=claimdir-test:amd64-arm64"*) ;;
+*) expect "what is said of a tag that is taken" "$said" "that the image is for amd64" ;;
+esac
+expect "the tag of amd64" "$(buildah inspect --type image --format '{{.OCIv1.Architecture}}' claimdir-test:amd64)" amd64
+# The same again is no matter.
+ARCH=amd64 VERSION=v0.0.0-test IMAGE=claimdir-test:amd64 CONTAINER_TOOL=buildah hack/image.sh >/dev/null
 if [ "$failures" != 0 ]; then
 	echo "image-test.sh: $failures failed" >&2
 	exit 1

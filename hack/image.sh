@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Builds the claimdir binary and a container image around it, with whichever of docker, podman and buildah works here.
+# Builds the claimdir binary and a container image around it, with whichever of docker, podman and buildah works here. The image
+# stays in that tool's storage: pushing it is up to you. A tag holds one architecture; that of another one is never replaced.
 #
-#   ARCH=arm64 IMAGE=registry.example.com/claimdir:v1 hack/image.sh
+#   ARCH=arm64 IMAGE=registry.example.com/claimdir:v1-arm64 hack/image.sh
 #
 #   ARCH            architecture of the image: amd64, arm64, arm, ppc64le, s390x (default: this machine's)
 #   VERSION         what --version says and the image's label (default: git describe)
-#   IMAGE           name and tag of the image (default: claimdir:VERSION)
+#   IMAGE           name and tag of the image (default: claimdir:VERSION, and claimdir:VERSION-ARCH for another machine's)
 #   CONTAINER_TOOL  docker, podman or buildah (default: the first of them that works)
 #   ARCHIVE         a file to write the image to as well, for "docker load" or "ctr image import"
 #   MAIN            package of the binary (default: ./cmd/claimdir)
@@ -14,7 +15,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 ARCH=${ARCH:-$(go env GOARCH)}
 VERSION=${VERSION:-$(git describe --tags --always --dirty 2>/dev/null || echo v0.0.0-unknown)}
-IMAGE=${IMAGE:-claimdir:$VERSION}
+if [ "$ARCH" = "$(go env GOHOSTARCH)" ]; then IMAGE=${IMAGE:-claimdir:$VERSION}; else IMAGE=${IMAGE:-claimdir:$VERSION-$ARCH}; fi
 MAIN=${MAIN:-./cmd/claimdir}
 revision=$(git rev-parse HEAD 2>/dev/null || echo unknown)
 
@@ -46,6 +47,18 @@ pick_tool() {
 	die "no docker, podman or buildah works here; install one, e.g.: sudo apt-get install buildah"
 }
 
+# check_tag: an image of one architecture does not replace one of another. The build would only move the tag, without a word.
+check_tag() {
+	local there
+	case $tool in
+	docker | podman) there=$("$tool" image inspect --format '{{.Architecture}}' "$IMAGE" 2>/dev/null) || return 0 ;;
+	*) there=$("$tool" inspect --type image --format '{{.OCIv1.Architecture}}' "$IMAGE" 2>/dev/null) || return 0 ;;
+	esac
+	if [ "$there" != "$ARCH" ]; then
+		die "$IMAGE is an image for $there: give the one for $ARCH another tag, such as IMAGE=${IMAGE%-"$there"}-$ARCH, or remove the other one"
+	fi
+}
+
 tool=${CONTAINER_TOOL:-$(pick_tool)}
 platform=linux/$ARCH
 if [ "$ARCH" = arm ]; then platform=linux/arm/v7; fi
@@ -61,18 +74,22 @@ chmod 0755 "$context" "$context/claimdir" # whatever the umask: another uid than
 echo "image.sh: building $IMAGE with $tool"
 arguments=(--file Dockerfile --platform "$platform" --tag "$IMAGE"
 	--build-arg "VERSION=$VERSION" --build-arg "REVISION=$revision")
+by=$tool
 case $tool in
 docker | podman)
+	check_tag
 	"$tool" build "${arguments[@]}" "$context"
 	;;
 buildah)
 	# There is no RUN to isolate; chroot asks for the least of the machine, so that this works inside a container too.
 	# Where the default storage driver cannot mount, vfs always can, and for one file it costs nothing.
+	check_tag
 	if ! "$tool" build --isolation chroot "${arguments[@]}" "$context"; then
 		echo "image.sh: once more, with the storage driver vfs"
 		export STORAGE_DRIVER=vfs
+		check_tag
 		"$tool" build --isolation chroot "${arguments[@]}" "$context"
-		echo "image.sh: buildah shows this image with: STORAGE_DRIVER=vfs buildah images"
+		by="STORAGE_DRIVER=vfs buildah"
 	fi
 	;;
 *) die "CONTAINER_TOOL is docker, podman or buildah, not $tool" ;;
@@ -85,4 +102,4 @@ if [ -n "${ARCHIVE:-}" ]; then
 	esac
 	echo "image.sh: wrote $ARCHIVE"
 fi
-echo "image.sh: built $IMAGE for $platform"
+echo "image.sh: built $IMAGE for $platform; it was not pushed. To push it: $by push $IMAGE"
