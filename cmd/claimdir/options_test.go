@@ -17,9 +17,10 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 
 func TestHelpIsTheGoldenFile(t *testing.T) {
 	for golden, args := range map[string][]string{
-		"testdata/help.txt":         {"--help", "--workers=none"},
-		"testdata/help-recover.txt": {"recover", "--help"},
-		"testdata/help-doctor.txt":  {"doctor", "--help"},
+		"testdata/help.txt":          {"--help", "--workers=none"},
+		"testdata/help-recover.txt":  {"recover", "--help"},
+		"testdata/help-doctor.txt":   {"doctor", "--help"},
+		"testdata/help-handback.txt": {"handback", "--help"},
 
 		"testdata/help-archive.txt":         {"archive", "--help"},
 		"testdata/help-archive-list.txt":    {"archive", "list", "--help"},
@@ -142,7 +143,7 @@ func TestACommandTakesOnlyItsOwnFlags(t *testing.T) {
 		env  func(string) (string, bool)
 		want string
 	}{
-		"a command that there is not":       {[]string{"frobnicate"}, noEnv, `there is no command "frobnicate"; commands are: archive, doctor, recover`},
+		"a command that there is not":       {[]string{"frobnicate"}, noEnv, `there is no command "frobnicate"; commands are: archive, doctor, handback, recover`},
 		"a flag of another command":         {[]string{"recover", "--workers=3"}, env("PROVISIONER_NAME=a/b"), "unknown flag: --workers"},
 		"a second command":                  {[]string{"recover", "recover"}, env("PROVISIONER_NAME=a/b"), `unexpected argument "recover"`},
 		"an output that there is not":       {[]string{"doctor", "-o", "yaml"}, env("PROVISIONER_NAME=a/b"), `--output "yaml": allowed are table and json`},
@@ -181,7 +182,7 @@ func TestExitCodes(t *testing.T) {
 // The last line says whose help is of use.
 func TestUsageErrorNamesTheHelp(t *testing.T) {
 	for args, want := range map[string]string{
-		"frobnicate":         "claimdir: there is no command \"frobnicate\"; commands are: archive, doctor, recover\nSee claimdir --help.\n",
+		"frobnicate":         "claimdir: there is no command \"frobnicate\"; commands are: archive, doctor, handback, recover\nSee claimdir --help.\n",
 		"archive list a b":   "claimdir: arguments [\"a\" \"b\"]: only one is allowed, NAMESPACE or NAMESPACE/CLAIM\nSee claimdir archive list --help.\n",
 		"archive list --a=b": "claimdir: unknown flag: --a\nSee claimdir archive list --help.\n",
 	} {
