@@ -85,6 +85,7 @@ var cases = []testCase{
 	{"a claim that is being deleted is not provisioned", testDeletedClaim},
 	{"a claim for a populator is left alone", testPopulator},
 	{"what cannot be provisioned is refused with an event", testRefusedClaims},
+	{"a claim that names a volume that does not exist is told so", testAbsentVolume},
 	{"a class with mistakes is refused with an event, and its claims bound when it is made anew", testRefusedClass},
 	{"volumes that are not ours to touch are refused with an event", testRefusedVolumes},
 	{"a volume without directory is let go", testDirectoryGone},

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -61,6 +62,34 @@ func testRefusedClaims(t *testing.T, bed *testbed.Bed) {
 	w.wantEntries("occupied")
 	w.wantMode("occupied", 0o750)
 	w.wantEntries(recordsDir, recordKey(w.Name+"/good"))
+}
+
+// testAbsentVolume: Kubernetes waits without an event for a volume that does not exist. One
+// that is created a little later is no matter.
+func testAbsentVolume(t *testing.T, bed *testbed.Bed) {
+	w := newWorld(t, bed)
+	w.Patience = 2 * patience // the event comes after a minute
+	w.class()
+	name := func(volume string) func(*v1.PersistentVolumeClaim) {
+		return func(c *v1.PersistentVolumeClaim) { c.Spec.VolumeName = volume }
+	}
+	w.Claim("absent", name(w.Name+"-absent"))
+	late := w.Claim("late", name(w.Name+"-late"))
+	time.Sleep(5 * time.Second)
+	w.saveVolume(w.Name+"-late", "", w.Name, "late", v1.ObjectReference{Name: "late", UID: late.UID})
+	w.Bound("late")
+	w.Event(w.Name, "absent", `ProvisioningFailed: spec.volumeName asks for volume "`+w.Name+`-absent", which does not exist; .*create it again without spec.volumeName`)
+	if told := w.Warnings(w.Name, "late"); len(told) > 0 {
+		t.Errorf("the claim whose volume came late has the events %q", told)
+	}
+	w.DeleteClaim("absent")
+	w.Eventually("the claim is gone", func() error {
+		_, err := bed.Admin.CoreV1().PersistentVolumeClaims(w.Name).Get(t.Context(), "absent", metav1.GetOptions{})
+		return clustertest.NotFound(err)
+	})
+	w.Claim("absent")
+	w.Bound("absent")
+	w.healthy()
 }
 
 func testRefusedClass(t *testing.T, bed *testbed.Bed) {

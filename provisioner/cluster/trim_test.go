@@ -30,7 +30,9 @@ func TestTrimmer(t *testing.T) {
 		return m
 	}
 	claim := v1.PersistentVolumeClaimSpec{AccessModes: []v1.PersistentVolumeAccessMode{v1.ReadWriteMany}}
-	bound := v1.PersistentVolumeClaimSpec{AccessModes: claim.AccessModes, VolumeName: "pvc-1"}
+	class, long := "nfs", strings.Repeat("x", 1<<20)
+	bound := v1.PersistentVolumeClaimSpec{AccessModes: claim.AccessModes, VolumeName: "pvc-1", StorageClassName: &class}
+	beta := map[string]string{v1.BetaStorageClassAnnotation: "old", "x": "y"}
 	volume := v1.PersistentVolumeSpec{MountOptions: []string{"hard"}}
 	nfs := v1.PersistentVolumeSource{NFS: &v1.NFSVolumeSource{Server: "nas", Path: "/a"}}
 	made, migrated := map[string]string{pvs.AnnotationProvisionedBy: ours}, map[string]string{pvs.AnnotationProvisionedBy: "x/y", pvs.AnnotationMigratedTo: ours}
@@ -40,8 +42,24 @@ func TestTrimmer(t *testing.T) {
 		in, want runtime.Object
 	}{
 		{
-			"bound claim", &v1.PersistentVolumeClaim{ObjectMeta: meta(nil), Spec: bound},
+			"bound claim", &v1.PersistentVolumeClaim{ObjectMeta: meta(beta), Spec: bound, Status: v1.PersistentVolumeClaimStatus{Phase: v1.ClaimBound}},
 			&v1.PersistentVolumeClaim{ObjectMeta: stub, Spec: v1.PersistentVolumeClaimSpec{VolumeName: "pvc-1"}},
+		},
+		{
+			"lost claim", &v1.PersistentVolumeClaim{ObjectMeta: meta(beta), Spec: bound, Status: v1.PersistentVolumeClaimStatus{Phase: v1.ClaimLost}},
+			&v1.PersistentVolumeClaim{ObjectMeta: stub, Spec: v1.PersistentVolumeClaimSpec{VolumeName: "pvc-1"}},
+		},
+		{
+			"claim that waits for its volume", &v1.PersistentVolumeClaim{ObjectMeta: meta(beta), Spec: bound, Status: v1.PersistentVolumeClaimStatus{Phase: v1.ClaimPending}},
+			&v1.PersistentVolumeClaim{
+				ObjectMeta: metav1.ObjectMeta{Namespace: "team", Name: "a", UID: "1", ResourceVersion: "2", Annotations: map[string]string{v1.BetaStorageClassAnnotation: "old"}},
+				Spec:       v1.PersistentVolumeClaimSpec{VolumeName: "pvc-1", StorageClassName: &class},
+			},
+		},
+		{
+			"claim with long names",
+			&v1.PersistentVolumeClaim{ObjectMeta: meta(map[string]string{v1.BetaStorageClassAnnotation: long}), Spec: v1.PersistentVolumeClaimSpec{VolumeName: long, StorageClassName: &long}},
+			&v1.PersistentVolumeClaim{ObjectMeta: stub, Spec: v1.PersistentVolumeClaimSpec{VolumeName: long[:253]}},
 		},
 		{"unbound claim", &v1.PersistentVolumeClaim{ObjectMeta: meta(foreign), Spec: claim}, &v1.PersistentVolumeClaim{ObjectMeta: whole(foreign), Spec: claim}},
 		{"foreign volume", &v1.PersistentVolume{ObjectMeta: meta(foreign), Spec: volume}, &v1.PersistentVolume{ObjectMeta: stub}},

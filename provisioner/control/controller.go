@@ -75,6 +75,7 @@ type Controller struct {
 	metrics     *metrics
 	synced      []cache.InformerSynced
 	queues      []*queue
+	absent      *absentVolumes
 	retry       chan struct{} // holds one request to retry everything
 	broadcaster record.EventBroadcaster
 	recorder    record.EventRecorder
@@ -113,6 +114,7 @@ func New(ctx context.Context, config Config) (*Controller, error) {
 		metrics:  c.metrics,
 		told:     &told{},
 	}
+	c.absent = &absentVolumes{claims: claims.GetStore(), volumes: volumes.GetStore(), known: common.known, tell: common.tellAbsence(ctx)}
 	for _, p := range config.Provisioners {
 		l := &queue{claims: &claimInformer{SharedIndexInformer: claims}, volumes: newVolumeInformer(volumes, c.released, p)}
 		g := common

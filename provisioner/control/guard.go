@@ -21,6 +21,7 @@ const (
 	reasonSave  = "save" // the API server refuses the PersistentVolume
 
 	reasonTwoClasses = "claim" // as refusal.ReasonClaim
+	reasonAbsent     = "claim"
 )
 
 // Event reasons, the same as the library uses.

@@ -96,6 +96,7 @@ func (c *Controller) lead(ctx, background context.Context) error {
 	working, stopWorking := context.WithCancel(ctx)
 	defer stopWorking()
 	backgroundEnded := c.startBackground(working)
+	go c.absent.run(working)
 
 	select {
 	case <-leadership.lost:
