@@ -88,6 +88,17 @@ func TestMistakesOfTheClassAndTheClaimTouchNothing(t *testing.T) {
 	}
 }
 
+// The mistakes of both are told together, as a class can only be made anew.
+func TestMountOptionsThatNoMountCanHaveAreRefused(t *testing.T) {
+	w := newWorld(t)
+	before := w.Snapshot(t)
+	o := options("ns/data", "pvc-1", params("onDelete", "shred"))
+	o.StorageClass.MountOptions = []string{"vers=4.1 hard"}
+	_, _, err := w.Provision(t.Context(), o)
+	refused(t, err, refusal.ReasonClass, true, `StorageClass nfs: `, `"shred"`, `mountOptions[0] "vers=4.1 hard" contains a blank`, "[vers=4.1, hard]")
+	w.Untouched(t, before)
+}
+
 func TestADirectoryThatExistsIsRefused(t *testing.T) {
 	for name, content := range map[string]string{"with content": "team/data/file", "empty": "team/data/"} {
 		t.Run(name, func(t *testing.T) {

@@ -2,12 +2,14 @@ package provisioner
 
 import (
 	"context"
+	"errors"
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/klog/v2"
 	"sigs.k8s.io/sig-storage-lib-external-provisioner/v10/controller"
 
 	"claimdir/provisioner/access"
+	"claimdir/provisioner/class"
 	"claimdir/provisioner/refusal"
 	"claimdir/provisioner/steps"
 	"claimdir/provisioner/volume"
@@ -42,7 +44,7 @@ func (p *Provisioner) Provision(ctx context.Context, o controller.ProvisionOptio
 
 func (p *Provisioner) provision(ctx context.Context, o controller.ProvisionOptions) (*v1.PersistentVolume, error) {
 	c, err := p.classes.Parse(string(o.StorageClass.UID), o.StorageClass.Parameters)
-	if err != nil {
+	if err = errors.Join(err, class.CheckMountOptions(o.StorageClass.MountOptions)); err != nil {
 		return nil, refusal.Refuse(refusal.ReasonClass, "StorageClass %s: %w", o.StorageClass.Name, err)
 	}
 	if err := volume.Check(o.PVC); err != nil {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	v1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"claimdir/hack/clustertest"
@@ -101,7 +102,11 @@ func testRefusedClass(t *testing.T, bed *testbed.Bed) {
 	} {
 		w.Event(w.Name, "data", `(?s)ProvisioningFailed: StorageClass `+w.Name+`: .*`+want)
 	}
-	events, err := bed.Admin.CoreV1().Events(w.Name).List(t.Context(), metav1.ListOptions{FieldSelector: "type=Warning"})
+	w.Claim("mounted", clustertest.OfClass(w.Name+"-mounted"))
+	w.createClass(&storagev1.StorageClass{ObjectMeta: metav1.ObjectMeta{Name: w.Name + "-mounted"}, Provisioner: w.provisioner, MountOptions: []string{"vers=4.1 hard", ""}})
+	w.Event(w.Name, "mounted", `(?s)mountOptions\[0\] "vers=4.1 hard" contains a blank.*\[vers=4.1, hard\].*mountOptions\[1\] is empty`)
+	w.DeleteClaim("mounted")
+	events, err := bed.Admin.CoreV1().Events(w.Name).List(t.Context(), metav1.ListOptions{FieldSelector: "type=Warning,involvedObject.name=data"})
 	w.Must(err)
 	if len(events.Items) != 1 || events.Items[0].Count > 3 {
 		t.Errorf("a refusal that stands is told %d times, in %d events", events.Items[0].Count, len(events.Items))

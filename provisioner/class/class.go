@@ -103,9 +103,28 @@ func unknown(params map[string]string) []error {
 	slices.Sort(bad)
 	var errs []error
 	for _, key := range bad {
+		if hint := ofCSIDriver(key); hint != "" {
+			errs = append(errs, fmt.Errorf("unknown parameter %q: %s", key, hint))
+			continue
+		}
 		errs = append(errs, fmt.Errorf("unknown parameter %q; allowed are %s", key, list(allowed)))
 	}
 	return errs
+}
+
+// fromMount says what claimdir has instead of csi-driver-nfs's parameters server and share.
+const fromMount = `claimdir takes server and export from what is mounted into its pod: leave out "server" and "share"`
+
+// ofCSIDriver returns what to do about a parameter that csi-driver-nfs has and claimdir does not. It
+// returns an empty string for other parameters.
+func ofCSIDriver(key string) string {
+	switch key {
+	case "server":
+		return fromMount
+	case "mountPermissions":
+		return `it is called "mode" here, such as mode: "0755"`
+	}
+	return ""
 }
 
 // choose returns the allowed value that s spells in any letter case.

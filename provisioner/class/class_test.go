@@ -95,7 +95,7 @@ func TestParseRefusesAndSaysWhatIsAllowed(t *testing.T) {
 		"an unknown key":             {"onDelte", "x", `unknown parameter "onDelte"; allowed are "pathPattern", "subDir", "onDelete"`},
 		"a key in other letter case": {"ondelete", "delete", `unknown parameter "ondelete"`},
 		"an unknown key, empty":      {"server", "", `unknown parameter "server"`},
-		"a share by path":            {"share", "/export", `parameter "share": "/export" is no name of a share; allowed are names such as "fast"`},
+		"a share by path":            {"share", "/export", `parameter "share": "/export" is an exported path`},
 		"a share without a name":     {"share", "fast,", `parameter "share": "" is no name of a share`},
 		"a share named twice":        {"share", "fast,bulk, fast", `parameter "share": "fast" is named twice`},
 		"a bad pattern":              {"pathPattern", "${.PVC.nmae}", `parameter "pathPattern": pattern "${.PVC.nmae}": unknown variable "${.PVC.nmae}"; allowed are`},

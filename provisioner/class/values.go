@@ -104,6 +104,9 @@ func shares(params map[string]string) (names []string, err error) {
 	if params["share"] == "" {
 		return nil, nil
 	}
+	if strings.HasPrefix(params["share"], "/") { // as csi-driver-nfs has it
+		return nil, wrap("share", fmt.Errorf(`%q is an exported path, and %s; with several shares mounted, "share" is the name of one, such as "fast"`, params["share"], fromMount))
+	}
 	for name := range strings.SplitSeq(params["share"], ",") {
 		name = strings.TrimSpace(name)
 		switch {

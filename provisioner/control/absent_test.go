@@ -26,8 +26,12 @@ func newAbsentWorld() *absentWorld {
 	w := &absentWorld{now: time.Unix(0, 0)}
 	w.absentVolumes = absentVolumes{
 		claims: cache.NewStore(cache.MetaNamespaceKeyFunc), volumes: cache.NewStore(cache.MetaNamespaceKeyFunc),
-		known: func(claim *v1.PersistentVolumeClaim) bool { return claim.Spec.StorageClassName != nil && *claim.Spec.StorageClassName == "nfs" },
-		tell:  func(claim *v1.PersistentVolumeClaim, _ error) { w.told = append(w.told, claim.Namespace+"/"+claim.Name) },
+		known: func(claim *v1.PersistentVolumeClaim) bool {
+			return claim.Spec.StorageClassName != nil && *claim.Spec.StorageClassName == "nfs"
+		},
+		tell: func(claim *v1.PersistentVolumeClaim, _ error) {
+			w.told = append(w.told, claim.Namespace+"/"+claim.Name)
+		},
 	}
 	return w
 }

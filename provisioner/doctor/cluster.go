@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"errors"
 	"fmt"
 	"path"
 	"slices"
@@ -77,7 +78,7 @@ func (r *Report) classes(c Cluster, sites []*Site) {
 		if err == nil {
 			err = checkShares(parsed, sites)
 		}
-		if err != nil {
+		if err = errors.Join(err, class.CheckMountOptions(sc.MountOptions)); err != nil {
 			r.find(KindClass, sc.Name, strings.ReplaceAll(err.Error(), "\n", "; "),
 				"delete the class and create it again without the mistake; existing volumes keep their policy")
 		}

@@ -136,6 +136,8 @@ func TestFindings(t *testing.T) {
 			dirs:    tree{"a", "team", "team/b", "kept", "archived-team-data-pvc-4", "archived-of-the-peer", "README|file", "their", "their/z", "lost+found"},
 			classes: []storagev1.StorageClass{class(map[string]string{"onDelete": "retain"}), {Provisioner: theirs, Parameters: map[string]string{"bogus": "x"}}},
 		},
+		"mount options with a blank": {classes: []storagev1.StorageClass{{ObjectMeta: metav1.ObjectMeta{Name: "nfs"}, Provisioner: ours, MountOptions: []string{"vers=4.1 hard"}}},
+			want: []string{`class nfs: mountOptions[0] "vers=4.1 hard" contains a blank`}},
 		"a class with mistakes":          {classes: []storagev1.StorageClass{class(map[string]string{"onDelete": "shred", "bogus": "x"})}, want: []string{`class nfs: "shred" is not allowed`}},
 		"a missing directory":            {volumes: []v1.PersistentVolume{volumeAt("pvc-1", ours, "a")}, records: active, want: []string{`volume pvc-1: its directory "a" is missing (claim team/data)`}},
 		"a released volume is going":     {volumes: []v1.PersistentVolume{volumeAt("pvc-1", ours, "a", released(v1.PersistentVolumeReclaimDelete))}, records: active},
