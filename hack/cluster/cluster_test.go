@@ -59,6 +59,7 @@ type testCase struct {
 // test.
 var alone = []testCase{
 	{"the manifests in another namespace and under other names", testRenamed},
+	{"with components/hardening claimdir may only touch its own volumes", testHardened},
 	{"doctor names the class and the volumes that nobody serves", testUnserved},
 }
 
