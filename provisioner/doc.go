@@ -6,6 +6,7 @@
 //	1  class.Parse        StorageClass parameters → Class   unknown key, value or variable: refused, naming the allowed ones
 //	2  volume.Check       what an nfs volume cannot be: selector, Block, a data source
 //	3  Pattern.Expand     claim, PV name → volpath.Path     never empty, "..", reserved or too long
+//	   InNamespace        → UID of the claim's namespace    asked of the API server; goes on record
 //	4  choose             → share                           of several: where it was begun, where the archive is, or where there is most room
 //	   Volume.PV          → PersistentVolume                share path and policy written on it; refused before anything is made
 //	   Op.Create, on the locked path:

@@ -56,6 +56,9 @@ func (p *Provisioner) provision(ctx context.Context, o controller.ProvisionOptio
 	}
 	v := volume.FromClaim(o.PVName, o.PVC, o.StorageClass, c, path)
 	v.Cluster = p.steps.Cluster()
+	if v.Claim, err = p.steps.InNamespace(ctx, v.Claim); err != nil {
+		return nil, err
+	}
 	on, err := p.choose(ctx, o.PVC, v, c)
 	if err != nil {
 		return nil, err

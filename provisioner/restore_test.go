@@ -177,7 +177,7 @@ func TestTheLatestWaitsForAVolumeThatIsStillBound(t *testing.T) {
 	w.archived(t, "ns/data", "pvc-1")
 	w.released(t).Status.Phase = v1.VolumeBound
 	_, _, err := w.Provision(t.Context(), asks(options("ns/data", "pvc-3", at("three")), volume.RestoreLatest))
-	refused(t, err, refusal.ReasonArchive, false, "pvc-2", "not archived yet")
+	refused(t, err, refusal.ReasonArchive, false, "not archived yet")
 }
 
 func TestTheLatestWaitsForTheVolumeThatIsBeingReleased(t *testing.T) {
@@ -187,7 +187,7 @@ func TestTheLatestWaitsForTheVolumeThatIsBeingReleased(t *testing.T) {
 	pv.Annotations[volume.AnnotationOnDelete] = "Archive" // as somebody may have typed it
 	o := asks(options("ns/data", "pvc-3", at("three")), volume.RestoreLatest)
 	_, _, err := w.Provision(t.Context(), o)
-	refused(t, err, refusal.ReasonArchive, false, "pvc-2", "not archived yet")
+	refused(t, err, refusal.ReasonArchive, false, "not archived yet")
 	must(t, w.Delete(t.Context(), pv))
 	w.Seen.PVs = nil
 	w.provision(t, o)

@@ -21,8 +21,9 @@ namespace, or of one claim.
 
 With --retained it lists the directories that released volumes with the policy retain have left at their
 paths instead. It needs no cluster and changes nothing. SIZE is the size of the claim. If several clusters have
-records on the shares, CLUSTER shows the cluster of each archive. A directory that has the name of an
-archive and no record belongs to another provisioner; only its path is shown.
+records on the shares, CLUSTER shows the cluster of each archive. If a namespace was deleted and made anew,
+NAMESPACE UID shows of which one an archive is. A directory that has the name of an archive and no record
+belongs to another provisioner; only its path is shown.
 
 Usage: claimdir archive list [NAMESPACE[/CLAIM]] [flags]
 `
@@ -73,7 +74,7 @@ func (o *listOptions) run(_ context.Context, std streams) error {
 	}
 	if o.output == "json" {
 		err = archives.WriteJSON(std.out, listed)
-	} else if err = archives.WriteTable(std.out, listed, len(found.Clusters) > 1, time.Now()); len(listed) == 0 {
+	} else if err = archives.WriteTable(std.out, listed, found.Found, time.Now()); len(listed) == 0 {
 		fmt.Fprintf(std.err, "No %s found.\n", kind(o.retained))
 	}
 	return errors.Join(err, found.incomplete)

@@ -110,7 +110,7 @@ func (o *purgeOptions) run(ctx context.Context, std streams) error {
 		fmt.Fprintf(std.err, "No %s to move.\n", kind(o.retained))
 		return found.incomplete
 	}
-	if err := archives.WriteTable(std.out, selected, len(found.Clusters) > 1, now); err != nil {
+	if err := archives.WriteTable(std.out, selected, found.Found, now); err != nil {
 		return err
 	}
 	if !o.yes {

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,7 +23,7 @@ const archiveRestoreHead = `claimdir archive restore prints a claim that gets an
 The claim has the namespace, class, size and access modes of the archived claim. Use kubectl create,
 which fails if a claim of that name exists; kubectl apply would change that claim. The class must be
 one of claimdir's, and its volumes must go to the share that the archive is on. If the archive is of
-another cluster, the class needs onExisting: adopt. When the claim is bound, the archive has become
+another cluster, or of an earlier namespace of that name, the class needs onExisting: adopt. When the claim is bound, the archive has become
 its directory.
 
 The command needs no cluster and changes nothing. It does not create the claim itself, because
@@ -115,6 +117,9 @@ func remarks(chosen archives.Archive, others []archives.Archive, found archivesF
 	}
 	if len(found.Clusters) > 1 {
 		remark("the archive is of cluster %s; in another cluster the class needs onExisting: adopt", chosen.Cluster)
+	}
+	if slices.Contains(found.Remade, chosen.Namespace) {
+		remark("namespace %s was deleted and made anew; the archive is of the one with UID %s, and in another one the class needs onExisting: adopt", chosen.Namespace, cmp.Or(chosen.NamespaceUID, "unknown"))
 	}
 	if chosen.Class == "" {
 		remark("the archive's record names no class, so the claim gets the cluster's default class; that must be one of claimdir's")

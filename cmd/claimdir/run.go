@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/uuid"
@@ -14,6 +15,7 @@ import (
 	"claimdir/provisioner"
 	"claimdir/provisioner/cluster"
 	"claimdir/provisioner/control"
+	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/steps"
 	"claimdir/provisioner/sweep"
 	"claimdir/provisioner/volume"
@@ -87,13 +89,28 @@ func serve(ctx context.Context, o options) error {
 // newSteps makes the steps of a replica that may lead.
 func newSteps(o options, id string, informers *cluster.Informers, live cluster.Live, warn warnOfClass) *steps.Steps {
 	return steps.New(steps.Config{
-		Cluster:  id,
-		Objects:  informers,
-		Released: func(ctx context.Context, v volume.Volume) error { return live.Released(ctx, v.Name, v.Claim) },
-		Gone:     live.Gone,
-		Grace:    o.orphanGrace,
-		Report:   warn.aboutDirectory,
+		Cluster:   id,
+		Objects:   informers,
+		Released:  func(ctx context.Context, v volume.Volume) error { return live.Released(ctx, v.Name, v.Claim) },
+		Namespace: namespaceOf(live),
+		Gone:      live.Gone,
+		Grace:     o.orphanGrace,
+		Report:    warn.aboutDirectory,
 	})
+}
+
+// namespaceOf is steps.Config.Namespace. It logs once that claimdir may not read namespaces.
+func namespaceOf(live cluster.Live) func(context.Context, ledger.Claim) (string, error) {
+	var once sync.Once
+	return func(ctx context.Context, claim ledger.Claim) (string, error) {
+		uid, err := live.Namespace(ctx, claim)
+		if err == nil && uid == "" {
+			once.Do(func() {
+				klog.FromContext(ctx).Error(nil, "claimdir may not read namespaces, so claims get nothing that a namespace known by its UID has left; apply the ClusterRole of this version's manifests/base")
+			})
+		}
+		return uid, err
+	}
 }
 
 // connectToLead makes the clients of a replica that may lead.

@@ -76,6 +76,8 @@ var cases = []testCase{
 	{"an archive ends when its time is over", testRetention},
 	{"retain keeps the directory, and the same claim gets it back", testRetain},
 	{"a volume that is handed to another namespace is that one's in everything", testHandOver},
+	{"a namespace that is made anew gets nothing of the earlier one", testNamespaceAnew},
+	{"a record that does not say its namespace is completed", testNamespaceRecorded},
 	{"a volume whose PersistentVolume was removed by force ends when its claim is made again", testLost},
 	{"the policy on the volume decides, not the class", testPolicyOnVolume},
 	{"a volume deleted before its claim still has its policy honoured", testVolumeFirst},

@@ -34,12 +34,15 @@ type Share struct {
 // record, and only Share and Path are known. Scripts read the JSON: its keys never change.
 type Archive struct {
 	Namespace string `json:"namespace,omitempty"` // of the claim
-	Claim     string `json:"claim,omitempty"`
-	Volume    string `json:"volume,omitempty"` // name of the PersistentVolume
-	Share     string `json:"share,omitempty"`
-	Cluster   string `json:"cluster,omitempty"` // UID of its namespace kube-system
-	Class     string `json:"class,omitempty"`
-	Size      string `json:"size,omitempty"` // the size of the claim, not of its data
+	// NamespaceUID tells the namespace from an earlier or later one of that name; empty if the
+	// record does not say it.
+	NamespaceUID string `json:"namespaceUID,omitempty"`
+	Claim        string `json:"claim,omitempty"`
+	Volume       string `json:"volume,omitempty"` // name of the PersistentVolume
+	Share        string `json:"share,omitempty"`
+	Cluster      string `json:"cluster,omitempty"` // UID of its namespace kube-system
+	Class        string `json:"class,omitempty"`
+	Size         string `json:"size,omitempty"` // the size of the claim, not of its data
 	// Since is when the volume was released. Until is when the archive expires; nil means
 	// never.
 	Since *time.Time `json:"since,omitempty"`
@@ -74,6 +77,9 @@ type Found struct {
 	// Clusters are the clusters that have records of volumes or archives on the shares: the
 	// UIDs of their namespaces kube-system, sorted.
 	Clusters []string
+	// Remade are the names of the namespaces of which the records of one cluster name several: such
+	// a namespace was deleted and made anew. They are sorted.
+	Remade []string
 	// Unread has an error for each record and share that cannot be read. All others are in
 	// Archives.
 	Unread []error
@@ -81,8 +87,9 @@ type Found struct {
 
 // Find returns the archives on the shares.
 func Find(shares []Share) (found Found) {
+	uids := namespaces{}
 	for _, s := range shares {
-		there := s.find()
+		there := s.find(uids)
 		found.Archives = append(found.Archives, there.Archives...)
 		found.Retained = append(found.Retained, there.Retained...)
 		found.Clusters = append(found.Clusters, there.Clusters...)
@@ -92,9 +99,33 @@ func Find(shares []Share) (found Found) {
 	}
 	slices.Sort(found.Clusters)
 	found.Clusters = slices.Compact(found.Clusters)
+	found.Remade = uids.remade()
 	slices.SortFunc(found.Archives, compare)
 	slices.SortFunc(found.Retained, compare)
 	return found
+}
+
+// namespaces are the UIDs of the namespaces in records, by cluster and name.
+type namespaces map[[2]string]map[string]bool
+
+func (n namespaces) add(r ledger.Record) {
+	key := [2]string{r.Cluster, r.Claim.Namespace}
+	if n[key] == nil {
+		n[key] = map[string]bool{}
+	}
+	if r.Claim.NamespaceUID != "" {
+		n[key][r.Claim.NamespaceUID] = true
+	}
+}
+
+func (n namespaces) remade() (names []string) {
+	for key, uids := range n {
+		if len(uids) > 1 {
+			names = append(names, key[1])
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 func compare(a, b Archive) int {
@@ -116,8 +147,8 @@ func (a Archive) since() time.Time {
 // directory: that archive is still being made, and discarding it now would remove the
 // record of a directory that is about to appear. If the directory never appears, doctor
 // reports the record.
-func (s Share) find() (found Found) {
-	archived, recorded, listed := s.read(&found)
+func (s Share) find(uids namespaces) (found Found) {
+	archived, recorded, listed := s.read(&found, uids)
 	entries, err := s.Store.Dirs.List(volpath.Path{})
 	if err != nil {
 		found.Unread = append(found.Unread, fmt.Errorf("list archives: %w", err))
@@ -141,8 +172,8 @@ func (s Share) find() (found Found) {
 }
 
 // read returns the records of archives, the paths that have records, and whether all could be listed.
-// It adds the rest to found.
-func (s Share) read(found *Found) (archived []ledger.Record, recorded map[string]bool, listed bool) {
+// It adds the rest to found and uids.
+func (s Share) read(found *Found, uids namespaces) (archived []ledger.Record, recorded map[string]bool, listed bool) {
 	recorded, listed = map[string]bool{}, true
 	for r, err := range s.Store.Records.Records() {
 		if err != nil {
@@ -151,6 +182,7 @@ func (s Share) read(found *Found) (archived []ledger.Record, recorded map[string
 			continue
 		}
 		recorded[r.Path] = true
+		uids.add(r)
 		if r.Cluster != "" {
 			found.Clusters = append(found.Clusters, r.Cluster)
 		}
@@ -179,7 +211,7 @@ func (s Share) present(r ledger.Record) bool {
 
 func (s Share) archive(r ledger.Record) Archive {
 	return Archive{
-		Namespace: r.Claim.Namespace, Claim: r.Claim.Name, Volume: r.PV, Share: s.Name, Cluster: r.Cluster, Class: r.Class, Size: r.Size,
+		Namespace: r.Claim.Namespace, NamespaceUID: r.Claim.NamespaceUID, Claim: r.Claim.Name, Volume: r.PV, Share: s.Name, Cluster: r.Cluster, Class: r.Class, Size: r.Size,
 		Since: r.Released, Until: r.Until, Path: r.Path, Origin: r.Origin,
 		record: r, on: s,
 	}

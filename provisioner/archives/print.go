@@ -22,22 +22,27 @@ func WriteJSON(w io.Writer, archives []Archive) error {
 	return output.JSON(w, archives)
 }
 
-// WriteTable writes a table of archives for people, with ages as of now, and with a column
-// for the clusters if clusters is true. It writes nothing if there are no archives. It
-// returns the error of w.
-func WriteTable(w io.Writer, archives []Archive, clusters bool, now time.Time) error {
+// WriteTable writes a table of archives, of those in found, for people, with ages as of now.
+// It has a column for the cluster if there are several, and one for the UID of the namespace
+// if that of an archive was made anew. It writes nothing if there are no archives. It returns
+// the error of w.
+func WriteTable(w io.Writer, archives []Archive, found Found, now time.Time) error {
 	if len(archives) == 0 {
 		return nil
 	}
 	shares := slices.ContainsFunc(archives, func(a Archive) bool { return a.Share != "" })
+	remade := slices.ContainsFunc(archives, func(a Archive) bool { return slices.Contains(found.Remade, a.Namespace) })
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	row := func(claim, volume, share, cluster string, rest ...string) {
+	row := func(claim, volume, share, cluster, namespaceUID string, rest ...string) {
 		cells := []string{claim, volume}
 		if shares {
 			cells = append(cells, share)
 		}
-		if clusters {
+		if len(found.Clusters) > 1 {
 			cells = append(cells, cluster)
+		}
+		if remade {
+			cells = append(cells, namespaceUID)
 		}
 		cells = append(cells, rest...)
 		for i, text := range cells {
@@ -47,9 +52,9 @@ func WriteTable(w io.Writer, archives []Archive, clusters bool, now time.Time) e
 		}
 		fmt.Fprintln(table, strings.Join(cells, "\t"))
 	}
-	row("CLAIM", "VOLUME", "SHARE", "CLUSTER", "SIZE", "SINCE", "UNTIL", "PATH")
+	row("CLAIM", "VOLUME", "SHARE", "CLUSTER", "NAMESPACE UID", "SIZE", "SINCE", "UNTIL", "PATH")
 	for _, a := range archives {
-		row(a.claim(), a.Volume, a.Share, a.Cluster, a.Size, since(a, now), until(a, now), a.Path)
+		row(a.claim(), a.Volume, a.Share, a.Cluster, a.NamespaceUID, a.Size, since(a, now), until(a, now), a.Path)
 	}
 	return table.Flush()
 }

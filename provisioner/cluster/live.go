@@ -7,6 +7,7 @@ import (
 	"time"
 
 	v1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -75,6 +76,37 @@ func (l Live) gone(ctx context.Context, r ledger.Record, same func(*v1.Persisten
 	}
 	return l.NoVolume(ctx, r)
 }
+
+// Namespace returns the UID of the namespace of a claim, or an empty string if the API server does
+// not let claimdir read namespaces. The error is ErrNoClaim if the claim does not exist any more.
+//
+// It reads the namespace first and the claim then. A namespace lasts as long as the claims in it, so
+// the namespace that is read is the claim's, and not a later one of the same name, if the caller
+// knew the claim before and it still exists.
+func (l Live) Namespace(ctx context.Context, claim ledger.Claim) (uid string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, liveTimeout)
+	defer cancel()
+	namespace, err := l.Client.CoreV1().Namespaces().Get(ctx, claim.Namespace, metav1.GetOptions{})
+	if apierrors.IsForbidden(err) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("read namespace %s: %w", claim.Namespace, err)
+	}
+	claims, err := l.Client.CoreV1().PersistentVolumeClaims(claim.Namespace).List(ctx, named(claim.Name))
+	if err != nil {
+		return "", fmt.Errorf("read claim %s/%s: %w", claim.Namespace, claim.Name, err)
+	}
+	for i := range claims.Items {
+		if found := &claims.Items[i]; found.Name == claim.Name && string(found.UID) == claim.UID {
+			return string(namespace.UID), nil
+		}
+	}
+	return "", fmt.Errorf("read claim %s/%s: %w", claim.Namespace, claim.Name, ErrNoClaim)
+}
+
+// ErrNoClaim says that a claim does not exist any more.
+var ErrNoClaim = errors.New("it does not exist any more")
 
 // ErrNotReleased says that a PersistentVolume is not, or no longer, to be released.
 var ErrNotReleased = errors.New("it is not to be released any more")

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	v1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
@@ -126,4 +127,51 @@ func TestWhatIsReleased(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The namespace that is read is the claim's if the claim exists after that.
+func TestTheNamespaceOfAClaim(t *testing.T) {
+	namespace := &v1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "team", UID: "n-1"}}
+	claim := func(namespace, name, uid string) *v1.PersistentVolumeClaim {
+		return &v1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name, UID: types.UID(uid)}}
+	}
+	no := func(verb, resource string, err error) func(*fake.Clientset) {
+		return func(client *fake.Clientset) {
+			client.PrependReactor(verb, resource, func(clienttesting.Action) (bool, runtime.Object, error) { return true, nil, err })
+		}
+	}
+	broken := errors.New("no answer")
+	forbidden := apierrors.NewForbidden(v1.Resource("namespaces"), "team", broken)
+	for name, tt := range map[string]struct {
+		objects []runtime.Object
+		change  func(*fake.Clientset)
+		want    string
+		err     func(error) bool
+	}{
+		"the claim is there":         {objects: []runtime.Object{namespace, claim("team", "data", "uid-1")}, want: "n-1"},
+		"the claim is gone":          {objects: []runtime.Object{namespace, claim("team", "other", "uid-1"), claim("other", "data", "uid-1")}, err: isError(ErrNoClaim)},
+		"a later claim of the name":  {objects: []runtime.Object{namespace, claim("team", "data", "uid-2")}, err: isError(ErrNoClaim)},
+		"the namespace is gone":      {objects: []runtime.Object{claim("team", "data", "uid-1")}, err: apierrors.IsNotFound},
+		"namespaces may not be read": {objects: []runtime.Object{namespace}, change: no("get", "namespaces", forbidden)},
+		"namespaces cannot be read":  {objects: []runtime.Object{claim("team", "data", "uid-1")}, change: no("get", "namespaces", broken), err: isError(broken)},
+		"claims cannot be read":      {objects: []runtime.Object{namespace}, change: no("list", "persistentvolumeclaims", broken), err: isError(broken)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			client := fake.NewClientset(tt.objects...)
+			if tt.change != nil {
+				tt.change(client)
+			}
+			got, err := Live{client}.Namespace(t.Context(), ledger.Claim{Namespace: "team", Name: "data", UID: "uid-1"})
+			if got != tt.want || (tt.err == nil) != (err == nil) || err != nil && !tt.err(err) {
+				t.Errorf("%q, %v", got, err)
+			}
+			if reads := client.Actions(); len(reads) > 1 && (reads[0].GetResource().Resource != "namespaces" || len(reads) != 2) {
+				t.Errorf("read %v", reads)
+			}
+		})
+	}
+}
+
+func isError(want error) func(error) bool {
+	return func(err error) bool { return errors.Is(err, want) }
 }

@@ -117,8 +117,14 @@ func (r Record) sameName(other Record) bool {
 	return r.Claim.Namespace == other.Claim.Namespace && r.Claim.Name == other.Claim.Name
 }
 
+// leavesTo reports whether r's directory is for claims of heir's namespace and cluster.
+func (r Record) leavesTo(heir Record) bool {
+	return r.Cluster == heir.Cluster && r.Claim.LeavesTo(heir.Claim)
+}
+
 // Taken returns the *TakenError for a path that owner has, or that conflicts with owner's path.
 func Taken(path volpath.Path, owner, asking Record) error {
-	foreign := owner.Claim.Namespace != asking.Claim.Namespace || owner.Cluster != asking.Cluster
-	return &TakenError{Path: path, Owner: owner, ForeignNamespace: foreign}
+	e := &TakenError{Path: path, Owner: owner, ForeignNamespace: !owner.leavesTo(asking)}
+	e.EarlierNamespace = e.ForeignNamespace && owner.Cluster == asking.Cluster && owner.Claim.Namespace == asking.Claim.Namespace
+	return e
 }

@@ -36,12 +36,29 @@ type Claim struct {
 	Namespace string `json:"namespace"`
 	Name      string `json:"name"`
 	UID       string `json:"uid"`
+	// NamespaceUID tells the namespace from an earlier or later one of the same name. It is empty
+	// if it is not known, as in records of earlier versions.
+	NamespaceUID string `json:"namespaceUID,omitempty"`
+}
+
+// Is reports whether both are the same claim, whatever is known of its namespace.
+func (c Claim) Is(other Claim) bool {
+	c.NamespaceUID, other.NamespaceUID = "", ""
+	return c == other
+}
+
+// LeavesTo reports whether what the claim c left, such as an archive, is for claims of heir's
+// namespace: whether that is c's namespace, and not a later one of the same name. If c's
+// NamespaceUID is not known, the name decides.
+func (c Claim) LeavesTo(heir Claim) bool {
+	return c.Namespace == heir.Namespace && (c.NamespaceUID == "" || c.NamespaceUID == heir.NamespaceUID)
 }
 
 // Record says which volume owns a path, and describes the volume as it was created. Later only
-// these fields change: State, Directory, Owners and the times; Path, Origin, ArchiveRetention and Until
-// when the volume becomes an archive; Cluster and the claim's UID when another cluster takes over a
-// volume that it has recovered.
+// these fields change: State, Directory, Owners and the times; Claim when the volume is handed to
+// another claim, or when the UID of its namespace becomes known; Path, Origin, ArchiveRetention and
+// Until when the volume becomes an archive; Cluster and the claim's UIDs when another cluster takes
+// over a volume that it has recovered.
 type Record struct {
 	Layout  int    `json:"layout"`
 	State   State  `json:"state"`
@@ -140,17 +157,22 @@ type TakenError struct {
 	Owner Record
 	// ForeignNamespace hides the owner's claim from a user who may not know it.
 	ForeignNamespace bool
+	// EarlierNamespace says that the owner's claim was in an earlier namespace of the same name.
+	EarlierNamespace bool
 }
 
-// LeftByNamesake reports whether the path was retained by a claim of the same namespace and name in
-// another cluster.
+// LeftByNamesake reports whether the path was retained by a claim of the same namespace and name, in
+// another cluster or in an earlier namespace of that name.
 func (e *TakenError) LeftByNamesake(r Record) bool {
-	return e.Owner.State == Retained && e.Owner.Path == e.Path.String() && e.Owner.sameName(r) && e.Owner.Cluster != r.Cluster
+	return e.Owner.State == Retained && e.Owner.Path == e.Path.String() && e.Owner.sameName(r) && !e.Owner.leavesTo(r)
 }
 
 func (e *TakenError) Error() string {
 	owner := fmt.Sprintf("volume %s of claim %s/%s", e.Owner.PV, e.Owner.Claim.Namespace, e.Owner.Claim.Name)
-	if e.ForeignNamespace {
+	switch {
+	case e.EarlierNamespace:
+		owner = fmt.Sprintf("volume %s of an earlier namespace of this name", e.Owner.PV)
+	case e.ForeignNamespace:
 		owner = fmt.Sprintf("volume %s of another namespace or cluster", e.Owner.PV)
 	}
 	if e.Owner.Path == e.Path.String() {
@@ -165,6 +187,8 @@ func (e *TakenError) Error() string {
 // wayOut says what the owner of a claim can do about a path that is taken.
 func (e *TakenError) wayOut() string {
 	switch {
+	case e.EarlierNamespace:
+		return "; give the claim another path, or ask an administrator"
 	case e.ForeignNamespace:
 		return "; give the class a pattern with ${.PVC.namespace} and ${.PVC.name}, or ask an administrator"
 	case e.Owner.State == Retained:

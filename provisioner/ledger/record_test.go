@@ -140,7 +140,7 @@ func TestRecordAsText(t *testing.T) {
 	released := time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
 	archive := volpathArchive(t)
 	r := Record{
-		Layout: Layout, State: Archived, Path: archive, PV: "pvc-1", Claim: Claim{"ns", "data", "u-1"}, Cluster: "c-1", Class: "nfs",
+		Layout: Layout, State: Archived, Path: archive, PV: "pvc-1", Claim: Claim{"ns", "data", "u-1", "n-1"}, Cluster: "c-1", Class: "nfs",
 		Policy: "archive", ReclaimPolicy: "Delete", Adopted: true, Size: "1Gi", AccessModes: []string{"ReadWriteMany"}, MountOptions: []string{"nfsvers=4.2"},
 		Mode: "02770", UID: &uid, GID: &gid, Directory: &share.Identity{Number: 42}, Origin: "team/data", Created: released.Add(-time.Hour), Released: &released,
 	}

@@ -16,9 +16,11 @@ import (
 //
 // A claim takes over the leftovers of an earlier claim of the same cluster, namespace and name: a
 // Retained directory becomes Active, and a Creating record is taken over, because the earlier claim
-// is gone and had no PersistentVolume. With adopt, it also takes over a Retained directory of
-// another cluster, which may be the predecessor of a rebuilt one, or another cluster with the same
-// namespace. In all other cases the error is a *TakenError.
+// is gone and had no PersistentVolume. What an earlier namespace of that name left is not the
+// claim's: it takes over a Creating record, but neither a Retained directory nor one that was about
+// to be adopted. With adopt, it takes over these too, and a Retained directory of another cluster,
+// which may be the predecessor of a rebuilt one, or another cluster with the same namespace. In all
+// other cases the error is a *TakenError.
 func (l *Ledger) Take(path volpath.Path, r Record, adopt bool) (Record, error) {
 	if err := l.CheckAbove(path, r); err != nil {
 		return Record{}, err
@@ -41,18 +43,19 @@ func (l *Ledger) takeKnown(path volpath.Path, r Record, adopt bool) (Record, err
 	if ours { // an earlier call has decided that r may take it over
 		known, found, adopt = old, true, true
 	}
+	heir := adopt || known.leavesTo(r)
 	switch {
 	case err != nil && !ours:
 		return Record{}, err
 	case !found:
 		return Record{}, errors.Join(fmt.Errorf("take %s: its record appeared and disappeared; retried automatically", path), l.clear(path))
-	case known.State == Retained && known.sameName(r) && (adopt || known.Cluster == r.Cluster):
+	case known.State == Retained && known.sameName(r) && heir:
 		r.State, r.Adopted, r.Directory = Active, true, known.Directory
 		return l.TakeOver(path, known, r)
 	case known.sameVolume(r):
 		return l.own(path, r)
 	case known.State == Creating && known.sameName(r) && known.Cluster == r.Cluster:
-		r.Adopted = known.Adopted
+		r.Adopted = known.Adopted && heir
 		return l.TakeOver(path, known, r)
 	case ours:
 		return Record{}, err

@@ -107,6 +107,8 @@ func collect(shares []Share, partial bool) (found []lost, leftOut []error) {
 			found = append(found, lost{r, s})
 		}
 	}
+	found, earlier := ofNewestNamespaces(found)
+	leftOut = append(leftOut, earlier...)
 	// Of the records of one claim, the active one comes first, then the latest.
 	slices.SortFunc(found, func(a, b lost) int {
 		return cmp.Or(cmp.Compare(a.Claim.Namespace, b.Claim.Namespace), cmp.Compare(a.Claim.Name, b.Claim.Name),
@@ -127,6 +129,31 @@ func collect(shares []Share, partial bool) (found []lost, leftOut []error) {
 		claims[claim], volumes[r.PV] = r, r
 		return false
 	})
+	return found, leftOut
+}
+
+// ofNewestNamespaces leaves out what claims of an earlier namespace retained, where the lost cluster
+// had deleted that and made it anew: claims of the later one do not get it.
+func ofNewestNamespaces(all []lost) (found []lost, leftOut []error) {
+	type name struct{ cluster, namespace string }
+	newest := map[name]lost{}
+	for _, r := range all {
+		key := name{r.Cluster, r.Claim.Namespace}
+		known, is := newest[key]
+		// An active volume is in use, so its namespace exists.
+		if r.Claim.NamespaceUID != "" && (!is || cmp.Or(cmp.Compare(r.State, known.State), known.Created.Compare(r.Created)) < 0) {
+			newest[key] = r
+		}
+	}
+	for _, r := range all {
+		now, is := newest[name{r.Cluster, r.Claim.Namespace}]
+		if is && r.State == ledger.Retained && !r.Claim.LeavesTo(now.Claim) {
+			leftOut = append(leftOut, r.leave("it is of an earlier namespace of that name, which was deleted and made anew; "+
+				"recover it with a PersistentVolume written by hand, or remove it"))
+			continue
+		}
+		found = append(found, r)
+	}
 	return found, leftOut
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"iter"
 	"os"
 	"strings"
@@ -55,6 +56,11 @@ func record(claim, pv, path string, change ...func(*ledger.Record)) ledger.Recor
 }
 
 func state(s ledger.State) func(*ledger.Record) { return func(r *ledger.Record) { r.State = s } }
+
+// of says of which namespace of its name a record's claim is.
+func of(namespaceUID string) func(*ledger.Record) {
+	return func(r *ledger.Record) { r.Claim.NamespaceUID = namespaceUID }
+}
 
 func TestManifestsAreTheGoldenFile(t *testing.T) {
 	s := share1{records: []ledger.Record{
@@ -109,6 +115,14 @@ func TestWhatIsLeftOutIsSaid(t *testing.T) {
 			share1{records: []ledger.Record{record("a/c", "pvc-1", "kept"), record("a/d", "pvc-1", "old")}},
 			`"old" of claim a/d`, "kept",
 		},
+		"a retained directory of an earlier namespace": {
+			share1{records: []ledger.Record{record("a/c", "pvc-1", "old", state(ledger.Retained), of("n-1"), later), record("a/d", "pvc-2", "kept", of("n-2"))}},
+			`left out path "old" of claim a/c (retained, volume pvc-1): it is of an earlier namespace of that name`, "kept",
+		},
+		"the earlier of two that namespaces of one name retained": {
+			share1{records: []ledger.Record{record("a/c", "pvc-1", "old", state(ledger.Retained), of("n-1")), record("a/d", "pvc-2", "kept", state(ledger.Retained), of("n-2"), later)}},
+			`"old" of claim a/c (retained, volume pvc-1): it is of an earlier namespace`, "kept",
+		},
 		"a size that is none": {
 			share1{records: []ledger.Record{record("a/c", "pvc-1", "kept"), record("a/d", "pvc-2", "old", func(r *ledger.Record) { r.Size = "much" })}},
 			`the size "much" in its record is no quantity`, "kept",
@@ -124,6 +138,19 @@ func TestWhatIsLeftOutIsSaid(t *testing.T) {
 				t.Errorf("printed:\n%s", out.String())
 			}
 		})
+	}
+}
+
+// Only what is known to be of an earlier namespace is left out, and nothing that is in use.
+func TestNamespacesThatAreNotKnownToBeEarlier(t *testing.T) {
+	other := func(r *ledger.Record) { r.Cluster = "other" }
+	s := share1{records: []ledger.Record{
+		record("a/b", "pvc-1", "1", of("n-1")), record("a/c", "pvc-2", "2", of("n-2")), record("a/d", "pvc-3", "3", state(ledger.Retained)),
+		record("a/e", "pvc-4", "4", state(ledger.Retained), of("n-3"), other), record("b/b", "pvc-5", "5", state(ledger.Retained), of("n-4")),
+	}}
+	leftOut, err := Print(io.Discard, []Share{{"", share.Source{Server: "nas", Path: "/"}, s, s}}, false, "example.com/nfs")
+	if err != nil || len(leftOut) > 0 {
+		t.Errorf("left out %v, %v", leftOut, err)
 	}
 }
 

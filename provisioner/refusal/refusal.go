@@ -20,6 +20,7 @@ const (
 	ReasonShare   = "share"   // something else is mounted in place of the share
 	ReasonArchive = "archive" // the requested archive does not exist or is not available
 	ReasonBusy    = "busy"    // another operation on the path is running
+	ReasonCluster = "cluster" // the API server does not say what must be known
 )
 
 // unchanged is what Unchanged appends to the text of a refusal.

@@ -14,10 +14,14 @@ type Seen struct {
 	PVs     []*v1.PersistentVolume
 	Foreign []*v1.PersistentVolume // not ours; only Above returns them
 	Classes map[string]*storagev1.StorageClass
+	// Namespaces are the UIDs of namespaces. One that is missing may not be read.
+	Namespaces map[string]string
 }
 
 // NewSeen returns a cluster without objects.
-func NewSeen() *Seen { return &Seen{Classes: map[string]*storagev1.StorageClass{}} }
+func NewSeen() *Seen {
+	return &Seen{Classes: map[string]*storagev1.StorageClass{}, Namespaces: map[string]string{}}
+}
 
 // Volumes returns all PersistentVolumes: each is ours.
 func (s *Seen) Volumes() []*v1.PersistentVolume { return s.PVs }

@@ -91,7 +91,7 @@ func (w *World) Restart(t *testing.T) {
 	t.Cleanup(end)
 	w.end = end
 	go w.Keeper.Run(ctx)
-	w.Steps = steps.New(steps.Config{Cluster: w.cluster, Objects: w.Seen, Report: w.report})
+	w.Steps = steps.New(steps.Config{Cluster: w.cluster, Objects: w.Seen, Namespace: w.namespace, Report: w.report})
 	Must(t, w.Keeper.WaitReady(ctx))
 }
 
@@ -122,6 +122,10 @@ func (w *World) made(name string, do func() error) error {
 		return do()
 	}
 	return call(name, do)
+}
+
+func (w *World) namespace(_ context.Context, claim ledger.Claim) (uid string, err error) {
+	return w.Seen.Namespaces[claim.Namespace], nil
 }
 
 func (w *World) report(_ context.Context, r ledger.Record, reason, text string) {

@@ -98,7 +98,11 @@ func (op Op) wanted(ctx context.Context, known, asking ledger.Record, w Wanted) 
 func (op Op) takeRecord(record ledger.Record, halfMade, adopt bool) (ledger.Record, error) {
 	taken, err := op.Store.Records.Take(op.Path, record, adopt)
 	if other, ok := errors.AsType[*ledger.TakenError](err); ok && other.LeftByNamesake(record) {
-		err = fmt.Errorf("%w; if that cluster is lost, a class with onExisting: adopt takes it over", err)
+		lost := "if that cluster is lost, "
+		if other.EarlierNamespace {
+			lost = ""
+		}
+		err = fmt.Errorf("%w; %sa class with onExisting: adopt takes it over", err, lost)
 	}
 	if err == nil && halfMade {
 		err = op.removeHalfMade(record)

@@ -122,21 +122,26 @@ func (op Op) findArchive(ctx context.Context, asking ledger.Record, w Wanted) (l
 		return ledger.Record{}, refusal.Postpone(refusal.ReasonArchive, "annotation %s: archive %s is not there: another claim is getting it, or it was removed; remove the annotation to get an empty volume",
 			volume.AnnotationRestore, found[0].Path)
 	}
-	return ledger.Record{}, noArchive(asking, w, op.someOf(others, asking, w), len(others))
+	some, all := op.someOf(others, asking, w)
+	return ledger.Record{}, noArchive(asking, w, some, all)
 }
 
-// someOf returns a few of the archives in the files, for a refusal to name.
-func (op Op) someOf(files []string, asking ledger.Record, w Wanted) []ledger.Record {
+// someOf returns a few of the archives in the files, for a refusal to name, and whether these are
+// all that the claim may know of. How many the others are is not said: the files of other
+// namespaces, whose names only begin alike or which are gone, are among them.
+func (op Op) someOf(files []string, asking ledger.Record, w Wanted) (some []ledger.Record, all bool) {
 	if len(files) == 0 {
-		return nil
+		return nil, true
 	}
 	last := files[max(0, len(files)-shownArchives):]
-	some, _ := op.readArchives(asking, w, func(file string) bool { return slices.Contains(last, file) }) // an error of theirs does not matter here
-	return some
+	some, _ = op.readArchives(asking, w, func(file string) bool { return slices.Contains(last, file) }) // an error of theirs does not matter here
+	slices.SortFunc(some, func(a, b ledger.Record) int { return Older(b, a) })
+	return some, len(last) == len(files)
 }
 
 // readArchives returns the records of the archives of asking's namespace that the claim may
-// get and whose files are wanted, and the errors of those that cannot be read.
+// get and whose files are wanted, and the errors of those that cannot be read. Only with
+// w.Adopts these are also of other clusters, and of earlier namespaces of that name.
 func (op Op) readArchives(asking ledger.Record, w Wanted, wanted func(file string) bool) (found []ledger.Record, damaged error) {
 	prefix := volpath.ArchivePrefix(asking.Claim.Namespace)
 	skip := func(file string) bool { return !strings.HasPrefix(path.Base(file), prefix) || !wanted(file) }
@@ -144,11 +149,18 @@ func (op Op) readArchives(asking ledger.Record, w Wanted, wanted func(file strin
 		switch {
 		case err != nil:
 			damaged = errors.Join(damaged, err)
-		case r.Claim.Namespace == asking.Claim.Namespace && (r.Cluster == asking.Cluster || w.Adopts):
+		case r.Claim.Namespace == asking.Claim.Namespace && (w.Adopts || leftTo(r, asking)):
 			found = append(found, r)
 		}
 	}
 	return found, damaged
+}
+
+// leftTo reports whether an archive is for claims of asking's namespace and cluster, and not
+// of an earlier namespace of that name; or whether it is asking's own, whose PersistentVolume
+// an administrator has brought back.
+func leftTo(archive, asking ledger.Record) bool {
+	return archive.Cluster == asking.Cluster && (archive.Claim.LeavesTo(asking.Claim) || archive.PV == asking.PV)
 }
 
 // archivePresent reports whether the directory of an archive is there, or will be
@@ -180,7 +192,8 @@ func (op Op) checkReleased(asking ledger.Record, w Wanted) error {
 			continue
 		}
 		if pv.Name == w.Name || w.Latest() && ref.Name == asking.Claim.Name && ref.UID != "" {
-			return refusal.Postpone(refusal.ReasonArchive, "annotation %s: volume %s of an earlier claim is not archived yet; will be tried again", volume.AnnotationRestore, pv.Name)
+			// It may be of an earlier namespace of that name, so it is not named.
+			return refusal.Postpone(refusal.ReasonArchive, "annotation %s: the volume of an earlier claim is not archived yet; will be tried again", volume.AnnotationRestore)
 		}
 	}
 	return nil
@@ -205,34 +218,35 @@ func releasedAt(r ledger.Record) time.Time {
 	return *r.Released
 }
 
-// shownArchives is how many archives an event names.
+// shownArchives is how many records of archives are read for an event to name them, at most.
 const shownArchives = 5
 
 // errNoArchive says that a claim that would also take an empty volume gets no archive.
 var errNoArchive = refusal.Refuse(refusal.ReasonArchive, "there is no archive")
 
-// noArchive refuses until the claim changes: shown are some of the other archives, all in
-// number, of its namespace.
-func noArchive(asking ledger.Record, w Wanted, shown []ledger.Record, all int) error {
+// noArchive refuses until the claim changes: shown are some of the other archives of its
+// namespace, or all.
+func noArchive(asking ledger.Record, w Wanted, shown []ledger.Record, all bool) error {
 	what := fmt.Sprintf("volume %q", w.Name)
 	if w.Latest() {
 		what = fmt.Sprintf("claim %q", asking.Claim.Name)
 	}
 	hint := "" // nothing is said of others' archives, also not whether there are any
 	if !w.Adopts {
-		hint = "; one that another cluster left is given only to a class with onExisting: adopt"
+		hint = "; one that another cluster or an earlier namespace of this name left is given only to a class with onExisting: adopt"
 	}
-	has := ", nor any other, on this share"
+	has := " on this share"
 	if len(shown) > 0 {
 		var names []string
-		slices.SortFunc(shown, func(a, b ledger.Record) int { return Older(b, a) })
 		for _, r := range shown {
 			names = append(names, fmt.Sprintf("%s (claim %s, since %s)", r.PV, r.Claim.Name, releasedAt(r).Format(time.RFC3339)))
 		}
-		if more := all - len(shown); more > 0 {
-			names = append(names, fmt.Sprintf("%d more", more))
+		if !all {
+			names = append(names, "and perhaps others")
 		}
-		has = " on this share; it has those of " + strings.Join(names, ", ")
+		has += "; it has those of " + strings.Join(names, ", ")
+	} else if all {
+		has = ", nor any other, on this share"
 	}
 	return refusal.Refuse(refusal.ReasonArchive, "annotation %s: the namespace has no archive of %s%s; remove the annotation to get an empty volume%s", volume.AnnotationRestore, what, has, hint)
 }

@@ -55,6 +55,10 @@ type Config struct {
 	// released v's PersistentVolume, which is to be deleted. Only a process that releases
 	// volumes needs it.
 	Released func(ctx context.Context, v volume.Volume) error
+	// Namespace asks the API server, never a cache, and returns the UID of the namespace of a
+	// claim that exists, or an empty string if this process may not know it. Only a process that
+	// makes volumes for claims needs it: see Steps.InNamespace.
+	Namespace func(ctx context.Context, claim ledger.Claim) (uid string, err error)
 	// Gone asks the API server, never a cache, and returns nil if neither the claim of a
 	// record nor its PersistentVolume exists. Without it no volume counts as lost.
 	Gone Check
@@ -83,6 +87,9 @@ type Steps struct {
 func New(config Config) *Steps {
 	if config.Released == nil {
 		config.Released = func(context.Context, volume.Volume) error { return nil }
+	}
+	if config.Namespace == nil {
+		config.Namespace = func(context.Context, ledger.Claim) (string, error) { return "", nil }
 	}
 	if config.Report == nil {
 		config.Report = func(context.Context, ledger.Record, string, string) {}

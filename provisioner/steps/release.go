@@ -136,6 +136,7 @@ func (op Op) owned(v volume.Volume) (ledger.Record, bool, error) {
 	}
 	moved := lost
 	moved.Cluster, moved.State, moved.Released = op.config.Cluster, ledger.Active, nil
+	moved.Claim.NamespaceUID = "" // that of a namespace of the lost cluster
 	if v.Claim.UID != "" {
 		moved.Claim.UID = v.Claim.UID
 	}

@@ -34,7 +34,7 @@ func (s *Sweeper) followNewOwners(ctx context.Context) {
 		if s.config.Keeper.WaitReady(ctx) != nil {
 			return
 		}
-		err := s.follow(ctx, name)
+		_, err := s.follow(ctx, name)
 		s.handedOver.Done(name)
 		if err != nil && ctx.Err() == nil { // the next pass retries it
 			klog.FromContext(ctx).V(1).Info("Cannot record the volume's new claim", "PV", name, "because", err.Error())
@@ -42,7 +42,8 @@ func (s *Sweeper) followNewOwners(ctx context.Context) {
 	}
 }
 
-// followAll writes the claims of bound PersistentVolumes into records that name other claims.
+// followAll writes the claims of bound PersistentVolumes into records that name other claims, and
+// the UIDs of their namespaces into records that lack these.
 func (s *Sweeper) followAll(ctx context.Context, found []ledger.Record, volumes []v1.PersistentVolume) {
 	bound := map[string]ledger.Claim{}
 	for i := range volumes {
@@ -50,13 +51,18 @@ func (s *Sweeper) followAll(ctx context.Context, found []ledger.Record, volumes 
 			bound[volumes[i].Name] = ledger.Claim{Namespace: ref.Namespace, Name: ref.Name, UID: string(ref.UID)}
 		}
 	}
+	mayKnow := true
 	for _, r := range found {
 		claim, known := bound[r.PV]
-		if !known || claim == r.Claim || r.State != ledger.Active || r.Cluster != s.config.Steps.Cluster() {
+		complete := claim.Is(r.Claim) && (r.Claim.NamespaceUID != "" || !mayKnow)
+		if !known || complete || r.State != ledger.Active || r.Cluster != s.config.Steps.Cluster() {
 			continue
 		}
-		if err := s.follow(ctx, r.PV); err != nil {
-			klog.FromContext(ctx).V(1).Info("Cannot record the volume's new claim", "PV", r.PV, "because", err.Error())
+		v, err := s.follow(ctx, r.PV)
+		if err != nil {
+			klog.FromContext(ctx).V(1).Info("Cannot record the volume's claim", "PV", r.PV, "because", err.Error())
+		} else if v.Name != "" && v.Claim.NamespaceUID == "" { // no need to ask for all others too
+			mayKnow = false
 		}
 		if ctx.Err() != nil {
 			return
@@ -65,17 +71,19 @@ func (s *Sweeper) followAll(ctx context.Context, found []ledger.Record, volumes 
 }
 
 // follow writes the claim to which the API server says that a PersistentVolume is bound into the
-// volume's record.
-func (s *Sweeper) follow(ctx context.Context, name string) error {
+// volume's record. It returns the volume, with that claim, if it is bound.
+func (s *Sweeper) follow(ctx context.Context, name string) (v volume.Volume, err error) {
 	pv, err := s.live.Volume(ctx, name)
 	if err != nil || pv == nil || pv.Status.Phase != v1.VolumeBound {
-		return err
+		return v, err
 	}
-	v, err := volume.FromPV(s.config.Keeper.Source(), pv)
-	if err != nil {
-		return err
+	if v, err = volume.FromPV(s.config.Keeper.Source(), pv); err != nil {
+		return v, err
 	}
-	return s.on(ctx, v.Path, "record the claim of "+name, func(ctx context.Context, op steps.Op) error {
+	if v.Claim, err = s.config.Steps.InNamespace(ctx, v.Claim); err != nil {
+		return v, err
+	}
+	return v, s.on(ctx, v.Path, "record the claim of "+name, func(ctx context.Context, op steps.Op) error {
 		_, err := op.FollowOwner(ctx, v)
 		return err
 	})

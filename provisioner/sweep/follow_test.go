@@ -1,12 +1,17 @@
 package sweep
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	v1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	clienttesting "k8s.io/client-go/testing"
 
 	"claimdir/provisioner/ledger"
 )
@@ -21,9 +26,18 @@ func (w *world) handOver(t *testing.T, phase v1.PersistentVolumePhase) *v1.Persi
 	t.Helper()
 	pv := w.volumes()[0]
 	pv.Spec.ClaimRef = &v1.ObjectReference{Namespace: "new", Name: "mine", UID: "uid-of-mine"}
+	must(t, w.client.Tracker().Update(v1.SchemeGroupVersion.WithResource("persistentvolumes"), &pv, ""))
+	w.phase(t, phase)
+	pv = w.volumes()[0]
+	return &pv
+}
+
+// phase is what Kubernetes calls the only volume from now on.
+func (w *world) phase(t *testing.T, phase v1.PersistentVolumePhase) {
+	t.Helper()
+	pv := w.volumes()[0]
 	pv.Status.Phase = phase
 	must(t, w.client.Tracker().Update(v1.SchemeGroupVersion.WithResource("persistentvolumes"), &pv, ""))
-	return &pv
 }
 
 func (w *world) ownerOf(t *testing.T, pv string) ledger.Claim {
@@ -114,5 +128,63 @@ func TestTheRecordFollowsWhenTheVolumeIsHandedOver(t *testing.T) {
 		if time.Since(start) > 10*time.Second {
 			t.Fatalf("the record says %v", w.ownerOf(t, "pvc-1"))
 		}
+	}
+}
+
+// A pass completes the records of volumes in use, as an earlier version left them, with the UIDs of
+// their claims' namespaces, and no others: of these nobody can say it any more.
+func TestAPassRecordsTheNamespaces(t *testing.T) {
+	for name, tt := range map[string]struct {
+		phase  v1.PersistentVolumePhase
+		state  ledger.State
+		change func(*ledger.Record)
+		gone   bool // the claim
+		want   string
+	}{
+		"bound":                {phase: v1.VolumeBound, state: ledger.Active, want: "n-1"},
+		"on record already":    {phase: v1.VolumeBound, state: ledger.Active, change: func(r *ledger.Record) { r.Claim.NamespaceUID = "n-0" }, want: "n-0"},
+		"of another cluster":   {phase: v1.VolumeBound, state: ledger.Active, change: func(r *ledger.Record) { r.Cluster = "elsewhere" }},
+		"of another claim":     {phase: v1.VolumeBound, state: ledger.Active, change: func(r *ledger.Record) { r.Claim.UID, r.Claim.NamespaceUID = "uid-0", "n-0" }, want: "n-1"},
+		"a claim that is gone": {phase: v1.VolumeBound, state: ledger.Active, gone: true},
+		"released":             {phase: v1.VolumeReleased, state: ledger.Active},
+		"retained":             {phase: v1.VolumeBound, state: ledger.Retained},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, time.Hour)
+			must(t, w.client.Tracker().Add(&v1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "ns", UID: "n-1"}}))
+			w.volume(t, "pvc-1", "a")
+			w.phase(t, tt.phase)
+			if !tt.gone {
+				w.claim(t, "data", "pvc-1")
+			}
+			if tt.change == nil {
+				tt.change = func(*ledger.Record) {}
+			}
+			w.record(t, tt.state, "pvc-1", "a", tt.change)
+			w.Tree(t, "a/file")
+			must(t, w.pass(t.Context()))
+			if got := w.ownerOf(t, "pvc-1").NamespaceUID; got != tt.want {
+				t.Errorf("the record says %q", got)
+			}
+		})
+	}
+}
+
+// What claimdir may not know it does not ask for each record.
+func TestAPassThatMayNotReadNamespacesAsksOnce(t *testing.T) {
+	w := newWorld(t, time.Hour)
+	asked := 0
+	w.client.PrependReactor("get", "namespaces", func(clienttesting.Action) (bool, runtime.Object, error) {
+		asked++
+		return true, nil, apierrors.NewForbidden(v1.Resource("namespaces"), "ns", errors.New("no"))
+	})
+	for _, path := range []string{"a", "b", "c"} {
+		w.volume(t, "pvc-"+path, path)
+		w.record(t, ledger.Active, "pvc-"+path, path)
+		w.Tree(t, path+"/file")
+	}
+	must(t, w.pass(t.Context()))
+	if asked != 1 {
+		t.Errorf("asked %d times", asked)
 	}
 }

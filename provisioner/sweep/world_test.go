@@ -12,6 +12,7 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	storage "k8s.io/api/storage/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -54,11 +55,20 @@ func (w *world) start(t *testing.T, grace time.Duration) {
 }
 
 func (w *world) begin(grace time.Duration) {
-	w.steps = steps.New(steps.Config{Cluster: sharetest.Cluster, Objects: cached{w}, Report: w.report})
+	w.steps = steps.New(steps.Config{Cluster: sharetest.Cluster, Objects: cached{w}, Namespace: w.namespace, Report: w.report})
 	w.Sweeper = New(Config{
 		Keeper: w.Keeper, Client: w.client, Names: []string{ours}, Interval: time.Hour, Grace: grace, Steps: w.steps, Objects: cached{w}, Report: w.report,
 	})
 	w.settle = time.Millisecond
+}
+
+// namespace asks as the controller does. Tests that have no namespaces are about something else.
+func (w *world) namespace(ctx context.Context, claim ledger.Claim) (string, error) {
+	uid, err := w.live.Namespace(ctx, claim)
+	if apierrors.IsNotFound(err) {
+		return "", nil
+	}
+	return uid, err
 }
 
 func (w *world) report(_ context.Context, r ledger.Record, reason, text string) {
