@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -22,6 +23,7 @@ import (
 const (
 	eventTrashFailed  = "TrashNotEmptied"
 	eventExpiryFailed = "ArchiveNotEnded"
+	eventExpiryHeld   = "ArchivesHeldBack"
 )
 
 // warnOfClass reports an event on a StorageClass, because claim and PersistentVolume may be
@@ -50,10 +52,10 @@ func newBackground(o options, keepers []*access.Keeper, ops *steps.Steps, config
 		emptier := trash.New(trash.Config{Keeper: k, Steps: ops, Remover: share.NewRemover(trash.Hands, o.trashRate), Report: warn.trashFailed})
 		config.Keeper = k
 		sweeper := sweep.New(config)
-		expirer := expiry.New(expiry.Config{Keeper: k, Steps: ops, Report: warn.expiryFailed})
+		expirer := expiry.New(expiry.Config{Keeper: k, Steps: ops, Report: warn.expiryFailed, Held: warn.expiryHeld})
 		b.run = append(b.run, emptier.Run, sweeper.Run, expirer.Run)
 		b.sweepers = append(b.sweepers, sweeper)
-		b.metrics = append(append(b.metrics, emptier.Collectors()...), sweeper.Collectors()...)
+		b.metrics = slices.Concat(b.metrics, emptier.Collectors(), sweeper.Collectors(), expirer.Collectors())
 	}
 	return b
 }
@@ -76,4 +78,10 @@ func (warn warnOfClass) expiryFailed(ctx context.Context, archive ledger.Record,
 	klog.FromContext(ctx).Error(err, "Cannot expire the archive", "archive", archive.Path, "PV", archive.PV)
 	warn(archive.Class, eventExpiryFailed, fmt.Sprintf("archive %s of claim %s/%s should have expired at %s: %v",
 		archive.Path, archive.Claim.Namespace, archive.Claim.Name, archive.Until.Format(time.RFC3339), err))
+}
+
+func (warn warnOfClass) expiryHeld(_ context.Context, first ledger.Record, text string) {
+	if first.Class != "" {
+		warn(first.Class, eventExpiryHeld, text)
+	}
 }

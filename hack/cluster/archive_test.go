@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	v1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -177,6 +178,6 @@ func (w *world) expireNow(archive string) {
 	file := filepath.Join(w.share, w.recordOf(archive))
 	data, err := os.ReadFile(file)
 	w.Must(err)
-	past := regexp.MustCompile(`"until": "[^"]*"`).ReplaceAll(data, []byte(`"until": "2000-01-01T00:00:00Z"`))
+	past := regexp.MustCompile(`"until": "[^"]*"`).ReplaceAll(data, []byte(`"until": "`+time.Now().UTC().Add(-time.Second).Format(time.RFC3339)+`"`))
 	w.Must(os.WriteFile(file, past, 0o600))
 }

@@ -3,7 +3,7 @@
 // It checks once a minute. It remembers when each archive expires, so that a check lists the
 // records and reads only those of new archives; once an hour it reads all records again. It
 // never touches an archive of another cluster, because a PersistentVolume of that cluster
-// may use it, and this cluster cannot see that.
+// may use it, and this cluster cannot see that. What clocks alone say, it doubts: see held.go.
 package expiry
 
 import (
@@ -12,6 +12,7 @@ import (
 	"maps"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/klog/v2"
 
@@ -38,6 +39,9 @@ type Config struct {
 	Steps  *steps.Steps
 	// Report is called for each archive that has expired and cannot be moved.
 	Report func(ctx context.Context, archive ledger.Record, err error)
+	// Held is called, at most once a day for each reason, if archives that seem to have expired are
+	// kept for now. first is one of them.
+	Held func(ctx context.Context, first ledger.Record, text string)
 }
 
 // Expirer expires the archives of this cluster on one share.
@@ -46,10 +50,19 @@ type Expirer struct {
 
 	ends  map[string]*time.Time // when each archive expires or is retried, by the file of its record; nil means never
 	since time.Time             // when all records were read
+
+	seen      map[string]sighting // archives that have expired by our clock, by the file of the record
+	day       time.Time           // when endedLate began to be counted
+	endedLate int                 // how many archives that were found late have ended since
+	told      map[reason]time.Time
+	held      *prometheus.GaugeVec
+	now       func() time.Time // tests exchange it
 }
 
 // New makes the Expirer of a share. Nothing expires before Run.
-func New(config Config) *Expirer { return &Expirer{config: config} }
+func New(config Config) *Expirer {
+	return &Expirer{config: config, seen: map[string]sighting{}, told: map[reason]time.Time{}, held: newHeld(config.Keeper.Name()), now: time.Now}
+}
 
 // Run expires archives until ctx ends. It returns when its operations have ended.
 func (e *Expirer) Run(ctx context.Context) {
@@ -66,14 +79,16 @@ func (e *Expirer) Run(ctx context.Context) {
 
 // expire makes one check. It reports an archive that cannot be moved, and retries it later.
 func (e *Expirer) expire(ctx context.Context) error {
-	due, err := e.due(ctx)
+	expired, err := e.expired(ctx)
+	due, heldErr := e.holdBack(ctx, expired)
+	err = errors.Join(err, heldErr)
 	for _, archive := range due {
 		path, parseErr := volpath.ParseRecorded(archive.Path)
 		if parseErr != nil || ctx.Err() != nil {
 			continue
 		}
 		expireErr := e.config.Steps.On(ctx, access.Periodic{Keeper: e.config.Keeper}, path, "expire "+archive.PV, func(ctx context.Context, op steps.Op) error {
-			return op.Expire(ctx, func(r ledger.Record) bool { return over(r.Until) })
+			return op.Expire(ctx, func(r ledger.Record) bool { return e.over(r.Until) })
 		})
 		var refused *refusal.Refusal
 		if errors.As(expireErr, &refused) && refused.Waits() { // the share is in trouble: all archives must wait
@@ -82,21 +97,22 @@ func (e *Expirer) expire(ctx context.Context) error {
 		if expireErr == nil || refused != nil && refused.Reason() == refusal.ReasonBusy {
 			continue
 		}
-		e.ends[ledger.FileOf(path)] = new(time.Now().Add(again))
+		e.ends[ledger.FileOf(path)] = new(e.now().Add(again))
 		e.config.Report(ctx, archive, expireErr)
 	}
 	return err
 }
 
-// due returns the archives that have expired. If some records cannot be read, it returns
-// an error too.
-func (e *Expirer) due(ctx context.Context) (due []ledger.Record, err error) {
-	if time.Since(e.since) > rereadEvery {
-		e.ends, e.since = map[string]*time.Time{}, time.Now()
+// expired returns the archives that have expired by our clock. If some records cannot be read,
+// it returns an error too.
+func (e *Expirer) expired(ctx context.Context) (expired []ledger.Record, err error) {
+	all := e.now().Sub(e.since) > rereadEvery
+	if all {
+		e.ends, e.since = map[string]*time.Time{}, e.now()
 	}
 	known := func(file string) bool {
 		end, read := e.ends[file]
-		return read && !over(end)
+		return read && !e.over(end)
 	}
 	var found []ledger.Record
 	var ends map[string]*time.Time
@@ -120,7 +136,7 @@ func (e *Expirer) due(ctx context.Context) (due []ledger.Record, err error) {
 			}
 			if r.Cluster != e.config.Steps.Cluster() { // a PersistentVolume of that cluster may use it
 				ends[ledger.FileOf(path)] = nil
-			} else if ends[ledger.FileOf(path)] = r.Until; over(r.Until) {
+			} else if ends[ledger.FileOf(path)] = r.Until; e.over(r.Until) {
 				found = append(found, r)
 			}
 		}
@@ -130,7 +146,11 @@ func (e *Expirer) due(ctx context.Context) (due []ledger.Record, err error) {
 		return nil, err
 	}
 	maps.Copy(e.ends, ends)
+	maps.DeleteFunc(e.seen, func(file string, _ sighting) bool {
+		end, read := ends[file]
+		return read && !e.over(end) || all && !read // our clock was set back, or the archive is gone
+	})
 	return found, damaged
 }
 
-func over(end *time.Time) bool { return end != nil && !end.After(time.Now()) }
+func (e *Expirer) over(end *time.Time) bool { return end != nil && !end.After(e.now()) }

@@ -26,7 +26,7 @@ type world struct {
 	*sharetest.World
 	*Expirer
 
-	reported []string
+	reported, told []string
 }
 
 func newWorld(t *testing.T) *world {
@@ -40,7 +40,7 @@ func newWorld(t *testing.T) *world {
 func (w *world) start() {
 	w.Expirer = New(Config{Keeper: w.Keeper, Steps: w.Steps, Report: func(_ context.Context, archive ledger.Record, err error) {
 		w.reported = append(w.reported, archive.PV+": "+err.Error())
-	}})
+	}, Held: func(_ context.Context, _ ledger.Record, text string) { w.told = append(w.told, text) }})
 }
 
 // ending makes an archive that ended that long ago, or ends in future; zero means never.
@@ -166,21 +166,21 @@ func TestAnotherClustersArchiveDoesNotEnd(t *testing.T) {
 func TestAnArchiveIsAskedForItsEndOnceMore(t *testing.T) {
 	w := newWorld(t)
 	archive := w.ending(t, "pvc-1", time.Second)
-	due, err := w.due(t.Context())
+	due, err := w.expired(t.Context())
 	must(t, err)
 	if len(due) != 1 {
 		t.Fatal(due)
 	}
 	w.until(t, archive, -time.Hour)
 	must(t, w.Steps.On(t.Context(), w.Keeper, sharetest.PathOf(t, archive), "expire", func(ctx context.Context, op steps.Op) error {
-		return op.Expire(ctx, func(r ledger.Record) bool { return over(r.Until) })
+		return op.Expire(ctx, func(r ledger.Record) bool { return w.over(r.Until) })
 	}))
 	w.Holds(t, archive, archive+"/file-of-pvc-1", archive+" = pvc-1 archived")
 }
 
 func TestAnArchiveInUseDoesNotEnd(t *testing.T) {
 	w := newWorld(t)
-	archive := w.ending(t, "pvc-1", time.Hour)
+	archive := w.ending(t, "pvc-1", time.Minute)
 	w.Seen.PVs = []*v1.PersistentVolume{{ObjectMeta: metav1.ObjectMeta{Name: "by-hand"}, Spec: v1.PersistentVolumeSpec{
 		PersistentVolumeSource: v1.PersistentVolumeSource{NFS: &v1.NFSVolumeSource{Server: sharetest.Source().Server, Path: sharetest.Source().Path + "/" + archive}},
 	}}}
@@ -194,7 +194,7 @@ func TestAnArchiveInUseDoesNotEnd(t *testing.T) {
 
 func TestAnArchiveThatBecameAVolumeDoesNotEnd(t *testing.T) {
 	w := newWorld(t)
-	archive := w.ending(t, "pvc-1", time.Hour)
+	archive := w.ending(t, "pvc-1", time.Minute)
 	w.Hook(func(name string, call func() error) error {
 		if name == "rename "+archive { // a claim is faster
 			must(t, os.Rename(w.Dir+"/"+archive, w.Dir+"/data"))
@@ -211,7 +211,7 @@ func TestAnArchiveThatBecameAVolumeDoesNotEnd(t *testing.T) {
 // Another directory at the archive's name is not the one that ends.
 func TestAnotherDirectoryDoesNotEnd(t *testing.T) {
 	w := newWorld(t)
-	archive := w.ending(t, "pvc-1", time.Hour)
+	archive := w.ending(t, "pvc-1", time.Minute)
 	must(t, os.Rename(w.Dir+"/"+archive, w.Dir+"/kept"))
 	w.Tree(t, archive+"/precious")
 	must(t, w.expire(t.Context()))
@@ -225,7 +225,7 @@ func TestExpiryCutOffAnywhereIsCompletedByARepeat(t *testing.T) {
 	for _, kill := range []bool{false, true} {
 		for n := 1; ; n++ {
 			w := newWorld(t)
-			w.ending(t, "pvc-1", time.Hour)
+			w.ending(t, "pvc-1", time.Minute)
 			f := &sharetest.Fault{N: n, Kill: kill}
 			if !w.CutOff(f, func() error { return w.expire(t.Context()) }) {
 				break
@@ -274,7 +274,7 @@ func TestRecordsOfArchivesAreNotReadAllTheTime(t *testing.T) {
 		archive := w.ending(t, "pvc-1", 0)
 		looks := func(want int) {
 			t.Helper()
-			due, err := w.due(t.Context())
+			due, err := w.expired(t.Context())
 			if must(t, err); len(due) != want {
 				t.Errorf("due %v, want %d", due, want)
 			}

@@ -7,6 +7,7 @@ import (
 	"iter"
 	"slices"
 	"strings"
+	"time"
 
 	"claimdir/provisioner/share"
 	"claimdir/provisioner/volpath"
@@ -256,6 +257,9 @@ func (l *Ledger) RemoveStale() error {
 	}
 	return nil
 }
+
+// ServerTime returns the time by the clock of the file server.
+func (l *Ledger) ServerTime() (time.Time, error) { return l.share.ServerTime(stagingDir, "time."+l.id) }
 
 // FileOf returns the directory that holds the record of path, relative to the share.
 func FileOf(path volpath.Path) string { return keyNamed(key(path)) }

@@ -308,6 +308,7 @@ func metaCalls(s site) map[string]error {
 	_, aside := s.share.Aside(TrashDir, own)
 	_, listAside := s.share.ListAside(TrashDir)
 	_, first := s.share.FirstTrash("pvc-1-1")
+	_, serverTime := s.share.ServerTime("staging", "probe")
 	_, empty := s.share.EmptyTrash(context.Background(), own, only(nil), NewRemover(0, 0))
 	return map[string]error{
 		"read": read, "list": list, "create": s.share.CreateFile("x.json", "x.new", nil), "aside": aside, "list aside": listAside, "first trash": first,
@@ -315,7 +316,7 @@ func metaCalls(s site) map[string]error {
 		"remove": s.share.RemoveFile("volumes/x", "r.json"), "rename": s.share.RenameFile("volumes/x", "r.json", "volumes/y", "r.json"),
 		"place":            s.share.PlaceDirectory("volumes", "x", "staging/x", "r.json", nil),
 		"remove directory": s.share.RemoveEmptyDirectory("volumes", "x"), "remove stale": s.share.RemoveStale("staging", "probe"),
-		"empty the trash": empty, "bring back": s.share.BringBack(TrashDir, own, volpath.Archive("a", "b", "c", 1)),
+		"empty the trash": empty, "server time": serverTime, "bring back": s.share.BringBack(TrashDir, own, volpath.Archive("a", "b", "c", 1)),
 	}
 }
 

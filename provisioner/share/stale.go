@@ -33,11 +33,7 @@ func (s *Share) removeStale(in, probe string, stays func(name string) bool) erro
 		if err != nil || len(entries) == 0 {
 			return err
 		}
-		if err := createAnew(d, probe, nil); err != nil {
-			return err
-		}
-		now, err := d.look(probe)
-		err = errors.Join(err, d.unlink(probe))
+		now, err := timeNow(d, probe)
 		if err != nil {
 			return err
 		}
@@ -45,12 +41,32 @@ func (s *Share) removeStale(in, probe string, stays func(name string) bool) erro
 			if stays(e.name) {
 				continue
 			}
-			if err := removeStale(d, e, now.Mtim); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			if err := removeStale(d, e, now); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return fmt.Errorf("%s: %w", e.name, err)
 			}
 		}
 		return nil
 	})
+}
+
+// ServerTime returns the time by the server's clock. It reads that from a file that it creates in a
+// directory below .claimdir, under probe, a name of the caller's own, and removes again.
+func (s *Share) ServerTime(in, probe string) (now time.Time, err error) {
+	err = s.inMeta(in, "read the server's time in", func(d *dir) error {
+		written, err := timeNow(d, probe)
+		now = time.Unix(written.Unix())
+		return err
+	})
+	return now, err
+}
+
+// timeNow returns the server's time.
+func timeNow(d *dir, probe string) (unix.Timespec, error) {
+	if err := createAnew(d, probe, nil); err != nil {
+		return unix.Timespec{}, err
+	}
+	now, err := d.look(probe)
+	return now.Mtim, errors.Join(err, d.unlink(probe))
 }
 
 func removeStale(d *dir, e dirent, now unix.Timespec) error {

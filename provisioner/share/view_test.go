@@ -63,6 +63,8 @@ func everyMetaCall(s *Share, note func(name string, err error)) {
 	note("RemoveFile", errors.Join(s.RemoveFile(TrashDir, record), s.RemoveFile("", "x.json")))
 	note("RemoveEmptyDirectory", s.RemoveEmptyDirectory("volumes", "x"))
 	note("RemoveStale", s.RemoveStale("staging", "probe"))
+	_, err = s.ServerTime("staging", "probe")
+	note("ServerTime", err)
 	_, err = s.HasMeta()
 	note("HasMeta", err)
 }
