@@ -689,3 +689,35 @@ func TestAStaleRecordOfAnArchiveTakesNothingWhateverItsTimeSays(t *testing.T) {
 	must(t, w.onPathOf(t, archive, func(ctx context.Context, op steps.Op) error { return op.RemoveMissing(ctx, nobody) }))
 	w.Holds(t, "archived-ns-data-pvc-2", "archived-ns-data-pvc-2/file-of-pvc-1", "archived-ns-data-pvc-2 = pvc-2 archived")
 }
+
+// A claim's restore is cut off anywhere, and its path is another one by then: a label changed from
+// which the path comes. The claim gets the archive at the new path, unless the volume was complete
+// at the old one: there the data stays.
+func TestARestoreIsCutOffAndItsPathChanges(t *testing.T) {
+	for _, wish := range []string{"pvc-1", volume.RestoreLatest, volume.RestoreLatestOrEmpty} {
+		for n := 1; ; n += times(1, 5) {
+			w := newWorld(t)
+			w.archived(t, "ns/data", "pvc-1")
+			f := &sharetest.Fault{N: n, Kill: true}
+			if !w.CutOff(f, func() error {
+				_, _, err := w.Provision(t.Context(), asks(options("ns/data", "pvc-2", at("old/data")), wish))
+				return err
+			}) {
+				break
+			}
+			complete := slices.Contains(w.Records(t), "old/data = pvc-2 active")
+			w.restart(t)
+			o := asks(options("ns/data", "pvc-2", at("new/data")), wish)
+			if complete {
+				_, _, _ = w.Provision(t.Context(), o)
+				w.has(t, "old/data/file-of-pvc-1")
+				continue
+			}
+			w.provision(t, o)
+			if _, err := os.Stat(w.Dir + "/new/data/file-of-pvc-1"); err != nil {
+				t.Errorf("%s, cut off %s: %v; records %q", wish, f.Hit(), err, w.Records(t))
+			}
+			w.End()
+		}
+	}
+}

@@ -130,15 +130,16 @@ func (op Op) endRestored(r ledger.Record) error {
 	return op.Store.Records.Remove(archive, record)
 }
 
-// abandonedRestore reports whether owner is what an earlier claim of the same name
-// left that asked for an archive and went before it had it.
+// abandonedRestore reports whether owner is what an earlier claim of the same name left that
+// asked for an archive and went before it had it; or what asking's own claim left at another
+// path, which it had before its labels or annotations changed.
 func abandonedRestore(owner, asking ledger.Record) bool {
-	return owner.Restoring() && owner.PV != asking.PV &&
+	return owner.Restoring() && (owner.PV != asking.PV || owner.Path != asking.Path) &&
 		owner.Cluster == asking.Cluster && owner.Claim.Namespace == asking.Claim.Namespace && owner.Claim.Name == asking.Claim.Name
 }
 
-// giveBackAbandoned brings an archive back that an earlier claim of the name began to
-// restore to another path and never had. Without such a claim the sweep does it.
+// giveBackAbandoned brings an archive back that an earlier claim of the name, or this one,
+// began to restore to another path and never had. Without such a claim the sweep does it.
 func (op Op) giveBackAbandoned(ctx context.Context, archive, asking ledger.Record) error {
 	p, err := volpath.ParseRecorded(archive.Path)
 	if err != nil {
