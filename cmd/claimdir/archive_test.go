@@ -52,15 +52,19 @@ func (w *archiveWorld) archive(claim, pv, retention string) {
 	w.archiveOf("here", claim, pv, retention)
 }
 
-func (w *archiveWorld) archiveOf(cluster, claim, pv, retention string) {
+func (w *archiveWorld) archiveOf(cluster, claim, pv, retention string, change ...func(*ledger.Record)) {
 	w.t.Helper()
 	namespace, name, _ := strings.Cut(claim, "/")
 	path, err := volpath.Parse(namespace + "-" + name + "-" + pv)
 	w.must(err)
-	r, err := w.l.Take(path, ledger.Record{
+	r := ledger.Record{
 		State: ledger.Active, PV: pv, Claim: ledger.Claim{Namespace: namespace, Name: name, UID: "u"}, Cluster: cluster, Class: "nfs", Policy: "archive",
 		ArchiveRetention: retention, Size: "1Gi", AccessModes: []string{"ReadWriteMany"},
-	}, false)
+	}
+	for _, c := range change {
+		c(&r)
+	}
+	r, err = w.l.Take(path, r, false)
 	w.must(err)
 	id, err := w.s.Create(path, share.Attributes{Mode: 0o777}, nil)
 	to := volpath.Archive(namespace, name, pv, 1)
@@ -205,6 +209,21 @@ func TestArchiveOfAShareWithoutRecords(t *testing.T) {
 	}
 	if _, err := os.Stat(dir + "/.claimdir"); !errors.Is(err, fs.ErrNotExist) {
 		t.Error(err)
+	}
+}
+
+// Whoever restores an archive is told of which namespace it is, where the name does not say it.
+func TestArchiveRestoreToANamespaceThatWasMadeAnew(t *testing.T) {
+	w := newArchiveWorld(t)
+	in := func(uid string) func(*ledger.Record) { return func(r *ledger.Record) { r.Claim.NamespaceUID = uid } }
+	w.archiveOf("here", "team/data", "pvc-1", "", in("n-1"))
+	w.archiveOf("here", "team/logs", "pvc-2", "", in("n-2"))
+	w.archiveOf("here", "other/data", "pvc-3", "", in("n-3"))
+	_, stderr, err := w.run(nil, "restore", "team/data")
+	w.must(err)
+	holds(t, stderr, "namespace team was deleted and made anew; the archive is of the one with UID n-1", "onExisting: adopt")
+	if _, stderr, err = w.run(nil, "restore", "other/data"); err != nil || stderr != "" {
+		t.Errorf("got %q, %v", stderr, err)
 	}
 }
 
