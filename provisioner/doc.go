@@ -44,7 +44,7 @@
 // which package access lets in or refuses, and gives up if the share does not
 // answer. Each share has a Provisioner of its own, with queues and workers (package
 // control), so that none waits for another's share; a class that allows several
-// shares has one more.
+// shares has one more. At each, the namespaces take turns.
 //
 // Every step may run twice: after a crash, a lost lease, an answer of the API
 // server that got lost. What a repeat finds:
