@@ -91,8 +91,10 @@ func turnsOf(most int) (t *turns, queued *[]string) {
 func TestATurnEndsWithItsRound(t *testing.T) {
 	turns, queued := turnsOf(1)
 	limiter := turnLimiter{retryLimiter(), turns, newTurns(1, nil)}
-	if !turns.take("a", "a1") || !turns.take("a", "a1") {
-		t.Fatal("the first one has no turn")
+	for range 2 { // the library asks twice before it deletes a volume
+		if !turns.take("a", "a1") {
+			t.Fatal("the first one has no turn")
+		}
 	}
 	for _, key := range []string{"a2", "a3", "gone", "b1"} {
 		if turns.take(key[:1], key) {
