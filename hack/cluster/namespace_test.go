@@ -120,7 +120,14 @@ func (w *world) remakeNamespace() (earlier string) {
 func (w *world) wantNamespace(path, uid string) {
 	w.T.Helper()
 	w.Eventually(fmt.Sprintf("the record of %s says namespace %s", path, uid), func() error {
-		text, err := os.ReadFile(filepath.Join(w.share, w.recordOf(path)))
+		files, err := filepath.Glob(filepath.Join(w.share, recordsDir, recordKey(path), "*.json")) // beside it a new one may be on its way
+		if err != nil {
+			return err
+		}
+		if len(files) != 1 {
+			return fmt.Errorf("its records are %q", files)
+		}
+		text, err := os.ReadFile(files[0])
 		if err == nil && !strings.Contains(string(text), `"namespaceUID": "`+uid+`"`) {
 			err = fmt.Errorf("it is\n%s", text)
 		}
