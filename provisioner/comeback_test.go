@@ -3,10 +3,12 @@ package provisioner
 import (
 	"context"
 	"errors"
+	"os"
 	"strings"
 	"testing"
 
 	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/refusal"
@@ -56,11 +58,65 @@ func TestAnArchiveWhosePersistentVolumeIsBackDoesNotExpire(t *testing.T) {
 	}
 	before := w.Snapshot(t)
 	err := w.onPathOf(t, backArchive, expire)
-	refused(t, err, refusal.ReasonArchive, false, "the PersistentVolume exists again", `claimdir doctor --fix puts it back to "team/data"`)
+	refused(t, err, refusal.ReasonArchive, false, "PersistentVolume pvc-1 exists again", `claimdir doctor --fix puts it back to "team/data"`)
 	w.Untouched(t, before)
 	w.Seen.PVs = nil
 	must(t, w.onPathOf(t, backArchive, expire))
 	w.Holds(t)
+}
+
+// A PersistentVolume on its way out needs no archive, and one that has another directory neither. One
+// that nobody can say anything of may be there.
+func TestWhichPersistentVolumesAreBack(t *testing.T) {
+	phase := func(phase v1.PersistentVolumePhase, policy v1.PersistentVolumeReclaimPolicy, deleted bool) func(*testing.T, *world) {
+		return func(_ *testing.T, w *world) {
+			pv := w.Seen.PVs[0]
+			pv.Status.Phase, pv.Spec.PersistentVolumeReclaimPolicy = phase, policy
+			if deleted {
+				pv.DeletionTimestamp = new(metav1.Now())
+			}
+		}
+	}
+	for name, tt := range map[string]struct {
+		set  func(*testing.T, *world)
+		back bool
+	}{
+		"bound":                             {phase(v1.VolumeBound, v1.PersistentVolumeReclaimDelete, false), true},
+		"bound, and deleted with its claim": {phase(v1.VolumeBound, v1.PersistentVolumeReclaimDelete, true), true},
+		"without a phase yet":               {phase("", v1.PersistentVolumeReclaimDelete, false), true},
+		"waiting for its claim":             {phase(v1.VolumeAvailable, v1.PersistentVolumeReclaimDelete, false), true},
+		"waiting, and deleted":              {phase(v1.VolumeAvailable, v1.PersistentVolumeReclaimDelete, true), false},
+		"released":                          {phase(v1.VolumeReleased, v1.PersistentVolumeReclaimDelete, false), false},
+		"released, and going":               {phase(v1.VolumeReleased, v1.PersistentVolumeReclaimDelete, true), false},
+		"its release failed":                {phase(v1.VolumeFailed, v1.PersistentVolumeReclaimDelete, false), false},
+		"released, and kept":                {phase(v1.VolumeReleased, v1.PersistentVolumeReclaimRetain, false), true},
+		"released, kept, and deleted":       {phase(v1.VolumeReleased, v1.PersistentVolumeReclaimRetain, true), false},
+		"it has another directory": {func(t *testing.T, w *world) {
+			t.Helper()
+			w.provision(t, options("ns/data", "pvc-1", at("team/data")))
+		}, false},
+		"nobody says": {func(_ *testing.T, w *world) {
+			w.Steps = steps.New(steps.Config{Cluster: sharetest.Cluster, Objects: w.Seen})
+		}, true},
+		"the cluster does not answer": {func(_ *testing.T, w *world) {
+			w.Steps = steps.New(steps.Config{Cluster: sharetest.Cluster, Objects: w.Seen, Volume: func(context.Context, string) (*v1.PersistentVolume, error) {
+				return nil, errors.New("timeout")
+			}})
+		}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.backAgain(t)
+			tt.set(t, w)
+			err := w.onPathOf(t, backArchive, func(ctx context.Context, op steps.Op) error {
+				return op.Expire(ctx, func(ledger.Record) bool { return true })
+			})
+			_, lookErr := os.Stat(w.Dir + "/" + backArchive + "/precious")
+			if (err != nil) != tt.back || (lookErr == nil) != tt.back {
+				t.Errorf("it says %v, and the archive: %v; want back %v", err, lookErr, tt.back)
+			}
+		})
+	}
 }
 
 func TestAnArchiveThatGoesBackIsCutOffAnywhere(t *testing.T) {

@@ -241,7 +241,7 @@ func TestARetainedDirectoryIsDiscardedLikeAnyOther(t *testing.T) {
 	everywhere(t, func(t *testing.T, w *world) func() error {
 		r := w.kept(t)
 		return func() error {
-			err := w.onPathOf(t, "team/data", func(ctx context.Context, op steps.Op) error { return op.DiscardRetained(ctx, r) })
+			err := w.onPathOf(t, "team/data", func(ctx context.Context, op steps.Op) error { return op.DiscardRetained(ctx, r, op.CheckNotBack) })
 			if errors.Is(err, steps.ErrNoArchive) { // an earlier call did it
 				_, err := w.Store(t).Dirs.RemoveMarked(sharetest.PathOf(t, "team"))
 				return err
@@ -254,7 +254,7 @@ func TestARetainedDirectoryIsDiscardedLikeAnyOther(t *testing.T) {
 // What a claim got meanwhile, or somebody keeps something in, is not discarded.
 func TestWhatIsNoLongerRetainedIsNotDiscarded(t *testing.T) {
 	discards := func(w *world, r ledger.Record) error {
-		return w.onPathOf(t, "team/data", func(ctx context.Context, op steps.Op) error { return op.DiscardRetained(ctx, r) })
+		return w.onPathOf(t, "team/data", func(ctx context.Context, op steps.Op) error { return op.DiscardRetained(ctx, r, op.CheckNotBack) })
 	}
 	w := newWorld(t)
 	r := w.kept(t)

@@ -21,6 +21,7 @@ type archiveWorld struct {
 	env func(string) (string, bool)
 	l   *ledger.Ledger
 	s   *share.Share
+	api *apiServer
 }
 
 func newArchiveWorld(t *testing.T) *archiveWorld {
@@ -30,7 +31,13 @@ func newArchiveWorld(t *testing.T) *archiveWorld {
 
 func openArchiveWorld(t *testing.T, dir string, lookup func(string) (string, bool)) *archiveWorld {
 	t.Helper()
-	w := &archiveWorld{t: t, dir: dir, env: lookup}
+	w := &archiveWorld{t: t, dir: dir, api: newAPIServer(t)}
+	w.env = func(name string) (string, bool) {
+		if name == "KUBECONFIG" {
+			return w.api.kubeconfig, true
+		}
+		return lookup(name)
+	}
 	var err error
 	if w.s, err = share.Open(dir); err == nil {
 		w.l, err = ledger.Open(w.s, "id-of-"+strings.ReplaceAll(dir, "/", "-"))
@@ -298,6 +305,7 @@ func TestArchiveUsage(t *testing.T) {
 		{"purge --older-than=1h --yes", "choose archives"},
 		{"purge --all team", `--all and the arguments ["team"]`},
 		{"purge a//b", `argument "a//b": allowed are NAMESPACE/CLAIM, NAMESPACE and the name of a PersistentVolume`},
+		{"purge --all --force --retained", "--force and --retained exclude each other"},
 		{"purge --all --older-than=-1h", "--older-than -1h0m0s: must not be negative"},
 		{"purge --all --older-than=1d", `--older-than "1d"`},
 	} {

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"claimdir/provisioner/archives"
+	"claimdir/provisioner/cluster"
 	"claimdir/provisioner/output"
 	"claimdir/provisioner/steps"
 )
@@ -29,15 +30,18 @@ their paths instead. The UID of this cluster is
 
     kubectl get namespace kube-system -o jsonpath={.metadata.uid}
 
-A directory without a record is never moved.
+A directory without a record is never moved. An archive of this cluster is not moved if its
+PersistentVolume exists again, restored from a backup of the cluster: the archive may be all the data
+that it has, and claimdir doctor --fix puts it back. So the command asks the cluster, and moves nothing
+if the cluster does not answer. --force moves archives without asking.
 
 Usage: claimdir archive purge NAMESPACE/CLAIM | NAMESPACE | PV-NAME ... | --all | --ended [flags]
 `
 
 const archivePurgeTail = `
 Exit codes: 0 archives moved, nothing to move, or the answer was no; 1 failed, no archive has that name,
-some could not be read or moved, or stdin is not a terminal and --yes is missing; 2 wrong
-configuration.
+some could not be read or moved, the cluster did not answer, or stdin is not a terminal and --yes is
+missing; 2 wrong configuration.
 `
 
 // purgeOptions are those of claimdir archive purge.
@@ -49,7 +53,7 @@ type purgeOptions struct {
 	all, expired bool
 	retained     bool
 	olderThan    time.Duration
-	yes          bool
+	yes, force   bool
 }
 
 func archivePurgeCommand(p program) *cobra.Command {
@@ -60,7 +64,8 @@ func archivePurgeCommand(p program) *cobra.Command {
 // flags gives no environment variables to the flags that choose archives: a variable that
 // somebody set long ago must not decide what is purged.
 func (o *purgeOptions) flags() []*pflag.FlagSet {
-	f, acting := section("Archives"), section("Acting")
+	f, inCluster, acting := section("Archives"), section("Cluster"), section("Acting")
+	o.addKubeconfig(inCluster)
 	f.StringVar(&o.cluster, "cluster", "",
 		"only archives of this `cluster`, given as the UID of its namespace kube-system; required if several clusters have records on the shares")
 	f.BoolVar(&o.all, "all", false, "all archives with a record")
@@ -68,7 +73,8 @@ func (o *purgeOptions) flags() []*pflag.FlagSet {
 	f.BoolVar(&o.retained, "retained", false, "retained directories instead of archives")
 	f.DurationVar(&o.olderThan, "older-than", 0, "only archives of volumes that were released longer ago than this, such as 720h")
 	acting.BoolVar(&o.yes, "yes", false, "do not ask; answer every question with yes")
-	return []*pflag.FlagSet{o.shareFlags(), f, acting}
+	acting.BoolVar(&o.force, "force", false, "move archives also if their PersistentVolumes exist again, without asking the cluster")
+	return []*pflag.FlagSet{o.shareFlags(), withVariables(inCluster), f, acting}
 }
 
 func (o *purgeOptions) complete(args []string) []error {
@@ -81,6 +87,9 @@ func (o *purgeOptions) complete(args []string) []error {
 		problems = append(problems, fmt.Errorf("--all and the arguments %q exclude each other: give one of them", args))
 	}
 	problems = append(problems, checkArchiveNames(args, "NAMESPACE/CLAIM, NAMESPACE and the name of a PersistentVolume")...)
+	if o.force && o.retained {
+		problems = append(problems, errors.New("--force and --retained exclude each other: a retained directory whose PersistentVolume exists again is in use"))
+	}
 	if o.olderThan < 0 {
 		problems = append(problems, fmt.Errorf("--older-than %s: must not be negative", o.olderThan))
 	}
@@ -110,6 +119,10 @@ func (o *purgeOptions) run(ctx context.Context, std streams) error {
 		fmt.Fprintf(std.err, "No %s to move.\n", kind(o.retained))
 		return found.incomplete
 	}
+	ask, err := o.ask(ctx)
+	if err != nil {
+		return fmt.Errorf("nothing was moved: %w", err)
+	}
 	if err := archives.WriteTable(std.out, selected, found.Found, now); err != nil {
 		return err
 	}
@@ -121,8 +134,29 @@ func (o *purgeOptions) run(ctx context.Context, std streams) error {
 			return nil
 		}
 	}
-	return errors.Join(discardAll(ctx, selected, kind(o.retained), std), found.incomplete)
+	return errors.Join(discardAll(ctx, selected, ask, kind(o.retained), std), found.incomplete)
 }
+
+// ask returns the cluster to ask before each move, or the zero Cluster with --force.
+func (o *purgeOptions) ask(ctx context.Context) (archives.Cluster, error) {
+	if o.force {
+		return archives.Cluster{}, nil
+	}
+	clients, err := connectCommand(o.options)
+	id := ""
+	if err == nil {
+		ctx, cancel := context.WithTimeout(ctx, askTimeout)
+		defer cancel()
+		id, err = clusterID(ctx, clients.Main)
+	}
+	if err != nil {
+		return archives.Cluster{}, fmt.Errorf("the cluster must say whether PersistentVolumes exist again: %w", err)
+	}
+	return archives.Cluster{ID: id, Volume: cluster.Live{Client: clients.Main}.Volume}, nil
+}
+
+// askTimeout is how long the cluster has to say which one it is.
+const askTimeout = 10 * time.Second
 
 // checkCluster requires --cluster if several clusters have records on the shares: a
 // PersistentVolume of another cluster may use an archive that seems unused here.
@@ -168,13 +202,13 @@ func kind(retained bool) string {
 }
 
 // discardAll moves all archives it can, and reports those it cannot.
-func discardAll(ctx context.Context, selected []archives.Archive, kind string, std streams) error {
+func discardAll(ctx context.Context, selected []archives.Archive, ask archives.Cluster, kind string, std streams) error {
 	moved, failed := 0, 0
 	for _, a := range selected {
 		if err := ctx.Err(); err != nil {
 			return fmt.Errorf("stopped after %d of %d %s: %w", moved, len(selected), kind, err)
 		}
-		switch err := archives.Discard(ctx, a); {
+		switch err := archives.Discard(ctx, a, ask); {
 		case errors.Is(err, steps.ErrNoArchive):
 			fmt.Fprintf(std.err, "claimdir: %s is already gone: it was restored, expired or removed meanwhile\n", output.Cell(a.Path))
 		case err != nil:

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	v1 "k8s.io/api/core/v1"
+
 	"claimdir/provisioner/volpath"
 )
 
@@ -86,6 +88,47 @@ func TestArchivePurgeOfSeveralClusters(t *testing.T) {
 	_, stderr, err := w.run(nil, "restore", "team/data", "--volume", "pvc-2")
 	w.must(err)
 	holds(t, stderr, "the archive is of cluster elsewhere; in another cluster the class needs onExisting: adopt")
+}
+
+// An archive whose PersistentVolume came back, restored from a backup of the cluster, may be all its data.
+func TestArchivePurgeAsksWhetherTheVolumeIsBack(t *testing.T) {
+	const both = "archived-team-data-pvc-1 archived-team-data-pvc-2"
+	for name, tt := range map[string]struct {
+		args, left string
+		set        func(w *archiveWorld)
+		wantErr    string
+		want       []string
+		asked      int
+	}{
+		"one is": {args: "team --yes", set: func(w *archiveWorld) { w.api.back("pvc-1", v1.VolumeBound) }, left: "archived-team-data-pvc-1", wantErr: "1 archives could not be moved", asked: 2,
+			want: []string{"PersistentVolume pvc-1 exists again, and archive archived-team-data-pvc-1 may be all its data: claimdir doctor --fix puts it back to \"team-data-pvc-1\"", "archive purge --force pvc-1", "Moved 1 of 2"}},
+		"one is, and waits for its claim": {args: "team --yes", set: func(w *archiveWorld) { w.api.back("pvc-1", v1.VolumeAvailable) }, left: "archived-team-data-pvc-1", wantErr: "1 archives could not be moved", asked: 2},
+		"one is, before it has a phase":   {args: "team --yes", set: func(w *archiveWorld) { w.api.back("pvc-1", "") }, left: "archived-team-data-pvc-1", wantErr: "1 archives could not be moved", asked: 2},
+		"its release goes on":             {args: "team --yes", set: func(w *archiveWorld) { w.api.back("pvc-1", v1.VolumeReleased) }, want: []string{"Moved 2 of 2"}, asked: 2},
+		"forced":                          {args: "team --yes --force", set: func(w *archiveWorld) { w.api.back("pvc-1", v1.VolumeBound) }, want: []string{"Moved 2 of 2"}},
+		"nobody says":                     {args: "team --yes", set: func(w *archiveWorld) { w.api.silent = true }, left: both, wantErr: "2 archives could not be moved", want: []string{"cannot ask whether the PersistentVolume exists again: read PersistentVolume pvc-1", "nothing is removed before that is known"}},
+		"there is no cluster":             {args: "team --yes", set: func(w *archiveWorld) { w.api.kubeconfig = "/nowhere" }, left: both, wantErr: "nothing was moved: the cluster must say whether PersistentVolumes exist again: "},
+		"there is no cluster, and forced": {args: "team --yes --force", set: func(w *archiveWorld) { w.api.kubeconfig = "/nowhere" }, want: []string{"Moved 2 of 2"}},
+		"another cluster's are not in here": {args: "pvc-3 --cluster elsewhere --yes", set: func(w *archiveWorld) {
+			w.archiveOf("elsewhere", "team/data", "pvc-3", "")
+			w.api.back("pvc-3", v1.VolumeBound)
+		}, left: both, want: []string{"Moved 1 of 1"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newArchiveWorld(t)
+			w.archive("team/data", "pvc-1", "")
+			w.archive("team/data", "pvc-2", "")
+			tt.set(w)
+			out, stderr, err := w.run(nil, append([]string{"purge"}, strings.Fields(tt.args)...)...)
+			if (err == nil) != (tt.wantErr == "") || err != nil && !strings.Contains(err.Error(), tt.wantErr) {
+				t.Errorf("got %v, want %q", err, tt.wantErr)
+			}
+			holds(t, out+stderr, tt.want...)
+			if got := w.left(); got != tt.left || w.api.asked != tt.asked {
+				t.Errorf("left are %s; it asked %d times, want %d", got, w.api.asked, tt.asked)
+			}
+		})
+	}
 }
 
 // meanwhile is somebody who does something before the answer.

@@ -53,6 +53,14 @@ func connect(o options, leadership *control.Leadership) (control.Clients, error)
 	return clients, nil
 }
 
+// connectCommand is connect for a command. Outside a pod it takes the kubeconfig that kubectl takes.
+func connectCommand(o options) (control.Clients, error) {
+	if o.kubeconfig == "" && os.Getenv("KUBERNETES_SERVICE_HOST") == "" {
+		o.kubeconfig = clientcmd.RecommendedHomeFile
+	}
+	return connect(o, nil)
+}
+
 func restConfig(kubeconfig string) (*rest.Config, error) {
 	if kubeconfig == "" {
 		config, err := rest.InClusterConfig()

@@ -12,7 +12,6 @@ import (
 	"github.com/spf13/pflag"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/klog/v2"
 
 	"claimdir/provisioner/cluster"
@@ -91,10 +90,7 @@ const doctorAll = "kubectl -n claimdir exec deploy/claimdir -- /claimdir doctor"
 const settle = 2 * time.Second
 
 func (o *doctorOptions) run(ctx context.Context, std streams) error {
-	if o.kubeconfig == "" && os.Getenv("KUBERNETES_SERVICE_HOST") == "" {
-		o.kubeconfig = clientcmd.RecommendedHomeFile // as kubectl does
-	}
-	clients, err := connect(o.options, nil)
+	clients, err := connectCommand(o.options)
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	v1 "k8s.io/api/core/v1"
+
 	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/share"
 	"claimdir/provisioner/volpath"
@@ -92,5 +94,23 @@ func TestArchivePurgeRetained(t *testing.T) {
 				t.Errorf("left are %s", got)
 			}
 		})
+	}
+}
+
+// A retained directory whose PersistentVolume came back is in use.
+func TestArchivePurgeLeavesARetainedDirectoryInUse(t *testing.T) {
+	w := newRetainedWorld(t)
+	w.api.back("pvc-2", v1.VolumeBound)
+	out, stderr, err := w.run(nil, "purge", "--all", "--retained", "--yes")
+	if err == nil || !strings.Contains(err.Error(), "1 retained directories could not be moved") {
+		t.Error(err)
+	}
+	holds(t, out+stderr, `PersistentVolume pvc-2 exists again, and directory "team/data" is its data; if it is not needed, delete the claim or the PersistentVolume first`, "Moved 1 of 2")
+	if got := w.left(); got != "archived-team-data-pvc-1 team" {
+		t.Errorf("left are %s", got)
+	}
+	w.api.silent = true
+	if _, _, err = w.run(nil, "purge", "--all", "--retained", "--yes"); err == nil || w.left() != "archived-team-data-pvc-1 team" {
+		t.Errorf("left are %s, %v", w.left(), err)
 	}
 }

@@ -93,6 +93,7 @@ func newSteps(o options, id string, informers *cluster.Informers, live cluster.L
 		Objects:   informers,
 		Released:  func(ctx context.Context, v volume.Volume) error { return live.Released(ctx, v.Name, v.Claim) },
 		Namespace: namespaceOf(live),
+		Volume:    live.Volume,
 		Gone:      live.Gone,
 		Grace:     o.orphanGrace,
 		Report:    warn.aboutDirectory,

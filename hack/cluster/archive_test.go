@@ -156,7 +156,7 @@ func testObjectsBack(t *testing.T, bed *testbed.Bed) {
 	w.expireNow(archive)
 	w.process.Kill()
 	w.process = w.start() // reads the record anew
-	w.Event("default", w.Name, `ArchiveNotEnded: .*the PersistentVolume exists again, and the archive may be all its data`)
+	w.Event("default", w.Name, `ArchiveNotEnded: .*PersistentVolume `+pv.Name+` exists again, and archive `+archive+` may be all its data`)
 	w.wantFile(archive+"/file", "precious")
 
 	config := testbed.Config{Share: w.share, Provisioner: w.provisioner}
@@ -164,6 +164,10 @@ func testObjectsBack(t *testing.T, bed *testbed.Bed) {
 	if err == nil || !strings.Contains(out, `its archive lies at "`+archive+`"`) {
 		t.Errorf("doctor says %v:\n%s", err, out)
 	}
+	if out, err := bed.Run(t.Context(), config, "archive", "purge", pv.Name, "--yes"); err == nil || !strings.Contains(err.Error(), "PersistentVolume "+pv.Name+" exists again") {
+		t.Errorf("archive purge says %v:\n%s", err, out)
+	}
+	w.wantFile(archive+"/file", "precious")
 	if out, err := bed.Run(t.Context(), config, "doctor", "--fix", "--yes"); err != nil {
 		t.Errorf("doctor --fix says %v:\n%s", err, out)
 	}

@@ -1,6 +1,7 @@
 // Package archives lists the archives on the shares, prints the claim that restores one,
-// and moves archives that are no longer needed into the trash. It reads the shares only and
-// never asks a cluster.
+// and moves archives that are no longer needed into the trash. It reads the shares only; before
+// it moves an archive it asks the archive's cluster, by a function that it is given, whether the
+// PersistentVolume exists again.
 //
 // It prints the claim and does not create it, because claimdir has no right to create
 // claims: somebody who takes claimdir over must not get into a namespace. kubectl has the

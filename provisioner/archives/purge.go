@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	v1 "k8s.io/api/core/v1"
+
 	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/steps"
 	"claimdir/provisioner/volpath"
@@ -82,19 +84,32 @@ func (a Archive) olderThan(age time.Duration, now time.Time) bool {
 	return a.Since != nil && now.Sub(*a.Since) > age
 }
 
-// Discard moves the archive or retained directory into the trash, which the controller empties. It
-// returns steps.ErrNoArchive if it has no record, or is gone because a claim got it, or it expired or
-// was removed meanwhile.
-func Discard(ctx context.Context, a Archive) error {
+// Cluster is the cluster that Discard asks.
+type Cluster struct {
+	ID     string // the UID of its namespace kube-system
+	Volume func(ctx context.Context, name string) (*v1.PersistentVolume, error)
+}
+
+// Discard moves the archive or retained directory into the trash, which the controller empties. If it
+// is of the cluster ask, it is refused if its PersistentVolume exists again there, or if that cannot
+// be asked; see steps.Op.CheckNotBack. With the zero Cluster nobody is asked. Discard returns
+// steps.ErrNoArchive if it has no record, or is gone because a claim got it, or it expired or was
+// removed meanwhile.
+func Discard(ctx context.Context, a Archive, ask Cluster) error {
 	path, err := volpath.ParseRecorded(a.Path)
 	if err != nil {
 		return fmt.Errorf("discard archive: %w", err)
 	}
-	return steps.New(steps.Config{Cluster: a.Cluster}).On(ctx, steps.Direct{Store: a.on.Store}, path, "purge "+a.Volume, func(ctx context.Context, op steps.Op) error {
-		if a.record.State == ledger.Retained {
-			return op.DiscardRetained(ctx, a.record)
+	config := steps.Config{Cluster: a.Cluster, Volume: ask.Volume}
+	return steps.New(config).On(ctx, steps.Direct{Store: a.on.Store}, path, "purge "+a.Volume, func(ctx context.Context, op steps.Op) error {
+		var may steps.Check
+		if ask.ID != "" && ask.ID == a.Cluster {
+			may = op.CheckNotBack
 		}
-		_, err := op.DiscardArchive(ctx, nil)
+		if a.record.State == ledger.Retained {
+			return op.DiscardRetained(ctx, a.record, may)
+		}
+		_, err := op.DiscardArchive(ctx, may)
 		return err
 	})
 }

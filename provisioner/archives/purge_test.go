@@ -80,7 +80,7 @@ func reopened(t *testing.T, s Share) Share {
 func TestDiscardMovesDirectoryAndRecord(t *testing.T) {
 	s := reopened(t, newShare(t, "", kept{claim: "a/data", pv: "pvc-1"}, kept{claim: "a/data", pv: "pvc-2"}))
 	all := findAll(t, s)
-	if err := Discard(t.Context(), all[0]); err != nil {
+	if err := Discard(t.Context(), all[0], Cluster{}); err != nil {
 		t.Fatal(err)
 	}
 	if left := findAll(t, s); names(left) != "pvc-2" {
@@ -96,7 +96,7 @@ func TestDiscardMovesDirectoryAndRecord(t *testing.T) {
 func TestDiscardOfWhatIsGone(t *testing.T) {
 	for name, change := range map[string]func(*testing.T, Share, Archive){
 		"discarded already": func(t *testing.T, _ Share, a Archive) {
-			if err := Discard(t.Context(), a); err != nil {
+			if err := Discard(t.Context(), a, Cluster{}); err != nil {
 				t.Fatal(err)
 			}
 		},
@@ -110,7 +110,7 @@ func TestDiscardOfWhatIsGone(t *testing.T) {
 			s := newShare(t, "", kept{claim: "a/data", pv: "pvc-1"})
 			a := findAll(t, s)[0]
 			change(t, s, a)
-			if err := Discard(t.Context(), a); !errors.Is(err, steps.ErrNoArchive) {
+			if err := Discard(t.Context(), a, Cluster{}); !errors.Is(err, steps.ErrNoArchive) {
 				t.Error(err)
 			}
 		})
@@ -120,7 +120,7 @@ func TestDiscardOfWhatIsGone(t *testing.T) {
 func TestDiscardTouchesNothingWithoutARecord(t *testing.T) {
 	s := newShare(t, "")
 	write(t, s, "archived-peer/file", "precious")
-	if err := Discard(t.Context(), findAll(t, s)[0]); !errors.Is(err, steps.ErrNoArchive) {
+	if err := Discard(t.Context(), findAll(t, s)[0], Cluster{}); !errors.Is(err, steps.ErrNoArchive) {
 		t.Error(err)
 	}
 	if _, err := os.Stat(dirOf(s) + "/archived-peer/file"); err != nil {

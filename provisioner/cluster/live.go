@@ -114,8 +114,6 @@ var ErrNotReleased = errors.New("it is not to be released any more")
 // Released returns nil if the PersistentVolume of that name was released by the claim and is to be
 // deleted. The error is ErrNotReleased if not: it may be bound to another claim by now.
 func (l Live) Released(ctx context.Context, name string, claim ledger.Claim) error {
-	ctx, cancel := context.WithTimeout(ctx, liveTimeout)
-	defer cancel()
 	pv, err := l.Volume(ctx, name)
 	switch {
 	case err != nil:
@@ -133,8 +131,11 @@ func (l Live) Released(ctx context.Context, name string, claim ledger.Claim) err
 	return nil
 }
 
-// Volume returns the PersistentVolume of that name, or nil if there is none.
+// Volume returns the PersistentVolume of that name, or nil if there is none. It gives up after ten
+// seconds.
 func (l Live) Volume(ctx context.Context, name string) (*v1.PersistentVolume, error) {
+	ctx, cancel := context.WithTimeout(ctx, liveTimeout)
+	defer cancel()
 	volumes, err := l.Client.CoreV1().PersistentVolumes().List(ctx, named(name))
 	if err != nil {
 		return nil, fmt.Errorf("read PersistentVolume %s: %w", name, err)

@@ -1,6 +1,7 @@
 package sharetest
 
 import (
+	"context"
 	"slices"
 	"strings"
 
@@ -25,6 +26,15 @@ func NewSeen() *Seen {
 
 // Volumes returns all PersistentVolumes: each is ours.
 func (s *Seen) Volumes() []*v1.PersistentVolume { return s.PVs }
+
+// Volume returns the PersistentVolume of that name, or nil if there is none.
+func (s *Seen) Volume(_ context.Context, name string) (*v1.PersistentVolume, error) {
+	i := slices.IndexFunc(s.PVs, func(pv *v1.PersistentVolume) bool { return pv.Name == name })
+	if i < 0 {
+		return nil, nil
+	}
+	return s.PVs[i], nil
+}
 
 // Synced reports that all are known.
 func (*Seen) Synced() bool { return true }

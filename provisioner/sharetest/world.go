@@ -91,7 +91,7 @@ func (w *World) Restart(t *testing.T) {
 	t.Cleanup(end)
 	w.end = end
 	go w.Keeper.Run(ctx)
-	w.Steps = steps.New(steps.Config{Cluster: w.cluster, Objects: w.Seen, Namespace: w.namespace, Report: w.report})
+	w.Steps = steps.New(steps.Config{Cluster: w.cluster, Objects: w.Seen, Namespace: w.namespace, Volume: w.Seen.Volume, Report: w.report})
 	Must(t, w.Keeper.WaitReady(ctx))
 }
 

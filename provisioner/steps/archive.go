@@ -135,7 +135,7 @@ var ErrRestoring = errors.New("a claim may be getting this archive")
 // hand, is an ErrNoArchive, and loses its record unless a claim is just getting it. May,
 // if not nil, is asked for the record as it is now, and its error ends it. Whoever renames
 // the directory first has it, so it may run beside another process.
-func (op Op) DiscardArchive(ctx context.Context, may func(ledger.Record) error) (ledger.Record, error) {
+func (op Op) DiscardArchive(ctx context.Context, may Check) (ledger.Record, error) {
 	record, found, err := op.Store.Records.Lookup(op.Path)
 	if err != nil {
 		return record, fmt.Errorf("discard archive %s: %w", op.Path, err)
@@ -144,7 +144,7 @@ func (op Op) DiscardArchive(ctx context.Context, may func(ledger.Record) error) 
 		return record, fmt.Errorf("discard archive %s: %w", op.Path, ErrNoArchive)
 	}
 	if may != nil {
-		if err := may(record); err != nil {
+		if err := may(ctx, record); err != nil {
 			return record, err
 		}
 	}
@@ -175,14 +175,19 @@ func (op Op) DiscardArchive(ctx context.Context, may func(ledger.Record) error) 
 
 // DiscardRetained moves the retained directory of r, at the operation's path, and then its
 // record into the trash. One that a claim got meanwhile is an ErrNoArchive. If it is
-// another directory than r says, it becomes an archive.
-func (op Op) DiscardRetained(ctx context.Context, r ledger.Record) error {
+// another directory than r says, it becomes an archive. May is asked as DiscardArchive's is.
+func (op Op) DiscardRetained(ctx context.Context, r ledger.Record, may Check) error {
 	record, found, err := op.Store.Records.Own(op.Path, r.PV, r.Cluster)
 	if err != nil {
 		return fmt.Errorf("discard the retained directory %s: %w", op.Path, err)
 	}
 	if !found || record.State != ledger.Retained {
 		return fmt.Errorf("discard the retained directory %s: %w", op.Path, ErrNoArchive)
+	}
+	if may != nil {
+		if err := may(ctx, record); err != nil {
+			return err
+		}
 	}
 	if err := op.Store.Records.CheckBelow(op.Path, record); err != nil {
 		return err
@@ -253,11 +258,11 @@ func (op Op) checkRestoring() error {
 // getting, is none any more.
 func (op Op) Expire(ctx context.Context, over func(ledger.Record) bool) error {
 	errNotDue := errors.New("not due")
-	record, err := op.DiscardArchive(ctx, func(r ledger.Record) error {
+	record, err := op.DiscardArchive(ctx, func(ctx context.Context, r ledger.Record) error {
 		if r.Cluster != op.config.Cluster || !over(r) {
 			return errNotDue
 		}
-		if err := op.checkNotBack(r); err != nil {
+		if err := op.CheckNotBack(ctx, r); err != nil {
 			return err
 		}
 		return op.checkVolumes(op.Path, "")

@@ -45,8 +45,8 @@ type Share interface {
 	Do(ctx context.Context, name string, work access.Work) error
 }
 
-// Config is what Steps need. Cluster and Objects are required; Op.DiscardArchive needs no
-// Objects.
+// Config is what Steps need. Cluster and Objects are required; Op.DiscardArchive and
+// Op.DiscardRetained need no Objects.
 type Config struct {
 	// Cluster is the UID of the namespace kube-system.
 	Cluster string
@@ -59,6 +59,10 @@ type Config struct {
 	// claim that exists, or an empty string if this process may not know it. Only a process that
 	// makes volumes for claims needs it: see Steps.InNamespace.
 	Namespace func(ctx context.Context, claim ledger.Claim) (uid string, err error)
+	// Volume asks the API server, never a cache, for the PersistentVolume of that name, and
+	// returns nil if there is none. Without it nothing of this cluster's expires, or is purged
+	// with CheckNotBack, or is emptied from the trash.
+	Volume func(ctx context.Context, name string) (*v1.PersistentVolume, error)
 	// Gone asks the API server, never a cache, and returns nil if neither the claim of a
 	// record nor its PersistentVolume exists. Without it no volume counts as lost.
 	Gone Check
