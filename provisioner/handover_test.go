@@ -62,7 +62,7 @@ func TestAVolumeThatWasHandedOverIsItsNewOwners(t *testing.T) {
 		w.Holds(t)
 		names, err := w.Store(t).Records.ListTrash()
 		must(t, err)
-		if r, known := w.Store(t).Records.Discarded(names[0]); !known || r.Claim != newOwner {
+		if r, known, err := w.Store(t).Records.Discarded(names[0]); err != nil || !known || r.Claim != newOwner {
 			t.Errorf("the trash says %v", r.Claim)
 		}
 	})

@@ -185,7 +185,7 @@ func TestDeleteMovesDirectoryAndRecordIntoTheTrash(t *testing.T) {
 		t.Errorf("in the trash: %q", got)
 	}
 	own := volpath.Trash("pvc-1", sharetest.Cluster, 1)
-	if r, found := w.Store(t).Records.Discarded(own); !found || r.Class != "nfs" || r.Path != "team/data" {
+	if r, found, err := w.Store(t).Records.Discarded(own); err != nil || !found || r.Class != "nfs" || r.Path != "team/data" {
 		t.Errorf("%v, %+v", found, r)
 	}
 	_, err := os.Stat(w.Dir + "/.claimdir/trash/" + own + "/volume/file")

@@ -25,7 +25,8 @@ nothing, and may run beside the controller.
 With --fix it then offers to fix each problem that it can fix, one by one, and checks again. It never
 removes a file of a volume. If the volume of a record is gone, it removes the record, and the directory
 if that is empty; it archives a directory that is not empty. If the directory of an archive or of a
-retained volume is missing, it removes the record.
+retained volume is missing, it removes the record. If a PersistentVolume came back after its release,
+it puts the directory back that is an archive by now, or in the trash.
 
 In the pod it checks everything:
 
@@ -249,7 +250,7 @@ func readSite(mount share.Mount) (*doctor.Site, error) {
 	if err != nil {
 		return unread, err
 	}
-	site := &doctor.Site{Name: mount.Name, Source: mount.Source, Dirs: dirs, Lookup: records.Lookup}
+	site := &doctor.Site{Name: mount.Name, Source: mount.Source, Dirs: dirs, Lookup: records.Lookup, Trash: records.TrashOf}
 	for r, err := range records.Records() {
 		if err != nil {
 			site.Damaged = append(site.Damaged, err)

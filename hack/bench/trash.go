@@ -173,7 +173,7 @@ func emptyHere(ctx context.Context, dir string) error {
 	return err
 }
 
-func anyDirectory(*share.Identity) error { return nil }
+func anyDirectory(*share.Identity, bool) error { return nil }
 
 // trashFlags are for the removal alone, which needs no cluster.
 func trashFlags() (tree, empty *string) {

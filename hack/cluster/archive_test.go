@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -147,12 +148,7 @@ func testObjectsBack(t *testing.T, bed *testbed.Bed) {
 	archive := "archived-" + w.Name + "-data-" + pv.Name
 	w.wantFile(archive+"/file", "precious")
 
-	claim := w.Claim("data", func(c *v1.PersistentVolumeClaim) { c.Spec.VolumeName = pv.Name })
-	back := &v1.PersistentVolume{ObjectMeta: metav1.ObjectMeta{Name: pv.Name, Annotations: pv.Annotations}, Spec: pv.Spec}
-	back.Spec.ClaimRef = &v1.ObjectReference{Kind: "PersistentVolumeClaim", APIVersion: "v1", Namespace: w.Name, Name: "data", UID: claim.UID}
-	_, err := bed.Admin.CoreV1().PersistentVolumes().Create(t.Context(), back, metav1.CreateOptions{})
-	w.Must(err)
-	w.Bound("data")
+	w.backAgain("data", pv)
 	w.expireNow(archive)
 	w.process.Kill()
 	w.process = w.start() // reads the record anew
@@ -174,6 +170,80 @@ func testObjectsBack(t *testing.T, bed *testbed.Bed) {
 	w.wantFile(w.Name+"/data/file", "precious")
 	w.wantRecord(w.Name+"/data", map[string]any{"state": "active", "pv": pv.Name})
 	w.wantEntries(recordsDir, recordKey(w.Name+"/data"))
+}
+
+// backAgain makes the objects of a claim and its volume anew, as a backup of the cluster has them.
+func (w *world) backAgain(name string, pv *v1.PersistentVolume) {
+	w.T.Helper()
+	claim := w.Claim(name, func(c *v1.PersistentVolumeClaim) { c.Spec.VolumeName = pv.Name })
+	back := &v1.PersistentVolume{ObjectMeta: metav1.ObjectMeta{Name: pv.Name, Annotations: pv.Annotations}, Spec: pv.Spec}
+	back.Spec.ClaimRef = &v1.ObjectReference{Kind: "PersistentVolumeClaim", APIVersion: "v1", Namespace: w.Name, Name: name, UID: claim.UID}
+	_, err := w.bed.Admin.CoreV1().PersistentVolumes().Create(w.T.Context(), back, metav1.CreateOptions{})
+	w.Must(err)
+	w.Bound(name)
+}
+
+// testTrashBack: the same for a volume that was to be deleted, whose directory is still in the
+// trash: it is not emptied while the volume is there, and doctor puts it back. In the end the volume is
+// released again, and goes as any other.
+func testTrashBack(t *testing.T, bed *testbed.Bed) {
+	w := newWorld(t, bed, "TRASH_RATE=1")
+	w.class("pathPattern", "${.PVC.namespace}/${.PVC.name}", "onDelete", "delete")
+	volumes := map[string]*v1.PersistentVolume{}
+	for _, name := range []string{"slow", "data"} {
+		w.Claim(name)
+		volumes[name] = w.Bound(name)
+		w.put(w.Name+"/"+name+"/file", "precious")
+	}
+	for i := range 200 { // at one file a second nobody else gets a turn meanwhile
+		w.put(fmt.Sprintf("%s/slow/%d", w.Name, i), "")
+	}
+	w.DeleteClaim("slow")
+	w.VolumeGone(volumes["slow"].Name)
+	w.Eventually("the trash is being emptied of the first", func() error {
+		_, err := os.Stat(filepath.Join(w.share, w.inTrash(volumes["slow"].Name), "emptying"))
+		return err
+	})
+	w.DeleteClaim("data")
+	pv := volumes["data"]
+	w.VolumeGone(pv.Name)
+	w.process.Kill()
+	inTrash := w.inTrash(pv.Name)
+	w.wantFile(inTrash+"/volume/file", "precious")
+
+	w.backAgain("data", pv)
+	w.backAgain("slow", volumes["slow"])
+	w.process = w.start()
+	w.Event("default", w.Name, `TrashNotEmptied: .*PersistentVolume `+pv.Name+` exists again, and this may be all its data: claimdir doctor --fix puts it back`)
+	w.Event("default", w.Name, `TrashNotEmptied: .*PersistentVolume `+volumes["slow"].Name+` exists again, and this is what is left of its data`)
+	w.wantFile(inTrash+"/volume/file", "precious")
+
+	config := testbed.Config{Share: w.share, Provisioner: w.provisioner}
+	report := w.doctor(config, "volume "+pv.Name, "volume "+volumes["slow"].Name)
+	for _, f := range report.Findings {
+		if data := f.Object == pv.Name; data != (f.Fix != "") || !strings.Contains(f.Problem, trashDir) {
+			t.Errorf("doctor says %+v", f)
+		}
+	}
+	if out, err := bed.Run(t.Context(), config, "doctor", "--fix", "--yes"); err == nil || !strings.Contains(err.Error(), "doctor found 1 problem") || !strings.Contains(err.Error(), "put the directory back from the trash") {
+		t.Errorf("doctor --fix says %v:\n%s", err, out) // the other one is left
+	}
+	w.wantFile(w.Name+"/data/file", "precious")
+	w.wantRecord(w.Name+"/data", map[string]any{"state": "active", "pv": pv.Name})
+
+	for _, name := range []string{"data", "slow"} {
+		w.DeleteClaim(name)
+		w.VolumeGone(volumes[name].Name)
+	}
+	w.process.Kill()
+	w.process = w.start() // what waits before the next try is tried at once
+	w.Eventually("the trash is empty", func() error {
+		if left := w.entries(trashDir); len(left) > 0 {
+			return fmt.Errorf("it holds %q", left)
+		}
+		return nil
+	})
+	w.wantEntries(recordsDir)
 }
 
 // expireNow lets an archive expire at once.

@@ -73,6 +73,7 @@ var cases = []testCase{
 	{"a claim gets its archive back, and only one of two does", testRestore},
 	{"a claim that replaces one gets its latest data, however fast it is", testReplace},
 	{"a volume that comes back after its release gets its archive", testObjectsBack},
+	{"a volume that comes back after its release gets its directory from the trash", testTrashBack},
 	{"an archive ends when its time is over", testRetention},
 	{"retain keeps the directory, and the same claim gets it back", testRetain},
 	{"a volume that is handed to another namespace is that one's in everything", testHandOver},

@@ -111,7 +111,7 @@ func testTrashFails(t *testing.T, bed *testbed.Bed) {
 	w.DeleteClaim("data")
 	w.VolumeGone(pv.Name)
 	own := w.own(pv.Name) + "-1"
-	trash := w.backing + "/.claimdir/trash/" + own + "/volume"
+	trash := w.backing + "/.claimdir/trash/" + own + "/emptying"
 	w.Event("default", w.Name+"-slow", "released volume "+pv.Name+` \(claim `+w.Name+`/data, .* cannot be removed: .*trash/`+own+`: "stays": permission denied.*retrying in`)
 	w.Eventually("the metric shows it", func() error {
 		if n := w.metric(`claimdir_trash_failing_volumes{reason="permission",share="slow"}`); n != 1 {

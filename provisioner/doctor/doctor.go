@@ -64,6 +64,9 @@ type Site struct {
 	Dirs    Directories
 	// Lookup reads the record of a path again: volumes are created while doctor runs.
 	Lookup func(volpath.Path) (ledger.Record, bool, error)
+	// Trash reads what the trash has of a volume: see ledger.TrashOf. Without it the trash is not looked
+	// into. It is called for volumes whose directories are missing.
+	Trash func(pv, cluster string, path volpath.Path) (ledger.Trashed, bool, error)
 
 	// The records that Add was called with.
 	living []ledger.Record // of volumes

@@ -151,6 +151,9 @@ func TestFindings(t *testing.T) {
 			want: []string{`volume pvc-1: its directory "t/a" is missing (claim team/data), and its archive lies at "archived-team-data-pvc-1" → doctor --fix puts the archive back`}},
 		"a volume whose archive is of another path": {volumes: []v1.PersistentVolume{volumeAt("pvc-1", ours, "t/a")}, records: []ledger.Record{archivedFrom("t/b", "archived-team-data-pvc-1")}, dirs: tree{"archived-team-data-pvc-1"},
 			want: []string{`volume pvc-1: its directory "t/a" is missing (claim team/data) → restore the data`}},
+		"a volume that waits for its claim, whose archive is there": {volumes: []v1.PersistentVolume{volumeAt("pvc-1", ours, "t/a", func(pv *v1.PersistentVolume) { pv.Spec.ClaimRef, pv.Status.Phase = nil, v1.VolumeAvailable })},
+			records: []ledger.Record{archivedFrom("t/a", "archived-team-data-pvc-1")}, dirs: tree{"archived-team-data-pvc-1"},
+			want: []string{`volume pvc-1: its directory "t/a" is missing (no claim), and its archive lies at → doctor --fix puts the archive back to its place once the PersistentVolume is bound to a claim of namespace team`}},
 		"a peer's released volume without record": {volumes: []v1.PersistentVolume{volumeAt("pvc-1", peers, "a", released(v1.PersistentVolumeReclaimDelete))}, dirs: tree{"a"},
 			want: []string{"volume pvc-1: directory \"a\" has no record, and no claim is bound to the volume → claimdir/on-delete=retain keeps the directory"}},
 		"a peer's volume without record":  {volumes: []v1.PersistentVolume{volumeAt("pvc-1", peers, "a")}, dirs: tree{"a"}, want: []string{"volume pvc-1: directory \"a\" has no record yet"}},
@@ -239,6 +242,49 @@ func TestFindings(t *testing.T) {
 				if f.Kind+" "+f.Object != object || !strings.Contains(f.Problem, problem) || !strings.Contains(f.Remedy, remedy) || f.Remedy == "" {
 					t.Errorf("found %+v, want %q", f, tt.want[i])
 				}
+			}
+		})
+	}
+}
+
+// A volume that came back after its release may have its directory in the trash. What is offered is
+// what is carried out: not for a claim of another namespace, and not for half a directory.
+func TestADirectoryInTheTrash(t *testing.T) {
+	retained := func(pv *v1.PersistentVolume) {
+		pv.Status.Phase, pv.Spec.PersistentVolumeReclaimPolicy = v1.VolumeReleased, v1.PersistentVolumeReclaimRetain
+	}
+	for name, tt := range map[string]struct {
+		change func(*v1.PersistentVolume)
+		begun  bool
+		err    error
+		want   string // in the problem and the remedy
+		offers bool
+	}{
+		"whole":                {want: `its directory "t/a" is missing (claim team/data), and lies in the trash at ".claimdir/trash/pvc-1@x-1/volume": the objects came back after the volume was released → doctor --fix puts it back to its place; or, if it is not needed, delete the claim`, offers: true},
+		"kept":                 {change: retained, want: `is missing (released, claim team/data), and lies in the trash at → doctor --fix puts it back to its place; or, if it is not needed: kubectl delete pv pvc-1`, offers: true},
+		"of another namespace": {change: func(pv *v1.PersistentVolume) { pv.Spec.ClaimRef.Namespace = "other" }, want: `and lies in the trash at → once the PersistentVolume is bound to a claim of namespace team, whose data it is`},
+		"half of it":           {begun: true, want: `and what is left of it lies in the trash at ".claimdir/trash/pvc-1@x-1/emptying": claimdir had begun to remove it → restore the data from a backup, or move what is left to "t/a" by hand`},
+		"cannot be seen":       {err: errors.New("input/output error"), want: `is missing (claim team/data), and it cannot be seen whether it is in the trash: input/output error → restore the data from a backup`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			pv := volumeAt("pvc-1", ours, "t/a")
+			if tt.change != nil {
+				tt.change(&pv)
+			}
+			site := &Site{Source: share.Source{Server: "nas", Path: "/export"}, Dirs: tree{}, Lookup: lookup(nil)}
+			site.Trash = func(pv, cluster string, path volpath.Path) (ledger.Trashed, bool, error) {
+				if pv != "pvc-1" || cluster != "here" || path.String() != "t/a" {
+					t.Errorf("asked for %s of %s at %s", pv, cluster, path)
+				}
+				return ledger.Trashed{Own: "pvc-1@x-1", Record: record(ledger.Active, pv, "t/a"), Begun: tt.begun}, tt.err == nil, tt.err
+			}
+			r := Diagnose(Cluster{ID: "here", Names: []string{ours}, Volumes: []v1.PersistentVolume{pv}}, site)
+			if len(r.Findings) != 1 {
+				t.Fatal(r.Findings)
+			}
+			problem, remedy, _ := strings.Cut(tt.want, " → ")
+			if f := r.Findings[0]; !strings.Contains(f.Problem, problem) || !strings.Contains(f.Remedy, remedy) || (f.Fix != "") != tt.offers {
+				t.Errorf("found %+v, want %q", f, tt.want)
 			}
 		})
 	}

@@ -21,10 +21,11 @@ import (
 type fix int
 
 const (
-	fixNothing fix = iota
-	fixOrphan      // for a record whose claim and PersistentVolume are gone
-	fixMissing     // for a record whose directory is gone
-	fixPutBack     // for a volume whose directory is an archive
+	fixNothing      fix = iota
+	fixOrphan           // for a record whose claim and PersistentVolume are gone
+	fixMissing          // for a record whose directory is gone
+	fixPutBack          // for a volume whose directory is an archive
+	fixPutTrashBack     // for a volume whose directory is in the trash
 )
 
 func (m fix) String() string {
@@ -35,6 +36,8 @@ func (m fix) String() string {
 		return "remove the record"
 	case fixPutBack:
 		return "put the archive back to the volume's path"
+	case fixPutTrashBack:
+		return "put the directory back from the trash to the volume's path"
 	default:
 		return ""
 	}
@@ -70,7 +73,7 @@ func (x Fixer) Fix(ctx context.Context, f Finding) (done string, err error) {
 	if err != nil {
 		return "", err
 	}
-	if f.fix == fixPutBack {
+	if f.fix == fixPutBack || f.fix == fixPutTrashBack {
 		return x.putBack(ctx, now, on, f)
 	}
 	path, err := volpath.ParseRecorded(f.Object)
@@ -87,14 +90,15 @@ func (x Fixer) Fix(ctx context.Context, f Finding) (done string, err error) {
 // run runs work on a path of a share. doctor does not retry: a refusal's error is its cause,
 // without the time of the retry.
 func (c Cluster) run(ctx context.Context, on steps.Direct, path volpath.Path, name string, work func(context.Context, steps.Op) error) error {
-	err := steps.New(steps.Config{Cluster: c.ID, Objects: c.objects()}).On(ctx, on, path, name, work)
+	err := steps.New(steps.Config{Cluster: c.ID, Objects: c.objects(), Volume: c.volume}).On(ctx, on, path, name, work)
 	if refused, ok := errors.AsType[*refusal.Refusal](err); ok {
 		return refused.Unwrap()
 	}
 	return err
 }
 
-// putBack makes an archive the directory of its volume again, whose PersistentVolume exists again.
+// putBack makes an archive, or what is in the trash, the directory of its volume again, whose
+// PersistentVolume exists again.
 func (x Fixer) putBack(ctx context.Context, now Cluster, on steps.Direct, f Finding) (done string, err error) {
 	pv := now.byName()[f.pv]
 	if pv == nil {
@@ -105,6 +109,10 @@ func (x Fixer) putBack(ctx context.Context, now Cluster, on steps.Direct, f Find
 		return "", err
 	}
 	err = now.run(ctx, on, v.Path, "put back "+v.Name, func(ctx context.Context, op steps.Op) error {
+		if f.fix == fixPutTrashBack {
+			done = fmt.Sprintf("put the directory back from the trash to %q", v.Path)
+			return op.PutTrashBack(ctx, v)
+		}
 		archive, found, err := op.Store.Records.Find(func(r ledger.Record) bool {
 			return r.State == ledger.Archived && r.PV == v.Name && r.Cluster == now.ID && r.Origin == v.Path.String()
 		})
@@ -153,6 +161,11 @@ func (x Fixer) check(source share.Source, f Finding, ask steps.Check) steps.Chec
 		}
 		return ask(ctx, r)
 	}
+}
+
+// volume is steps.Config.Volume: a Fixer reads the cluster anew before each fix.
+func (c Cluster) volume(_ context.Context, name string) (*v1.PersistentVolume, error) {
+	return c.byName()[name], nil
 }
 
 // objects makes the cluster available to package steps.

@@ -28,7 +28,7 @@ func (r *Report) volumes(c Cluster, site *Site) {
 			continue
 		}
 		p := vol.Path
-		if site.Dirs == nil || !r.volumeDirectory(site, pv, p, archives[pv.Name]) {
+		if site.Dirs == nil || !r.volumeDirectory(site, pv, p, elsewhere{c.ID, archives[pv.Name]}) {
 			continue
 		}
 		var record ledger.Record
@@ -155,27 +155,82 @@ func (r *Report) elsewhere(c Cluster, sites []*Site) {
 	}
 }
 
-// volumeDirectory reports whether the directory of a volume exists.
-func (r *Report) volumeDirectory(site *Site, pv *v1.PersistentVolume, p volpath.Path, archive ledger.Record) bool {
+// volumeDirectory reports whether the directory of a volume exists. If it is missing, from says where
+// else it may be.
+func (r *Report) volumeDirectory(site *Site, pv *v1.PersistentVolume, p volpath.Path, from elsewhere) bool {
 	present, err := site.Dirs.Exists(p)
 	released := pv.Status.Phase == v1.VolumeReleased
 	switch {
-	case err == nil && !present && !released && archive.Origin == p.String():
-		r.find(KindVolume, pv.Name, fmt.Sprintf("its directory %q is missing (%s), and its archive lies at %q: the objects came back after the volume was released", p, claimOf(pv), archive.Path),
-			"doctor --fix puts the archive back to its place; or, if it is not needed, delete the claim, and claimdir releases the volume")
-		r.fixable(true, archive, fixPutBack)
 	case err != nil:
 		r.find(KindVolume, pv.Name, fmt.Sprintf("its directory cannot be checked: %v", err), "fix the cause named in the error; until then pods cannot mount it")
 	case present:
 	case released && pv.Spec.PersistentVolumeReclaimPolicy == v1.PersistentVolumeReclaimDelete: // its release is under way
-	case released:
-		r.find(KindVolume, pv.Name, fmt.Sprintf("its directory %q is missing (released, %s)", p, claimOf(pv)),
-			"restore the data from a backup; or, if it is not needed: kubectl delete pv "+pv.Name)
 	default:
-		r.find(KindVolume, pv.Name, fmt.Sprintf("its directory %q is missing (%s)", p, claimOf(pv)),
-			"restore the data from a backup; or, if it is not needed, delete the claim, and claimdir releases the volume")
+		r.missing(site, pv, p, from)
 	}
 	return present
+}
+
+// elsewhere is where the directory of a volume may be that is not at its path: what the volume left
+// when it was released, before its PersistentVolume came back.
+type elsewhere struct {
+	cluster string
+	archive ledger.Record // the newest of the volume
+}
+
+// missing reports a volume whose directory is not at its path.
+func (r *Report) missing(site *Site, pv *v1.PersistentVolume, p volpath.Path, from elsewhere) {
+	released := pv.Status.Phase == v1.VolumeReleased
+	holder := claimOf(pv)
+	if released {
+		holder = "released, " + holder
+	}
+	problem := fmt.Sprintf("its directory %q is missing (%s)", p, holder)
+	const came = ": the objects came back after the volume was released"
+	let := "; or, if it is not needed, delete the claim, and claimdir releases the volume"
+	if released {
+		let = "; or, if it is not needed: kubectl delete pv " + pv.Name
+	}
+	if from.archive.Origin == p.String() && !released {
+		can := sameNamespace(pv, from.archive)
+		r.find(KindVolume, pv.Name, fmt.Sprintf("%s, and its archive lies at %q%s", problem, from.archive.Path, came), backBy("the archive", from.archive, can)+let)
+		r.fixable(can, from.archive, fixPutBack)
+		return
+	}
+	var trashed ledger.Trashed
+	var found bool
+	if site.Trash != nil {
+		var err error
+		if trashed, found, err = site.Trash(pv.Name, from.cluster, p); err != nil {
+			problem += fmt.Sprintf(", and it cannot be seen whether it is in the trash: %v", err)
+		}
+	}
+	switch {
+	case found && trashed.Begun:
+		r.find(KindVolume, pv.Name, fmt.Sprintf("%s, and what is left of it lies in the trash at %q: claimdir had begun to remove it when the objects came back", problem, trashed.Path()),
+			fmt.Sprintf("restore the data from a backup, or move what is left to %q by hand", p)+let)
+	case found:
+		can := sameNamespace(pv, trashed.Record)
+		r.find(KindVolume, pv.Name, fmt.Sprintf("%s, and lies in the trash at %q%s", problem, trashed.Path(), came), backBy("it", trashed.Record, can)+let)
+		r.fixable(can, trashed.Record, fixPutTrashBack)
+	default:
+		r.find(KindVolume, pv.Name, problem, "restore the data from a backup"+let)
+	}
+}
+
+// sameNamespace reports whether a PersistentVolume belongs to a claim of the namespace that its volume
+// was of. Only then the data goes back to it.
+func sameNamespace(pv *v1.PersistentVolume, was ledger.Record) bool {
+	return pv.Spec.ClaimRef != nil && pv.Spec.ClaimRef.Namespace == was.Claim.Namespace
+}
+
+// backBy says how a directory gets back to its place.
+func backBy(what string, was ledger.Record, can bool) string {
+	text := fmt.Sprintf("doctor --fix puts %s back to its place", what)
+	if !can {
+		text += fmt.Sprintf(" once the PersistentVolume is bound to a claim of namespace %s, whose data it is", was.Claim.Namespace)
+	}
+	return text
 }
 
 // volumeRecord compares a volume whose directory exists with the record of its path.

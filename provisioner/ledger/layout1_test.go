@@ -195,7 +195,10 @@ func trashIsRead(t *testing.T, l *ledger.Ledger, dir string) {
 	sharetest.Must(t, err)
 	recorded := 0
 	for _, name := range names {
-		r, readable := l.Discarded(name)
+		r, readable, err := l.Discarded(name)
+		if err != nil {
+			t.Error(err)
+		}
 		if readable {
 			recorded++
 		}

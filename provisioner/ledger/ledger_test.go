@@ -417,7 +417,7 @@ func TestDiscardMovesTheRecordIntoTheTrash(t *testing.T) {
 	if names := recordsAt(t, dir, p); names != nil {
 		t.Errorf("%q is left", names)
 	}
-	if got, found := l.Discarded(own); !found || got.PV != "pvc-1" || got.Path != "team/data" {
+	if got, found, err := l.Discarded(own); err != nil || !found || got.PV != "pvc-1" || got.Path != "team/data" {
 		t.Errorf("%+v, %v", got, found)
 	}
 	if names, err := l.ListTrash(); err != nil || !slices.Equal(names, []string{own}) {
@@ -429,7 +429,7 @@ func TestDiscardMovesTheRecordIntoTheTrash(t *testing.T) {
 	if names, err := l.ListTrash(); err != nil || len(names) > 0 {
 		t.Error(names, err)
 	}
-	if _, found := l.Discarded(own); found {
+	if _, found, err := l.Discarded(own); err != nil || found {
 		t.Error("its record is still there")
 	}
 	// What was set aside went meanwhile: the record goes all the same.

@@ -50,18 +50,63 @@ func (l *Ledger) ListTrash() ([]string, error) {
 	return slices.Compact(names), err
 }
 
-// Discarded returns the record of a directory in the trash, or false if it has none or the record
-// cannot be read. The record is for information only.
-func (l *Ledger) Discarded(own string) (r Record, found bool) {
+// Discarded returns the record of a directory in the trash, or false if it has none or a damaged one.
+func (l *Ledger) Discarded(own string) (r Record, found bool, err error) {
 	in, name := share.TrashDir+"/"+own, trashRecord
 	if share.IsFirstTrash(own) {
 		in, name = share.TrashDir, own+recordSuffix
 	}
 	data, err := l.share.ReadFile(in, name)
-	if err != nil || json.Unmarshal(data, &r) != nil {
-		return Record{}, false
+	if errors.Is(err, fs.ErrNotExist) {
+		return Record{}, false, nil
 	}
-	return r, true
+	if err != nil {
+		return Record{}, false, fmt.Errorf("read the record of %s in the trash: %w", own, err)
+	}
+	if json.Unmarshal(data, &r) != nil {
+		return Record{}, false, nil
+	}
+	return r, true, nil
+}
+
+// Trashed is a directory in the trash that a volume had until its release.
+type Trashed struct {
+	Own    string // its name in the trash
+	Record Record // of the volume
+	Begun  bool   // its removal has begun: something may be missing in it
+}
+
+// Path returns where the directory is, relative to the share, for messages.
+func (t Trashed) Path() string { return share.TrashPath(t.Own, t.Begun) }
+
+// TrashOf returns the directory that the trash has of a volume of a path, the latest if there are
+// several, or false if it has none. What was an archive or a retained directory before it came into the
+// trash does not count: somebody decided about it, or its time was over. It changes nothing.
+func (l *Ledger) TrashOf(pv, cluster string, path volpath.Path) (t Trashed, found bool, err error) {
+	names, err := l.ListTrash()
+	if err != nil {
+		return Trashed{}, false, fmt.Errorf("list the trash: %w", err)
+	}
+	for _, own := range names {
+		if share.IsFirstTrash(own) || !volpath.IsOwnOf(own, pv, cluster) || len(own) < len(t.Own) { // "-10" is later than "-9"
+			continue
+		}
+		r, recorded, err := l.Discarded(own)
+		if err != nil {
+			return Trashed{}, false, err
+		}
+		if !recorded || r.State != Active || r.PV != pv || r.Cluster != cluster || r.Path != path.String() {
+			continue
+		}
+		there, begun, err := l.share.Trashed(own)
+		if err != nil {
+			return Trashed{}, false, fmt.Errorf("look at what is in the trash of volume %s: %w", pv, err)
+		}
+		if there {
+			t, found = Trashed{own, r, begun}, true
+		}
+	}
+	return t, found, nil
 }
 
 // RemoveDiscarded removes the record of a directory that is gone from the trash, and then the empty

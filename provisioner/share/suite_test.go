@@ -186,8 +186,8 @@ func times(fast, slow int) int {
 }
 
 // only lets EmptyTrash remove the directory with this identity, or any if it is nil.
-func only(id *Identity) func(found *Identity) error {
-	return func(found *Identity) error {
+func only(id *Identity) func(found *Identity, begun bool) error {
+	return func(found *Identity, _ bool) error {
 		if id.Match(found) == Different {
 			return ErrChanged
 		}

@@ -7,12 +7,18 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"syscall"
 )
 
 // TrashDir is the directory below .claimdir for released directories that are to be removed. Each
 // one is set aside under its own name, with its record beside it.
 const TrashDir = "trash"
+
+// emptyingName is the name of a directory in the trash, beside asideName, once its removal has begun.
+// Whoever wants to bring it back renames it by its first name: of the two renames one succeeds, so
+// that nothing is removed from a directory that is a volume's again, and half a tree never becomes one.
+const emptyingName = "emptying"
 
 // CannotMove reports whether SetAside failed because the directory cannot be moved, although its
 // content may be removable: it is a mount point of another file system, or we may not rename it.
@@ -26,11 +32,12 @@ func CannotMove(err error) bool {
 }
 
 // EmptyTrash removes the directory that was set aside in the trash as own, until ctx is done. It
-// calls may with the identity of the open directory, and removes nothing if may returns an error. It
-// removes only the directory that was open then. If the entry is no directory, may gets the zero
-// Identity. EmptyTrash returns how much it has removed, even with an error, and behaves as Remove
-// does. For a directory that layout 1 left there, own is its name in the trash.
-func (s *Share) EmptyTrash(ctx context.Context, own string, may func(found *Identity) error, remover *Remover) (removed Removed, err error) {
+// calls may with the identity of the open directory, and removes nothing if may returns an error; begun
+// says that an earlier call has begun to remove it. EmptyTrash removes only the directory that was
+// open then, and nothing if that has left the trash meanwhile. If the entry is no directory, may gets
+// the zero Identity. EmptyTrash returns how much it has removed, even with an error, and behaves as
+// Remove does. For a directory that layout 1 left there, own is its name in the trash.
+func (s *Share) EmptyTrash(ctx context.Context, own string, may func(found *Identity, begun bool) error, remover *Remover) (removed Removed, err error) {
 	where := aside(TrashDir, own)
 	if IsFirstTrash(own) {
 		where = inDirectory(TrashDir, own)
@@ -46,28 +53,30 @@ func (s *Share) EmptyTrash(ctx context.Context, own string, may func(found *Iden
 	return removed, nil
 }
 
-func (s *Share) emptyTrash(ctx context.Context, parent *dir, name string, may func(found *Identity) error, remover *Remover) (Removed, error) {
+func (s *Share) emptyTrash(ctx context.Context, parent *dir, name string, may func(found *Identity, begun bool) error, remover *Remover) (Removed, error) {
 	r := &removal{Remover: remover, ctx: ctx, share: s}
 	if err := r.step(); err != nil { //nolint:contextcheck // the removal holds ctx
 		return Removed{}, err
 	}
 	opened, id, err := s.openListed(parent, name)
+	if errors.Is(err, fs.ErrNotExist) && name == asideName {
+		name = emptyingName
+		opened, id, err = s.openListed(parent, name)
+	}
+	begun := name == emptyingName
 	switch {
 	case errors.Is(err, ErrNotDirectory):
-		if err = may(&Identity{}); err == nil {
-			err = parent.unlink(name)
-		}
-		if err == nil {
-			r.files.Add(1)
-		}
-		return Removed{Files: r.files.Load()}, err
+		return unlinkTrash(parent, name, func() error { return may(&Identity{}, begun) })
 	case err == nil && opened.canBeRead():
 		r.opened = opened.file
 	case err == nil: // its mode forbids reading, even to its owner; the removal opens it up
 		opened.close()
 	}
 	if err == nil {
-		err = may(id)
+		err = may(id, begun)
+	}
+	if err == nil && name == asideName {
+		name, err = emptyingName, parent.rename(asideName, parent, emptyingName)
 	}
 	if err != nil {
 		if r.opened != nil {
@@ -77,7 +86,42 @@ func (s *Share) emptyTrash(ctx context.Context, parent *dir, name string, may fu
 	}
 	r.only = func(file *os.File) error { return s.mustBe(file, id) }
 	err = r.removeDirectory(parent.fd(), name, "", 0) //nolint:contextcheck // the removal holds ctx
+	if errors.Is(err, ErrChanged) && !begun {         // it was exchanged since it was opened, and nothing was removed from what is there now
+		err = errors.Join(err, renameNew(parent, emptyingName, parent, asideName))
+	}
 	return Removed{r.files.Load(), r.directories.Load()}, err
+}
+
+// unlinkTrash removes an entry of the trash that is no directory.
+func unlinkTrash(parent *dir, name string, may func() error) (Removed, error) {
+	if err := may(); err != nil {
+		return Removed{}, err
+	}
+	if err := parent.unlink(name); err != nil {
+		return Removed{}, err
+	}
+	return Removed{Files: 1}, nil
+}
+
+// TrashPath returns the path of a directory in the trash, relative to the share, for messages.
+func TrashPath(own string, begun bool) string {
+	name := asideName
+	if begun {
+		name = emptyingName
+	}
+	return path.Join(metaDir, TrashDir, own, name)
+}
+
+// Trashed reports whether the trash has something under the name own, and whether its removal has
+// begun. It looks at names alone.
+func (s *Share) Trashed(own string) (there, begun bool, err error) {
+	names, err := s.ListMeta(path.Join(TrashDir, own))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, false, nil
+	}
+	whole := slices.Contains(names, asideName)
+	begun = !whole && slices.Contains(names, emptyingName)
+	return whole || begun, begun, err
 }
 
 // Reasons why a removal fails, as labels of metrics.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -21,6 +22,8 @@ func trashCases() map[string]func(*testing.T, site) {
 		"the trash is emptied of trees of any depth":         emptyDeep,
 		"the trash is emptied by several hands, and resumes": emptyResumes,
 		"the trash is emptied of nothing but what is meant":  emptyOther,
+		"what is emptied does not come back":                 emptyOrBack,
+		"what was cut off is told from what is whole":        emptyGoesOn,
 		"a removal does not go on in another directory":      removePaused,
 		"a closed directory that is another stays closed":    removeClosedOther,
 		"another file system inside is left as it is":        removeMounted,
@@ -155,7 +158,7 @@ func emptyOther(t *testing.T, s site) {
 	refusal := errors.New("it is given back")
 	id, err := s.share.Aside(TrashDir, own)
 	must(t, err)
-	removed, err = s.share.EmptyTrash(t.Context(), own, func(found *Identity) error {
+	removed, err = s.share.EmptyTrash(t.Context(), own, func(found *Identity, _ bool) error {
 		if id.Match(found) != Same {
 			t.Errorf("asked with %+v, want %+v", found, id)
 		}
@@ -166,7 +169,7 @@ func emptyOther(t *testing.T, s site) {
 	}
 	untouched(t, s.dir, before)
 	// What is exchanged once it was allowed stays.
-	_, err = s.share.EmptyTrash(t.Context(), own, func(*Identity) error {
+	_, err = s.share.EmptyTrash(t.Context(), own, func(*Identity, bool) error {
 		must(t, os.Rename(s.dir+"/.claimdir/trash/"+own+"/volume", s.dir+"/first"))
 		return os.Rename(s.dir+"/other", s.dir+"/.claimdir/trash/"+own+"/volume")
 	}, NewRemover(2, 0))
@@ -189,7 +192,8 @@ func removePaused(t *testing.T, s site) {
 	for name, remove := range removals {
 		for pause := 1; ; pause++ {
 			dir := s.dir + "/" + name
-			must(t, errors.Join(os.RemoveAll(dir), os.RemoveAll(s.dir+"/away")))
+			begun := strings.TrimSuffix(dir, asideName) + emptyingName // what is in the trash is called that meanwhile
+			must(t, errors.Join(os.RemoveAll(dir), os.RemoveAll(begun), os.RemoveAll(s.dir+"/away")))
 			tree(t, s.dir, name+"/a/file", name+"/file")
 			id, err := s.identityOf(dir)
 			must(t, err)
@@ -198,8 +202,12 @@ func removePaused(t *testing.T, s site) {
 			view := s.share.During(t.Context(), func(_ string, call func() error) error {
 				mu.Lock()
 				if calls++; calls == pause {
-					err := errors.Join(os.Rename(dir, s.dir+"/away"), os.MkdirAll(dir+"/precious", 0o755),
-						os.WriteFile(dir+"/precious/file", nil, 0o600), os.WriteFile(dir+"/precious too", nil, 0o600))
+					now := dir
+					if _, err := os.Stat(begun); err == nil {
+						now = begun
+					}
+					err := errors.Join(os.Rename(now, s.dir+"/away"), os.MkdirAll(now+"/precious", 0o755),
+						os.WriteFile(now+"/precious/file", nil, 0o600), os.WriteFile(now+"/precious too", nil, 0o600))
 					if err != nil {
 						t.Error(err)
 					}
@@ -222,6 +230,88 @@ func removePaused(t *testing.T, s site) {
 				t.Errorf("%s, paused at call %d: %v", name, pause, err)
 			}
 		}
+	}
+}
+
+// emptyOrBack: of two that rename a directory in the trash, one to empty it and one to put it back,
+// one succeeds, wherever the first is when the second comes. What comes back is whole.
+func emptyOrBack(t *testing.T, s site) {
+	must(t, s.share.MakeMeta(TrashDir))
+	back, emptied := 0, 0
+	for pause := 1; ; pause++ {
+		must(t, errors.Join(os.RemoveAll(s.dir+"/data"), os.RemoveAll(s.dir+"/.claimdir/trash/"+own)))
+		tree(t, s.dir, "data/a/file", "data/file")
+		id := identify(t, s.share, "data")
+		must(t, s.share.SetAside(pathOf(t, "data"), TrashDir, own, id))
+		var mu sync.Mutex
+		calls := 0
+		var came error
+		view := s.share.During(t.Context(), func(_ string, call func() error) error {
+			mu.Lock()
+			defer mu.Unlock()
+			if calls++; calls == pause {
+				came = s.share.BringBack(TrashDir, own, pathOf(t, "data"))
+			}
+			return call()
+		})
+		_, err := view.EmptyTrash(t.Context(), own, only(id), NewRemover(0, 0))
+		view.Release()
+		must(t, err)
+		if calls < pause {
+			break
+		}
+		there, begun, err := s.share.Trashed(own)
+		must(t, err)
+		_, one := os.Stat(s.dir + "/data/a/file")
+		_, two := os.Stat(s.dir + "/data/file")
+		switch {
+		case there || begun:
+			t.Errorf("paused at call %d: something is still in the trash", pause)
+		case came == nil && one == nil && two == nil:
+			back++
+		case errors.Is(came, fs.ErrNotExist):
+			absent(t, s.dir+"/data")
+			emptied++
+		default:
+			t.Errorf("paused at call %d: it says %v, and left are %v, %v", pause, came, one, two)
+		}
+	}
+	if back == 0 || emptied == 0 {
+		t.Errorf("it came back %d times, and went %d times", back, emptied)
+	}
+}
+
+// emptyGoesOn: a removal that was cut off has given the directory another name, and whoever decides
+// hears of it.
+func emptyGoesOn(t *testing.T, s site) {
+	must(t, s.share.MakeMeta(TrashDir))
+	tree(t, s.dir, "data/file")
+	must(t, s.share.SetAside(pathOf(t, "data"), TrashDir, own, nil))
+	ctx, cancel := context.WithCancel(t.Context())
+	may := func(*Identity, bool) error {
+		cancel()
+		return nil
+	}
+	if _, err := s.share.EmptyTrash(ctx, own, may, NewRemover(0, 0)); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	there, begun, err := s.share.Trashed(own)
+	if err != nil || !there || !begun || !strings.HasSuffix(TrashPath(own, begun), "/emptying") {
+		t.Errorf("there %v, begun %v, %v", there, begun, err)
+	}
+	if _, err := os.Stat(s.dir + "/" + TrashPath(own, begun) + "/file"); err != nil {
+		t.Error(err)
+	}
+	if _, err := s.share.Aside(TrashDir, own); !errors.Is(err, fs.ErrNotExist) { // nobody takes it for a whole one
+		t.Error(err)
+	}
+	told := false
+	removed, err := s.share.EmptyTrash(t.Context(), own, func(_ *Identity, begun bool) error {
+		told = begun
+		return nil
+	}, NewRemover(0, 0))
+	if err != nil || !told || removed != (Removed{1, 1}) {
+		t.Errorf("%+v, told %v, %v", removed, told, err)
 	}
 }
 

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 
 	v1 "k8s.io/api/core/v1"
+	"k8s.io/klog/v2"
 
 	"claimdir/provisioner/class"
 	"claimdir/provisioner/ledger"
@@ -91,4 +93,114 @@ func (op Op) PutArchiveBack(ctx context.Context, v volume.Volume, archive ledger
 		return fmt.Errorf("put archive %s back: it is of namespace %q, and the PersistentVolume of namespace %q", archive.Path, archive.Claim.Namespace, v.Claim.Namespace)
 	}
 	return op.Create(ctx, back, class.Refuse)
+}
+
+// ErrNoTrash says that the trash does not have the directory of a volume, or not any more.
+var ErrNoTrash = errors.New("the trash does not have its directory")
+
+// PutTrashBack makes the directory that the trash has of v that of v again, whose PersistentVolume
+// exists again. The path must be free. First the record comes back, which takes the
+// path and says which directory is v's, and then the directory: a repeat, or whoever looks after the
+// volume's directory, goes on where it was cut off. Whoever renames the directory in the trash first,
+// to empty it or to put it back, has it.
+func (op Op) PutTrashBack(ctx context.Context, v volume.Volume) error {
+	err := op.putTrashBack(ctx, v)
+	if err != nil {
+		return fmt.Errorf("put the directory of volume %s back from the trash: %w", v.Name, err)
+	}
+	return nil
+}
+
+func (op Op) putTrashBack(ctx context.Context, v volume.Volume) error {
+	r, own, err := op.ownTrash(ctx, v)
+	if err != nil {
+		return err
+	}
+	if err := op.checkFree(r); err != nil {
+		return err
+	}
+	if r, err = op.Store.Records.Take(op.Path, r, false); err != nil {
+		return err
+	}
+	if err = op.Store.Records.CheckBelow(op.Path, r); err == nil {
+		err = op.bringFromTrash(r, own)
+	}
+	if errors.Is(err, fs.ErrExist) || errors.Is(err, fs.ErrNotExist) || errors.As(err, new(*ledger.TakenError)) {
+		return errors.Join(err, op.Store.Records.Remove(op.Path, r)) // the record in the trash still says whose it is
+	}
+	if err != nil {
+		return err
+	}
+	klog.FromContext(ctx).Info("Put directory back from the trash", "path", op.Path, "PV", r.PV, "trash", own)
+	return op.Store.Records.RemoveDiscarded(own)
+}
+
+// ownTrash returns the record of v as it is to be again, with the identity of the directory that the
+// trash has of v, and the name that this has there.
+func (op Op) ownTrash(ctx context.Context, v volume.Volume) (r ledger.Record, own string, err error) {
+	trashed, found, err := op.Store.Records.TrashOf(v.Name, op.config.Cluster, op.Path)
+	if err == nil && (!found || trashed.Begun) {
+		err = ErrNoTrash
+	}
+	if err != nil {
+		return r, "", err
+	}
+	r, own = trashed.Record, trashed.Own
+	if r.Claim.Namespace != v.Claim.Namespace {
+		return r, own, fmt.Errorf("it is of namespace %q, and the PersistentVolume of namespace %q", r.Claim.Namespace, v.Claim.Namespace)
+	}
+	id, err := op.Store.Dirs.Aside(share.TrashDir, own)
+	if errors.Is(err, fs.ErrNotExist) { // somebody was faster
+		return r, own, ErrNoTrash
+	}
+	if err != nil {
+		return r, own, err
+	}
+	if r.Directory.Match(id) == share.Different {
+		return r, own, fmt.Errorf("%w: it is another directory than the one that was released", share.ErrChanged)
+	}
+	r.Claim, r.ReclaimPolicy, r.Directory = v.Claim, string(v.ReclaimPolicy), id
+	back, err := op.isBack(ctx, op.Store, r, r.Path)
+	if err == nil && !back {
+		err = fmt.Errorf("PersistentVolume %s is on its way out, or has another directory", r.PV)
+	}
+	return r, own, err
+}
+
+// checkFree returns an error if the path of r has another owner or a directory. An empty one that is
+// marked as ours is what a call left that came late, and goes.
+func (op Op) checkFree(r ledger.Record) error {
+	if err := op.checkVolumes(op.Path, r.PV); err != nil {
+		return err
+	}
+	known, found, err := op.Store.Records.Lookup(op.Path)
+	if err != nil {
+		return err
+	}
+	if found && (known.PV != r.PV || known.Cluster != r.Cluster) {
+		return ledger.Taken(op.Path, known, r)
+	}
+	if _, err := op.Store.Dirs.RemoveMarked(op.Path); err != nil {
+		return err
+	}
+	present, err := op.Store.Dirs.Exists(op.Path)
+	if err == nil && present {
+		err = fmt.Errorf("path %q exists on the share; move that away first", op.Path)
+	}
+	return err
+}
+
+// bringFromTrash moves the directory of r to the path, from where it is in the trash.
+func (op Op) bringFromTrash(r ledger.Record, own string) error {
+	err := op.Store.Dirs.WithParents(op.Path, func() error { return op.Store.Dirs.BringBack(share.TrashDir, own, op.Path) })
+	there, lookErr := op.identify(r.Directory)
+	switch {
+	case lookErr != nil:
+		return errors.Join(err, lookErr)
+	case r.Directory.Match(there) == share.Same: // also if only the answer got lost
+		return nil
+	case err == nil:
+		return fmt.Errorf("%w: %q is another directory than the one that was released", share.ErrChanged, op.Path)
+	}
+	return err
 }

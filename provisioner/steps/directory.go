@@ -127,8 +127,8 @@ func isAnothers(other, r ledger.Record, id *share.Identity) bool {
 // another volume: the record beside it, or another record, says so.
 func (op Op) isOthers(found *place, r ledger.Record) (bool, error) {
 	if found.in == share.TrashDir {
-		other, recorded := op.Store.Records.Discarded(found.own)
-		return recorded && isAnothers(other, r, found.id), nil
+		other, recorded, err := op.Store.Records.Discarded(found.own)
+		return recorded && isAnothers(other, r, found.id), err
 	}
 	_, others, err := op.Store.Records.Find(func(other ledger.Record) bool { return isAnothers(other, r, found.id) })
 	if errors.Is(err, ledger.ErrDamaged) {

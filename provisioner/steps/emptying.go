@@ -20,18 +20,28 @@ var ErrNotTrash = errors.New("it is not removed")
 // EmptyTrash removes what the trash has under a name, and its record, unless a record says
 // that it is a volume's: that came there late, from a call that was under way when its path
 // changed hands, and goes back to its path. One that others have to decide about is an
-// ErrNotTrash, and one whose release goes on a refusal with refusal.ReasonBusy. It looks
-// when the directory is open, and empties what it has opened. turn ends the emptying.
+// ErrNotTrash, as is one of a volume whose PersistentVolume exists again; if that cannot be
+// asked, the error is an ErrNotAsked. One whose release goes on is a refusal with
+// refusal.ReasonBusy. It looks when the directory is open, and empties what it has opened. turn
+// ends the emptying.
 func (s *Steps) EmptyTrash(ctx, turn context.Context, on Share, own string, remover *share.Remover) (removed share.Removed, r ledger.Record, err error) {
 	var living, whose ledger.Record
 	var gone share.Removed
-	err = on.Do(ctx, "empty the trash of "+own, func(_ context.Context, store ledger.Store) error {
-		whose, _ = store.Records.Discarded(own)
-		more, err := store.Dirs.EmptyTrash(turn, own, func(id *share.Identity) (err error) {
+	err = on.Do(ctx, "empty the trash of "+own, func(ctx context.Context, store ledger.Store) error {
+		var err error
+		if whose, _, err = store.Records.Discarded(own); err != nil {
+			return err
+		}
+		more, err := store.Dirs.EmptyTrash(turn, own, func(id *share.Identity, begun bool) (err error) {
 			if living, err = named(store, whose, id); err != nil {
 				return err
 			}
-			return s.mayEmpty(own, id, whose, living)
+			if err = s.mayEmpty(own, id, whose, living, begun); err == nil {
+				asked := whose
+				asked.Directory = id
+				err = s.checkNotBackFromTrash(ctx, store, asked, !begun && !share.IsFirstTrash(own))
+			}
+			return err
 		}, remover)
 		gone.Files, gone.Directories = gone.Files+more.Files, gone.Directories+more.Directories
 		if err != nil {
@@ -55,14 +65,16 @@ func (s *Steps) EmptyTrash(ctx, turn context.Context, on Share, own string, remo
 var errLiving = errors.New("a volume has this directory")
 
 // mayEmpty says why a directory in the trash, which living names if it names a volume, may
-// not be emptied.
-func (s *Steps) mayEmpty(own string, id *share.Identity, r, living ledger.Record) error {
+// not be emptied. begun says that its removal has begun.
+func (s *Steps) mayEmpty(own string, id *share.Identity, r, living ledger.Record, begun bool) error {
 	switch {
 	case living.PV == "":
 		if r.PV != "" && r.Directory.Match(id) == share.Different {
 			return fmt.Errorf("%w: it is another directory than the one that was released; move it to where it belongs, or remove it by hand", ErrNotTrash)
 		}
 		return nil
+	case begun:
+		return fmt.Errorf("%w: it is that of volume %s, and its removal had begun; move what is left of it, %s, back to %q", ErrNotTrash, living.PV, share.TrashPath(own, true), living.Path)
 	case share.IsFirstTrash(own):
 		return fmt.Errorf("%w: it is that of volume %s; move it back to %q", ErrNotTrash, living.PV, living.Path)
 	case living.Cluster != s.config.Cluster:
@@ -71,6 +83,24 @@ func (s *Steps) mayEmpty(own string, id *share.Identity, r, living ledger.Record
 		return refusal.Postpone(refusal.ReasonBusy, "the release of volume %s goes on with it", living.PV)
 	}
 	return errLiving
+}
+
+// checkNotBackFromTrash returns an ErrNotTrash if the PersistentVolume of r, whose directory is in the
+// trash, exists again and may need that. A release that goes on has a PersistentVolume too, but one that
+// is Released. What was an archive or a retained directory before was decided about. whole says that
+// the directory can be put back.
+func (s *Steps) checkNotBackFromTrash(ctx context.Context, store ledger.Store, r ledger.Record, whole bool) error {
+	if r.State != ledger.Active || r.Cluster != s.config.Cluster {
+		return nil
+	}
+	back, err := s.isBack(ctx, store, r, r.Path)
+	switch {
+	case err != nil || !back:
+		return err
+	case !whole:
+		return fmt.Errorf("%w: PersistentVolume %s exists again, and this is what is left of its data; move it to %q by hand, or, if it is not needed, delete the claim", ErrNotTrash, r.PV, r.Path)
+	}
+	return fmt.Errorf("%w: PersistentVolume %s exists again, and this may be all its data: claimdir doctor --fix puts it back to %q; if it is not needed, delete the claim", ErrNotTrash, r.PV, r.Path)
 }
 
 func inTrash(store ledger.Store, own string) (*share.Identity, error) {

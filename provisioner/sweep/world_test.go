@@ -55,7 +55,7 @@ func (w *world) start(t *testing.T, grace time.Duration) {
 }
 
 func (w *world) begin(grace time.Duration) {
-	w.steps = steps.New(steps.Config{Cluster: sharetest.Cluster, Objects: cached{w}, Namespace: w.namespace, Report: w.report})
+	w.steps = steps.New(steps.Config{Cluster: sharetest.Cluster, Objects: cached{w}, Namespace: w.namespace, Volume: w.Seen.Volume, Report: w.report})
 	w.Sweeper = New(Config{
 		Keeper: w.Keeper, Client: w.client, Names: []string{ours}, Interval: time.Hour, Grace: grace, Steps: w.steps, Objects: cached{w}, Report: w.report,
 	})

@@ -2,6 +2,7 @@
 // .claimdir/trash with its record beside it, and then lets the PersistentVolume go.
 //
 //	trash/<pv>@<cluster>-<n>/volume         the directory, as the tenant left it
+//	trash/<pv>@<cluster>-<n>/emptying       the same, once its removal has begun
 //	trash/<pv>@<cluster>-<n>/record.json    its record: whose it was
 //	trash/<pv>-<n>, trash/<pv>-<n>.json     both, in the layout of an older claimdir
 //
@@ -10,7 +11,9 @@
 //
 // Before a directory is removed it is compared with its record and with all other records:
 // a late rename may have moved the directory of a volume into the trash. Such a directory is
-// moved back to its path (steps.EmptyTrash).
+// moved back to its path (steps.EmptyTrash). And the API server is asked whether the
+// PersistentVolume exists again, restored from a backup of the cluster: then the directory
+// stays, and people are told, because it may be all the data that the volume has.
 //
 // A loop lists the trash every few seconds and puts new directories into a work queue. AtOnce
 // workers take directories from the queue. The queue is built from the listing alone, so that

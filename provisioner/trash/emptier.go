@@ -131,6 +131,9 @@ func (e *Emptier) try(ctx context.Context, q *queue, name string) {
 		q.Add(name)
 	case errors.As(err, &refused) && refused.Reason() == refusal.ReasonBusy: // its release is under way
 		q.AddAfter(name, e.first)
+	case errors.Is(err, steps.ErrNotAsked): // the API server may be the cause, not the directory
+		q.AddAfter(name, e.first)
+		klog.FromContext(ctx).V(1).Info("A directory stays in the trash for now", "trash", name, "because", err.Error())
 	default:
 		reason := share.RemovalReason(err)
 		e.config.Report(ctx, Failure{Name: name, Record: record, Reason: reason, Err: err, Retry: q.retry(name, reason)})

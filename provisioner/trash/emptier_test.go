@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	v1 "k8s.io/api/core/v1"
 
 	"claimdir/provisioner/access"
 	"claimdir/provisioner/ledger"
@@ -36,6 +37,8 @@ type world struct {
 	failures []Failure
 	putBack  []string
 	call     share.Call // each call that the Emptier makes; nil makes it
+	back     map[string]*v1.PersistentVolume
+	silent   func() error // what the cluster answers instead
 }
 
 func newWorld(t *testing.T) *world {
@@ -91,7 +94,17 @@ func (w *world) emptier(k *access.Keeper) *Emptier {
 		defer w.mu.Unlock()
 		w.putBack = append(w.putBack, reason+" "+r.PV+": "+text)
 	}
-	return New(Config{Keeper: k, Steps: steps.New(steps.Config{Cluster: cluster, Report: report}), Remover: share.NewRemover(4, 0), Report: w.report})
+	return New(Config{Keeper: k, Steps: steps.New(steps.Config{Cluster: cluster, Volume: w.volumeNow, Report: report}), Remover: share.NewRemover(4, 0), Report: w.report})
+}
+
+// volumeNow is the cluster: it has the PersistentVolumes in back.
+func (w *world) volumeNow(_ context.Context, name string) (*v1.PersistentVolume, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.silent != nil {
+		return nil, w.silent()
+	}
+	return w.back[name], nil
 }
 
 // through makes the calls of the Emptier from now on.

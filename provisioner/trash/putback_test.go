@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	v1 "k8s.io/api/core/v1"
+
 	"claimdir/provisioner/share"
 	"claimdir/provisioner/sharetest"
 	"claimdir/provisioner/steps"
@@ -167,4 +169,53 @@ func TestWhatNoRecordNamesGoes(t *testing.T) {
 	if _, err := os.Stat(w.dir + "/team/data"); errors.Is(err, os.ErrNotExist) {
 		t.Error(err)
 	}
+}
+
+// A PersistentVolume that was restored from a backup of the cluster may need what is in the trash:
+// that stays, and people are told, until it is released again.
+func TestWhatAPersistentVolumeNeedsAgainStays(t *testing.T) {
+	w := newWorld(t)
+	own := w.discard(t, "pvc-1", 3)
+	w.discard(t, "pvc-2", 3)
+	is := func(phase v1.PersistentVolumePhase) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.back = map[string]*v1.PersistentVolume{"pvc-1": {Spec: v1.PersistentVolumeSpec{PersistentVolumeReclaimPolicy: v1.PersistentVolumeReclaimDelete}, Status: v1.PersistentVolumeStatus{Phase: phase}}}
+	}
+	is(v1.VolumeBound)
+	w.run(t, func() bool { return len(w.reported()) > 1 && w.left(t) == 1 })
+	for _, f := range w.reported() {
+		if f.Record.PV != "pvc-1" || !strings.Contains(f.Error(), "the directory of the released volume pvc-1 (claim team/data, path \"team-pvc-1\") cannot be removed: ") ||
+			!strings.Contains(f.Error(), "PersistentVolume pvc-1 exists again, and this may be all its data: claimdir doctor --fix puts it back") {
+			t.Error(f)
+		}
+	}
+	if _, err := os.Stat(w.dir + "/.claimdir/trash/" + own + "/volume/0/0"); err != nil {
+		t.Errorf("it was touched: %v", err)
+	}
+	is(v1.VolumeReleased)
+	w.run(t, func() bool { return w.left(t) == 0 })
+}
+
+// As long as the cluster does not say which PersistentVolumes there are, nothing is emptied. That is no
+// failure of the directory.
+func TestWithoutAnAnswerNothingIsEmptied(t *testing.T) {
+	w := newWorld(t)
+	w.first = 5 * time.Millisecond
+	own := w.discard(t, "pvc-1", 3)
+	asked := 0
+	w.silent = func() error {
+		asked++
+		return errors.New("timeout")
+	}
+	w.run(t, func() bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return asked > 3
+	})
+	if _, err := os.Stat(w.dir + "/.claimdir/trash/" + own + "/volume/0/0"); err != nil || len(w.reported()) > 0 {
+		t.Errorf("it was touched: %v; failures %v", err, w.reported())
+	}
+	w.silent = nil
+	w.run(t, func() bool { return w.left(t) == 0 })
 }

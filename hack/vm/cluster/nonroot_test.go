@@ -68,7 +68,7 @@ func testNonrootDelete(t *testing.T, n *node.Node) {
 	w.VolumeGone(pv.Name)
 	w.Event("default", w.Name, `^TrashNotEmptied: .*permission denied`)
 	trash := path.Dir(pv.Spec.NFS.Path) + "/.claimdir/trash"
-	inTrash := trash + "/" + pv.Name + "@*-1/volume" // a tag of the cluster is between
+	inTrash := trash + "/" + pv.Name + "@*-1/emptying" // a tag of the cluster is between
 	w.wantServer("x", "cat %s/own/f", inTrash)
 	w.server("chown -R 65532 %s/own", inTrash)
 	w.Eventually("the trash is empty", func() error {

@@ -67,8 +67,9 @@ func openProcess(dir string) (process, error) {
 		return process{}, err
 	}
 	l, err := ledger.Open(s, "share-1")
+	seen := sharetest.NewSeen()
 	return process{
-		steps.New(steps.Config{Cluster: sharetest.Cluster, Objects: sharetest.NewSeen()}),
+		steps.New(steps.Config{Cluster: sharetest.Cluster, Objects: seen, Volume: seen.Volume}),
 		steps.Direct{From: sharetest.Source(), Store: ledger.Store{Dirs: s, Records: l}},
 	}, err
 }
