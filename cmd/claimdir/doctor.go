@@ -16,6 +16,7 @@ import (
 
 	"claimdir/provisioner/cluster"
 	"claimdir/provisioner/doctor"
+	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/share"
 )
 
@@ -160,13 +161,14 @@ func confirm(ctx context.Context, o options, client kubernetes.Interface, first 
 // else is checked. If the volumes cannot be listed, examine fails.
 func examine(ctx context.Context, o options, client kubernetes.Interface) (report doctor.Report, err error) {
 	read := readSites(o)
-	known := doctor.Cluster{Names: o.names()}
+	live := cluster.Live{Client: client}
+	known := doctor.Cluster{Names: o.names(), Gone: func(r ledger.Record) error { return live.GoneForGood(ctx, r) }}
 	if slices.ContainsFunc(read.sites, func(site *doctor.Site) bool { return site.Dirs != nil }) {
 		if known.ID, err = clusterID(ctx, client); err != nil {
 			return doctor.Report{}, err
 		}
 	}
-	if known.Volumes, err = (cluster.Live{Client: client}).Volumes(ctx); err != nil {
+	if known.Volumes, err = live.Volumes(ctx); err != nil {
 		return doctor.Report{}, fmt.Errorf("list volumes: %w", err)
 	}
 	classes, err := client.StorageV1().StorageClasses().List(ctx, metav1.ListOptions{})

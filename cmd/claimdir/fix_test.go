@@ -14,8 +14,10 @@ import (
 	"time"
 
 	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes/fake"
 	clienttesting "k8s.io/client-go/testing"
 
@@ -123,8 +125,7 @@ func TestFix(t *testing.T) {
 			}
 		}, yes: true, want: []string{"a", "a.json"}, says: "cannot fix it: it may be needed: claim ns/data is there"},
 		"a volume came": {set: func(t *testing.T, m *mending) { m.record(t, ledger.Active, "a", []string{"a/"}) }, before: func(t *testing.T, m *mending) {
-			if err := m.client.Tracker().Add(&v1.PersistentVolume{ObjectMeta: metav1.ObjectMeta{Name: "by-hand"}, Spec: v1.PersistentVolumeSpec{
-				PersistentVolumeSource: v1.PersistentVolumeSource{NFS: &v1.NFSVolumeSource{Server: "nas", Path: "/export/a"}}}}); err != nil {
+			if err := m.client.Tracker().Add(handMade("/export/a")); err != nil {
 				t.Fatal(err)
 			}
 		}, yes: true, want: []string{"a", "a.json"}, says: "cannot fix it: PersistentVolume by-hand uses the directory"},
@@ -159,6 +160,89 @@ func TestFix(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What doctor offers, it does: the finding is gone afterwards. What it would refuse, it does not offer.
+func TestWhatIsOfferedIsDone(t *testing.T) {
+	young := func(r *ledger.Record) { r.Created, r.Released = time.Now(), new(time.Now()) }
+	claim := func(uid types.UID) runtime.Object {
+		return &v1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "data", UID: uid}}
+	}
+	volume := func(name, path string, phase v1.PersistentVolumePhase) runtime.Object {
+		return &v1.PersistentVolume{
+			ObjectMeta: metav1.ObjectMeta{Name: name, Annotations: map[string]string{"pv.kubernetes.io/provisioned-by": doctored, "claimdir/path": path, "claimdir/on-delete": "delete"}},
+			Spec: v1.PersistentVolumeSpec{
+				PersistentVolumeReclaimPolicy: v1.PersistentVolumeReclaimDelete, Capacity: v1.ResourceList{v1.ResourceStorage: resource.MustParse("1Gi")},
+				ClaimRef:               &v1.ObjectReference{Namespace: "ns", Name: "data", UID: "uid-1"},
+				PersistentVolumeSource: v1.PersistentVolumeSource{NFS: &v1.NFSVolumeSource{Server: "nas", Path: "/export/" + path}},
+			},
+			Status: v1.PersistentVolumeStatus{Phase: phase},
+		}
+	}
+	inTrash := ".claimdir/trash/" + volpath.Trash("pvc-1", "here", 1)
+	trashed := func(t *testing.T, m *mending) {
+		t.Helper()
+		m.record(t, ledger.Active, "a", []string{inTrash + "/volume/file"})
+		p, err := volpath.Parse("a")
+		file := m.dir + "/" + ledger.File(p, ledger.Record{PV: "pvc-1", Cluster: "here"})
+		if err = errors.Join(err, os.Rename(file, m.dir+"/"+inTrash+"/record.json"), os.Remove(filepath.Dir(file))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, tt := range map[string]struct {
+		set     func(t *testing.T, m *mending)
+		objects []runtime.Object
+		offers  bool
+		left    []string
+	}{
+		"a lost volume":                        {set: func(t *testing.T, m *mending) { m.record(t, ledger.Active, "a", []string{"a/"}) }, offers: true},
+		"a young one":                          {set: func(t *testing.T, m *mending) { m.record(t, ledger.Active, "a", []string{"a/"}, young) }, offers: true},
+		"a young one that was never completed": {set: func(t *testing.T, m *mending) { m.record(t, ledger.Creating, "a", []string{"a/"}, young) }, offers: true},
+		"a claim of that name waits":           {set: func(t *testing.T, m *mending) { m.record(t, ledger.Active, "a", []string{"a/"}) }, objects: []runtime.Object{claim("uid-2")}, left: []string{"a", "a.json"}},
+		"its claim is lost":                    {set: func(t *testing.T, m *mending) { m.record(t, ledger.Active, "a", []string{"a/"}) }, objects: []runtime.Object{claim("uid-1")}, left: []string{"a", "a.json"}},
+		"a volume lies below":                  {set: func(t *testing.T, m *mending) { m.record(t, ledger.Active, "a", []string{"a/b/"}) }, objects: []runtime.Object{handMade("/export/a/b")}, left: []string{"a", "a.json", "a/b"}},
+		"a retained directory is missing":      {set: func(t *testing.T, m *mending) { m.record(t, ledger.Retained, "a", nil, young) }, offers: true},
+		"one that a volume needs is missing":   {set: func(t *testing.T, m *mending) { m.record(t, ledger.Retained, "a", nil) }, objects: []runtime.Object{volume("pvc-1", "a", v1.VolumeBound)}, left: []string{"a.json"}},
+		"an archive of a volume that is back": {set: func(t *testing.T, m *mending) {
+			m.record(t, ledger.Archived, "archived-ns-data-pvc-1", []string{"archived-ns-data-pvc-1/file"}, func(r *ledger.Record) {
+				r.Origin, r.Policy, r.Size = "a", "archive", "1Gi"
+			})
+		}, objects: []runtime.Object{volume("pvc-1", "a", v1.VolumeBound), claim("uid-1")}, offers: true, left: []string{"a", "a.json", "a/file"}},
+		"a directory in the trash of a volume that is back": {set: trashed, objects: []runtime.Object{volume("pvc-1", "a", v1.VolumeBound), claim("uid-1")}, offers: true, left: []string{"a", "a.json", "a/file"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := newMending(t)
+			tt.set(t, m)
+			for _, object := range tt.objects {
+				if err := m.client.Tracker().Add(object); err != nil {
+					t.Fatal(err)
+				}
+			}
+			o := doctorOptions{options: options{provisionerName: doctored, mountPath: m.dir, nfsServer: "nas", nfsPath: "/export"}, fix: true, yes: true, output: "table"}
+			report, err := examine(t.Context(), o.options, m.client)
+			if err != nil || len(report.Findings) == 0 {
+				t.Fatal(report, err)
+			}
+			offered := slices.ContainsFunc(report.Findings, func(f doctor.Finding) bool { return f.Fix != "" })
+			var says bytes.Buffer
+			if err := fixAll(t.Context(), o, m.client, report.Findings, streams{out: &says, err: &says}); err != nil {
+				t.Error(err)
+			}
+			after, err := examine(t.Context(), o.options, m.client)
+			if err != nil || offered != tt.offers || offered && len(after.Findings) > 0 {
+				t.Errorf("%v: it offers a fix: %v, of %+v\n%s\nand then finds %+v", err, offered, report.Findings, &says, after.Findings)
+			}
+			if got := m.entries(t); !slices.Equal(got, tt.left) {
+				t.Errorf("left are %q, want %q; it says %s", got, tt.left, &says)
+			}
+		})
+	}
+}
+
+// handMade is a PersistentVolume that no provisioner made.
+func handMade(export string) *v1.PersistentVolume {
+	return &v1.PersistentVolume{ObjectMeta: metav1.ObjectMeta{Name: "by-hand"}, Spec: v1.PersistentVolumeSpec{
+		PersistentVolumeSource: v1.PersistentVolumeSource{NFS: &v1.NFSVolumeSource{Server: "nas", Path: export}}}}
 }
 
 // TestFixReportsWhatIsLeft: of two findings one is mended; the other decides on the

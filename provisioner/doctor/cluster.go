@@ -12,6 +12,7 @@ import (
 
 	"claimdir/provisioner/class"
 	"claimdir/provisioner/cluster/pvs"
+	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/share"
 	"claimdir/provisioner/volpath"
 )
@@ -27,7 +28,14 @@ type Cluster struct {
 	// Led reports whether a claimdir leads under a provisioner name that is not among Names. It
 	// is asked only about names that a finding depends on. nil means that nobody can tell.
 	Led func(provisioner string) bool
+	// Gone asks the API server and returns nil if neither the PersistentVolume of a record nor a claim of
+	// its name exists. Without it young records are not judged, and no fix is offered for a record that a
+	// claim may need.
+	Gone func(ledger.Record) error
 }
+
+// gone reports whether nothing in the cluster needs a record any more, by a fresh look.
+func (c Cluster) gone(record ledger.Record) bool { return c.Gone != nil && c.Gone(record) == nil }
 
 func (c Cluster) byName() map[string]*v1.PersistentVolume {
 	volumes := make(map[string]*v1.PersistentVolume, len(c.Volumes))

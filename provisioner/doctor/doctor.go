@@ -43,6 +43,9 @@ type Finding struct {
 type Report struct {
 	Findings []Finding `json:"findings"`
 	Checked  Checked   `json:"checked"`
+	// TooYoung counts the records that miss something which may be about to come. Within a minute it
+	// has come, or is a finding.
+	TooYoung int `json:"tooYoung"`
 	// NotChecked lists what Diagnose did not check, and why.
 	NotChecked []string `json:"notChecked"`
 }

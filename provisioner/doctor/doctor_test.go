@@ -330,6 +330,49 @@ func with(site *Site, records ...ledger.Record) *Site {
 	return site
 }
 
+// What no claim waits for is judged at once. What may be about to come is counted.
+func TestYoungRecords(t *testing.T) {
+	young := func(state ledger.State, path string) ledger.Record {
+		r := record(state, "pvc-1", path)
+		r.Created, r.Released = time.Now(), new(time.Now())
+		return r
+	}
+	gone, claimed, silent := func(ledger.Record) error { return nil }, func(ledger.Record) error { return errors.New("claim team/data is there") }, func(ledger.Record) error { return errors.New("timeout") }
+	for name, tt := range map[string]struct {
+		record   ledger.Record
+		dirs     tree
+		gone     func(ledger.Record) error
+		want     string // the finding, if there is one
+		tooYoung int
+	}{
+		"its claim is gone":                {young(ledger.Active, "a"), tree{"a"}, gone, "the record says that volume pvc-1 of claim team/data is active, but there is no such PersistentVolume", 0},
+		"its claim waits":                  {young(ledger.Active, "a"), tree{"a"}, claimed, "", 1},
+		"nobody says":                      {young(ledger.Active, "a"), tree{"a"}, silent, "", 1},
+		"nobody is asked":                  {young(ledger.Active, "a"), tree{"a"}, nil, "", 1},
+		"being made, its claim is gone":    {young(ledger.Creating, "a"), nil, gone, "volume pvc-1 of claim team/data was never completed", 0},
+		"being made, its claim waits":      {young(ledger.Creating, "a"), nil, claimed, "", 0},
+		"an archive on its way":            {young(ledger.Archived, "archived-a"), nil, claimed, "", 1},
+		"an archive":                       {young(ledger.Archived, "archived-a"), tree{"archived-a"}, claimed, "", 0},
+		"a retained directory was removed": {young(ledger.Retained, "a"), nil, claimed, "the record says that it is retained, but its directory is missing", 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			records := []ledger.Record{tt.record}
+			r := Diagnose(Cluster{ID: "here", Gone: tt.gone}, with(&Site{Dirs: tt.dirs, Lookup: lookup(records)}, records...))
+			if r.TooYoung != tt.tooYoung || (len(r.Findings) > 0) != (tt.want != "") || tt.want != "" && !strings.Contains(r.Findings[0].Problem, tt.want) {
+				t.Errorf("too young are %d, want %d; found %+v, want %q", r.TooYoung, tt.tooYoung, r.Findings, tt.want)
+			}
+			var table, object bytes.Buffer
+			if err := errors.Join(r.WriteTable(&table), r.WriteJSON(&object)); err != nil {
+				t.Fatal(err)
+			}
+			says := strings.Contains(table.String(), "Too young to judge: 1 records; look again in a minute.")
+			if says != (tt.tooYoung > 0) || !strings.Contains(object.String(), fmt.Sprintf(`"tooYoung": %d`, tt.tooYoung)) {
+				t.Errorf("%s\n%s", &table, &object)
+			}
+		})
+	}
+}
+
 func TestConfirm(t *testing.T) {
 	stays, passed, later := Finding{Kind: "a"}, Finding{Kind: "b"}, Finding{Kind: "c"}
 	earlier, again := Report{Findings: []Finding{stays, passed}}, Report{Findings: []Finding{later, stays}, Checked: Checked{Volumes: 2}}

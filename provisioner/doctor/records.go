@@ -12,7 +12,8 @@ import (
 )
 
 // saving is how long a volume may lack its PersistentVolume, and an archive its directory,
-// before that is a problem: the record is written first.
+// before that is a problem: the record is written first. A volume whose claim is gone waits for
+// nothing.
 const saving = time.Minute
 
 // expiring is how long after its expiry an archive may still exist before that is a problem:
@@ -33,14 +34,14 @@ func (r *Report) records(c Cluster, site *Site) {
 		pv := volumes[record.PV]
 		switch {
 		case record.State == ledger.Retained || record.State == ledger.Archived:
-			r.released(c, site, record, restoring)
+			r.released(c, site, record, pv, restoring[record.Path])
 		case record.Cluster != c.ID: // another cluster's; volumes checks it if it was recovered here
-		case record.State == ledger.Active && time.Since(record.Created) > saving:
+		case record.State == ledger.Active:
 			if other := at[record.Path]; other == nil || other.Name != record.PV && !c.Names.Serve(other) { // volumes checks those of ours
-				r.active(site, record, pv, other)
+				r.active(c, site, record, pv, other)
 			}
-		case record.State == ledger.Creating && time.Since(record.Created) > stale:
-			r.creating(record, pv, at[record.Path])
+		case record.State == ledger.Creating && (time.Since(record.Created) > stale || c.gone(record)):
+			r.creating(c, site, record, pv, at[record.Path])
 		}
 	}
 	r.foreign(c, site, volumes)
@@ -92,7 +93,7 @@ func (r *Report) damaged(site *Site) {
 // creating reports a volume that was never completed. The volume may exist with another
 // directory, because its claim or class changed after the first attempt.
 // other is the PersistentVolume that has the directory, if any.
-func (r *Report) creating(record ledger.Record, pv, other *v1.PersistentVolume) {
+func (r *Report) creating(c Cluster, site *Site, record ledger.Record, pv, other *v1.PersistentVolume) {
 	if other != nil && other.Name == record.PV {
 		return
 	}
@@ -108,12 +109,19 @@ func (r *Report) creating(record ledger.Record, pv, other *v1.PersistentVolume) 
 	}
 	r.find(KindRecord, record.Path, fmt.Sprintf("volume %s of claim %s was never completed", record.PV, claimBy(record)),
 		"if the claim still exists, claimdir retries; otherwise remove the directory, if it is empty, and "+fileOf(record))
-	r.fixable(other == nil, record, fixOrphan)
+	r.fixable(other == nil && c.unused(site, record), record, fixOrphan)
+}
+
+// unused reports whether a Fixer may act on a record: nothing in the cluster needs it, and no
+// PersistentVolume shares files with its directory.
+func (c Cluster) unused(site *Site, record ledger.Record) bool {
+	p, err := volpath.ParseRecorded(record.Path)
+	return err == nil && c.gone(record) && c.Uses(site.Source, p) == ""
 }
 
 // active reports a volume whose PersistentVolume is gone or has another directory.
 // other is the foreign PersistentVolume that has its directory, if any.
-func (r *Report) active(site *Site, record ledger.Record, pv, other *v1.PersistentVolume) {
+func (r *Report) active(c Cluster, site *Site, record ledger.Record, pv, other *v1.PersistentVolume) {
 	p, err := volpath.ParseRecorded(record.Path)
 	if err != nil {
 		r.find(KindRecord, record.Path, err.Error(), "fix or remove "+fileOf(record))
@@ -125,27 +133,32 @@ func (r *Report) active(site *Site, record ledger.Record, pv, other *v1.Persiste
 	if err != nil || !known || now.PV != record.PV || now.State != ledger.Active {
 		return
 	}
+	unused := pv == nil && other == nil && c.unused(site, record)
+	if time.Since(record.Created) < saving && !unused {
+		r.TooYoung++
+		return
+	}
 	missing := "there is no such PersistentVolume"
 	if pv != nil {
 		missing = "the PersistentVolume of that name has another directory"
 	}
 	remedy := "create it again with the manifest that claimdir recover prints for it; or, if the data is not needed, remove the directory and then " + fileOf(record)
+	if !unused && c.Gone != nil {
+		remedy += fmt.Sprintf("; doctor --fix does it once no claim %s and no PersistentVolume needs it", claimBy(record))
+	}
 	if other != nil {
 		missing += fmt.Sprintf(", and PersistentVolume %s has this one", other.Name)
 		remedy = fmt.Sprintf("do not remove the directory; if %[2]s shall keep it, remove %[1]s", fileOf(record), other.Name)
 	}
 	r.find(KindRecord, record.Path, fmt.Sprintf("the record says that volume %s of claim %s is active, but %s", record.PV, claimBy(record), missing), remedy)
-	r.fixable(pv == nil && other == nil, record, fixOrphan)
+	r.fixable(unused, record, fixOrphan)
 }
 
 // released reports a retained directory or archive that is missing, and an archive that has
 // expired and still exists.
-func (r *Report) released(c Cluster, site *Site, record ledger.Record, restoring map[string]bool) {
-	if restoring[record.Path] {
+func (r *Report) released(c Cluster, site *Site, record ledger.Record, pv *v1.PersistentVolume, restoring bool) {
+	if restoring {
 		return
-	}
-	if record.Released != nil && time.Since(*record.Released) < saving {
-		return // an archive's record is written before its directory is moved
 	}
 	p, err := volpath.ParseRecorded(record.Path)
 	if err != nil {
@@ -155,10 +168,12 @@ func (r *Report) released(c Cluster, site *Site, record ledger.Record, restoring
 	switch present, err := site.Dirs.Exists(p); {
 	case err != nil:
 		r.find(KindRecord, record.Path, fmt.Sprintf("its directory cannot be checked: %v", err), "fix the cause named in the error")
+	case !present && record.State == ledger.Archived && record.Released != nil && time.Since(*record.Released) < saving:
+		r.TooYoung++ // an archive's record is written before its directory is moved
 	case !present:
 		r.find(KindRecord, record.Path, fmt.Sprintf("the record says that it is %s, but its directory is missing", record.State),
 			"restore the data from a backup, or remove "+fileOf(record))
-		r.fixable(record.Cluster == c.ID, record, fixMissing)
+		r.fixable(record.Cluster == c.ID && pv == nil && c.Uses(site.Source, p) == "", record, fixMissing)
 	case record.Cluster == c.ID && overdue(record) && c.Uses(site.Source, p) == "": // an archive that a PersistentVolume uses does not expire
 		r.find(KindRecord, record.Path, fmt.Sprintf("this archive of claim %s should have expired on %s, and still exists", claimBy(record), record.Until.UTC().Format(time.RFC3339)),
 			fmt.Sprintf("claimdir retries, and logs the reason; one that it found long after its end it keeps for a day; or move it into the trash yourself: claimdir archive purge %s --cluster %s", record.PV, record.Cluster))
