@@ -46,6 +46,9 @@ type Report struct {
 	// TooYoung counts the records that miss something which may be about to come. Within a minute it
 	// has come, or is a finding.
 	TooYoung int `json:"tooYoung"`
+	// Retained counts the directories that released volumes with the policy retain have left at their
+	// paths. They are no problem, and nothing else lists them.
+	Retained int `json:"retained"`
 	// NotChecked lists what Diagnose did not check, and why.
 	NotChecked []string `json:"notChecked"`
 }

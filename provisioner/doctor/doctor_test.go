@@ -330,6 +330,17 @@ func with(site *Site, records ...ledger.Record) *Site {
 	return site
 }
 
+// Retained directories are no findings, and are counted.
+func TestRetainedDirectoriesAreCounted(t *testing.T) {
+	records := []ledger.Record{record(ledger.Retained, "pvc-1", "a"), record(ledger.Retained, "pvc-2", "b"), record(ledger.Archived, "pvc-3", "archived-c")}
+	r := Diagnose(Cluster{ID: "here"}, with(&Site{Dirs: tree{"a", "b", "archived-c"}, Lookup: lookup(records)}, records...))
+	var table bytes.Buffer
+	if err := r.WriteTable(&table); err != nil || len(r.Findings) > 0 || r.Retained != 2 ||
+		!strings.HasSuffix(table.String(), ": 0 findings.\nRetained directories: 2; claimdir archive list --retained lists them.\n") {
+		t.Errorf("%v, %+v\n%s", err, r, &table)
+	}
+}
+
 // What no claim waits for is judged at once. What may be about to come is counted.
 func TestYoungRecords(t *testing.T) {
 	young := func(state ledger.State, path string) ledger.Record {

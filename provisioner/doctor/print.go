@@ -44,6 +44,9 @@ func (r Report) WriteTable(w io.Writer) error {
 	}
 	_, err := fmt.Fprintf(w, "Checked %d classes, %d volumes, %d records, %d directories: %d findings.\n",
 		r.Checked.Classes, r.Checked.Volumes, r.Checked.Records, r.Checked.Directories, len(r.Findings))
+	if r.Retained > 0 && err == nil {
+		_, err = fmt.Fprintf(w, "Retained directories: %d; claimdir archive list --retained lists them.\n", r.Retained)
+	}
 	if r.TooYoung > 0 && err == nil {
 		_, err = fmt.Fprintf(w, "Too young to judge: %d records; look again in a minute.\n", r.TooYoung)
 	}

@@ -174,6 +174,8 @@ func (r *Report) released(c Cluster, site *Site, record ledger.Record, pv *v1.Pe
 		r.find(KindRecord, record.Path, fmt.Sprintf("the record says that it is %s, but its directory is missing", record.State),
 			"restore the data from a backup, or remove "+fileOf(record))
 		r.fixable(record.Cluster == c.ID && pv == nil && c.Uses(site.Source, p) == "", record, fixMissing)
+	case record.State == ledger.Retained:
+		r.Retained++
 	case record.Cluster == c.ID && overdue(record) && c.Uses(site.Source, p) == "": // an archive that a PersistentVolume uses does not expire
 		r.find(KindRecord, record.Path, fmt.Sprintf("this archive of claim %s should have expired on %s, and still exists", claimBy(record), record.Until.UTC().Format(time.RFC3339)),
 			fmt.Sprintf("claimdir retries, and logs the reason; one that it found long after its end it keeps for a day; or move it into the trash yourself: claimdir archive purge %s --cluster %s", record.PV, record.Cluster))
