@@ -152,6 +152,15 @@ func TestArchiveList(t *testing.T) {
 			t.Errorf("%q: got %q, %v:\n%s", tt.args, got, err, out)
 		}
 	}
+	for asked, want := range map[string]string{
+		"tema":      `No archives found of "tema"; there are archives of namespace team.`,
+		"nosuch":    `No archives found of "nosuch"; there are archives of 2 namespaces.`,
+		"team/none": `No archives found of "team/none"; the namespace has archives of team/logs (pvc-2), team/data (pvc-1).`,
+	} {
+		if _, stderr, err := w.run(nil, "list", asked); err != nil || stderr != want+"\n" {
+			t.Errorf("%s: %v, %s", asked, err, stderr)
+		}
+	}
 	out, _, _ = w.run(nil, "list")
 	holds(t, out, "CLAIM", "for ever", "(expired)", "(in 29d)")
 	out, _, _ = w.run(nil, "list", "team/data", "--output=json")

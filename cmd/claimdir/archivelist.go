@@ -68,14 +68,28 @@ func (o *listOptions) run(_ context.Context, std streams) error {
 		return err
 	}
 	listed := found.of(o.retained)
+	near := ""
 	if len(o.names) > 0 {
 		namespace, claim, _ := strings.Cut(o.names[0], "/")
+		near = archives.Near(listed, kind(o.retained), namespace, claim)
 		listed = slices.DeleteFunc(listed, func(a archives.Archive) bool { return !a.Of(namespace, claim) })
 	}
 	if o.output == "json" {
 		err = archives.WriteJSON(std.out, listed)
 	} else if err = archives.WriteTable(std.out, listed, found.Found, time.Now()); len(listed) == 0 {
-		fmt.Fprintf(std.err, "No %s found.\n", kind(o.retained))
+		fmt.Fprintln(std.err, noneFound(o, near))
 	}
 	return errors.Join(err, found.incomplete)
+}
+
+// noneFound says that nothing was found, and what there is near it.
+func noneFound(o *listOptions, near string) string {
+	text := fmt.Sprintf("No %s found", kind(o.retained))
+	if len(o.names) > 0 {
+		text += fmt.Sprintf(" of %q", o.names[0])
+	}
+	if near != "" {
+		text += "; " + near
+	}
+	return text + "."
 }

@@ -61,7 +61,7 @@ func TestArchiveListRetained(t *testing.T) {
 	}
 	_, stderr, err := w.run(nil, "list", "--retained", "nobody")
 	w.must(err)
-	holds(t, stderr, "No retained directories found.")
+	holds(t, stderr, `No retained directories found of "nobody"; there are retained directories of 1 namespaces.`)
 	if out, _, err = w.run(nil, "list"); err != nil || !strings.Contains(out, "pvc-1") || strings.Contains(out, "pvc-2") {
 		t.Errorf("without the flag it lists\n%s%v", out, err)
 	}

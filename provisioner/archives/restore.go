@@ -30,12 +30,14 @@ func Choose(all []Archive, namespace, claim, volume string) (chosen Archive, oth
 		return Archive{}, nil, fmt.Errorf("%w claim %s/%s and volume %q; the claim has archives of %s", ErrNone, namespace, claim, volume,
 			list(of, func(a Archive) string { return a.Volume }))
 	}
-	near := newestFirst(all, func(a Archive) bool { return a.Of(namespace, "") })
-	if len(near) == 0 {
-		return Archive{}, nil, fmt.Errorf("%w claim %s/%s, and none of any other claim of this namespace", ErrNone, namespace, claim)
+	text := ""
+	if !slices.ContainsFunc(all, func(a Archive) bool { return a.Of(namespace, "") }) {
+		text = ", and none of any other claim of this namespace"
 	}
-	return Archive{}, nil, fmt.Errorf("%w claim %s/%s; the namespace has archives of %s", ErrNone, namespace, claim,
-		list(near, func(a Archive) string { return a.claim() + " (" + a.Volume + ")" }))
+	if near := Near(all, "archives", namespace, claim); near != "" {
+		text += "; " + near
+	}
+	return Archive{}, nil, fmt.Errorf("%w claim %s/%s%s", ErrNone, namespace, claim, text)
 }
 
 func newestFirst(all []Archive, which func(Archive) bool) (some []Archive) {
