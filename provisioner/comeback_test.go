@@ -91,6 +91,10 @@ func TestWhichPersistentVolumesAreBack(t *testing.T) {
 		"its release failed":                {phase(v1.VolumeFailed, v1.PersistentVolumeReclaimDelete, false), false},
 		"released, and kept":                {phase(v1.VolumeReleased, v1.PersistentVolumeReclaimRetain, false), true},
 		"released, kept, and deleted":       {phase(v1.VolumeReleased, v1.PersistentVolumeReclaimRetain, true), false},
+		"it lies elsewhere":                 {func(_ *testing.T, w *world) { w.Seen.PVs[0].Spec.NFS.Path = "/export/team/other" }, false},
+		"its server and export are called otherwise": {func(_ *testing.T, w *world) {
+			w.Seen.PVs[0].Spec.NFS = &v1.NFSVolumeSource{Server: "new", Path: "/new/team/data/"}
+		}, true},
 		"it has another directory": {func(t *testing.T, w *world) {
 			t.Helper()
 			w.provision(t, options("ns/data", "pvc-1", at("team/data")))

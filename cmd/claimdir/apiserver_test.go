@@ -36,12 +36,17 @@ func newAPIServer(t *testing.T) *apiServer {
 	return a
 }
 
-// back brings a PersistentVolume back.
-func (a *apiServer) back(name string, phase v1.PersistentVolumePhase) {
+// back brings the PersistentVolume of a path back.
+func (a *apiServer) back(name, path string, phase v1.PersistentVolumePhase) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.volumes[name] = v1.PersistentVolume{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v1.PersistentVolumeSpec{PersistentVolumeReclaimPolicy: v1.PersistentVolumeReclaimDelete},
-		Status: v1.PersistentVolumeStatus{Phase: phase}}
+	a.volumes[name] = v1.PersistentVolume{
+		ObjectMeta: metav1.ObjectMeta{Name: name}, Status: v1.PersistentVolumeStatus{Phase: phase},
+		Spec: v1.PersistentVolumeSpec{
+			PersistentVolumeReclaimPolicy: v1.PersistentVolumeReclaimDelete,
+			PersistentVolumeSource:        v1.PersistentVolumeSource{NFS: &v1.NFSVolumeSource{Server: "nas", Path: "/export/" + path}},
+		},
+	}
 }
 
 // ServeHTTP answers one request.

@@ -149,8 +149,12 @@ func (o *purgeOptions) ask(ctx context.Context) (archives.Cluster, error) {
 		defer cancel()
 		id, err = clusterID(ctx, clients.Main)
 	}
+	wayOut := " (--force does not ask)"
+	if o.retained {
+		wayOut = ""
+	}
 	if err != nil {
-		return archives.Cluster{}, fmt.Errorf("the cluster must say whether PersistentVolumes exist again: %w", err)
+		return archives.Cluster{}, fmt.Errorf("the cluster must say whether PersistentVolumes exist again%s: %w", wayOut, err)
 	}
 	return archives.Cluster{ID: id, Volume: cluster.Live{Client: clients.Main}.Volume}, nil
 }

@@ -100,18 +100,19 @@ func TestArchivePurgeAsksWhetherTheVolumeIsBack(t *testing.T) {
 		want       []string
 		asked      int
 	}{
-		"one is": {args: "team --yes", set: func(w *archiveWorld) { w.api.back("pvc-1", v1.VolumeBound) }, left: "archived-team-data-pvc-1", wantErr: "1 archives could not be moved", asked: 2,
+		"one is": {args: "team --yes", set: func(w *archiveWorld) { w.api.back("pvc-1", "team-data-pvc-1", v1.VolumeBound) }, left: "archived-team-data-pvc-1", wantErr: "1 archives could not be moved", asked: 2,
 			want: []string{"PersistentVolume pvc-1 exists again, and archive archived-team-data-pvc-1 may be all its data: claimdir doctor --fix puts it back to \"team-data-pvc-1\"", "archive purge --force pvc-1", "Moved 1 of 2"}},
-		"one is, and waits for its claim": {args: "team --yes", set: func(w *archiveWorld) { w.api.back("pvc-1", v1.VolumeAvailable) }, left: "archived-team-data-pvc-1", wantErr: "1 archives could not be moved", asked: 2},
-		"one is, before it has a phase":   {args: "team --yes", set: func(w *archiveWorld) { w.api.back("pvc-1", "") }, left: "archived-team-data-pvc-1", wantErr: "1 archives could not be moved", asked: 2},
-		"its release goes on":             {args: "team --yes", set: func(w *archiveWorld) { w.api.back("pvc-1", v1.VolumeReleased) }, want: []string{"Moved 2 of 2"}, asked: 2},
-		"forced":                          {args: "team --yes --force", set: func(w *archiveWorld) { w.api.back("pvc-1", v1.VolumeBound) }, want: []string{"Moved 2 of 2"}},
+		"one is, and waits for its claim": {args: "team --yes", set: func(w *archiveWorld) { w.api.back("pvc-1", "team-data-pvc-1", v1.VolumeAvailable) }, left: "archived-team-data-pvc-1", wantErr: "1 archives could not be moved", asked: 2},
+		"one is, before it has a phase":   {args: "team --yes", set: func(w *archiveWorld) { w.api.back("pvc-1", "team-data-pvc-1", "") }, left: "archived-team-data-pvc-1", wantErr: "1 archives could not be moved", asked: 2},
+		"its release goes on":             {args: "team --yes", set: func(w *archiveWorld) { w.api.back("pvc-1", "team-data-pvc-1", v1.VolumeReleased) }, want: []string{"Moved 2 of 2"}, asked: 2},
+		"another volume has its name":     {args: "team --yes", set: func(w *archiveWorld) { w.api.back("pvc-1", "elsewhere", v1.VolumeBound) }, want: []string{"Moved 2 of 2"}, asked: 2},
+		"forced":                          {args: "team --yes --force", set: func(w *archiveWorld) { w.api.back("pvc-1", "team-data-pvc-1", v1.VolumeBound) }, want: []string{"Moved 2 of 2"}},
 		"nobody says":                     {args: "team --yes", set: func(w *archiveWorld) { w.api.silent = true }, left: both, wantErr: "2 archives could not be moved", want: []string{"cannot ask whether the PersistentVolume exists again: read PersistentVolume pvc-1", "nothing is removed before that is known"}},
-		"there is no cluster":             {args: "team --yes", set: func(w *archiveWorld) { w.api.kubeconfig = "/nowhere" }, left: both, wantErr: "nothing was moved: the cluster must say whether PersistentVolumes exist again: "},
+		"there is no cluster":             {args: "team --yes", set: func(w *archiveWorld) { w.api.kubeconfig = "/nowhere" }, left: both, wantErr: "nothing was moved: the cluster must say whether PersistentVolumes exist again (--force does not ask): "},
 		"there is no cluster, and forced": {args: "team --yes --force", set: func(w *archiveWorld) { w.api.kubeconfig = "/nowhere" }, want: []string{"Moved 2 of 2"}},
 		"another cluster's are not in here": {args: "pvc-3 --cluster elsewhere --yes", set: func(w *archiveWorld) {
 			w.archiveOf("elsewhere", "team/data", "pvc-3", "")
-			w.api.back("pvc-3", v1.VolumeBound)
+			w.api.back("pvc-3", "team-data-pvc-3", v1.VolumeBound)
 		}, left: both, want: []string{"Moved 1 of 1"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -100,7 +100,7 @@ func TestArchivePurgeRetained(t *testing.T) {
 // A retained directory whose PersistentVolume came back is in use.
 func TestArchivePurgeLeavesARetainedDirectoryInUse(t *testing.T) {
 	w := newRetainedWorld(t)
-	w.api.back("pvc-2", v1.VolumeBound)
+	w.api.back("pvc-2", "team/data", v1.VolumeBound)
 	out, stderr, err := w.run(nil, "purge", "--all", "--retained", "--yes")
 	if err == nil || !strings.Contains(err.Error(), "1 retained directories could not be moved") {
 		t.Error(err)

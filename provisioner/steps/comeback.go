@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
+	"strings"
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/klog/v2"
@@ -42,7 +44,8 @@ func (op Op) CheckNotBack(ctx context.Context, r ledger.Record) error {
 }
 
 // isBack reports whether the PersistentVolume of a released volume exists again and may need
-// the directory of r, which had the path origin: no record gives it another directory there.
+// the directory of r, which had the path origin: it lies there, and no record gives it another
+// directory there.
 func (s *Steps) isBack(ctx context.Context, store ledger.Store, r ledger.Record, origin string) (bool, error) {
 	if s.config.Volume == nil {
 		return false, fmt.Errorf("%w: there is no cluster to ask", ErrNotAsked)
@@ -51,14 +54,14 @@ func (s *Steps) isBack(ctx context.Context, store ledger.Store, r ledger.Record,
 	if err != nil {
 		return false, fmt.Errorf("%w: %w", ErrNotAsked, err)
 	}
-	if pv == nil || isGoing(pv) {
+	if pv == nil || isGoing(pv) || !liesAt(pv, origin) {
 		return false, nil
 	}
-	path, err := volpath.ParseRecorded(origin)
+	at, err := volpath.ParseRecorded(origin)
 	if err != nil {
-		return true, nil //nolint:nilerr // it lies nowhere on the share, and has no other directory
+		return false, err
 	}
-	now, found, err := store.Records.Own(path, r.PV, r.Cluster)
+	now, found, err := store.Records.Own(at, r.PV, r.Cluster)
 	if err != nil {
 		return false, err
 	}
@@ -67,6 +70,12 @@ func (s *Steps) isBack(ctx context.Context, store ledger.Store, r ledger.Record,
 
 // ErrNotAsked says that the API server did not say whether a PersistentVolume exists.
 var ErrNotAsked = errors.New("cannot ask whether the PersistentVolume exists again")
+
+// liesAt reports whether a PersistentVolume may lie at a path of the share. Server and export may be
+// called otherwise by now.
+func liesAt(pv *v1.PersistentVolume, relative string) bool {
+	return pv.Spec.NFS != nil && strings.HasSuffix(path.Clean(pv.Spec.NFS.Path), "/"+relative)
+}
 
 // isGoing reports whether a PersistentVolume is on its way out: its release goes on or is to come,
 // or it is being deleted and no claim holds it.

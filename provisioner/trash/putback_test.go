@@ -180,7 +180,13 @@ func TestWhatAPersistentVolumeNeedsAgainStays(t *testing.T) {
 	is := func(phase v1.PersistentVolumePhase) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		w.back = map[string]*v1.PersistentVolume{"pvc-1": {Spec: v1.PersistentVolumeSpec{PersistentVolumeReclaimPolicy: v1.PersistentVolumeReclaimDelete}, Status: v1.PersistentVolumeStatus{Phase: phase}}}
+		w.back = map[string]*v1.PersistentVolume{"pvc-1": {
+			Spec: v1.PersistentVolumeSpec{
+				PersistentVolumeReclaimPolicy: v1.PersistentVolumeReclaimDelete,
+				PersistentVolumeSource:        v1.PersistentVolumeSource{NFS: &v1.NFSVolumeSource{Server: "nfs.example.com", Path: "/export/team-pvc-1"}},
+			},
+			Status: v1.PersistentVolumeStatus{Phase: phase},
+		}}
 	}
 	is(v1.VolumeBound)
 	w.run(t, func() bool { return len(w.reported()) > 1 && w.left(t) == 1 })
