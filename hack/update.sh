@@ -34,5 +34,5 @@ step lint "the rest is for a human: mend it, then: make verify" update_lint
 step readme "mend by hand, then: make update" readme_table -write
 step calls "mend by hand, then: make update" go test -count=1 ./provisioner -run '^TestCalls' -update
 step help "mend by hand, then: make update" go test -count=1 ./cmd/claimdir -run '^TestHelp' -update
-step manifests "mend by hand, then: make update" go test -count=1 ./provisioner/recovery -run '^TestManifests' -update
+step manifests "mend by hand, then: make update" go test -count=1 ./provisioner/recovery -run '^(TestManifests|TestTheScript)' -update
 verdict update

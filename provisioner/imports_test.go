@@ -59,7 +59,7 @@ func rooms() map[string][]string {
 		"sweep":       {"cluster", "doctor", "access", "ledger", "share", "steps", "volpath", "volume"},
 		"control":     {"cluster"}, // keeps the library honest for any Provisioner; cmd brings them together
 		"archives":    {"ledger", "output", "share", "steps", "volpath", "volume"},
-		"recovery":    {"ledger", "output", "share", "volpath", "volume"},
+		"recovery":    {"cluster/pvs", "ledger", "output", "share", "volpath", "volume"},
 		"doctor":      {"class", "cluster/pvs", "ledger", "output", "refusal", "share", "steps", "volpath", "volume"}, // not cluster: cmd asks it
 		"handback":    {"class", "cluster/pvs", "output", "share", "volume"},
 
@@ -104,7 +104,7 @@ func rules() (all []rule) {
 		rule{"cluster/pvs", nil, []string{"k8s.io/client-go/..."}, "pure: is given PersistentVolumes and asks nobody, so that doctor may use it"},
 		rule{"steps", nil, []string{"k8s.io/client-go/...", "sigs.k8s.io/sig-storage-lib-external-provisioner/..."}, "knows no kind of front door: whoever provisions can use it"},
 		rule{"access", nil, []string{"k8s.io/api/...", "k8s.io/client-go/..."}, "keeps a share for whoever works on it: no objects of Kubernetes"},
-		rule{"recovery", []string{"k8s.io/client-go/..."}, nil, "there is no cluster to ask"},
+		rule{"recovery", []string{"k8s.io/client-go/..."}, nil, "there may be no cluster to ask; cmd asks it"},
 		rule{"archives", []string{"k8s.io/client-go/..."}, nil, "there is no cluster to ask"},
 		rule{"output", []string{"k8s.io/client-go/..."}, nil, "writes to what it is given"},
 		rule{"handback", []string{"k8s.io/client-go/..."}, nil, "is given what it judges; cmd asks the cluster"},

@@ -50,7 +50,12 @@ func newBackground(o options, keepers []*access.Keeper, ops *steps.Steps, config
 	config.Steps, config.Names, config.Interval, config.Grace = ops, o.names(), o.sweepInterval, o.orphanGrace
 	for _, k := range keepers {
 		emptier := trash.New(trash.Config{Keeper: k, Steps: ops, Remover: share.NewRemover(trash.Hands, o.trashRate), Report: warn.trashFailed})
-		config.Keeper = k
+		config.Keeper, config.Others = k, nil
+		for _, other := range keepers {
+			if other != k {
+				config.Others = append(config.Others, other.Source())
+			}
+		}
 		sweeper := sweep.New(config)
 		expirer := expiry.New(expiry.Config{Keeper: k, Steps: ops, Report: warn.expiryFailed, Held: warn.expiryHeld})
 		b.run = append(b.run, emptier.Run, sweeper.Run, expirer.Run)

@@ -5,53 +5,84 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
+	"os"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/clientcmd"
 
+	"claimdir/provisioner/cluster"
 	"claimdir/provisioner/output"
 	"claimdir/provisioner/recovery"
+	"claimdir/provisioner/share"
 )
 
-const recoverHead = `claimdir recover prints the PersistentVolumes and claims of all volumes on the share, from their records.
+const recoverHead = `claimdir recover prints the PersistentVolumes and claims of the volumes on the share, from their records.
 Apply them to a new cluster to get the volumes of a lost cluster back:
 
-    claimdir recover | kubectl apply -f -
+    claimdir recover > volumes.yaml
+    kubectl apply -f volumes.yaml
 
-It needs no cluster and changes nothing.
+It changes nothing. It asks the cluster, and leaves out the volumes that are Bound there. Without a
+kubeconfig, outside a pod, it prints all volumes and says so.
+
+With --readdress it prints something else: a shell script for a share whose server or path has changed. The
+script gives the PersistentVolumes of the share its new address:
+
+    claimdir recover --readdress > readdress.sh
+    sh readdress.sh
 
 Usage: claimdir recover [flags]
 `
 
 const recoverTail = `
-Exit codes: 0 all volumes printed; 1 failed, or some were left out (standard error names them and the
-reason); 2 wrong configuration.
+Exit codes: 0 all printed, except volumes that are Bound in the cluster; 1 failed, or others were left out
+(standard error names them and the reason); 2 wrong configuration.
 `
 
 // recoverOptions are those of claimdir recover.
-type recoverOptions struct{ options }
+type recoverOptions struct {
+	options
+
+	includeBound bool
+	readdress    bool
+}
 
 func recoverCommand(p program) *cobra.Command {
 	c := &cobra.Command{
-		Use: "recover", Short: "print the volumes and claims on the share, to create them in a new cluster",
+		Use: "recover", Short: "print what creates the volumes on the share in a new cluster, or gives them a new address",
 		Long: recoverHead, Annotations: endsWith(recoverTail),
 	}
-	return p.command(c, &recoverOptions{newOptions()})
+	return p.command(c, &recoverOptions{options: newOptions()})
 }
 
+// flags gives no environment variables to the flags that choose what is printed, as archive purge
+// does not.
 func (o *recoverOptions) flags() []*pflag.FlagSet {
-	f := section("Provisioner")
-	o.addName(f)
-	return []*pflag.FlagSet{withVariables(f), o.shareFlags()}
+	names, cluster, volumes := section("Provisioner"), section("Cluster"), section("Volumes")
+	o.addName(names)
+	o.addMoreNames(names)
+	o.addKubeconfig(cluster)
+	volumes.BoolVar(&o.includeBound, "include-bound", false, "print also the volumes that are Bound in the cluster, such as for a backup; asks no cluster")
+	volumes.BoolVar(&o.readdress, "readdress", false, "print a script that gives the share's PersistentVolumes the new address of the share")
+	return []*pflag.FlagSet{withVariables(names), o.shareFlags(), withVariables(cluster), volumes}
 }
 
 func (o *recoverOptions) complete(args []string) []error {
-	return slices.Concat(unexpected(args), o.checkNames(), o.checkShares())
+	problems := slices.Concat(unexpected(args), o.checkNames(), o.checkShares())
+	if o.includeBound && o.readdress {
+		problems = append(problems, errors.New("--include-bound and --readdress exclude each other: give one of them"))
+	}
+	return problems
 }
 
 // run prints the volumes whose records can be read, and reports all others.
-func (o *recoverOptions) run(_ context.Context, std streams) error {
+func (o *recoverOptions) run(ctx context.Context, std streams) error {
 	mounts, err := findShares(o.options)
 	if err != nil {
 		return err
@@ -65,7 +96,12 @@ func (o *recoverOptions) run(_ context.Context, std streams) error {
 		shares = append(shares, recovery.Share{Name: s.Name, Source: s.Source, Records: s.records, Dirs: s.dirs})
 	}
 	out := bufio.NewWriter(std.out)
-	leftOut, err := recovery.Print(out, shares, len(closed) > 0, o.provisionerName)
+	var leftOut []error
+	if o.readdress {
+		leftOut, err = o.printScript(ctx, out, mounts, shares, std)
+	} else {
+		leftOut, err = o.printVolumes(ctx, out, shares, len(closed) > 0, std)
+	}
 	if err = errors.Join(err, out.Flush()); err != nil {
 		return err
 	}
@@ -77,4 +113,74 @@ func (o *recoverOptions) run(_ context.Context, std streams) error {
 		return fmt.Errorf("%d records or shares were left out; all others were printed", len(leftOut))
 	}
 	return nil
+}
+
+// maxNamed is how many of the volumes that need no recovery are named.
+const maxNamed = 10
+
+// printVolumes prints the manifests of all volumes that the cluster does not have.
+func (o *recoverOptions) printVolumes(ctx context.Context, out io.Writer, shares []recovery.Share, partial bool, std streams) ([]error, error) {
+	asked := recovery.Options{Provisioner: o.provisionerName, Partial: partial}
+	switch client, notAsked, err := o.client(); {
+	case o.includeBound:
+		asked.NotAsked = "--include-bound was given"
+	case err != nil:
+		return nil, fmt.Errorf("%w; --include-bound prints all volumes without asking the cluster", err)
+	case client == nil:
+		asked.NotAsked = notAsked
+		fmt.Fprintf(std.err, "claimdir: no cluster was asked which of the volumes it has already: %s\n", notAsked)
+	default:
+		if asked.Here, err = (cluster.Live{Client: client}).Volumes(ctx); err != nil {
+			return nil, fmt.Errorf("ask the cluster which volumes it has: %w; --include-bound prints all volumes without asking it", err)
+		}
+	}
+	left, err := recovery.Print(out, shares, asked)
+	if n := len(left.Bound); n > 0 && err == nil {
+		more := ""
+		if n > maxNamed {
+			more = ", …"
+		}
+		fmt.Fprintf(std.err, "claimdir: left out %d volumes that are Bound in this cluster and need no recovery: %s%s; --include-bound prints them\n",
+			n, output.Cell(strings.Join(left.Bound[:min(n, maxNamed)], ", ")), more)
+	}
+	return left.Problems, err
+}
+
+// printScript prints the script for the volumes that name an earlier address of their share.
+func (o *recoverOptions) printScript(ctx context.Context, out io.Writer, mounts []share.Mount, shares []recovery.Share, std streams) (leftOut []error, err error) {
+	client, notAsked, err := o.client()
+	if err == nil && client == nil {
+		err = fmt.Errorf("--readdress needs the cluster: %s", notAsked)
+	}
+	if err != nil {
+		return nil, err
+	}
+	c := recovery.Cluster{Names: o.names()}
+	for _, mount := range mounts {
+		c.Served = append(c.Served, mount.Source)
+	}
+	if c.ID, err = clusterID(ctx, client); err != nil {
+		return nil, err
+	}
+	if c.Volumes, err = (cluster.Live{Client: client}).Volumes(ctx); err != nil {
+		return nil, fmt.Errorf("list volumes: %w", err)
+	}
+	n, leftOut, err := recovery.Readdress(out, shares, c)
+	if n == 0 && err == nil {
+		fmt.Fprintln(std.err, "claimdir: no PersistentVolume names an earlier address of the share; the script does nothing")
+	}
+	return leftOut, err
+}
+
+// client returns a client of the cluster. Without one, in a place that has neither a kubeconfig nor a
+// ServiceAccount, it says so.
+func (o *recoverOptions) client() (client kubernetes.Interface, none string, err error) {
+	if o.kubeconfig == "" && os.Getenv("KUBERNETES_SERVICE_HOST") == "" {
+		o.kubeconfig = clientcmd.RecommendedHomeFile // as kubectl does
+		if _, err := os.Stat(o.kubeconfig); errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Sprintf("this is no pod, KUBECONFIG is not set, and there is no file %s", o.kubeconfig), nil
+		}
+	}
+	clients, err := connect(o.options, nil)
+	return clients.Main, "", err
 }

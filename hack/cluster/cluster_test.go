@@ -120,6 +120,7 @@ var cases = []testCase{
 	{"doctor finds what does not fit together, and nothing else", testDoctor},
 	{"what nobody comes back for is swept, and doctor --fix mends the rest", testSweep},
 	{"a share of the older layout is gone on with", testUpgrade},
+	{"a share that has a new address", testNewAddress},
 	{"peer: its volumes are taken over and go as its classes say", testPeerVolumes},
 	{"peer: its volumes go back to it, and come back to claimdir", testHandback},
 }

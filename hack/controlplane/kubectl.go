@@ -73,6 +73,20 @@ func (cp *ControlPlane) KubectlInput(ctx context.Context, stdin string, args ...
 	return Kubectl{Program: cp.opts.Binaries.Kubectl, Kubeconfig: cp.Kubeconfig(), CacheDir: filepath.Join(cp.dir, "kubectl-cache")}.Run(ctx, stdin, args...)
 }
 
+// Shell runs a shell script that calls $KUBECTL as the administrator, and returns what it
+// prints; the error carries its standard error. env comes last and wins, as NAME=VALUE.
+func (cp *ControlPlane) Shell(ctx context.Context, script string, env ...string) (string, error) {
+	k := Kubectl{Program: cp.opts.Binaries.Kubectl, Kubeconfig: cp.Kubeconfig(), CacheDir: filepath.Join(cp.dir, "kubectl-cache")}
+	var stdout, stderr bytes.Buffer
+	cmd := exec.CommandContext(ctx, "sh")
+	cmd.Env = append(append(k.env(), "KUBECTL="+k.Program), env...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(script), &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		return stdout.String(), fmt.Errorf("script: %w: %s", err, bytes.TrimSpace(stderr.Bytes()))
+	}
+	return stdout.String(), nil
+}
+
 // Kubectl is kubectl for one cluster, whatever cluster and preferences the user
 // of this machine has.
 type Kubectl struct {

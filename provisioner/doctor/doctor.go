@@ -18,6 +18,8 @@ const (
 	KindOverlap   = "overlap"
 	KindRecord    = "record"
 	KindDirectory = "directory"
+	// KindAddress is an earlier address of a share, which PersistentVolumes still name.
+	KindAddress = "address"
 	// KindAccess is a share, or a list of the cluster, that could not be read at all. The
 	// caller of Diagnose adds these findings.
 	KindAccess = "access"
@@ -25,8 +27,9 @@ const (
 
 // Finding is one problem.
 type Finding struct {
-	Kind   string `json:"kind"`
-	Object string `json:"object"` // the name of a class or PersistentVolume, or a path on the share
+	Kind string `json:"kind"`
+	// Object is the name of a class or PersistentVolume, a path on the share, or SERVER:/EXPORT.
+	Object string `json:"object"`
 	// Share is the name of the share with the problem, as classes call it; empty if there
 	// is only one share.
 	Share   string `json:"share,omitempty"`
@@ -97,26 +100,28 @@ func Diagnose(c Cluster, sites ...*Site) Report {
 	}
 	r.classes(c, sites)
 	r.overlaps(c, sites)
+	moved := c.moved(sites)
 	for _, site := range sites {
-		r.site(c, site)
+		r.site(c, site, moved)
 	}
-	r.elsewhere(c, sites)
+	r.elsewhere(c, sites, moved)
 	slices.SortStableFunc(r.Findings, func(a, b Finding) int {
 		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Share, b.Share), cmp.Compare(a.Object, b.Object))
 	})
 	return r
 }
 
-func (r *Report) site(c Cluster, read *Site) {
+func (r *Report) site(c Cluster, read *Site, moved moved) {
 	site, volumes := *read, map[string]bool{}
 	if site.Dirs != nil {
 		volumes = c.placesOn(&site)
 		site.Dirs = listed{site.Dirs, volumes, map[volpath.Path]listing{}}
 	}
 	before := len(r.Findings)
-	r.volumes(c, &site)
+	r.volumes(c, &site, moved)
 	if site.Dirs != nil {
-		r.records(c, &site)
+		r.readdressed(&site, moved)
+		r.records(c, &site, moved)
 		r.unservedVolumes(c, &site)
 		r.recordOverlaps(c, &site)
 		r.adoptedInside(c, &site)

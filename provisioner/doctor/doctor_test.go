@@ -107,6 +107,9 @@ func TestFindings(t *testing.T) {
 	server := func(name string) func(*v1.PersistentVolume) {
 		return func(pv *v1.PersistentVolume) { pv.Spec.NFS.Server = name }
 	}
+	path := func(export string) func(*v1.PersistentVolume) {
+		return func(pv *v1.PersistentVolume) { pv.Spec.NFS.Path = export }
+	}
 	fresh, foreign := record(ledger.Active, "pvc-1", "a"), record(ledger.Active, "pvc-1", "a")
 	fresh.Created, foreign.Cluster = time.Now(), "elsewhere"
 	class := func(parameters map[string]string) storagev1.StorageClass {
@@ -197,6 +200,22 @@ func TestFindings(t *testing.T) {
 			records: []ledger.Record{foreign}, dirs: tree{"a"}},
 		"a volume that lies elsewhere now": {volumes: []v1.PersistentVolume{volumeAt("pvc-1", ours, "b")}, records: append(active, record(ledger.Active, "pvc-1", "b")), dirs: tree{"a", "b"},
 			want: []string{"record a: the record says that volume pvc-1 of claim team/data is active, but the PersistentVolume of that name has another directory"}},
+		"a share with a new server": {
+			volumes: []v1.PersistentVolume{volumeAt("pvc-1", ours, "a", server("old-nas")), volumeAt("pvc-2", ours, "t/b", server("old-nas")), volumeAt("pvc-3", peers, "c", server("old-nas")), volumeAt("pvc-4", ours, "d")},
+			records: append(active, record(ledger.Active, "pvc-2", "t/b"), record(ledger.Active, "pvc-3", "c"), record(ledger.Active, "pvc-4", "d")), dirs: tree{"a", "t", "t/b", "c", "d"},
+			want: []string{"address old-nas:/export: 3 volumes name old-nas:/export, such as pvc-1, and their records are on this share, which is nas:/export now → leave their directories and records as they are. If the share has moved here, run claimdir recover --readdress"},
+		},
+		"a share with a new path": {
+			volumes: []v1.PersistentVolume{volumeAt("pvc-1", ours, "a", path("/srv/nfs/a")), volumeAt("pvc-2", ours, "t/b", path("/export/deeper/t/b"))}, records: append(active, record(ledger.Active, "pvc-2", "t/b")), dirs: tree{"a", "t", "t/b"},
+			want: []string{"address nas:/export/deeper: 1 volumes name nas:/export/deeper, such as pvc-2", "address nas:/srv/nfs: 1 volumes name nas:/srv/nfs, such as pvc-1"},
+		},
+		"a share with a new server, and a directory that was not copied": {
+			volumes: []v1.PersistentVolume{volumeAt("pvc-1", ours, "a", server("old-nas"))}, records: active,
+			want: []string{"address old-nas:/export: 1 volumes", `volume pvc-1: its directory "a" is missing on the share → copy the directory`},
+		},
+		"a record of another cluster, and a volume of that name elsewhere": {
+			volumes: []v1.PersistentVolume{volumeAt("pvc-1", ours, "a", server("old-nas"))}, records: []ledger.Record{foreign}, dirs: tree{"a"}, want: []string{`volume pvc-1: spec.nfs.server "old-nas"`},
+		},
 		"a volume that has a PersistentVolume made by hand": {volumes: []v1.PersistentVolume{volumeAt("mine", ours, "a", byHand)}, records: active, dirs: tree{"a"},
 			want: []string{"record a: the record says that volume pvc-1 of claim team/data is active, but there is no such PersistentVolume, and PersistentVolume mine has this one → do not remove the directory"}},
 		"what others have is not nobody's": {volumes: []v1.PersistentVolume{volumeAt("x", theirs, "t/x/"), volumeAt("y", theirs, "y", byHand)}, dirs: tree{"t", "t/x", "t/x/inside", "y", "t/z"},

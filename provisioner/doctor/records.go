@@ -25,7 +25,7 @@ const stale = time.Hour
 
 // records reports the records without a PersistentVolume, those without a directory, and
 // those that cannot be read.
-func (r *Report) records(c Cluster, site *Site) {
+func (r *Report) records(c Cluster, site *Site, moved moved) {
 	r.damaged(site)
 	volumes, at := c.byName(), c.at(site.Source)
 	restoring := site.restoring()
@@ -35,6 +35,7 @@ func (r *Report) records(c Cluster, site *Site) {
 		switch {
 		case record.State == ledger.Retained || record.State == ledger.Archived:
 			r.released(c, site, record, pv, restoring[record.Path])
+		case moved.has(record.PV) && moved[record.PV].record.Path == record.Path: // readdressed reports it
 		case record.Cluster != c.ID: // another cluster's; volumes checks it if it was recovered here
 		case record.State == ledger.Active:
 			if other := at[record.Path]; other == nil || other.Name != record.PV && !c.Names.Serve(other) { // volumes checks those of ours

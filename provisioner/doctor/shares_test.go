@@ -56,3 +56,24 @@ func TestSeveralShares(t *testing.T) {
 		t.Errorf("%+v", r.Checked)
 	}
 }
+
+// A volume that one share serves has not moved to another that has its record too, because that is
+// a copy.
+func TestAVolumeOfAnotherShareHasNotMoved(t *testing.T) {
+	records := []ledger.Record{record(ledger.Active, "pvc-1", "a")}
+	site := func(name, server string) *Site {
+		return with(&Site{Name: name, Source: share.Source{Server: server, Path: "/export"}, Dirs: tree{"a"}, Lookup: lookup(records)}, records...)
+	}
+	c := Cluster{ID: "here", Names: []string{ours}, Volumes: []v1.PersistentVolume{volumeAt("pvc-1", ours, "a")}}
+	for name, sites := range map[string][]*Site{
+		"both read":      {site("copy", "nas-2"), site("first", "nas")},
+		"its own unread": {site("copy", "nas-2"), {Name: "first", Source: share.Source{Server: "nas", Path: "/export"}}},
+	} {
+		if r := Diagnose(c, sites...); len(r.Findings) != 1 || r.Findings[0].Kind != KindRecord || r.Findings[0].Share != "copy" {
+			t.Errorf("%s: %+v", name, r.Findings)
+		}
+	}
+	if r := Diagnose(c, site("copy", "nas-2")); len(r.Findings) != 1 || r.Findings[0].Kind != KindAddress {
+		t.Errorf("alone: %+v", r.Findings)
+	}
+}

@@ -15,11 +15,11 @@ import (
 )
 
 // volumes compares our PersistentVolumes with the share.
-func (r *Report) volumes(c Cluster, site *Site) {
+func (r *Report) volumes(c Cluster, site *Site, moved moved) {
 	owners, archives := site.ownersOf(c.at(site.Source)), site.archives(c)
 	for i := range c.Volumes {
 		pv := &c.Volumes[i]
-		if !c.Names.Serve(pv) || !site.holds(pv) {
+		if !c.Names.Serve(pv) || !site.holds(pv) || moved.has(pv.Name) {
 			continue
 		}
 		vol, err := volume.FromPV(site.Source, pv)
@@ -136,14 +136,14 @@ func siteOf(sites []*Site, pv *v1.PersistentVolume) *Site {
 }
 
 // elsewhere reports our PersistentVolumes that lie on none of the shares.
-func (r *Report) elsewhere(c Cluster, sites []*Site) {
+func (r *Report) elsewhere(c Cluster, sites []*Site, moved moved) {
 	var exports []string
 	for _, site := range sites {
 		exports = append(exports, fmt.Sprintf("%s:%s", site.Source.Server, site.Source.Path))
 	}
 	for i := range c.Volumes {
 		pv := &c.Volumes[i]
-		if len(sites) == 0 || !c.Names.Serve(pv) || siteOf(sites, pv) != nil {
+		if len(sites) == 0 || !c.Names.Serve(pv) || siteOf(sites, pv) != nil || moved.has(pv.Name) {
 			continue
 		}
 		if _, err := volume.FromPV(sites[0].Source, pv); len(sites) == 1 || pv.Spec.NFS == nil {

@@ -1,6 +1,11 @@
-// Package recovery prints the PersistentVolumes and claims of the records on a share. After
-// the loss of a cluster, these create its volumes again in another cluster, with the same
-// directories. The package reads the share and never writes to it.
+// Package recovery prints what brings volumes back from the records on a share:
+//
+//	recovery.go   manifests, for a cluster that has lost its objects (Print)
+//	inuse.go      which volumes the cluster has already, and Print therefore leaves out
+//	readdress.go  a script, for a share that has a new server or path (Readdress)
+//
+// The package reads the share and never writes to it. It asks no cluster: it is given the
+// PersistentVolumes.
 package recovery
 
 import (
@@ -12,6 +17,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	v1 "k8s.io/api/core/v1"
 
 	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/output"
@@ -43,28 +50,42 @@ type lost struct {
 	on Share
 }
 
+// Options say what Print prints.
+type Options struct {
+	// Provisioner is the name of the provisioner that will serve the volumes.
+	Provisioner string
+	// Partial means that other shares could not be read. Print then leaves out Retained
+	// records, because their claims may have volumes on those shares.
+	Partial bool
+	// Here are the PersistentVolumes of the cluster. Print leaves out the volumes that are
+	// Bound there.
+	Here []v1.PersistentVolume
+	// NotAsked says why the cluster was not asked, for people; empty if it was.
+	NotAsked string
+}
+
+// LeftOut are the volumes that Print has left out.
+type LeftOut struct {
+	// Bound names each volume that is Bound in the cluster and so needs no recovery, with its
+	// claim.
+	Bound []string
+	// Problems has an error for each other one, with the reason and the remedy.
+	Problems []error
+}
+
 // Print writes the manifests of every Active and Retained record to w, ready for kubectl
-// apply: PersistentVolumes, claims and their namespaces. It returns an error for each
-// record that it left out, with the reason and the remedy. provisionerName is the name of
-// the provisioner that will serve the volumes.
-//
-// partial means that other shares could not be read. Print then leaves out Retained
-// records, because their claims may have volumes on those shares.
-func Print(w io.Writer, shares []Share, partial bool, provisionerName string) (leftOut []error, err error) {
-	found, leftOut := collect(shares, partial)
-	var exports []string
-	for _, s := range shares {
-		exports = append(exports, s.Source.Server+":"+s.Source.Path)
-	}
-	if _, err := fmt.Fprintf(w, "# %d volumes of %s, from the records on the share.\n"+
-		"# The cluster they come from must be gone, or must no longer run claimdir.\n", len(found), strings.Join(exports, ", ")); err != nil {
-		return leftOut, err
+// apply: PersistentVolumes, claims and their namespaces. It returns what it left out, and an
+// error if it cannot write.
+func Print(w io.Writer, shares []Share, o Options) (LeftOut, error) {
+	found, left := collect(shares, o)
+	if _, err := io.WriteString(w, head(shares, o, len(found), len(left.Bound))); err != nil {
+		return left, fmt.Errorf("write manifest: %w", err)
 	}
 	namespace := ""
 	for _, r := range found {
-		pv, claim, err := r.objects(provisionerName)
+		pv, claim, err := r.objects(o.Provisioner)
 		if err != nil {
-			leftOut = append(leftOut, r.leave("%w; fix the record", err))
+			left.Problems = append(left.Problems, r.leave("%w; fix the record", err))
 			continue
 		}
 		objects := []any{pv, claim}
@@ -75,40 +96,54 @@ func Print(w io.Writer, shares []Share, partial bool, provisionerName string) (l
 		for _, object := range objects {
 			text, err := output.Manifest(object)
 			if err != nil {
-				return leftOut, err
+				return left, err
 			}
 			if _, err := w.Write(text); err != nil {
-				return leftOut, fmt.Errorf("write manifest: %w", err)
+				return left, fmt.Errorf("write manifest: %w", err)
 			}
 		}
 	}
-	return leftOut, nil
+	return left, nil
+}
+
+// head returns the comments before the manifests.
+func head(shares []Share, o Options, found, bound int) string {
+	var exports []string
+	for _, s := range shares {
+		exports = append(exports, s.Source.Server+":"+s.Source.Path)
+	}
+	checked := fmt.Sprintf("# %d more volumes are left out, because they are Bound in the cluster that was asked.", bound)
+	if o.NotAsked != "" {
+		checked = "# NO CLUSTER WAS ASKED which of them it has already: " + output.Cell(o.NotAsked) + "."
+	}
+	return fmt.Sprintf("# WARNING: ONLY FOR A CLUSTER THAT HAS LOST ITS VOLUMES AND CLAIMS. In any other cluster this changes or creates again what is in use.\n"+
+		"# %d volumes of %s, from the records on the share.\n"+
+		"# The cluster they come from must be gone, or must no longer run claimdir.\n%s\n", found, strings.Join(exports, ", "), checked)
 }
 
 // collect returns the records to print, sorted by claim, and those left out.
-func collect(shares []Share, partial bool) (found []lost, leftOut []error) {
+func collect(shares []Share, o Options) (found []lost, left LeftOut) {
+	here, bound := newInUse(o.Here), []lost{}
 	for _, s := range shares {
 		for r, err := range s.Records.Records() {
 			switch {
 			case err != nil:
-				leftOut = append(leftOut, output.OfShare(s.Name, err))
-				continue
+				left.Problems = append(left.Problems, output.OfShare(s.Name, err))
 			case r.State != ledger.Active && r.State != ledger.Retained:
-				continue
+			case here.bound(r):
+				bound = append(bound, lost{r, s})
+				left.Bound = append(left.Bound, fmt.Sprintf("%s (%s/%s)", r.PV, r.Claim.Namespace, r.Claim.Name))
+			default:
+				if err := recoverable(r, s, o.Partial, here); err != nil {
+					left.Problems = append(left.Problems, output.OfShare(s.Name, err))
+				} else {
+					found = append(found, lost{r, s})
+				}
 			}
-			if partial && r.State == ledger.Retained {
-				leftOut = append(leftOut, output.OfShare(s.Name, leave(r, "its claim may have a volume on the share that cannot be read; make that share readable and run claimdir recover again")))
-				continue
-			}
-			if err := checkDirectory(r, s.Dirs); err != nil {
-				leftOut = append(leftOut, output.OfShare(s.Name, err))
-				continue
-			}
-			found = append(found, lost{r, s})
 		}
 	}
-	found, earlier := ofNewestNamespaces(found)
-	leftOut = append(leftOut, earlier...)
+	found, earlier := ofNewestNamespaces(found, bound)
+	left.Problems = append(left.Problems, earlier...)
 	// Of the records of one claim, the active one comes first, then the latest.
 	slices.SortFunc(found, func(a, b lost) int {
 		return cmp.Or(cmp.Compare(a.Claim.Namespace, b.Claim.Namespace), cmp.Compare(a.Claim.Name, b.Claim.Name),
@@ -122,22 +157,34 @@ func collect(shares []Share, partial bool) (found []lost, leftOut []error) {
 			other, taken = volumes[r.PV]
 		}
 		if taken {
-			leftOut = append(leftOut, r.leave("a claim and a volume can have one directory only, and %s was printed; "+
+			left.Problems = append(left.Problems, r.leave("a claim and a volume can have one directory only, and %s was printed; "+
 				"recover this one with a PersistentVolume written by hand, or remove it", other.place()))
 			return true
 		}
 		claims[claim], volumes[r.PV] = r, r
 		return false
 	})
-	return found, leftOut
+	return found, left
+}
+
+// recoverable returns an error for a record that must be left out.
+func recoverable(r ledger.Record, s Share, partial bool, here inUse) error {
+	if partial && r.State == ledger.Retained {
+		return leave(r, "its claim may have a volume on the share that cannot be read; make that share readable and run claimdir recover again")
+	}
+	if other := here.ofClaim(r.Claim); other != "" {
+		return leave(r, "its claim is Bound to PersistentVolume %s in this cluster; if it shall have this directory instead, delete the claim and run claimdir recover again", other)
+	}
+	return checkDirectory(r, s.Dirs)
 }
 
 // ofNewestNamespaces leaves out what claims of an earlier namespace retained, where the lost cluster
-// had deleted that and made it anew: claims of the later one do not get it.
-func ofNewestNamespaces(all []lost) (found []lost, leftOut []error) {
+// had deleted that and made it anew: claims of the later one do not get it. Volumes that are bound
+// are not among all, and tell which namespace is the later one as well.
+func ofNewestNamespaces(all, bound []lost) (found []lost, leftOut []error) {
 	type name struct{ cluster, namespace string }
 	newest := map[name]lost{}
-	for _, r := range all {
+	for _, r := range slices.Concat(all, bound) {
 		key := name{r.Cluster, r.Claim.Namespace}
 		known, is := newest[key]
 		// An active volume is in use, so its namespace exists.

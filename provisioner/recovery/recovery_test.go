@@ -55,6 +55,9 @@ func record(claim, pv, path string, change ...func(*ledger.Record)) ledger.Recor
 	return r
 }
 
+// asked are the options of a cluster that was asked and has nothing.
+var asked = Options{Provisioner: "example.com/nfs"}
+
 func state(s ledger.State) func(*ledger.Record) { return func(r *ledger.Record) { r.State = s } }
 
 // of says of which namespace of its name a record's claim is.
@@ -72,9 +75,9 @@ func TestManifestsAreTheGoldenFile(t *testing.T) {
 		record("team-a/half", "pvc-6", "half", state(ledger.Creating)),
 	}}
 	var out bytes.Buffer
-	leftOut, err := Print(&out, []Share{{"", share.Source{Server: "nas", Path: "/export"}, s, s}}, false, "example.com/nfs")
-	if err != nil || len(leftOut) > 0 {
-		t.Fatal(leftOut, err)
+	left, err := Print(&out, []Share{{"", share.Source{Server: "nas", Path: "/export"}, s, s}}, asked)
+	if err != nil || len(left.Problems) > 0 {
+		t.Fatal(left, err)
 	}
 	const golden = "testdata/manifests.yaml"
 	if *update {
@@ -130,9 +133,9 @@ func TestWhatIsLeftOutIsSaid(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var out bytes.Buffer
-			leftOut, err := Print(&out, []Share{{"", share.Source{Server: "nas", Path: "/"}, tt.share, tt.share}}, false, "example.com/nfs")
-			if err != nil || len(leftOut) != 1 || !strings.Contains(leftOut[0].Error(), tt.want) {
-				t.Errorf("left out %v, %v; want %q", leftOut, err, tt.want)
+			left, err := Print(&out, []Share{{"", share.Source{Server: "nas", Path: "/"}, tt.share, tt.share}}, asked)
+			if err != nil || len(left.Problems) != 1 || !strings.Contains(left.Problems[0].Error(), tt.want) {
+				t.Errorf("left out %v, %v; want %q", left, err, tt.want)
 			}
 			if n := strings.Count(out.String(), "kind: PersistentVolume\n"); n != 1 || !strings.Contains(out.String(), "path: /"+tt.kept+"\n") {
 				t.Errorf("printed:\n%s", out.String())
@@ -148,9 +151,9 @@ func TestNamespacesThatAreNotKnownToBeEarlier(t *testing.T) {
 		record("a/b", "pvc-1", "1", of("n-1")), record("a/c", "pvc-2", "2", of("n-2")), record("a/d", "pvc-3", "3", state(ledger.Retained)),
 		record("a/e", "pvc-4", "4", state(ledger.Retained), of("n-3"), other), record("b/b", "pvc-5", "5", state(ledger.Retained), of("n-4")),
 	}}
-	leftOut, err := Print(io.Discard, []Share{{"", share.Source{Server: "nas", Path: "/"}, s, s}}, false, "example.com/nfs")
-	if err != nil || len(leftOut) > 0 {
-		t.Errorf("left out %v, %v", leftOut, err)
+	left, err := Print(io.Discard, []Share{{"", share.Source{Server: "nas", Path: "/"}, s, s}}, asked)
+	if err != nil || len(left.Problems) > 0 {
+		t.Errorf("left out %v, %v", left, err)
 	}
 }
 
@@ -159,7 +162,8 @@ func TestSeveralSharesArePrintedAsOne(t *testing.T) {
 	fast := share1{records: []ledger.Record{record("a/c", "pvc-1", "old", state(ledger.Retained)), record("a/d", "pvc-2", "d")}}
 	bulk := share1{records: []ledger.Record{record("a/c", "pvc-3", "kept")}}
 	var out bytes.Buffer
-	leftOut, err := Print(&out, []Share{{"fast", share.Source{Server: "ssd", Path: "/fast"}, fast, fast}, {"bulk", share.Source{Server: "nas", Path: "/bulk"}, bulk, bulk}}, false, "example.com/nfs")
+	left, err := Print(&out, []Share{{"fast", share.Source{Server: "ssd", Path: "/fast"}, fast, fast}, {"bulk", share.Source{Server: "nas", Path: "/bulk"}, bulk, bulk}}, asked)
+	leftOut := left.Problems
 	if err != nil || len(leftOut) != 1 || !strings.Contains(leftOut[0].Error(), `share "fast": left out path "old"`) || !strings.Contains(leftOut[0].Error(), `"kept" on share "bulk" was printed`) {
 		t.Errorf("left out %v, %v", leftOut, err)
 	}
@@ -199,10 +203,10 @@ func TestALargeShareIsPrintedInSeconds(t *testing.T) {
 	}
 	var out bytes.Buffer
 	begin := time.Now()
-	leftOut, err := Print(&out, []Share{{"", share.Source{Server: "nas", Path: "/export"}, l, dirs}}, false, "example.com/nfs")
+	left, err := Print(&out, []Share{{"", share.Source{Server: "nas", Path: "/export"}, l, dirs}}, asked)
 	took := time.Since(begin)
-	if n := strings.Count(out.String(), "kind: PersistentVolume\n"); err != nil || len(leftOut) > 0 || n != volumes {
-		t.Fatal(n, leftOut, err)
+	if n := strings.Count(out.String(), "kind: PersistentVolume\n"); err != nil || len(left.Problems) > 0 || n != volumes {
+		t.Fatal(n, left, err)
 	}
 	t.Logf("%d records printed in %v, %d bytes", volumes, took.Round(time.Millisecond), out.Len())
 	if took > time.Minute {

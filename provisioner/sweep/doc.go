@@ -20,6 +20,9 @@
 //	                                     reported
 //	temporary files                      removed after an hour
 //
+// A record whose PersistentVolume names an earlier address of the share is no orphan: its directory is
+// in use. The sweep leaves it alone, and doctor says what to do.
+//
 // Late calls of the previous leader may still arrive. So for some minutes after a start the
 // sweep checks each volume whose path another volume may have had, and brings back a directory
 // that a late call has moved away.

@@ -146,10 +146,14 @@ func (s *Sweeper) look(ctx context.Context) (result doctor.Report, err error) {
 	if known.Volumes, err = s.live.Volumes(ctx); err != nil {
 		return doctor.Report{}, fmt.Errorf("list volumes: %w", err)
 	}
+	sites := []*doctor.Site{site}
+	for _, source := range s.config.Others { // a volume of theirs is not one of this share with an earlier address
+		sites = append(sites, &doctor.Site{Source: source})
+	}
 	err = s.config.Keeper.Background(ctx, "look for orphans", func(_ context.Context, store ledger.Store) error {
 		dirs := &looking{ctx: ctx, view: store}
 		site.Dirs, site.Lookup = dirs, dirs.lookup
-		report := doctor.Diagnose(known, site)
+		report := doctor.Diagnose(known, sites...)
 		if dirs.failed != nil {
 			return dirs.failed
 		}

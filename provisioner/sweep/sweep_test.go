@@ -21,6 +21,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"claimdir/provisioner/ledger"
+	"claimdir/provisioner/share"
 	"claimdir/provisioner/sharetest"
 )
 
@@ -73,6 +74,21 @@ func TestAPass(t *testing.T) {
 			w.record(t, ledger.Creating, "pvc-1", "a")
 			w.Tree(t, "a/")
 		}, want: []string{"a", "a = pvc-1 creating"}},
+		"a volume that names an earlier address of the share": {set: func(t *testing.T, w *world) {
+			w.volume(t, "pvc-1", "a")
+			w.volume(t, "pvc-2", "b")
+			w.readdress(t, "pvc-1", "pvc-2")
+			w.record(t, ledger.Active, "pvc-1", "a")
+			w.record(t, ledger.Active, "pvc-2", "b") // was not copied
+			w.Tree(t, "a/")
+		}, want: []string{"a", "a = pvc-1 active", "b = pvc-2 active"}},
+		"a volume that another share serves": {set: func(t *testing.T, w *world) {
+			w.config.Others = []share.Source{earlier}
+			w.volume(t, "pvc-1", "a")
+			w.readdress(t, "pvc-1")
+			w.record(t, ledger.Active, "pvc-1", "a")
+			w.Tree(t, "a/")
+		}, want: []string{"a", "a = pvc-1 active"}, told: []string{"record a"}},
 		"a claim whose volume is lost": {set: func(t *testing.T, w *world) {
 			w.claim(t, "data", "pvc-1")
 			w.record(t, ledger.Active, "pvc-1", "a")

@@ -14,6 +14,7 @@ import (
 	"claimdir/provisioner/cluster"
 	"claimdir/provisioner/doctor"
 	"claimdir/provisioner/ledger"
+	"claimdir/provisioner/share"
 	"claimdir/provisioner/steps"
 )
 
@@ -27,9 +28,11 @@ const (
 // AtOnce is how many operations a Sweeper runs on its share at once.
 const AtOnce = 2
 
-// Config is what a Sweeper needs. All fields but Grace and Report are required.
+// Config is what a Sweeper needs. All fields but Others, Grace and Report are required.
 type Config struct {
 	Keeper *access.Keeper
+	// Others are the addresses of the other shares that this process serves.
+	Others []share.Source
 	// Steps runs the operations on paths.
 	Steps *steps.Steps
 	// Objects are the cached objects of the cluster.

@@ -22,6 +22,7 @@ import (
 	"claimdir/provisioner"
 	"claimdir/provisioner/cluster/pvs"
 	"claimdir/provisioner/ledger"
+	"claimdir/provisioner/share"
 	"claimdir/provisioner/sharetest"
 	"claimdir/provisioner/steps"
 )
@@ -159,6 +160,20 @@ func (w *world) volume(t *testing.T, name, path string) {
 		},
 		Status: v1.PersistentVolumeStatus{Phase: v1.VolumeBound},
 	}))
+}
+
+// earlier is an earlier address of the share.
+var earlier = share.Source{Server: "earlier", Path: "/earlier"}
+
+// readdress lets PersistentVolumes name an earlier address of the share.
+func (w *world) readdress(t *testing.T, names ...string) {
+	t.Helper()
+	for _, pv := range w.volumes() {
+		if slices.Contains(names, pv.Name) {
+			pv.Spec.NFS.Server, pv.Spec.NFS.Path = earlier.Server, earlier.Path+"/"+pv.Annotations["claimdir/path"]
+			must(t, w.client.Tracker().Update(v1.SchemeGroupVersion.WithResource("persistentvolumes"), &pv, ""))
+		}
+	}
 }
 
 // record writes one that is two hours old, for claim "ns/data". It does not say which

@@ -56,6 +56,9 @@ func (v Volume) annotations() map[string]string {
 	return a
 }
 
+// hasMoved is the way out for a volume that names another address than the share.
+const hasMoved = "; if the share has a new address, claimdir doctor says what to do"
+
 // FromPV returns the volume of a PersistentVolume, or refuses it. It reads the path from the spec,
 // which is immutable, and requires that the annotation has the same path.
 func FromPV(source share.Source, pv *v1.PersistentVolume) (Volume, error) {
@@ -64,11 +67,11 @@ func FromPV(source share.Source, pv *v1.PersistentVolume) (Volume, error) {
 		return Volume{}, refusePV("spec.nfs is missing: only nfs volumes have a directory here")
 	}
 	if !share.SameServer(nfs.Server, source.Server) {
-		return Volume{}, refusePV("spec.nfs.server %q: this claimdir serves %q", nfs.Server, source.Server)
+		return Volume{}, refusePV("spec.nfs.server %q: this claimdir serves %q"+hasMoved, nfs.Server, source.Server)
 	}
 	relative, inside := share.Below(source.Path, nfs.Path)
 	if !inside {
-		return Volume{}, refusePV("spec.nfs.path %q is not below the export %q that this claimdir serves", nfs.Path, source.Path)
+		return Volume{}, refusePV("spec.nfs.path %q is not below the export %q that this claimdir serves"+hasMoved, nfs.Path, source.Path)
 	}
 	retention, err := class.ParseRetention(pv.Annotations[AnnotationArchiveRetention])
 	if err != nil {

@@ -62,10 +62,10 @@ func testWholeWay(t *testing.T, n *node.Node) {
 // commands runs those of claimdir in its pod, as the README says.
 func (w *world) commands(pv *v1.PersistentVolume) {
 	w.T.Helper()
-	exec := func(command string) (string, error) {
-		return w.node.Kubectl.Run(w.T.Context(), "", "-n", "claimdir", "exec", "deploy/claimdir", "--", "/claimdir", command)
+	exec := func(command ...string) (string, error) {
+		return w.node.Kubectl.Run(w.T.Context(), "", append([]string{"-n", "claimdir", "exec", "deploy/claimdir", "--", "/claimdir"}, command...)...)
 	}
-	manifests, err := exec("recover")
+	manifests, err := exec("recover", "--include-bound")
 	w.Must(err)
 	for _, want := range []string{"name: " + pv.Name + "\n", "path: " + pv.Spec.NFS.Path + "\n", "server: " + node.Address + "\n", "namespace: " + w.Name + "\n"} {
 		if !strings.Contains(manifests, want) {
