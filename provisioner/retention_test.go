@@ -44,6 +44,7 @@ func TestTheRetentionOfTheVolumeCounts(t *testing.T) {
 		"the class's":                     {class: []string{"archiveRetention", "48h"}, want: 48 * time.Hour},
 		"the annotation's":                {annotated: "90m", want: 90 * time.Minute},
 		"the annotation before the class": {class: []string{"archiveRetention", "48h"}, annotated: "90m", want: 90 * time.Minute},
+		"the annotation's, in days":       {annotated: "30d", want: 720 * time.Hour},
 		"none":                            {},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -54,6 +55,9 @@ func TestTheRetentionOfTheVolumeCounts(t *testing.T) {
 			}
 			must(t, w.Delete(t.Context(), pv))
 			r := w.Record(t, "archived-ns-data-pvc-1")
+			if tt.annotated == "30d" && r.ArchiveRetention != "720h" {
+				t.Errorf("the record says %q, which an earlier claimdir cannot read", r.ArchiveRetention)
+			}
 			if (r.Until == nil) != (tt.want == 0) || r.Until != nil && r.Until.Sub(*r.Released) != tt.want {
 				t.Errorf("until %v, released %v", r.Until, r.Released)
 			}
@@ -64,7 +68,7 @@ func TestTheRetentionOfTheVolumeCounts(t *testing.T) {
 		pv := w.provision(t, options("ns/data", "pvc-1", at("data")))
 		pv.Annotations[volume.AnnotationArchiveRetention] = "30 days"
 		before := w.Snapshot(t)
-		refused(t, w.Delete(t.Context(), pv), refusal.ReasonVolume, true, volume.AnnotationArchiveRetention, `"30 days"`, "720h")
+		refused(t, w.Delete(t.Context(), pv), refusal.ReasonVolume, true, volume.AnnotationArchiveRetention, `"30 days"`, `"30d" (30 days)`)
 		w.Untouched(t, before)
 	})
 }

@@ -316,7 +316,7 @@ func TestArchiveUsage(t *testing.T) {
 		{"purge a//b", `argument "a//b": allowed are NAMESPACE/CLAIM, NAMESPACE and the name of a PersistentVolume`},
 		{"purge --all --force --retained", "--force and --retained exclude each other"},
 		{"purge --all --older-than=-1h", "--older-than -1h0m0s: must not be negative"},
-		{"purge --all --older-than=1d", `--older-than "1d"`},
+		{"purge --all --older-than=1w", `--older-than "1w": allowed are durations such as "30d" (30 days), "1d12h" or "90m"`},
 	} {
 		_, stderr, err := w.run(nil, strings.Fields(tt.args)...)
 		if usage, is := errors.AsType[*usageError](err); !is || !strings.HasPrefix(usage.command, "claimdir archive") || !strings.Contains(err.Error(), tt.want) {

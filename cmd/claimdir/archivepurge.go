@@ -71,7 +71,7 @@ func (o *purgeOptions) flags() []*pflag.FlagSet {
 	f.BoolVar(&o.all, "all", false, "all archives with a record")
 	f.BoolVar(&o.expired, "ended", false, "only archives that have expired")
 	f.BoolVar(&o.retained, "retained", false, "retained directories instead of archives")
-	f.DurationVar(&o.olderThan, "older-than", 0, "only archives of volumes that were released longer ago than this, such as 720h")
+	durationVar(f, &o.olderThan, "older-than", "only archives of volumes that were released longer ago than this, such as 30d")
 	acting.BoolVar(&o.yes, "yes", false, "do not ask; answer every question with yes")
 	acting.BoolVar(&o.force, "force", false, "move archives also if their PersistentVolumes exist again, without asking the cluster")
 	return []*pflag.FlagSet{o.shareFlags(), withVariables(inCluster), f, acting}

@@ -42,7 +42,7 @@ func (o *controllerOptions) provisionerFlags() *pflag.FlagSet {
 	o.addName(f)
 	o.addMoreNames(f)
 	f.IntVar(&o.workers, "workers", o.workers, "how many claims, and how many volumes, to process at once")
-	f.DurationVar(&o.drainTimeout, "drain-timeout", o.drainTimeout,
+	durationVar(f, &o.drainTimeout, "drain-timeout",
 		"how long to wait for running operations when the process stops; keep it below the pod's terminationGracePeriodSeconds")
 	return withVariables(f)
 }
@@ -50,12 +50,12 @@ func (o *controllerOptions) provisionerFlags() *pflag.FlagSet {
 func (o *controllerOptions) allShareFlags() *pflag.FlagSet {
 	f := section("Shares")
 	o.addShares(f)
-	f.DurationVar(&o.shareTimeout, "share-timeout", o.shareTimeout,
+	durationVar(f, &o.shareTimeout, "share-timeout",
 		"time-out of one call to a share; after it the share's claims get an event and wait, without delaying other shares")
 	f.IntVar(&o.trashRate, "trash-rate", o.trashRate, "how many calls a second may remove released directories from a share; 0 means no limit")
-	f.DurationVar(&o.sweepInterval, "sweep-interval", o.sweepInterval,
+	durationVar(f, &o.sweepInterval, "sweep-interval",
 		"how often to look for orphaned records and directories; the first time is soon after start")
-	f.DurationVar(&o.orphanGrace, "orphan-grace", o.orphanGrace,
+	durationVar(f, &o.orphanGrace, "orphan-grace",
 		"minimum age of a record without claim and PersistentVolume before it is removed together with its empty directory")
 	return withVariables(f)
 }

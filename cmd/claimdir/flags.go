@@ -4,9 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"claimdir/provisioner/class"
 )
 
 // Annotations of a flag.
@@ -21,6 +24,33 @@ func section(title string) *pflag.FlagSet {
 	f.SortFlags = false
 	return f
 }
+
+// durationVar adds a flag for a duration, which starts as value has it. All durations that users
+// write have the same format.
+func durationVar(f *pflag.FlagSet, value *time.Duration, name, usage string) {
+	f.Var((*durationValue)(value), name, usage)
+}
+
+// durationValue is the pflag.Value of a duration.
+type durationValue time.Duration
+
+func (d *durationValue) Set(s string) error {
+	parsed, err := class.ParseDuration(s)
+	if err == nil {
+		*d = durationValue(parsed)
+	}
+	return err
+}
+
+// String returns what the help shows as the default: of "0" it shows nothing.
+func (d *durationValue) String() string {
+	if *d == 0 {
+		return "0"
+	}
+	return time.Duration(*d).String()
+}
+
+func (d *durationValue) Type() string { return "duration" }
 
 // withVariables lets each flag also be given as an environment variable:
 // --nfs-server as NFS_SERVER.

@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/spf13/cobra"
 )
@@ -96,6 +97,9 @@ func TestParse(t *testing.T) {
 		"durations and numbers": {args: []string{"-v", "4"}, env: env("DRAIN_TIMEOUT=2m", "WORKERS=3"), want: func(o *options) {
 			o.verbosity, o.workers, o.drainTimeout = 4, 3, 120e9
 		}},
+		"days": {args: []string{"--sweep-interval=1d"}, env: env("ORPHAN_GRACE=30d", "SHARE_TIMEOUT=0d1m", "DRAIN_TIMEOUT=1d12h"), want: func(o *options) {
+			o.sweepInterval, o.orphanGrace, o.shareTimeout, o.drainTimeout = 24*time.Hour, 720*time.Hour, time.Minute, 36*time.Hour
+		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, want := &controllerOptions{newOptions()}, newOptions()
@@ -109,7 +113,7 @@ func TestParse(t *testing.T) {
 }
 
 func TestAllProblemsAreReportedAtOnce(t *testing.T) {
-	args := []string{"--workers=many", "--bogus=1", "--bogus2", "-z", "--mount-path", "relative", "stray", "--nfs-path=x", "--log-format=xml", "-v=11", "--drain-timeout=-1s", "--trash-rate"}
+	args := []string{"--sweep-interval=1w", "--workers=many", "--bogus=1", "--bogus2", "-z", "--mount-path", "relative", "stray", "--nfs-path=x", "--log-format=xml", "-v=11", "--drain-timeout=-1s", "--trash-rate"}
 	err := run(t.Context(), args, env("PROVISIONER_NAME=a b", "WORKERS=few", "ADDITIONAL_PROVISIONER_NAMES=x/y,/", "ENABLE_LEADER_ELECTION=perhaps"), silent)
 	if _, usage := errors.AsType[*usageError](err); !usage {
 		t.Fatalf("got %v, want a usage error", err)
@@ -117,6 +121,7 @@ func TestAllProblemsAreReportedAtOnce(t *testing.T) {
 	for _, want := range []string{
 		`--workers (WORKERS) "many": must be an integer`,
 		`--enable-leader-election (ENABLE_LEADER_ELECTION) "perhaps"`,
+		`--sweep-interval (SWEEP_INTERVAL) "1w": allowed are durations such as "30d" (30 days), "1d12h" or "90m"`,
 		"unknown flag: --bogus\n", "unknown flag: --bogus2\n", "unknown flag: -z\n",
 		`--mount-path "relative": must be absolute`,
 		`--nfs-path: NFS_PATH "x": allowed are an absolute path`,

@@ -113,7 +113,7 @@ func (w *world) oneBound(names []string) (bound string) {
 // says, is over.
 func testRetention(t *testing.T, bed *testbed.Bed) {
 	w := newWorld(t, bed)
-	w.class("pathPattern", "${.PVC.namespace}/${.PVC.name}", "archiveRetention", "720h")
+	w.class("pathPattern", "${.PVC.namespace}/${.PVC.name}", "archiveRetention", "30d")
 	kept := w.released("kept", "kept")
 	w.Claim("data")
 	pv := w.Bound("data")

@@ -30,7 +30,7 @@ func Parameters() []Parameter {
 			"Any letter case. The answer is fixed when the volume is made; a class that is replaced later does not change it."},
 		{"archiveOnDelete", "", "The older spelling: `\"true\"` is `onDelete: archive`, `\"false\"` is `onDelete: delete`. " +
 			"Where both are given, `onDelete` wins."},
-		{"archiveRetention", "", "How long an archive is kept, such as `720h` (30 days); then it goes into the trash. Without it archives stay for ever. " +
+		{"archiveRetention", "", "How long an archive is kept, such as `30d` (30 days) or `12h`; then it goes into the trash. Without it archives stay for ever. " +
 			"Fixed when the volume is made, as `onDelete` is."},
 		{"onExisting", string(Refuse), "What happens when the directory exists already and no record says whose it is: `refuse` makes the claim " +
 			"wait, with an event, `adopt` takes the directory as it is, mode and owner untouched."},

@@ -7,20 +7,20 @@ import (
 	"time"
 )
 
-// ParseRetention parses how long an archive is kept: a duration in the format of Go, such as "720h" or "90m". An empty s means for ever,
+// ParseRetention parses how long an archive is kept: a duration above zero, as ParseDuration takes it. An empty s means for ever,
 // which is 0. A mistake must therefore be an error and never 0.
 func ParseRetention(s string) (time.Duration, error) {
 	if s == "" {
 		return 0, nil
 	}
-	d, err := time.ParseDuration(s)
+	d, err := ParseDuration(s)
 	if err != nil || d <= 0 {
-		return 0, fmt.Errorf(`%q is not allowed; allowed are durations above zero such as "720h" (30 days) or "90m"`, s)
+		return 0, fmt.Errorf("%q is not allowed; %w, above zero", s, errDuration)
 	}
 	return d, nil
 }
 
-// FormatRetention is the inverse of ParseRetention.
+// FormatRetention is the inverse of ParseRetention. It writes hours, never days, because earlier claimdirs read what lies on a share.
 func FormatRetention(d time.Duration) string {
 	if d <= 0 {
 		return ""

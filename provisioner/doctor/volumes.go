@@ -110,7 +110,7 @@ func rightAnnotations(pv *v1.PersistentVolume, dir string) (right, notes []strin
 		notes = append(notes, " (or delete, or retain)")
 	}
 	if _, err := class.ParseRetention(pv.Annotations[volume.AnnotationArchiveRetention]); err != nil {
-		right = append(right, volume.AnnotationArchiveRetention+"=720h")
+		right = append(right, volume.AnnotationArchiveRetention+"=30d")
 		notes = append(notes, fmt.Sprintf(" (or %s- to keep archives for ever)", volume.AnnotationArchiveRetention))
 	}
 	return right, notes

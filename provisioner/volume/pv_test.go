@@ -161,7 +161,11 @@ func TestFromPVUnderstandsWhatAnOperatorTyped(t *testing.T) {
 	if got, err := FromPV(source, pv); err != nil || got.Policy != class.Retain || got.Retention.Hours() != 720 {
 		t.Errorf("%+v, %v", got, err)
 	}
+	pv.Annotations["claimdir/archive-retention"] = "30d"
+	if got, err := FromPV(source, pv); err != nil || got.Retention.Hours() != 720 {
+		t.Errorf("%+v, %v", got, err)
+	}
 	pv.Annotations["claimdir/archive-retention"] = "30 days"
 	_, err = FromPV(source, pv)
-	refused(t, err, refusal.ReasonVolume, "claimdir/archive-retention", `"30 days"`, "720h")
+	refused(t, err, refusal.ReasonVolume, "claimdir/archive-retention", `"30 days"`, `"30d" (30 days)`)
 }

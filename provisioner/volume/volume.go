@@ -24,7 +24,7 @@ const (
 	AnnotationPath = "claimdir/path"
 	// AnnotationOnDelete is the policy; an operator may change it.
 	AnnotationOnDelete = "claimdir/on-delete"
-	// AnnotationArchiveRetention is how long the archive of the volume is kept, such as 720h;
+	// AnnotationArchiveRetention is how long the archive of the volume is kept, such as 30d;
 	// without it, for ever. An operator may change it.
 	AnnotationArchiveRetention = "claimdir/archive-retention"
 	// AnnotationRestore on a claim requests the restore of an archive. Its value is the name of the
