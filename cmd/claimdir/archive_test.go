@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/share"
@@ -292,6 +293,28 @@ func TestArchivesOfSeveralShares(t *testing.T) {
 		t.Errorf("left is %q, %v", fast.left(), err)
 	}
 	holds(t, out, "Moved 2 of 2 archives")
+}
+
+// A terminal shows a long name cut, and JSON whole; so does a table that no terminal shows.
+func TestALongNameInTheListOfArchives(t *testing.T) {
+	w := newArchiveWorld(t)
+	claim := "team/" + strings.Repeat("n", 200) + "-end"
+	w.archive("team/data", "pvc-1", "")
+	w.archive(claim, "pvc-2", "")
+	list := func(width int, args ...string) string {
+		t.Helper()
+		var out bytes.Buffer
+		w.must(run(t.Context(), append([]string{"archive", "list"}, args...), w.env, streams{out: &out, err: io.Discard, width: width}))
+		return out.String()
+	}
+	for line := range strings.Lines(list(100)) {
+		if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > 100 {
+			t.Errorf("a line has %d characters: %s", n, line)
+		}
+	}
+	holds(t, list(100), "team/data ", "team/nnn", "…", "n-end  pvc-2")
+	holds(t, list(0), claim+"  pvc-2", "\nteam/data  pvc-1")
+	holds(t, list(100, "-o", "json"), `"`+strings.TrimPrefix(claim, "team/")+`"`)
 }
 
 func TestArchiveUsage(t *testing.T) {

@@ -76,7 +76,7 @@ func (o *listOptions) run(_ context.Context, std streams) error {
 	}
 	if o.output == "json" {
 		err = archives.WriteJSON(std.out, listed)
-	} else if err = archives.WriteTable(std.out, listed, found.Found, time.Now()); len(listed) == 0 {
+	} else if err = archives.WriteTable(std.out, listed, found.Found, time.Now(), std.width); len(listed) == 0 {
 		fmt.Fprintln(std.err, noneFound(o, near))
 	}
 	return errors.Join(err, found.incomplete)

@@ -123,7 +123,8 @@ func (o *purgeOptions) run(ctx context.Context, std streams) error {
 	if err != nil {
 		return fmt.Errorf("nothing was moved: %w", err)
 	}
-	if err := archives.WriteTable(std.out, selected, found.Found, now); err != nil {
+	const whole = 0 // no name is cut: the answer to the question depends on it
+	if err := archives.WriteTable(std.out, selected, found.Found, now, whole); err != nil {
 		return err
 	}
 	if !o.yes {

@@ -17,6 +17,7 @@ type streams struct {
 	in       io.Reader
 	out, err io.Writer
 	terminal bool // in is a terminal, so that a user can answer questions
+	width    int  // of out, in characters; 0 if it is no terminal
 }
 
 // program is what every command needs besides its flags.

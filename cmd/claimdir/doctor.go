@@ -108,7 +108,7 @@ func diagnose(ctx context.Context, o doctorOptions, client kubernetes.Interface,
 	}
 	if o.fix && slices.ContainsFunc(report.Findings, func(f doctor.Finding) bool { return f.Fix != "" }) {
 		if o.output == "table" {
-			if err := report.WriteTable(std.out); err != nil {
+			if err := report.WriteTable(std.out, std.width); err != nil {
 				return err
 			}
 		}
@@ -120,11 +120,12 @@ func diagnose(ctx context.Context, o doctorOptions, client kubernetes.Interface,
 			return err
 		}
 	}
-	write := report.WriteTable
 	if o.output == "json" {
-		write = report.WriteJSON
+		err = report.WriteJSON(std.out)
+	} else {
+		err = report.WriteTable(std.out, std.width)
 	}
-	if err := write(std.out); err != nil {
+	if err != nil {
 		return err
 	}
 	switch n := len(report.Findings); n {

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strconv"
 	"syscall"
 
 	"golang.org/x/term"
@@ -30,8 +31,25 @@ func main() {
 	syscall.Umask(0o022)
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	context.AfterFunc(ctx, cancel) // a second signal ends the process at once
-	std := streams{in: os.Stdin, out: os.Stdout, err: os.Stderr, terminal: term.IsTerminal(int(os.Stdin.Fd()))}
+	std := streams{in: os.Stdin, out: os.Stdout, err: os.Stderr, terminal: term.IsTerminal(int(os.Stdin.Fd())), width: widthOf(os.Stdout, os.LookupEnv)}
 	os.Exit(exitCode(run(ctx, os.Args[1:], os.LookupEnv, std), os.Stderr))
+}
+
+// widthOf returns the width of a terminal in characters: COLUMNS, or what the terminal says. It
+// returns 0 for anything else, and for a terminal that does not know.
+func widthOf(f *os.File, lookup func(string) (string, bool)) int {
+	if !term.IsTerminal(int(f.Fd())) {
+		return 0
+	}
+	value, _ := lookup("COLUMNS")
+	if n, err := strconv.Atoi(value); err == nil && n > 0 {
+		return n
+	}
+	n, _, err := term.GetSize(int(f.Fd()))
+	if err != nil {
+		return 0
+	}
+	return n
 }
 
 func exitCode(err error, stderr *os.File) int {

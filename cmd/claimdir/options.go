@@ -96,7 +96,7 @@ func (o *options) shareFlags() *pflag.FlagSet {
 // outputFlags returns the flags of a command that prints a table or JSON.
 func outputFlags(output *string) *pflag.FlagSet {
 	f := section("Output")
-	f.StringVarP(output, "output", "o", "table", "table or json")
+	f.StringVarP(output, "output", "o", "table", "table or json; on a terminal a table cuts long names, json has them whole")
 	return withVariables(f)
 }
 

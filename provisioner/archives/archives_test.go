@@ -89,7 +89,7 @@ func TestArchivesOfSeveralShares(t *testing.T) {
 		}
 	}
 	var out bytes.Buffer
-	if err := WriteTable(&out, found.Archives, Found{}, now); err != nil {
+	if err := WriteTable(&out, found.Archives, Found{}, now, 0); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"CLAIM   VOLUME  SHARE  SIZE", "a/data  pvc-3   fast   1Gi", "-       -       fast   -"} {
@@ -106,7 +106,7 @@ func TestTable(t *testing.T) {
 		kept{claim: "a/data", pv: "pvc-3", since: daysAgo(1), until: daysAgo(-29), change: func(r *ledger.Record) { r.Size = "" }})
 	write(t, s, "archived-\x1b[2J\n/file", "")
 	var out bytes.Buffer
-	if err := WriteTable(&out, findAll(t, s), Found{}, now); err != nil {
+	if err := WriteTable(&out, findAll(t, s), Found{}, now, 0); err != nil {
 		t.Fatal(err)
 	}
 	const want = `CLAIM   VOLUME  SIZE  SINCE             UNTIL                 PATH
@@ -119,7 +119,7 @@ a/data  pvc-3   -     2026-02-28 (24h)  2026-03-30 (in 29d)   archived-a-data-pv
 		t.Errorf("got\n%swant\n%s", &out, want)
 	}
 	out.Reset()
-	if err := WriteTable(&out, nil, Found{Clusters: []string{"a", "b"}}, now); err != nil || out.Len() > 0 {
+	if err := WriteTable(&out, nil, Found{Clusters: []string{"a", "b"}}, now, 0); err != nil || out.Len() > 0 {
 		t.Errorf("%v; no archives are %q", err, &out)
 	}
 }
@@ -136,7 +136,7 @@ func TestArchivesOfSeveralClusters(t *testing.T) {
 	both := newShare(t, "", kept{claim: "a/data", pv: "pvc-1", since: daysAgo(2)}, kept{claim: "a/data", pv: "pvc-2", since: daysAgo(1), change: elsewhere})
 	all := findAll(t, both)
 	var out bytes.Buffer
-	if err := WriteTable(&out, all, Found{Clusters: []string{"here", "elsewhere"}}, now); err != nil || !strings.Contains(out.String(), "VOLUME  CLUSTER    SIZE") || !strings.Contains(out.String(), "pvc-2   elsewhere  1Gi") {
+	if err := WriteTable(&out, all, Found{Clusters: []string{"here", "elsewhere"}}, now, 0); err != nil || !strings.Contains(out.String(), "VOLUME  CLUSTER    SIZE") || !strings.Contains(out.String(), "pvc-2   elsewhere  1Gi") {
 		t.Errorf("%v\n%s", err, &out)
 	}
 	if selected, err := (Selection{Names: []string{"a"}, Cluster: "here"}).Select(all, now); err != nil || names(selected) != "pvc-1" {
@@ -161,7 +161,7 @@ func TestArchivesOfANamespaceThatWasMadeAnew(t *testing.T) {
 	found.Clusters = nil
 	for name, archives := range map[string][]Archive{"a": found.Archives[:2], "b": found.Archives[2:]} {
 		var out bytes.Buffer
-		err := WriteTable(&out, archives, found, now)
+		err := WriteTable(&out, archives, found, now, 0)
 		if shown := strings.Contains(out.String(), "NAMESPACE UID  SIZE") && strings.Contains(out.String(), "pvc-1   a-1            1Gi"); err != nil || shown != (name == "a") {
 			t.Errorf("%v\n%s", err, &out)
 		}

@@ -1,11 +1,10 @@
 package archives
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"slices"
-	"strings"
-	"text/tabwriter"
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/duration"
@@ -24,15 +23,15 @@ func WriteJSON(w io.Writer, archives []Archive) error {
 
 // WriteTable writes a table of archives, of those in found, for people, with ages as of now.
 // It has a column for the cluster if there are several, and one for the UID of the namespace
-// if that of an archive was made anew. It writes nothing if there are no archives. It returns
-// the error of w.
-func WriteTable(w io.Writer, archives []Archive, found Found, now time.Time) error {
+// if that of an archive was made anew. width is that of the terminal; 0 if there is none. It writes
+// nothing if there are no archives. It returns the error of w.
+func WriteTable(w io.Writer, archives []Archive, found Found, now time.Time, width int) error {
 	if len(archives) == 0 {
 		return nil
 	}
 	shares := slices.ContainsFunc(archives, func(a Archive) bool { return a.Share != "" })
 	remade := slices.ContainsFunc(archives, func(a Archive) bool { return slices.Contains(found.Remade, a.Namespace) })
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	table := output.Table{Width: width}
 	row := func(claim, volume, share, cluster, namespaceUID string, rest ...string) {
 		cells := []string{claim, volume}
 		if shares {
@@ -46,17 +45,15 @@ func WriteTable(w io.Writer, archives []Archive, found Found, now time.Time) err
 		}
 		cells = append(cells, rest...)
 		for i, text := range cells {
-			if cells[i] = output.Cell(text); text == "" {
-				cells[i] = "-"
-			}
+			cells[i] = cmp.Or(text, "-")
 		}
-		fmt.Fprintln(table, strings.Join(cells, "\t"))
+		table.Row(cells...)
 	}
 	row("CLAIM", "VOLUME", "SHARE", "CLUSTER", "NAMESPACE UID", "SIZE", "SINCE", "UNTIL", "PATH")
 	for _, a := range archives {
 		row(a.claim(), a.Volume, a.Share, a.Cluster, a.NamespaceUID, a.Size, since(a, now), until(a, now), a.Path)
 	}
-	return table.Flush()
+	return table.Write(w)
 }
 
 // claim returns the claim for people.

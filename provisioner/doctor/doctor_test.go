@@ -354,7 +354,7 @@ func TestRetainedDirectoriesAreCounted(t *testing.T) {
 	records := []ledger.Record{record(ledger.Retained, "pvc-1", "a"), record(ledger.Retained, "pvc-2", "b"), record(ledger.Archived, "pvc-3", "archived-c")}
 	r := Diagnose(Cluster{ID: "here"}, with(&Site{Dirs: tree{"a", "b", "archived-c"}, Lookup: lookup(records)}, records...))
 	var table bytes.Buffer
-	if err := r.WriteTable(&table); err != nil || len(r.Findings) > 0 || r.Retained != 2 ||
+	if err := r.WriteTable(&table, 0); err != nil || len(r.Findings) > 0 || r.Retained != 2 ||
 		!strings.HasSuffix(table.String(), ": 0 findings.\nRetained directories: 2; claimdir archive list --retained lists them.\n") {
 		t.Errorf("%v, %+v\n%s", err, r, &table)
 	}
@@ -392,7 +392,7 @@ func TestYoungRecords(t *testing.T) {
 				t.Errorf("too young are %d, want %d; found %+v, want %q", r.TooYoung, tt.tooYoung, r.Findings, tt.want)
 			}
 			var table, object bytes.Buffer
-			if err := errors.Join(r.WriteTable(&table), r.WriteJSON(&object)); err != nil {
+			if err := errors.Join(r.WriteTable(&table, 0), r.WriteJSON(&object)); err != nil {
 				t.Fatal(err)
 			}
 			says := strings.Contains(table.String(), "Too young to judge: 1 records; look again in a minute.")
@@ -443,7 +443,7 @@ func TestWithoutAShareTheClusterIsChecked(t *testing.T) {
 	}
 	r.NotChecked = []string{"the share"}
 	var table, object bytes.Buffer
-	if err := errors.Join(r.WriteTable(&table), r.WriteJSON(&object)); err != nil {
+	if err := errors.Join(r.WriteTable(&table, 0), r.WriteJSON(&object)); err != nil {
 		t.Fatal(err)
 	}
 	if text := table.String(); !strings.HasPrefix(text, "KIND     OBJECT  PROBLEM → WHAT TO DO") || !strings.Contains(text, "1 findings") || !strings.Contains(text, "Not checked: the share") {
@@ -516,7 +516,7 @@ func TestNoVolumeIsListed(t *testing.T) {
 func TestTheTableKeepsTheTerminalInOrder(t *testing.T) {
 	r := Report{Findings: []Finding{{Kind: KindDirectory, Object: "a\x1b[2J\u009b\nb", Problem: "x", Remedy: "y"}}}
 	var table bytes.Buffer
-	if err := r.WriteTable(&table); err != nil || !strings.Contains(table.String(), "a?[2J??b") {
+	if err := r.WriteTable(&table, 0); err != nil || !strings.Contains(table.String(), "a?[2J??b") {
 		t.Errorf("%v %q", err, table.String())
 	}
 }
@@ -530,7 +530,7 @@ class   -      nfs     x
 record  fast   a       x
                        → y
 `
-	if err := r.WriteTable(&table); err != nil || !strings.HasPrefix(table.String(), want) {
+	if err := r.WriteTable(&table, 0); err != nil || !strings.HasPrefix(table.String(), want) {
 		t.Errorf("%v\n%s", err, table.String())
 	}
 }

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strings"
-	"text/tabwriter"
 
 	"claimdir/provisioner/output"
 )
@@ -14,20 +12,18 @@ import (
 // WriteJSON writes the report for programs.
 func (r Report) WriteJSON(w io.Writer) error { return output.JSON(w, r) }
 
-// WriteTable writes the report for people. It prints the remedy below its problem, because
-// side by side the two are wider than a terminal.
-func (r Report) WriteTable(w io.Writer) error {
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+// WriteTable writes the report for people, for a terminal of the given width, or for none if
+// that is 0. It prints the remedy below its problem, because side by side the two are wider
+// than a terminal.
+func (r Report) WriteTable(w io.Writer, width int) error {
+	table := output.Table{Width: width, Text: true}
 	shares := slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.Share != "" })
 	row := func(kind, share, object, text string) {
 		cells := []string{kind, share, object, text}
 		if !shares {
 			cells = slices.Delete(cells, 1, 2)
 		}
-		for i := range cells {
-			cells[i] = output.Cell(cells[i])
-		}
-		fmt.Fprintln(table, strings.Join(cells, "\t"))
+		table.Row(cells...)
 	}
 	if len(r.Findings) > 0 {
 		row("KIND", "SHARE", "OBJECT", "PROBLEM → WHAT TO DO")
@@ -39,7 +35,7 @@ func (r Report) WriteTable(w io.Writer) error {
 			row("", "", "", "→ or let doctor --fix do it: "+f.Fix)
 		}
 	}
-	if err := table.Flush(); err != nil {
+	if err := table.Write(w); err != nil {
 		return err
 	}
 	_, err := fmt.Fprintf(w, "Checked %d classes, %d volumes, %d records, %d directories: %d findings.\n",

@@ -1,10 +1,8 @@
 package handback
 
 import (
-	"fmt"
+	"cmp"
 	"io"
-	"strings"
-	"text/tabwriter"
 
 	"claimdir/provisioner/output"
 )
@@ -15,14 +13,12 @@ func WriteTable(w io.Writer, volumes []Volume) error {
 	if len(volumes) == 0 {
 		return nil
 	}
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	var table output.Table // names are whole also on a terminal: a question may follow that depends on them
 	row := func(cells ...string) {
 		for i, text := range cells {
-			if cells[i] = output.Cell(text); text == "" {
-				cells[i] = "-"
-			}
+			cells[i] = cmp.Or(text, "-")
 		}
-		fmt.Fprintln(table, strings.Join(cells, "\t"))
+		table.Row(cells...)
 	}
 	row("VOLUME", "CLAIM", "PROVISIONER", "ON RELEASE HERE", "ON RELEASE THERE")
 	for _, v := range volumes {
@@ -32,5 +28,5 @@ func WriteTable(w io.Writer, volumes []Volume) error {
 		}
 		row(v.PV.Name, claim, v.Provisioner(), v.Policy, v.There)
 	}
-	return table.Flush()
+	return table.Write(w)
 }
