@@ -167,7 +167,7 @@ func (o *recoverOptions) printScript(ctx context.Context, out io.Writer, mounts 
 	}
 	n, leftOut, err := recovery.Readdress(out, shares, c)
 	if n == 0 && err == nil {
-		fmt.Fprintln(std.err, "claimdir: no PersistentVolume names an earlier address of the share; the script does nothing")
+		fmt.Fprintln(std.err, "claimdir: no record on the share is of a PersistentVolume that names an earlier address; the script does nothing")
 	}
 	return leftOut, err
 }

@@ -90,8 +90,9 @@ func recoverWorld(t *testing.T, server string) (dir string, pv v1.PersistentVolu
 	return dir, v1.PersistentVolume{
 		ObjectMeta: metav1.ObjectMeta{Name: "pvc-1", UID: "u-pv", Annotations: map[string]string{"pv.kubernetes.io/provisioned-by": "a/b", "claimdir/path": "data", "claimdir/on-delete": "delete"}},
 		Spec: v1.PersistentVolumeSpec{
-			ClaimRef:               &v1.ObjectReference{Namespace: "team", Name: "data", UID: "u"},
-			PersistentVolumeSource: v1.PersistentVolumeSource{NFS: &v1.NFSVolumeSource{Server: server, Path: "/export/data"}},
+			ClaimRef:                      &v1.ObjectReference{Namespace: "team", Name: "data", UID: "u"},
+			PersistentVolumeReclaimPolicy: v1.PersistentVolumeReclaimDelete,
+			PersistentVolumeSource:        v1.PersistentVolumeSource{NFS: &v1.NFSVolumeSource{Server: server, Path: "/export/data"}},
 		},
 		Status: v1.PersistentVolumeStatus{Phase: v1.VolumeBound},
 	}
@@ -144,7 +145,7 @@ func TestRecoverReaddress(t *testing.T) {
 		stderr, fail string
 	}{
 		"a new server":    {volumesServer(t, pv), "nas", 1, "", ""},
-		"the same server": {volumesServer(t, pv), "old-nas", 0, "claimdir: no PersistentVolume names an earlier address of the share; the script does nothing\n", ""},
+		"the same server": {volumesServer(t, pv), "old-nas", 0, "claimdir: no record on the share is of a PersistentVolume that names an earlier address; the script does nothing\n", ""},
 		"no cluster":      {"", "nas", 0, "", "--readdress needs the cluster: this is no pod"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -153,7 +154,7 @@ func TestRecoverReaddress(t *testing.T) {
 			if (err == nil) != (tt.fail == "") || err != nil && !strings.Contains(err.Error(), tt.fail) {
 				t.Errorf("it ended with %v", err)
 			}
-			if n := strings.Count(out.String(), "\nreaddress 'pvc-1' 'u-pv' 'nas:/export/data' 'Bound' <<'END'\n"); n != tt.volumes || stderr.String() != tt.stderr {
+			if n := strings.Count(out.String(), "\nreaddress 'pvc-1' 'u-pv' 'nas:/export/data' 'Delete' <<'END'\n"); n != tt.volumes || stderr.String() != tt.stderr {
 				t.Errorf("printed:\n%s\nand said %s", &out, &stderr)
 			}
 		})

@@ -121,6 +121,7 @@ var cases = []testCase{
 	{"what nobody comes back for is swept, and doctor --fix mends the rest", testSweep},
 	{"a share of the older layout is gone on with", testUpgrade},
 	{"a share that has a new address", testNewAddress},
+	{"a share that has a new address, and a claim deleted in between", testLostAndDeleted},
 	{"peer: its volumes are taken over and go as its classes say", testPeerVolumes},
 	{"peer: its volumes go back to it, and come back to claimdir", testHandback},
 }

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -36,6 +37,35 @@ func testNewAddress(t *testing.T, bed *testbed.Bed) {
 			})
 		}
 	}
+}
+
+// testLostAndDeleted: the script breaks off between the two halves of a volume, and somebody deletes the
+// claim that is Lost then. The data stays, although the policy is delete, until an administrator decides.
+func testLostAndDeleted(t *testing.T, bed *testbed.Bed) {
+	w := newQuietWorld(t, bed)
+	old, next := share.Source{Server: "old." + w.Name, Path: "/"}, share.Source{Server: "new." + w.Name, Path: "/"}
+	w.process = w.start(addressed(old)...)
+	w.class("pathPattern", "${.PVC.name}", "onDelete", "delete")
+	w.Claim("data")
+	pv := w.Bound("data")
+	w.put("data/file", "precious")
+	w.process.Stop()
+	w.startSweeping(next)
+	script, err := bed.Run(t.Context(), testbed.Config{Share: w.share, Provisioner: w.provisioner, Env: addressed(next)}, "recover", "--readdress")
+	w.Must(err)
+	w.breakOff(script)
+	w.VolumeGone(pv.Name)
+	w.DeleteClaim("data")
+	w.claimGone("data", pv.Spec.ClaimRef.UID)
+	if out, err := bed.Shell(t.Context(), "exec 2>&1\n"+script, "PATIENCE=2s"); err != nil || !strings.Contains(out, "its claim was deleted. The reclaim policy stays Retain") {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	w.phase(pv.Name, v1.VolumeReleased)
+	time.Sleep(3 * time.Second) // some sweeps
+	w.wantFile("data/file", "precious")
+	w.patchVolume(pv.Name, `{"spec":{"persistentVolumeReclaimPolicy":"Delete"}}`)
+	w.VolumeGone(pv.Name)
+	w.wantEntries("")
 }
 
 // boundVolumes are volumes with content, by their claims.
@@ -106,13 +136,7 @@ func (w *world) readdress(config testbed.Config, volumes boundVolumes, down bool
 	w.T.Helper()
 	script, err := w.bed.Run(w.T.Context(), config, "recover", "--readdress")
 	w.Must(err)
-	failing := filepath.Join(w.T.TempDir(), "kubectl")
-	w.Must(os.WriteFile(failing, []byte("#!/bin/sh\nif [ \"$1\" = create ]; then echo no >&2; exit 1; fi\nexec $REAL \"$@\"\n"), 0o755))
-	real, err := w.bed.Shell(w.T.Context(), `printf %s "$KUBECTL"`)
-	w.Must(err)
-	if out, err := w.bed.Shell(w.T.Context(), script, "KUBECTL="+failing, "REAL="+real); err == nil || strings.Count(out, "deleted") != 1 {
-		w.T.Fatalf("it does not stop at the first error: %v\n%s", err, out)
-	}
+	w.breakOff(script)
 	if !down { // one PersistentVolume is gone now, and its directory needs to stay
 		time.Sleep(3 * time.Second)
 	}
@@ -131,6 +155,18 @@ func (w *world) readdress(config testbed.Config, volumes boundVolumes, down bool
 	w.wantContent(volumes)
 	if out, err := w.bed.Run(w.T.Context(), config, "doctor"); err != nil {
 		w.T.Errorf("%v\n%s", err, out)
+	}
+}
+
+// breakOff runs the script until it has deleted the first PersistentVolume and cannot create it.
+func (w *world) breakOff(script string) {
+	w.T.Helper()
+	failing := filepath.Join(w.T.TempDir(), "kubectl")
+	w.Must(os.WriteFile(failing, []byte("#!/bin/sh\nif [ \"$1\" = create ]; then echo no >&2; exit 1; fi\nexec $REAL \"$@\"\n"), 0o755))
+	real, err := w.bed.Shell(w.T.Context(), `printf %s "$KUBECTL"`)
+	w.Must(err)
+	if out, err := w.bed.Shell(w.T.Context(), script, "KUBECTL="+failing, "REAL="+real); err == nil || strings.Count(out, "deleted") != 1 {
+		w.T.Fatalf("it does not stop at the first error: %v\n%s", err, out)
 	}
 }
 
@@ -155,11 +191,18 @@ func (w *world) wantReaddressed(claim string, before *v1.PersistentVolume, addre
 	}
 	now.Spec.NFS, before.Spec.NFS.Server, before.Spec.NFS.Path = before.Spec.NFS, "", ""
 	before.Spec.ClaimRef.ResourceVersion, now.Spec.ClaimRef.ResourceVersion = "", ""
-	now.ObjectMeta = metav1.ObjectMeta{Name: now.Name, Labels: now.Labels, Annotations: now.Annotations, Finalizers: now.Finalizers}
-	old := metav1.ObjectMeta{Name: before.Name, Labels: before.Labels, Annotations: before.Annotations, Finalizers: before.Finalizers}
+	now.ObjectMeta = metav1.ObjectMeta{Name: now.Name, Labels: now.Labels, Annotations: now.Annotations}
+	old := metav1.ObjectMeta{Name: before.Name, Labels: before.Labels, Annotations: before.Annotations}
 	if !equality.Semantic.DeepEqual(now.Spec, before.Spec) || !equality.Semantic.DeepEqual(now.ObjectMeta, old) {
 		w.T.Errorf("claim %s: it is\n%+v %+v\nand was\n%+v %+v", claim, now.ObjectMeta, now.Spec, old, before.Spec)
 	}
+	w.Eventually(claim+" has its finalizers again", func() error { // claimdir takes its own off while the reclaim policy is Retain
+		got, want := slices.Sorted(slices.Values(w.volume(before.Name).Finalizers)), slices.Sorted(slices.Values(before.Finalizers))
+		if !slices.Equal(got, want) {
+			return fmt.Errorf("they are %q, and were %q", got, want)
+		}
+		return nil
+	})
 }
 
 // noOrphans waits for the end of a sweep, and wants it to count no orphans.

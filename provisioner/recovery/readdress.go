@@ -49,7 +49,11 @@ func Readdress(w io.Writer, shares []Share, c Cluster) (n int, leftOut []error, 
 		if err != nil {
 			return 0, leftOut, err
 		}
-		fmt.Fprintf(&script, "readdress %s %s %s %s <<'END'\n%sEND\n", quote(m.pv.Name), quote(string(m.pv.UID)), quote(m.address()), quote(string(m.pv.Status.Phase)), text)
+		policy := "" // a volume that is not Bound has its own from the first
+		if m.pv.Status.Phase == v1.VolumeBound {
+			policy = string(m.pv.Spec.PersistentVolumeReclaimPolicy)
+		}
+		fmt.Fprintf(&script, "readdress %s %s %s %s <<'END'\n%sEND\n", quote(m.pv.Name), quote(string(m.pv.UID)), quote(m.address()), quote(policy), text)
 	}
 	script.WriteString(scriptTail)
 	if _, err := io.WriteString(w, script.String()); err != nil {
@@ -126,13 +130,18 @@ func checkMoved(r ledger.Record, s Share, m *moved) (err error) {
 }
 
 // manifest returns the PersistentVolume with the present address. All else is as it was: the claim
-// with its UID, to which it binds again, the policies, labels, annotations and finalizers.
+// with its UID, to which it binds again, the policies, labels, annotations and finalizers. Only
+// the reclaim policy of a Bound volume is Retain, until it is Bound again: somebody may delete
+// the claim while that is Lost, and may not mean the data.
 func (m moved) manifest() *v1.PersistentVolume {
 	pv := m.pv.DeepCopy()
 	pv.TypeMeta = metav1.TypeMeta{APIVersion: "v1", Kind: "PersistentVolume"}
 	pv.ObjectMeta = metav1.ObjectMeta{Name: pv.Name, Labels: pv.Labels, Annotations: pv.Annotations, Finalizers: pv.Finalizers}
 	delete(pv.Annotations, v1.LastAppliedConfigAnnotation) // names the earlier address
 	pv.Spec.NFS.Server, pv.Spec.NFS.Path = m.to.Server, volume.Export(m.to, m.path)
+	if pv.Status.Phase == v1.VolumeBound {
+		pv.Spec.PersistentVolumeReclaimPolicy = v1.PersistentVolumeReclaimRetain
+	}
 	if pv.Spec.ClaimRef != nil {
 		pv.Spec.ClaimRef.ResourceVersion = ""
 	}
@@ -168,34 +177,55 @@ const scriptText = `#
 # whether claimdir runs or not.
 #
 # The script stops at the first error. Keep the file and run it again then: it contains all that it deletes, and
-# skips what it has done. Pods use the old address until they are started anew.
+# skips what it has done. Do not delete claims that are Lost. Pods use the old address until they are started anew.
 set -eu
 kubectl=${KUBECTL:-kubectl}
+patience=${PATIENCE:-60s} # for a claim to become Bound again
 
-# readdress NAME UID ADDRESS PHASE replaces the PersistentVolume that has the UID by the one on standard input.
+# readdress NAME UID ADDRESS POLICY replaces the PersistentVolume that has the UID by the one on standard input.
+# POLICY is the reclaim policy of one whose claim is Bound, which it gets when that is Bound again.
 readdress() {
   manifest=$(cat)
   now=$($kubectl get pv "$1" --ignore-not-found -o 'jsonpath={.metadata.uid}')
-  if [ "$now" = "$2" ]; then
-    # While its claim is Bound, Kubernetes deletes a PersistentVolume only without finalizers.
-    $kubectl delete pv "$1" --wait=false
-    now=$($kubectl get pv "$1" --ignore-not-found -o 'jsonpath={.metadata.uid}')
-    if [ "$now" = "$2" ]; then
-      $kubectl patch pv "$1" --type merge -p '{"metadata":{"uid":"'"$2"'","finalizers":null}}'
-    fi
-  elif [ -n "$now" ]; then
+  if [ -n "$now" ] && [ "$now" != "$2" ]; then
     now=$($kubectl get pv "$1" -o 'jsonpath={.spec.nfs.server}:{.spec.nfs.path}')
     if [ "$now" != "$3" ]; then
       echo "PersistentVolume $1 is another one than when this script was made, with the address $now: run claimdir recover --readdress again" >&2
       exit 1
     fi
     echo "PersistentVolume $1 has its new address already"
+  else
+    if [ -n "$now" ]; then
+      remove "$1" "$2"
+    fi
+    printf '%s\n' "$manifest" | $kubectl create -f -
+  fi
+  if [ -n "$4" ]; then
+    settle "$1" "$4"
+  fi
+}
+
+# remove NAME UID deletes a PersistentVolume. Kubernetes keeps one whose claim is Bound until it has no finalizers.
+remove() {
+  $kubectl delete pv "$1" --wait=false
+  now=$($kubectl get pv "$1" --ignore-not-found -o 'jsonpath={.metadata.uid}')
+  if [ "$now" = "$2" ]; then
+    $kubectl patch pv "$1" --type merge -p '{"metadata":{"uid":"'"$2"'","finalizers":null}}'
+  fi
+}
+
+# settle NAME POLICY waits until the claim is Bound again, and then sets the reclaim policy, which is Retain till then.
+settle() {
+  if $kubectl wait pv "$1" --for 'jsonpath={.status.phase}=Bound' --timeout "$patience"; then
+    $kubectl patch pv "$1" --type merge -p '{"spec":{"persistentVolumeReclaimPolicy":"'"$2"'"}}'
     return
   fi
-  printf '%s\n' "$manifest" | $kubectl create -f -
-  if [ "$4" = Bound ]; then
-    $kubectl wait pv "$1" --for 'jsonpath={.status.phase}=Bound' --timeout 60s
+  phase=$($kubectl get pv "$1" -o 'jsonpath={.status.phase}')
+  if [ "$phase" != Released ]; then
+    echo "PersistentVolume $1 is $phase and not Bound: find out why, and run this script again" >&2
+    exit 1
   fi
+  echo "PersistentVolume $1: its claim was deleted. The reclaim policy stays Retain and the data stays; set the policy $2 if the data is not needed" >&2
 }
 
 main() {

@@ -143,7 +143,7 @@ func TestWhichVolumesGetANewAddress(t *testing.T) {
 			c := Cluster{ID: "here", Names: []string{"example.com/nfs"}, Volumes: []v1.PersistentVolume{tt.pv}, Served: append(tt.served, newAddress, third)}
 			var out bytes.Buffer
 			n, leftOut, err := Readdress(&out, []Share{{"fast", newAddress, fast, fast}, {"bulk", third, bulk, bulk}}, c)
-			if err != nil || n != tt.want || strings.Count(out.String(), "\nreaddress 'pvc-1' 'uid-of-pvc-1' 'nas2:/srv/nfs/a/data' 'Bound' <<'END'\n") != tt.want {
+			if err != nil || n != tt.want || strings.Count(out.String(), "\nreaddress 'pvc-1' 'uid-of-pvc-1' 'nas2:/srv/nfs/a/data' 'Delete' <<'END'\n") != tt.want {
 				t.Errorf("%d, %v:\n%s", n, err, &out)
 			}
 			if len(leftOut) != len(tt.leftOut) || slices.ContainsFunc(tt.leftOut, func(want string) bool { return !strings.Contains(leftOut[0].Error(), want) }) {
