@@ -33,12 +33,12 @@ func testRenamed(t *testing.T, bed *testbed.Bed) {
 	}
 
 	w.process = w.start(in.env()...)
+	w.Claim("data", clustertest.OfClass(in.class))
+	pv := w.Bound("data")
 	leases, err := bed.Admin.CoordinationV1().Leases(in.namespace).List(t.Context(), metav1.ListOptions{})
 	if err != nil || len(leases.Items) != 1 {
 		t.Errorf("the namespace has %d leases, %v", len(leases.Items), err)
 	}
-	w.Claim("data", clustertest.OfClass(in.class))
-	pv := w.Bound("data")
 	w.DeleteClaim("data")
 	w.VolumeGone(pv.Name)
 	w.wantEntries(".", "archived-"+w.Name+"-data-"+pv.Name)

@@ -31,7 +31,7 @@ func (noObjects) Class(string) (*storagev1.StorageClass, bool) { return nil, fal
 // Budget of calls to the share for one volume that is made and released with "delete",
 // its trash emptied, without GETATTR, which a real client answers from its cache.
 const (
-	mostCalls = 83
+	mostCalls = 80
 	mostSyncs = 3
 )
 

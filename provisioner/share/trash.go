@@ -58,29 +58,28 @@ func (s *Share) emptyTrash(ctx context.Context, parent *dir, name string, may fu
 	if err := r.step(); err != nil { //nolint:contextcheck // the removal holds ctx
 		return Removed{}, err
 	}
-	opened, id, err := s.openListed(parent, name)
-	if errors.Is(err, fs.ErrNotExist) && name == asideName {
-		name = emptyingName
-		opened, id, err = s.openListed(parent, name)
-	}
+	name, opened, id, err := s.openTrash(parent, name)
 	begun := name == emptyingName
 	switch {
 	case errors.Is(err, ErrNotDirectory):
 		return unlinkTrash(parent, name, func() error { return may(&Identity{}, begun) })
-	case err == nil && opened.canBeRead():
+	case err != nil:
+		return Removed{}, err
+	case opened.canBeRead():
 		r.opened = opened.file
-	case err == nil: // its mode forbids reading, even to its owner; the removal opens it up
+	default: // its mode forbids reading, even to its owner; the removal opens it up
 		opened.close()
 	}
-	if err == nil {
-		err = may(id, begun)
+	empty := false
+	if err = may(id, begun); err == nil {
+		name, empty, err = beginRemoval(parent, name)
 	}
-	if err == nil && name == asideName {
-		name, err = emptyingName, parent.rename(asideName, parent, emptyingName)
-	}
-	if err != nil {
+	if err != nil || empty {
 		if r.opened != nil {
 			_ = r.opened.Close()
+		}
+		if empty {
+			return Removed{Directories: 1}, nil
 		}
 		return Removed{}, err
 	}
@@ -90,6 +89,29 @@ func (s *Share) emptyTrash(ctx context.Context, parent *dir, name string, may fu
 		err = errors.Join(err, renameNew(parent, emptyingName, parent, asideName))
 	}
 	return Removed{r.files.Load(), r.directories.Load()}, err
+}
+
+// openTrash opens a directory in the trash, under the name that it has by now, which is returned.
+func (s *Share) openTrash(parent *dir, name string) (now string, opened *dir, id *Identity, err error) {
+	opened, id, err = s.openListed(parent, name)
+	if errors.Is(err, fs.ErrNotExist) && name == asideName {
+		name = emptyingName
+		opened, id, err = s.openListed(parent, name)
+	}
+	return name, opened, id, err
+}
+
+// beginRemoval renames a directory in the trash to emptyingName, and returns the name that it has
+// then. If the directory is empty, beginRemoval removes it: that is a single call, so nobody can
+// bring half of it back.
+func beginRemoval(parent *dir, name string) (now string, removed bool, err error) {
+	if name != asideName {
+		return name, false, nil
+	}
+	if parent.rmdir(name) == nil {
+		return name, true, nil
+	}
+	return emptyingName, false, parent.rename(name, parent, emptyingName)
 }
 
 // unlinkTrash removes an entry of the trash that is no directory.
