@@ -29,6 +29,7 @@ const (
 func main() {
 	// The umask must not change the mode of parent directories: pods pass through them.
 	syscall.Umask(0o022)
+	limitGarbage()
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	context.AfterFunc(ctx, cancel) // a second signal ends the process at once
 	std := streams{in: os.Stdin, out: os.Stdout, err: os.Stderr, terminal: term.IsTerminal(int(os.Stdin.Fd())), width: widthOf(os.Stdout, os.LookupEnv)}

@@ -27,12 +27,7 @@ func TestCluster(t *testing.T) {
 		}
 	})
 
-	// Nobody serves the class of the manifests, as no kubelet runs their pod. doctor says so
-	// in every test.
-	if err := bed.Admin.StorageV1().StorageClasses().Delete(ctx, "claimdir", metav1.DeleteOptions{}); err != nil {
-		t.Fatal(err)
-	}
-
+	withoutClass(t, bed)
 	t.Run("case", func(t *testing.T) {
 		for _, c := range cases {
 			t.Run(c.name, func(t *testing.T) {
@@ -124,6 +119,15 @@ var cases = []testCase{
 	{"a share that has a new address, and a claim deleted in between", testLostAndDeleted},
 	{"peer: its volumes are taken over and go as its classes say", testPeerVolumes},
 	{"peer: its volumes go back to it, and come back to claimdir", testHandback},
+}
+
+// withoutClass removes the class of the manifests. Nobody serves it, as no kubelet runs their pod, and
+// doctor would say so in every test.
+func withoutClass(t *testing.T, bed *testbed.Bed) {
+	t.Helper()
+	if err := bed.Admin.StorageV1().StorageClasses().Delete(t.Context(), "claimdir", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // testWriter logs lines to a test.

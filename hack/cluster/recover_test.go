@@ -76,6 +76,7 @@ func begin(t *testing.T) *testbed.Bed {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = bed.Close() }) // again, where the test has come so far
+	withoutClass(t, bed)
 	return bed
 }
 
