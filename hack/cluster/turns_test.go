@@ -1,11 +1,13 @@
 package cluster
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"sync"
@@ -24,7 +26,7 @@ import (
 // takes 0.5 ms. The time runs from when Kubernetes has handed the claim to claimdir, because
 // Kubernetes itself serves claims in the order in which they come.
 func TestNamespacesTakeTurns(t *testing.T) {
-	claims := 600
+	claims := 200
 	if text := os.Getenv("CLAIMDIR_TEST_CLAIMS"); text != "" {
 		var err error
 		if claims, err = strconv.Atoi(text); err != nil {
@@ -36,6 +38,12 @@ func TestNamespacesTakeTurns(t *testing.T) {
 	w.slow.Delay(500 * time.Microsecond)
 	watcher := w.watchTurns()
 	victim := clustertest.New(t, bed.Admin, patience, 50*time.Millisecond, nil)
+	t.Cleanup(func() {
+		if t.Failed() {
+			text, err := w.process.Get(context.WithoutCancel(t.Context()), "/metrics")
+			t.Logf("of claimdir's operations %q (%v)", regexp.MustCompile(`(?m)^claimdir_operations_\w+\{.*$`).FindAllString(text, -1), err)
+		}
+	})
 	served := func(name string) time.Duration {
 		victim.Claim(name, clustertest.OfClass(w.Name+"-slow"))
 		return watcher.took(victim, name)
