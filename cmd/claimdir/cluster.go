@@ -55,10 +55,18 @@ func connect(o options, leadership *control.Leadership) (control.Clients, error)
 
 // connectCommand is connect for a command. Outside a pod it takes the kubeconfig that kubectl takes.
 func connectCommand(o options) (control.Clients, error) {
-	if o.kubeconfig == "" && os.Getenv("KUBERNETES_SERVICE_HOST") == "" {
-		o.kubeconfig = clientcmd.RecommendedHomeFile
-	}
+	o.findKubeconfig()
 	return connect(o, nil)
+}
+
+// findKubeconfig sets the kubeconfig outside a pod to the file that kubectl takes, unless one is
+// given. It reports whether it did.
+func (o *options) findKubeconfig() bool {
+	if o.kubeconfig != "" || os.Getenv("KUBERNETES_SERVICE_HOST") != "" {
+		return false
+	}
+	o.kubeconfig = clientcmd.RecommendedHomeFile
+	return true
 }
 
 func restConfig(kubeconfig string) (*rest.Config, error) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -15,7 +14,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/tools/clientcmd"
 
 	"claimdir/provisioner/cluster"
 	"claimdir/provisioner/handback"
@@ -85,10 +83,7 @@ func (o *handbackOptions) complete(args []string) []error {
 }
 
 func (o *handbackOptions) run(ctx context.Context, std streams) error {
-	if o.kubeconfig == "" && os.Getenv("KUBERNETES_SERVICE_HOST") == "" {
-		o.kubeconfig = clientcmd.RecommendedHomeFile // as kubectl does
-	}
-	clients, err := connect(o.options, nil)
+	clients, err := connectCommand(o.options)
 	if err != nil {
 		return err
 	}

@@ -14,7 +14,6 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/tools/clientcmd"
 
 	"claimdir/provisioner/cluster"
 	"claimdir/provisioner/output"
@@ -175,8 +174,7 @@ func (o *recoverOptions) printScript(ctx context.Context, out io.Writer, mounts 
 // client returns a client of the cluster. Without one, in a place that has neither a kubeconfig nor a
 // ServiceAccount, it says so.
 func (o *recoverOptions) client() (client kubernetes.Interface, none string, err error) {
-	if o.kubeconfig == "" && os.Getenv("KUBERNETES_SERVICE_HOST") == "" {
-		o.kubeconfig = clientcmd.RecommendedHomeFile // as kubectl does
+	if o.findKubeconfig() {
 		if _, err := os.Stat(o.kubeconfig); errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Sprintf("this is no pod, KUBECONFIG is not set, and there is no file %s", o.kubeconfig), nil
 		}

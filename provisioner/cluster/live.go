@@ -65,16 +65,28 @@ func (l Live) gone(ctx context.Context, r ledger.Record, same func(*v1.Persisten
 	}
 	ctx, cancel := context.WithTimeout(ctx, liveTimeout)
 	defer cancel()
-	claims, err := l.Client.CoreV1().PersistentVolumeClaims(r.Claim.Namespace).List(ctx, named(r.Claim.Name))
+	claim, err := l.claim(ctx, r.Claim)
 	if err != nil {
-		return fmt.Errorf("read claim %s/%s: %w", r.Claim.Namespace, r.Claim.Name, err)
+		return err
 	}
-	for i := range claims.Items {
-		if claim := &claims.Items[i]; claim.Name == r.Claim.Name && same(claim) {
-			return fmt.Errorf("%w: claim %s/%s is there", ErrClaimed, claim.Namespace, claim.Name)
-		}
+	if claim != nil && same(claim) {
+		return fmt.Errorf("%w: claim %s/%s is there", ErrClaimed, claim.Namespace, claim.Name)
 	}
 	return l.NoVolume(ctx, r)
+}
+
+// claim returns the claim of that namespace and name, whatever its UID, or nil if there is none.
+func (l Live) claim(ctx context.Context, c ledger.Claim) (*v1.PersistentVolumeClaim, error) {
+	claims, err := l.Client.CoreV1().PersistentVolumeClaims(c.Namespace).List(ctx, named(c.Name))
+	if err != nil {
+		return nil, fmt.Errorf("read claim %s/%s: %w", c.Namespace, c.Name, err)
+	}
+	for i := range claims.Items {
+		if claims.Items[i].Name == c.Name {
+			return &claims.Items[i], nil
+		}
+	}
+	return nil, nil
 }
 
 // Namespace returns the UID of the namespace of a claim, or an empty string if the API server does
@@ -93,16 +105,14 @@ func (l Live) Namespace(ctx context.Context, claim ledger.Claim) (uid string, er
 	if err != nil {
 		return "", fmt.Errorf("read namespace %s: %w", claim.Namespace, err)
 	}
-	claims, err := l.Client.CoreV1().PersistentVolumeClaims(claim.Namespace).List(ctx, named(claim.Name))
+	now, err := l.claim(ctx, claim)
 	if err != nil {
-		return "", fmt.Errorf("read claim %s/%s: %w", claim.Namespace, claim.Name, err)
+		return "", err
 	}
-	for i := range claims.Items {
-		if found := &claims.Items[i]; found.Name == claim.Name && string(found.UID) == claim.UID {
-			return string(namespace.UID), nil
-		}
+	if now == nil || string(now.UID) != claim.UID {
+		return "", fmt.Errorf("read claim %s/%s: %w", claim.Namespace, claim.Name, ErrNoClaim)
 	}
-	return "", fmt.Errorf("read claim %s/%s: %w", claim.Namespace, claim.Name, ErrNoClaim)
+	return string(namespace.UID), nil
 }
 
 // ErrNoClaim says that a claim does not exist any more.

@@ -92,9 +92,7 @@ func (g *guard) tellAbsence(ctx context.Context) func(*v1.PersistentVolumeClaim,
 	return func(claim *v1.PersistentVolumeClaim, err error) {
 		class := util.GetPersistentVolumeClaimClass(claim)
 		g.metrics.failures.WithLabelValues(opProvision, class, reasonAbsent).Inc()
-		g.recorder.Event(claim, v1.EventTypeWarning, eventProvisionFailed, err.Error())
-		if g.told.isNew(claim.UID, err.Error()) {
-			klog.FromContext(ctx).Info("Refused", "operation", opProvision, "reason", reasonAbsent, "because", err.Error(), "PVC", klog.KObj(claim), "StorageClass", class)
-		}
+		logger := klog.LoggerWithValues(klog.FromContext(ctx), "PVC", klog.KObj(claim), "StorageClass", class)
+		g.tell(klog.NewContext(ctx, logger), opProvision, claim, reasonAbsent, err)
 	}
 }

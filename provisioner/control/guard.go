@@ -170,6 +170,12 @@ func (g *guard) failed(ctx context.Context, op string, object apiObject, class s
 	if refused == nil || !refused.Final() && !refused.Waits() {
 		return err
 	}
+	g.tell(ctx, op, object, reason, err)
+	return &controller.IgnoredError{Reason: err.Error()}
+}
+
+// tell publishes a refusal, and logs it once for each text of an object.
+func (g *guard) tell(ctx context.Context, op string, object apiObject, reason string, err error) {
 	eventReason := eventProvisionFailed
 	if op == opDelete {
 		eventReason = eventDeleteFailed
@@ -178,7 +184,6 @@ func (g *guard) failed(ctx context.Context, op string, object apiObject, class s
 	if g.told.isNew(object.GetUID(), err.Error()) {
 		klog.FromContext(ctx).Info("Refused", "operation", op, "reason", reason, "because", err.Error())
 	}
-	return &controller.IgnoredError{Reason: err.Error()}
 }
 
 // panicError is a panic of the Provisioner. It is handled like any error, so that one claim that

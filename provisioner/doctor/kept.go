@@ -66,8 +66,13 @@ func (s *Site) records() iter.Seq[ledger.Record] {
 // paths yields the paths of all records.
 func (s *Site) paths() iter.Seq[string] {
 	return func(yield func(string) bool) {
-		for r := range s.records() {
-			if !yield(r.Path) {
+		for i := range s.living {
+			if !yield(s.living[i].Path) {
+				return
+			}
+		}
+		for i := range s.kept {
+			if !yield(s.kept[i].path) {
 				return
 			}
 		}

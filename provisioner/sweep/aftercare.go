@@ -2,7 +2,6 @@ package sweep
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -115,8 +114,11 @@ func (s *Sweeper) named(ctx context.Context, found []moved) (named map[uint64][]
 	}
 	err = s.config.Keeper.Background(ctx, "read which directories the records name", func(_ context.Context, store ledger.Store) error {
 		result := map[uint64][]owner{}
-		for r, err := range each(ctx, store) {
-			if errors.Is(err, errEnded) || share.IsStale(err) {
+		for r, err := range store.Records.Records() {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			if share.IsStale(err) {
 				return err
 			}
 			if err == nil && r.Directory != nil && wanted[r.Directory.Number] {

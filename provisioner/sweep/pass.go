@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"slices"
 	"time"
 
@@ -71,7 +70,7 @@ type records struct {
 	peers   map[string]volume.Volume
 }
 
-// read removes old temporary files and reads the records.
+// read removes old temporary files and reads the records. It stops between two records if ctx ends.
 func (s *Sweeper) read(ctx context.Context) (found *records, err error) {
 	err = s.config.Keeper.Background(ctx, "read the records", func(_ context.Context, store ledger.Store) error {
 		if err := store.Records.RemoveStale(); err != nil {
@@ -79,9 +78,11 @@ func (s *Sweeper) read(ctx context.Context) (found *records, err error) {
 		}
 		result := &records{peers: s.peers()}
 		numbers := numbers{dirs: store.Dirs, known: map[volpath.Path]map[string]uint64{}}
-		for r, err := range each(ctx, store) {
+		for r, err := range store.Records.Records() {
 			switch {
-			case errors.Is(err, errEnded), share.IsStale(err):
+			case ctx.Err() != nil:
+				return ctx.Err()
+			case share.IsStale(err):
 				return err
 			case err != nil:
 				continue // doctor reports it
@@ -103,32 +104,17 @@ func (s *Sweeper) read(ctx context.Context) (found *records, err error) {
 	return found, err
 }
 
-// errEnded says that the sweep is to end.
-var errEnded = errors.New("the sweep ends")
-
-// each yields all records, as Ledger.Records does, until ctx ends; the last error is errEnded then.
-func each(ctx context.Context, store ledger.Store) iter.Seq2[ledger.Record, error] {
-	return func(yield func(ledger.Record, error) bool) {
-		for r, err := range store.Records.Records() {
-			if ctx.Err() != nil {
-				r, err = ledger.Record{}, fmt.Errorf("%w: %w", errEnded, ctx.Err())
-			}
-			if !yield(r, err) || ctx.Err() != nil {
-				return
-			}
-		}
-	}
-}
-
 // look returns doctor's report. It reads the records before it lists the volumes, because a
 // PersistentVolume is saved after its record.
 func (s *Sweeper) look(ctx context.Context) (result doctor.Report, err error) {
 	var site *doctor.Site
 	err = s.config.Keeper.Background(ctx, "read the records for a look", func(_ context.Context, store ledger.Store) error {
 		read := &doctor.Site{Name: s.config.Keeper.Name(), Source: s.config.Keeper.Source()}
-		for r, err := range each(ctx, store) {
+		for r, err := range store.Records.Records() {
 			switch {
-			case errors.Is(err, errEnded), share.IsStale(err):
+			case ctx.Err() != nil:
+				return ctx.Err()
+			case share.IsStale(err):
 				return err
 			case err != nil:
 				read.Damaged = append(read.Damaged, err)
