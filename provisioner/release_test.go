@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/refusal"
@@ -135,6 +136,28 @@ func TestALinkInThePlaceOfTheDirectoryStopsTheRelease(t *testing.T) {
 			w.Untouched(t, before)
 		})
 	}
+}
+
+// A start converts a record, or the sweep looks at a volume, just as its claim comes: that is
+// no failure.
+func TestAnOperationWaitsForAShortOneOnItsPath(t *testing.T) {
+	w := newWorld(t)
+	pv := w.provision(t, options("ns/data", "pvc-1", at("data", "onDelete", "delete")))
+	next := make(chan error, 1)
+	w.Hook(func(name string, do func() error) error {
+		if name == "rename data" {
+			go func() {
+				_, _, err := w.Provision(t.Context(), options("ns/data", "pvc-2", at("data")))
+				next <- err
+			}()
+			<-time.After(100 * time.Millisecond) // the call is slow
+		}
+		return do()
+	})
+	must(t, w.Delete(t.Context(), pv))
+	must(t, <-next)
+	w.sweep(t)
+	w.Holds(t, "data", "data = pvc-2 active")
 }
 
 func TestOneOperationAtATimeOnAPath(t *testing.T) {

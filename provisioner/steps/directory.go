@@ -218,13 +218,12 @@ func (op Op) tidyParents(ctx context.Context) {
 }
 
 // removeParent removes an empty parent, unless an operation of this process is on its path:
-// a claim may be getting it. That one looks for us after it has its path, and we for it
-// after we have said that we are here, so at least one sees the other.
+// a claim may be getting it.
 func (op Op) removeParent(parent volpath.Path) (gone bool, err error) {
 	key := lockKey{op.id, parent}
-	op.tidied.add(key, 1)
-	defer op.tidied.add(key, -1)
-	if _, taken := op.busy.Load(key); taken {
+	unlock, free := op.locks.tidy(key)
+	defer unlock()
+	if !free {
 		return false, nil
 	}
 	return op.Store.Dirs.RemoveMarked(parent)

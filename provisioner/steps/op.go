@@ -3,7 +3,6 @@ package steps
 import (
 	"context"
 	"errors"
-	"sync"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -83,8 +82,7 @@ const (
 // Steps runs operations on paths of shares. It is safe for concurrent use.
 type Steps struct {
 	config Config
-	busy   sync.Map // lockKey of operations under way
-	tidied tidied
+	locks  locks
 }
 
 // New makes the Steps of one process.
@@ -121,7 +119,7 @@ type Op struct {
 // returns before work has ended, and the path stays locked until then.
 func (s *Steps) On(ctx context.Context, on Share, path volpath.Path, name string, work func(ctx context.Context, op Op) error) error {
 	err := on.Do(ctx, name, func(ctx context.Context, store ledger.Store) error {
-		unlock, err := s.lock(on.ID(), path)
+		unlock, err := s.locks.lock(ctx, lockKey{on.ID(), path})
 		if err != nil {
 			return err
 		}
@@ -129,52 +127,6 @@ func (s *Steps) On(ctx context.Context, on Share, path volpath.Path, name string
 		return work(ctx, Op{Steps: s, Store: store, Path: path, source: on.Source(), id: on.ID()})
 	})
 	return Refused(err)
-}
-
-// lockKey is a path on a share, however that is mounted.
-type lockKey struct {
-	share string
-	path  volpath.Path
-}
-
-// lock keeps two operations of this process off one path. It does not wait: on a share
-// that hangs, waiting would only use up workers.
-func (s *Steps) lock(id string, path volpath.Path) (unlock func(), err error) {
-	key := lockKey{id, path}
-	errBusy := refusal.Postpone(refusal.ReasonBusy, "another operation on path %q is under way; this is retried automatically", path)
-	if _, taken := s.busy.LoadOrStore(key, true); taken {
-		return nil, errBusy
-	}
-	if s.tidied.has(key) {
-		s.busy.Delete(key)
-		return nil, errBusy
-	}
-	return func() { s.busy.Delete(key) }, nil
-}
-
-// tidied are the parents that operations on paths below them are just removing, and how
-// many are: an operation on such a path would take a directory as its volume's that is
-// about to go.
-type tidied struct {
-	mu  sync.Mutex
-	all map[lockKey]int
-}
-
-func (t *tidied) add(key lockKey, n int) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.all == nil {
-		t.all = map[lockKey]int{}
-	}
-	if t.all[key] += n; t.all[key] == 0 {
-		delete(t.all, key)
-	}
-}
-
-func (t *tidied) has(key lockKey) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.all[key] > 0
 }
 
 // Refused gives a plain error of a step its reason and its way out. Paths become free

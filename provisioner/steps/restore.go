@@ -156,7 +156,7 @@ func (op Op) giveBackAbandoned(ctx context.Context, archive, asking ledger.Recor
 	if err != nil {
 		return err
 	}
-	unlock, err := op.lock(op.id, there)
+	unlock, err := op.locks.lock(ctx, lockKey{op.id, there})
 	if err != nil {
 		return err
 	}
