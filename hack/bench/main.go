@@ -134,19 +134,23 @@ func turn(ctx context.Context, bed *testbed.Bed, who contestant, claims int) (r 
 	}
 	defer func() { r.memory = stop() }()
 	begin := time.Now()
+	before := readTimes()
 	if err := load.bind(ctx, claims); err != nil {
 		return r, err
 	}
 	r.bound = float64(claims) / time.Since(begin).Seconds()
+	fmt.Println("bind", readTimes().since(before, claims))
 	if who.fill != nil {
 		if err := who.fill(); err != nil {
 			return r, err
 		}
 	}
 	begin = time.Now()
+	before = readTimes()
 	if err := load.release(ctx); err != nil {
 		return r, err
 	}
+	fmt.Println("gone", readTimes().since(before, claims))
 	r.gone = float64(claims) / time.Since(begin).Seconds()
 	return r, nil
 }

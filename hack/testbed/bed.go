@@ -97,6 +97,7 @@ func (b *Bed) connect() error {
 		return err
 	}
 	config.QPS = -1
+	config.ContentType = "application/vnd.kubernetes.protobuf"
 	b.Admin, err = kubernetes.NewForConfig(config)
 	return err
 }

@@ -22,9 +22,10 @@ const (
 // Ledger reads and writes the records of one share. It caches no records. It is safe for concurrent
 // use, also with ledgers of other processes and clusters.
 type Ledger struct {
-	share  *share.Share
-	id     string
-	layout *layout
+	share    *share.Share
+	id       string
+	layout   *layout
+	listings *listings // all views of a ledger have the same
 }
 
 // layout is the state of the share's layout that all views of a ledger have in common.
@@ -82,7 +83,7 @@ func recognise(s *share.Share, upgrades bool) (*Ledger, error) {
 		now, err := decodeIdentity(data)
 		return err == nil && now.ID == identity.ID
 	})
-	l := &Ledger{share: s, id: identity.ID, layout: &layout{upgrades: upgrades}}
+	l := &Ledger{share: s, id: identity.ID, layout: &layout{upgrades: upgrades}, listings: &listings{}}
 	l.layout.old.Store(identity.Layout < Layout)
 	_, err = s.ListMeta(firstVolumesDir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -93,7 +94,9 @@ func recognise(s *share.Share, upgrades bool) (*Ledger, error) {
 }
 
 // On returns the ledger that works through s, a view of the same share.
-func (l *Ledger) On(s *share.Share) *Ledger { return &Ledger{share: s, id: l.id, layout: l.layout} }
+func (l *Ledger) On(s *share.Share) *Ledger {
+	return &Ledger{share: s, id: l.id, layout: l.layout, listings: l.listings}
+}
 
 // ID is the share's unique identity.
 func (l *Ledger) ID() string { return l.id }

@@ -21,12 +21,13 @@ func (l *Ledger) CheckAbove(path volpath.Path, r Record) error {
 	return nil
 }
 
-// CheckBelow refuses a path if another volume lies inside it. It lists the keys of all records and
-// reads those that may lie below. Call it for paths that are adopted, restored or released; a new
-// path does not need it.
+// CheckBelow refuses a path if another volume lies inside it. It lists the keys of all records, as
+// one of several operations that run at a time, and reads those that may lie below. Call it for
+// paths that are adopted, restored or released; a new path does not need it.
 func (l *Ledger) CheckBelow(path volpath.Path, r Record) error {
 	below := escape(path.String() + "/")
-	for owner, err := range l.records(func(key string) bool { return mayBeBelow(key, below) }) {
+	list := func() ([]string, error) { return l.listings.share(l.keys, l.share.WaitFor) }
+	for owner, err := range l.records(list, func(key string) bool { return mayBeBelow(key, below) }) {
 		if err != nil {
 			return err
 		}

@@ -164,14 +164,14 @@ func decodeAt(path volpath.Path) decoder {
 // or of a newer layout it yields an error that names the file, and goes on. It skips records that
 // are removed meanwhile.
 func (l *Ledger) Records() iter.Seq2[Record, error] {
-	return l.records(func(string) bool { return true })
+	return l.records(l.keys, func(string) bool { return true })
 }
 
 // Archives yields the records of archives as Records does. It lists the keys of all records, but
 // reads only those whose key may be of an archive and for which skip returns false. skip gets the
 // path that FileOf returns.
 func (l *Ledger) Archives(skip func(file string) bool) iter.Seq2[Record, error] {
-	named := l.records(func(key string) bool { return volpath.NamedAsArchive(key) && !skip(keyNamed(key)) })
+	named := l.records(l.keys, func(key string) bool { return volpath.NamedAsArchive(key) && !skip(keyNamed(key)) })
 	return func(yield func(Record, error) bool) {
 		for r, err := range named {
 			if err == nil && r.State != Archived {
@@ -184,10 +184,10 @@ func (l *Ledger) Archives(skip func(file string) bool) iter.Seq2[Record, error] 
 	}
 }
 
-// records yields the records whose keys are wanted.
-func (l *Ledger) records(wanted func(key string) bool) iter.Seq2[Record, error] {
+// records yields the records whose keys list returns and that are wanted.
+func (l *Ledger) records(list func() ([]string, error), wanted func(key string) bool) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
-		keys, err := l.keys()
+		keys, err := list()
 		if err != nil {
 			yield(Record{}, err)
 			return

@@ -143,6 +143,21 @@ func (s *Share) run(name string, call func() error) error {
 	return s.call(name, call)
 }
 
+// WaitFor waits until another operation closes done, or returns the cause once the context of the
+// view is done.
+func (s *Share) WaitFor(done <-chan struct{}) error {
+	if s.ctx == nil {
+		<-done
+		return nil
+	}
+	select {
+	case <-done:
+		return s.begin()
+	case <-s.ctx.Done():
+		return context.Cause(s.ctx)
+	}
+}
+
 // openRoot opens the mount directory, unless the view holds it open.
 func (s *Share) openRoot() (*dir, error) {
 	if err := s.begin(); err != nil {
