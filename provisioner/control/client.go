@@ -17,14 +17,15 @@ import (
 // saveTimeout bounds one attempt to save a PersistentVolume. The library sets no limit.
 const saveTimeout = 30 * time.Second
 
-// libraryClient is the client for the library. It sends events on their own connection, so that a
-// PersistentVolume never waits behind them, and observes the saving of PersistentVolumes.
+// libraryClient is the client for the library. It sends events on their own connection, and normal
+// ones when there is time, so that a PersistentVolume never waits behind them. It observes the
+// saving of PersistentVolumes.
 type libraryClient struct {
 	kubernetes.Interface
 	core coreClient
 }
 
-func newLibraryClient(main, events kubernetes.Interface, w *saveWatch, released *releasedVolumes) libraryClient {
+func newLibraryClient(main kubernetes.Interface, events func(namespace string) corev1.EventInterface, w *saveWatch, released *releasedVolumes) libraryClient {
 	return libraryClient{main, coreClient{main.CoreV1(), events, w, released}}
 }
 
@@ -32,13 +33,13 @@ func (c libraryClient) CoreV1() corev1.CoreV1Interface { return c.core }
 
 type coreClient struct {
 	corev1.CoreV1Interface
-	events   kubernetes.Interface
+	events   func(namespace string) corev1.EventInterface
 	watch    *saveWatch
 	released *releasedVolumes
 }
 
 func (c coreClient) Events(namespace string) corev1.EventInterface {
-	return c.events.CoreV1().Events(namespace)
+	return c.events(namespace)
 }
 
 func (c coreClient) PersistentVolumes() corev1.PersistentVolumeInterface {

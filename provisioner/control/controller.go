@@ -79,6 +79,7 @@ type Controller struct {
 	retry       chan struct{} // holds one request to retry everything
 	broadcaster record.EventBroadcaster
 	recorder    record.EventRecorder
+	held        *heldEvents // of the library
 	watchdog    *leaderelection.HealthzAdaptor
 	released    *releasedVolumes
 }
@@ -96,6 +97,7 @@ func New(ctx context.Context, config Config) (*Controller, error) {
 		broadcaster: record.NewBroadcaster(record.WithContext(context.WithoutCancel(ctx))),
 		watchdog:    leaderelection.NewLeaderHealthzAdaptor(watchdogGrace),
 	}
+	c.held = newHeldEvents(c.gate.busy)
 	var err error
 	if c.metrics, err = newMetrics(config.Registry, c.gate, c.waiting); err != nil {
 		return nil, err
@@ -142,7 +144,8 @@ type queue struct {
 
 func (c *Controller) newLibrary(ctx context.Context, l *queue, g *guard) *controller.ProvisionController {
 	names := c.config.Informers.Names()
-	client := newLibraryClient(c.config.Clients.Main, c.config.Clients.Events, &saveWatch{c.gate, g.recorder, c.metrics}, c.released)
+	events := func(namespace string) corev1.EventInterface { return c.held.through(c.config.Clients.Events.CoreV1().Events(namespace)) }
+	client := newLibraryClient(c.config.Clients.Main, events, &saveWatch{c.gate, g.recorder, c.metrics}, c.released)
 	return controller.NewProvisionController(klog.FromContext(ctx), client, names[0], g,
 		controller.AdditionalProvisionerNames(names[1:]),
 		controller.LeaderElection(false),

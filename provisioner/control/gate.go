@@ -73,6 +73,13 @@ func (g *gate) expectSave(name string) {
 	g.begun[operation{opSave, name}] = time.Now()
 }
 
+// busy reports whether operations run.
+func (g *gate) busy() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return len(g.begun) > 0
+}
+
 // close makes the gate refuse new operations. It may be called twice.
 func (g *gate) close() {
 	g.mu.Lock()

@@ -93,6 +93,7 @@ func (c *Controller) lead(ctx, background context.Context) error {
 		go l.library.Run(running)
 	}
 	go c.retryAll(running)
+	go c.held.run(running)
 	working, stopWorking := context.WithCancel(ctx)
 	defer stopWorking()
 	backgroundEnded := c.startBackground(working)
@@ -130,6 +131,7 @@ func (c *Controller) lead(ctx, background context.Context) error {
 			return fmt.Errorf("stop: %d operations still wait for a share that does not answer", n)
 		}
 	}
+	c.held.flush(drain)
 	if err := leadership.Check(); err != nil {
 		return fmt.Errorf("stop: %w", err)
 	}
