@@ -14,7 +14,6 @@ import (
 	"claimdir/provisioner/expiry"
 	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/share"
-	"claimdir/provisioner/steps"
 	"claimdir/provisioner/sweep"
 	"claimdir/provisioner/trash"
 )
@@ -45,11 +44,13 @@ func (b background) newOwner(pv *v1.PersistentVolume) {
 }
 
 // newBackground makes the jobs of each share: one empties the trash, one sweeps the share
-// for orphans, one expires archives. config has the fields that all sweepers share.
-func newBackground(o options, keepers []*access.Keeper, ops *steps.Steps, config sweep.Config, warn warnOfClass) (b background) {
-	config.Steps, config.Names, config.Interval, config.Grace = ops, o.names(), o.sweepInterval, o.orphanGrace
+// for orphans, one expires archives. config has the fields that all sweepers share. busy reports
+// whether the controller works on claims or released volumes.
+func newBackground(o options, keepers []*access.Keeper, config sweep.Config, busy func() bool, warn warnOfClass) (b background) {
+	ops := config.Steps
+	config.Names, config.Interval, config.Grace = o.names(), o.sweepInterval, o.orphanGrace
 	for _, k := range keepers {
-		emptier := trash.New(trash.Config{Keeper: k, Steps: ops, Remover: share.NewRemover(trash.Hands, o.trashRate), Report: warn.trashFailed})
+		emptier := trash.New(trash.Config{Keeper: k, Steps: ops, Remover: share.NewRemover(trash.Hands, o.trashRate), Busy: busy, Report: warn.trashFailed})
 		config.Keeper, config.Others = k, nil
 		for _, other := range keepers {
 			if other != k {

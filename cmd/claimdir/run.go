@@ -60,7 +60,8 @@ func serve(ctx context.Context, o options) error {
 	for _, p := range provisioner.New(ops, informers, served.keepers...).Provisioners() {
 		config.Provisioners = append(config.Provisioners, p)
 	}
-	background := newBackground(o, served.keepers, ops, sweep.Config{Client: clients.Main, Objects: informers, Report: warn.aboutDirectory}, warn)
+	busy := func() bool { return c.Busy() }
+	background := newBackground(o, served.keepers, sweep.Config{Steps: ops, Client: clients.Main, Objects: informers, Report: warn.aboutDirectory}, busy, warn)
 	if err := informers.OnNewOwner(background.newOwner); err != nil {
 		return err
 	}

@@ -144,7 +144,9 @@ type queue struct {
 
 func (c *Controller) newLibrary(ctx context.Context, l *queue, g *guard) *controller.ProvisionController {
 	names := c.config.Informers.Names()
-	events := func(namespace string) corev1.EventInterface { return c.held.through(c.config.Clients.Events.CoreV1().Events(namespace)) }
+	events := func(namespace string) corev1.EventInterface {
+		return c.held.through(c.config.Clients.Events.CoreV1().Events(namespace))
+	}
 	client := newLibraryClient(c.config.Clients.Main, events, &saveWatch{c.gate, g.recorder, c.metrics}, c.released)
 	return controller.NewProvisionController(klog.FromContext(ctx), client, names[0], g,
 		controller.AdditionalProvisionerNames(names[1:]),
@@ -232,6 +234,9 @@ func (c *Controller) Ready() error {
 func (c *Controller) Healthy() error {
 	return c.watchdog.Check(nil)
 }
+
+// Busy reports whether claims or released volumes are worked on.
+func (c *Controller) Busy() bool { return c.gate.busy() }
 
 // WarnOfClass publishes an event on a StorageClass, for failures after both claim and volume are
 // gone. It does nothing if the class is gone.

@@ -25,6 +25,9 @@ const (
 	Hands = 32
 	// lookEvery is the pause between two listings.
 	lookEvery = 5 * time.Second
+	// postponeMost is how long new directories wait for a moment in which no claim or released
+	// volume is worked on.
+	postponeMost = time.Minute
 	// turn is how long one directory is removed before others get a turn, because somebody
 	// may be filling it as fast as it is emptied.
 	turn = 10 * time.Minute
@@ -34,13 +37,15 @@ const (
 	retryMost  = 10 * time.Minute
 )
 
-// Config is what an Emptier needs. All fields are required.
+// Config is what an Emptier needs. All fields but Busy are required.
 type Config struct {
 	Keeper *access.Keeper
 	// Steps decide what may be removed.
 	Steps *steps.Steps
 	// Remover removes, and limits the rate. Several shares may have the same one.
 	Remover *share.Remover
+	// Busy reports whether claims or released volumes are worked on, which is more urgent.
+	Busy func() bool
 	// Report is called for each failed removal.
 	Report func(ctx context.Context, f Failure)
 }
@@ -61,6 +66,7 @@ type Emptier struct {
 	every   time.Duration // lookEvery
 	turn    time.Duration // turn
 	first   time.Duration // retryFirst
+	busy    time.Time     // since when; zero if not
 }
 
 // New makes the Emptier of a share. Nothing is removed before Run.
@@ -83,9 +89,21 @@ func (e *Emptier) Run(ctx context.Context) {
 	workers.Wait()
 }
 
+// postponed reports whether new directories in the trash have to wait.
+func (e *Emptier) postponed(now time.Time) bool {
+	if e.config.Busy == nil || !e.config.Busy() {
+		e.busy = time.Time{}
+		return false
+	}
+	if e.busy.IsZero() {
+		e.busy = now
+	}
+	return now.Sub(e.busy) < postponeMost
+}
+
 // list queues the new directories in the trash. It waits until the share is ready.
 func (e *Emptier) list(ctx context.Context, q *queue) {
-	if e.config.Keeper.WaitReady(ctx) != nil {
+	if e.postponed(time.Now()) || e.config.Keeper.WaitReady(ctx) != nil {
 		return
 	}
 	q.beginListing()

@@ -368,3 +368,23 @@ func TestADirectoryThatHangsHangsOnce(t *testing.T) {
 	close(answer)
 	until(t, func() bool { return k.Stuck() == 0 })
 }
+
+func TestClaimsGoBeforeTheTrash(t *testing.T) {
+	busy, at := true, time.Now()
+	e := New(Config{Keeper: named("fast"), Busy: func() bool { return busy }})
+	wait := func(d time.Duration, want bool) {
+		t.Helper()
+		if at = at.Add(d); e.postponed(at) != want {
+			t.Errorf("after %s: want postponed %v", d, want)
+		}
+	}
+	wait(0, true)
+	wait(postponeMost-time.Second, true)
+	busy = false
+	wait(0, false)
+	busy = true
+	wait(time.Second, true)
+	wait(postponeMost-time.Second, true)
+	wait(time.Second, false) // claims may come for ever
+	wait(time.Hour, false)
+}
