@@ -38,6 +38,9 @@ func connect(o options, leadership *control.Leadership) (control.Clients, error)
 	// the API server encodes a change once for all watchers of a form.
 	config.ContentType = runtime.ContentTypeProtobuf
 	config.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
+	// The API server would compress every change that is watched, which costs it more than it saves
+	// on a cluster's network.
+	config.DisableCompression = true
 	lease := rest.CopyConfig(config)
 	lease.Timeout = leaseTimeout
 	if leadership != nil {

@@ -2,8 +2,10 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -51,11 +53,19 @@ func children(pid int) (pids []int) {
 	return pids
 }
 
-// since is what each has used since then, as milliseconds of so many claims.
-func (t processTimes) since(then processTimes, claims int) string {
-	var text []string
-	for _, name := range []string{"kube-apiserver", "etcd", "kube-controller", "bench", "claimdir"} {
-		text = append(text, fmt.Sprintf("%s %.2f", name, (t[name]-then[name]).Seconds()*1000/float64(claims)))
+// since is what each program has used since then, in milliseconds for each of so many claims.
+func (t processTimes) since(then processTimes, claims int) map[string]float64 {
+	used := map[string]float64{}
+	for name, now := range t {
+		used[name] = (now - then[name]).Seconds() * 1000 / float64(claims)
 	}
-	return strings.Join(text, "  ")
+	return used
+}
+
+func cpuText(of map[string]float64) string {
+	var b strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(of)) {
+		fmt.Fprintf(&b, "  %s %.2f", name, of[name])
+	}
+	return b.String()
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"time"
 
 	v1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
@@ -70,6 +71,47 @@ func (l *load) bind(ctx context.Context, n int) error {
 	}
 	go l.create(ctx, n, cancel)
 	return wait(ctx, done)
+}
+
+// bindPaced makes n claims, one after each pause, and returns how long each took from the request
+// that makes it to the news that it is Bound.
+func (l *load) bindPaced(ctx context.Context, n int, pause time.Duration) (took []time.Duration, err error) {
+	bound := make(chan string, n)
+	seen := map[string]bool{}
+	claims := informers.NewSharedInformerFactoryWithOptions(l.bed.Admin, 0, informers.WithNamespace(l.namespace)).Core().V1().PersistentVolumeClaims()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if err := follow(ctx, claims.Informer(), func(object any, _ bool) {
+		claim, ok := object.(*v1.PersistentVolumeClaim)
+		if ok && claim.Status.Phase == v1.ClaimBound && !seen[claim.Name] {
+			seen[claim.Name] = true
+			bound <- claim.Name
+		}
+	}); err != nil {
+		return nil, err
+	}
+	tick := time.NewTicker(pause)
+	defer tick.Stop()
+	made := map[string]time.Time{}
+	for len(took) < n {
+		due := tick.C
+		if len(made) == n {
+			due = nil
+		}
+		select {
+		case <-due:
+			claim := l.claim(len(made))
+			made[claim.Name] = time.Now()
+			if _, err := l.bed.Admin.CoreV1().PersistentVolumeClaims(l.namespace).Create(ctx, claim, metav1.CreateOptions{}); err != nil {
+				return nil, err
+			}
+		case name := <-bound:
+			took = append(took, time.Since(made[name]))
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+	return took, nil
 }
 
 // create makes n claims, several at a time.

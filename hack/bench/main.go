@@ -1,10 +1,13 @@
-// Command bench measures how many claims a second claimdir binds, beside an
-// ideal provisioner that only creates the PersistentVolume, on one control
-// plane, turn by turn. With -ledger it measures what the records on the share
-// cost beside the directories, with -delay what a share costs whose server is that far away, with
-// -hang what a share that hangs costs another one, with -files what full volumes
-// cost that are released, and with -trash how fast they are removed. The ratio is the figure:
-// machines differ and are noisy.
+// Command bench measures how many claims a second claimdir binds and releases, beside an ideal
+// provisioner that only creates and deletes the PersistentVolume, on one control plane, turn by
+// turn. Another ideal one has the finalizer that the deletion of a PersistentVolume needs to be
+// honoured. -with NAME=PROGRAM adds any other provisioner. With -delay the server of claimdir's share
+// is that far away.
+//
+// In other modes it measures what the records on the share cost beside the directories (-ledger),
+// what a share that hangs costs another one (-hang), what full volumes cost that are released
+// (-files), and how fast they are removed (-trash). The ratio is the figure: machines differ and are
+// noisy.
 package main
 
 import (
@@ -14,17 +17,22 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"slices"
+	"strconv"
 	"strings"
-	"time"
 
 	"claimdir/hack/controlplane"
 	"claimdir/hack/testbed"
 )
 
 func main() {
-	claims := flag.Int("claims", 500, "claims made at once")
-	rounds := flag.Int("rounds", 3, "how often each provisioner has its turn")
+	claims := &counts{500, 2000}
+	flag.Var(claims, "claims", "how many claims are made at once, one contest for each number")
+	paced := flag.Int("paced", 60, "how many claims are made one a second, as people do; 0 leaves that contest out")
+	rounds := flag.Int("rounds", 5, "how often each provisioner has its turn")
+	file := flag.String("json", "", "also write what each turn measured to this file")
+	var others programs
+	flag.Var(&others, "with", "NAME=PROGRAM of another provisioner, which gets KUBECONFIG, PROVISIONER_NAME, NFS_SERVER, NFS_PATH and MOUNT_PATH; may be repeated")
+	flag.Var(&others.env, "env", "NAME=VALUE for these, in which $SHARE is the directory of the share; may be repeated")
 	ledger := flag.Bool("ledger", false, "measure what the records of so many claims cost on a share in TMPDIR, beside their directories")
 	delay := flag.Duration("delay", 0, "how much longer every call to the share takes")
 	hang := flag.Duration("hang", 0, "measure a share beside another one that hangs for so long")
@@ -32,22 +40,29 @@ func main() {
 	flag.TextVar(&files, "files", shape{}, "measure releases of volumes with DIRECTORIESxFILES in each, beside empty ones")
 	tree, empty := trashFlags()
 	flag.Parse()
+
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	against, ours := contestant{name: "ideal", start: runIdeal}, contestant{name: "claimdir", start: runClaimdir}
+	c := contest{claims: *claims, paced: *paced, rounds: *rounds, file: *file, contestants: []contestant{
+		{name: "ideal", start: ideal{}.start}, {name: "finalizer", start: ideal{finalizer: true}.start}, {name: "claimdir", start: runClaimdir},
+	}}
 	if *delay > 0 {
-		ours = contestant{name: fmt.Sprint(*delay), start: delayed(*delay)}
+		c.contestants[2] = contestant{name: "claimdir+" + delay.String(), start: delayed(*delay)}
 	}
+	c.contestants = append(c.contestants, others.contestants()...)
 	if files != (shape{}) {
-		against, ours = fullAndEmpty(files, *delay)
+		empty, full := fullAndEmpty(files, *delay)
+		c.contestants, c.paced = []contestant{empty, full}, 0
 	}
-	measure := func(bed *testbed.Bed) error { return contest{*claims, *rounds, against, ours}.run(ctx, bed) }
+	measure := c.run
 	if *hang > 0 {
-		measure = func(bed *testbed.Bed) error { return compareHang(ctx, bed, *claims, *rounds, *hang) }
+		measure = func(ctx context.Context, bed *testbed.Bed) error {
+			return compareHang(ctx, bed, (*claims)[0], *rounds, *hang)
+		}
 	}
 	var err error
 	switch {
 	case *ledger:
-		err = compareRecords(ctx, *claims, *rounds)
+		err = compareRecords(ctx, (*claims)[0], *rounds)
 	case *empty != "":
 		err = emptyHere(ctx, *empty)
 	case *tree != "":
@@ -65,15 +80,8 @@ func main() {
 	}
 }
 
-// contestant is a provisioner with the name that the table shows.
-type contestant struct {
-	name  string
-	start starter
-	fill  func() error // what comes between Bound and released, if anything
-}
-
 // onBed starts a control plane for what is to be measured.
-func onBed(ctx context.Context, measure func(*testbed.Bed) error) (err error) {
+func onBed(ctx context.Context, measure func(context.Context, *testbed.Bed) error) (err error) {
 	bed, err := testbed.Start(ctx, testbed.Options{
 		Progress:     os.Stderr,
 		ControlPlane: controlplane.Options{ControllerManagerArgs: []string{"--pvclaimbinder-sync-period=15s"}}, // as users have it
@@ -82,80 +90,26 @@ func onBed(ctx context.Context, measure func(*testbed.Bed) error) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, bed.Close()) }()
-	return measure(bed)
+	return measure(ctx, bed)
 }
 
-// contest is two provisioners with the same work.
-type contest struct {
-	claims, rounds int
-	against, ours  contestant
+// counts is a flag with positive numbers, separated by commas.
+type counts []int
+
+// String implements flag.Value.
+func (c *counts) String() string {
+	return strings.Trim(strings.ReplaceAll(fmt.Sprint([]int(*c)), " ", ","), "[]")
 }
 
-// run gives each its turns.
-func (c contest) run(ctx context.Context, bed *testbed.Bed) error {
-	fmt.Printf("%5s  %-9s %8s %8s   %s\n", "round", "who", "bound/s", "gone/s", "peak memory")
-	var binds, goes []float64
-	for round := range c.rounds {
-		var turns []result
-		for _, who := range []contestant{c.against, c.ours} {
-			r, err := turn(ctx, bed, who, c.claims)
-			if err != nil {
-				return fmt.Errorf("%s: %w", who.name, err)
-			}
-			fmt.Printf("%5d  %-9s %8.1f %8.1f   %s\n", round+1, who.name, r.bound, r.gone, r.memory)
-			turns = append(turns, r)
+// Set implements flag.Value.
+func (c *counts) Set(text string) error {
+	*c = nil
+	for field := range strings.SplitSeq(text, ",") {
+		n, err := strconv.Atoi(field)
+		if err != nil || n < 1 {
+			return fmt.Errorf("%q is not a number of claims", field)
 		}
-		binds, goes = append(binds, turns[1].bound/turns[0].bound), append(goes, turns[1].gone/turns[0].gone)
+		*c = append(*c, n)
 	}
-	fmt.Printf("%s/%s, median of %d: bound %.2f, gone %.2f\n", c.ours.name, c.against.name, c.rounds, median(binds), median(goes))
 	return nil
-}
-
-// result is what one turn measured; memory is empty where nothing was.
-type result struct {
-	bound, gone float64 // per second
-	memory      string
-}
-
-// starter starts something that serves the provisioner name; stop ends it
-// and tells its peak memory.
-type starter func(ctx context.Context, bed *testbed.Bed, name string) (stop func() (memory string), err error)
-
-// turn makes the claims, waits until all are Bound, deletes them and waits
-// until all volumes are gone.
-func turn(ctx context.Context, bed *testbed.Bed, who contestant, claims int) (r result, err error) {
-	load, err := newLoad(ctx, bed, strings.ReplaceAll(who.name, " ", "-"))
-	if err != nil {
-		return r, err
-	}
-	stop, err := who.start(ctx, bed, load.provisioner)
-	if err != nil {
-		return r, err
-	}
-	defer func() { r.memory = stop() }()
-	begin := time.Now()
-	before := readTimes()
-	if err := load.bind(ctx, claims); err != nil {
-		return r, err
-	}
-	r.bound = float64(claims) / time.Since(begin).Seconds()
-	fmt.Println("bind", readTimes().since(before, claims))
-	if who.fill != nil {
-		if err := who.fill(); err != nil {
-			return r, err
-		}
-	}
-	begin = time.Now()
-	before = readTimes()
-	if err := load.release(ctx); err != nil {
-		return r, err
-	}
-	fmt.Println("gone", readTimes().since(before, claims))
-	r.gone = float64(claims) / time.Since(begin).Seconds()
-	return r, nil
-}
-
-func median(values []float64) float64 {
-	slices.Sort(values)
-	return values[len(values)/2]
 }

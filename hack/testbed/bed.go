@@ -97,7 +97,7 @@ func (b *Bed) connect() error {
 		return err
 	}
 	config.QPS = -1
-	config.ContentType = "application/vnd.kubernetes.protobuf"
+	config.ContentType, config.DisableCompression = "application/vnd.kubernetes.protobuf", true
 	b.Admin, err = kubernetes.NewForConfig(config)
 	return err
 }
