@@ -14,6 +14,9 @@ import (
 	"claimdir/hack/testbed"
 )
 
+// attributeCache is how long an NFS client remembers attributes at least (acregmin of nfs(5)).
+const attributeCache = 3 * time.Second
+
 // delayed is claimdir on a share whose server is that far away.
 func delayed(d time.Duration) starter {
 	return func(ctx context.Context, bed *testbed.Bed, name string) (func() string, error) {
@@ -30,6 +33,7 @@ func delayed(d time.Duration) starter {
 			return nil, err
 		}
 		share.Delay(d)
+		share.Remember(attributeCache)
 		stop, err := startClaimdir(ctx, bed, testbed.Config{Share: dir, Provisioner: name})
 		if err != nil {
 			return nil, errors.Join(err, share.Close())

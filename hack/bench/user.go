@@ -33,6 +33,7 @@ $KUBECTL create token default -n default --duration=24h`
 	if err != nil {
 		return nil, err
 	}
+	config.QPS = -1
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		return nil, err

@@ -114,6 +114,11 @@ func (fs *FS) end() error {
 // Delay has every call from now on take d longer, as on a server that is d away.
 func (fs *FS) Delay(d time.Duration) { fs.faults.delay.Store(int64(d)) }
 
+// Remember has the kernel remember what it learns of entries that exist, and of their attributes,
+// for d, as an NFS client does. Without it the kernel asks again each time. Nobody else may change
+// the share meanwhile.
+func (fs *FS) Remember(d time.Duration) { fs.table.remember.Store(int64(d)) }
+
 // Hang has these calls, or every call if none is named, not be carried out
 // before release. Of two Hangs, each holds what it names until its own release.
 // Like a call on a hard-mounted share, one that hangs only ends early if its

@@ -133,6 +133,26 @@ func TestDelayIsTakenByEachCall(t *testing.T) {
 	}
 }
 
+func TestRememberSparesCalls(t *testing.T) {
+	s := newSite(t)
+	must(t, os.Mkdir(s.dir+"/one", 0o755))
+	look := func() int {
+		before := s.Calls()[Lookup]
+		for range 5 {
+			_, err := os.Lstat(s.dir + "/one")
+			must(t, err)
+		}
+		return s.Calls()[Lookup] - before
+	}
+	if n := look(); n < 5 {
+		t.Errorf("%d lookups for 5 looks", n)
+	}
+	s.Remember(time.Minute)
+	if n := look(); n != 1 {
+		t.Errorf("%d lookups for 5 looks at what is remembered", n)
+	}
+}
+
 func TestHangHoldsACallUntilItIsReleased(t *testing.T) {
 	s := newSite(t)
 	must(t, os.Mkdir(s.dir+"/other", 0o755))

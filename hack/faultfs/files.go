@@ -3,6 +3,7 @@ package faultfs
 import (
 	"errors"
 	"syscall"
+	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
@@ -32,15 +33,16 @@ func (s *server) onOpen(in *fuse.InHeader, handle uint64, call Call, do func(*op
 
 // GetAttr is stat.
 func (s *server) GetAttr(_ <-chan struct{}, in *fuse.GetAttrIn, out *fuse.AttrOut) fuse.Status {
-	return s.onNode(&in.InHeader, Getattr, func(fd int) error { return attributes(fd, out) })
+	return s.onNode(&in.InHeader, Getattr, func(fd int) error { return s.attributes(fd, out) })
 }
 
-func attributes(fd int, out *fuse.AttrOut) error {
+func (s *server) attributes(fd int, out *fuse.AttrOut) error {
 	var stat syscall.Stat_t
 	if err := syscall.Fstat(fd, &stat); err != nil {
 		return err
 	}
 	out.FromStat(&stat)
+	out.SetTimeout(time.Duration(s.table.remember.Load()))
 	return nil
 }
 
@@ -50,7 +52,7 @@ func (s *server) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOu
 		if err := set(fd, &in.SetAttrInCommon); err != nil {
 			return err
 		}
-		return attributes(fd, out)
+		return s.attributes(fd, out)
 	})
 }
 

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
@@ -40,6 +42,8 @@ type table struct {
 	nodes map[uint64]*node
 	known map[inode]*node // those of nodes that are not stale
 	opens map[uint64]*open
+	// remember is how long the kernel may remember entries and attributes; see FS.Remember.
+	remember atomic.Int64
 }
 
 // newTable has one node, the root.
@@ -126,6 +130,9 @@ func (t *table) enter(fd int, name string, out *fuse.EntryOut) error {
 	n.lookups++
 	out.NodeId, out.Generation = n.id, 1
 	out.FromStat(&stat)
+	remember := time.Duration(t.remember.Load())
+	out.SetEntryTimeout(remember)
+	out.SetAttrTimeout(remember)
 	return nil
 }
 
