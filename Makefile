@@ -44,7 +44,7 @@ fuzz: ## fuzz each target for FUZZTIME (default 30s)
 	hack/fuzz.sh
 
 .PHONY: bench
-bench: control-plane ## claims bound a second, beside an ideal provisioner; ARGS=-ledger: what the records cost
+bench: control-plane ## claims bound and released a second, beside an ideal provisioner; ARGS=-help says what else
 	go -C hack run ./bench $(ARGS)
 
 .PHONY: build
