@@ -26,18 +26,17 @@ func serve(ctx context.Context, o options) error {
 	logger := klog.FromContext(ctx)
 	logger.Info("Starting claimdir", "version", version, "provisioner", o.provisionerName)
 	mounts, err := findShares(o)
-	if err != nil {
-		return err
+	if err == nil {
+		err = checkDirectories(mounts)
 	}
-	if err := checkDirectories(mounts); err != nil {
+	if err != nil {
 		return err
 	}
 	leadership, clients, err := connectToLead(o)
 	if err != nil {
 		return err
 	}
-	registry := newRegistry()
-	endpoints := &endpoints{}
+	registry, endpoints := newRegistry(), &endpoints{}
 	stopServing, err := endpoints.listen(ctx, o.httpAddress, registry)
 	if err != nil {
 		return err
