@@ -56,7 +56,7 @@ func rooms() map[string][]string {
 		"output":      {},
 		"trash":       {"access", "ledger", "refusal", "share", "steps"},
 		"expiry":      {"access", "ledger", "refusal", "share", "steps", "volpath"},
-		"sweep":       {"cluster", "doctor", "access", "ledger", "share", "steps", "volpath", "volume"},
+		"sweep":       {"cluster", "cluster/pvs", "doctor", "access", "ledger", "share", "steps", "volpath", "volume"},
 		"control":     {"cluster"}, // keeps the library honest for any Provisioner; cmd brings them together
 		"archives":    {"ledger", "output", "share", "steps", "volpath", "volume"},
 		"recovery":    {"cluster/pvs", "ledger", "output", "share", "volpath", "volume"},

@@ -54,7 +54,7 @@ func PathsOn(objects KnownObjects, source share.Source) (paths []volpath.Path, k
 	if !objects.Synced() {
 		return nil, false
 	}
-	for _, pv := range objects.Volumes() {
+	for pv := range objects.Volumes("") {
 		if v, err := volume.FromPV(source, pv); err == nil {
 			paths = append(paths, v.Path)
 		}

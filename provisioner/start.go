@@ -3,9 +3,9 @@ package provisioner
 import (
 	"context"
 	"errors"
-	"slices"
+	"sync"
+	"sync/atomic"
 
-	v1 "k8s.io/api/core/v1"
 	"k8s.io/klog/v2"
 
 	"claimdir/provisioner/ledger"
@@ -28,43 +28,74 @@ func (p *Provisioner) Start(ctx context.Context) {
 		p.startedOn.reset()
 		return
 	}
-	taken, volumes := 0, p.objects.Volumes()
-	hadNoRecords, err := p.hasNoRecords(ctx, volumes)
+	hadNoRecords, err := p.hasNoRecords(ctx)
 	if err != nil && ctx.Err() == nil {
 		klog.FromContext(ctx).Error(err, "Cannot see whether the share has records, released volumes of others are not taken over")
 	}
-	for _, pv := range volumes {
+	if taken := p.takeOver(ctx, hadNoRecords); taken > 0 {
+		klog.FromContext(ctx).Info("Took over volumes that others made: wrote their records", "volumes", taken)
+	}
+	if ctx.Err() == nil {
+		p.convert(ctx)
+	}
+}
+
+// AtOnce is how many volumes Start takes over at once on a share: most of the time they wait for it.
+const AtOnce = 4
+
+// takeOver takes over the volumes that others made. It returns how many records it wrote.
+func (p *Provisioner) takeOver(ctx context.Context, hadNoRecords bool) int {
+	var workers sync.WaitGroup
+	var taken atomic.Int64
+	volumes := make(chan volume.Volume)
+	for range AtOnce {
+		workers.Go(func() {
+			for v := range volumes {
+				p.takeOverOne(ctx, v, hadNoRecords, &taken)
+			}
+		})
+	}
+	for pv := range p.objects.Volumes("") {
+		if ctx.Err() != nil {
+			break
+		}
 		v, err := volume.FromPV(p.share.Source(), pv)
 		if err == nil && (v.Peer || v.RecoveredFrom != "") {
-			err = p.onceReady(ctx, v.Path, "take over "+v.Name, func(_ context.Context, op steps.Op) error {
-				wrote, err := op.TakeOver(v, hadNoRecords)
-				if wrote {
-					taken++
-				}
-				return err
-			})
-		}
-		if ctx.Err() != nil {
-			return
+			volumes <- v
 		}
 		if err != nil && p.Owns(pv) { // the others say it of theirs
 			klog.FromContext(ctx).Error(err, "Cannot take over the volume", "PV", pv.Name)
 		}
 	}
-	if taken > 0 {
-		klog.FromContext(ctx).Info("Took over volumes that others made: wrote their records", "volumes", taken)
+	close(volumes)
+	workers.Wait()
+	return int(taken.Load())
+}
+
+func (p *Provisioner) takeOverOne(ctx context.Context, v volume.Volume, hadNoRecords bool, taken *atomic.Int64) {
+	err := p.onceReady(ctx, v.Path, "take over "+v.Name, func(_ context.Context, op steps.Op) error {
+		wrote, err := op.TakeOver(v, hadNoRecords)
+		if wrote {
+			taken.Add(1)
+		}
+		return err
+	})
+	if err != nil && ctx.Err() == nil {
+		klog.FromContext(ctx).Error(err, "Cannot take over the volume", "PV", v.Name)
 	}
-	p.convert(ctx)
 }
 
 // hasNoRecords reports whether the share has no records, which matters only if a peer's
 // volume is not bound: see steps.Op.TakeOver.
-func (p *Provisioner) hasNoRecords(ctx context.Context, volumes []*v1.PersistentVolume) (none bool, err error) {
-	unbound := func(pv *v1.PersistentVolume) bool {
-		v, err := volume.FromPV(p.share.Source(), pv)
-		return err == nil && v.Peer && !p.objects.Bound(v.Name)
+func (p *Provisioner) hasNoRecords(ctx context.Context) (none bool, err error) {
+	matters := false
+	for pv := range p.objects.Volumes("") {
+		if v, err := volume.FromPV(p.share.Source(), pv); err == nil && v.Peer && !p.objects.Bound(v.Name) {
+			matters = true
+			break
+		}
 	}
-	if !slices.ContainsFunc(volumes, unbound) {
+	if !matters {
 		return false, nil
 	}
 	err = p.onceReady(ctx, volpath.Path{}, "look for records", func(_ context.Context, op steps.Op) (err error) {

@@ -47,10 +47,7 @@ func serve(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	informers, err := cluster.NewInformers(clients.Main, o.names()...)
-	if err != nil {
-		return err
-	}
+	informers := cluster.NewInformers(clients.Main, o.names()...)
 	served := newServed(o, mounts, informers, leadership.Check)
 	config := control.Config{Informers: informers, Leadership: leadership, Clients: clients, Registry: registry, Unfinished: served.stuck}
 	var c *control.Controller
@@ -60,7 +57,9 @@ func serve(ctx context.Context, o options) error {
 		config.Provisioners = append(config.Provisioners, p)
 	}
 	busy := func() bool { return c.Busy() }
-	background := newBackground(o, served.keepers, sweep.Config{Steps: ops, Client: clients.Main, Objects: informers, Report: warn.aboutDirectory}, busy, warn)
+	background := newBackground(o, served.keepers, sweep.Config{
+		Steps: ops, Client: clients.Main, Objects: informers, Volume: informers.Volume, VolumesThat: informers.VolumesThat, Report: warn.aboutDirectory,
+	}, busy, warn)
 	if err := informers.OnNewOwner(background.newOwner); err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package faultfs
 
 import (
 	"context"
+	"iter"
 	"maps"
 	"slices"
 	"testing"
@@ -20,7 +21,9 @@ import (
 // noObjects is a cluster without objects.
 type noObjects struct{}
 
-func (noObjects) Volumes() []*v1.PersistentVolume                    { return nil }
+func (noObjects) Volumes(string) iter.Seq[*v1.PersistentVolume] {
+	return func(func(*v1.PersistentVolume) bool) {}
+}
 func (noObjects) Overlapping(_, _ string) []*v1.PersistentVolume     { return nil }
 func (noObjects) Above(_, _ string) []*v1.PersistentVolume           { return nil }
 func noVolume(context.Context, string) (*v1.PersistentVolume, error) { return nil, nil }

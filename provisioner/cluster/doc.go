@@ -1,7 +1,9 @@
 // Package cluster reads the objects of the API server that claimdir needs:
 //
 //	informers.go  cached reads: watches keep claims, PersistentVolumes and classes up to date
-//	trim.go       which fields of them the caches keep
+//	read.go       how the caches are filled: by a stream, or in pages
+//	trim.go       which fields of the objects the caches keep
+//	compact.go    in which form
 //	live.go       live reads, for decisions that remove something
 //	pvs/          pure rules: which PersistentVolumes are ours, and which share files
 //

@@ -3,12 +3,15 @@ package cluster
 import (
 	"crypto/sha256"
 	"fmt"
+	"iter"
 	"path"
 	"slices"
 	"time"
+	"unique"
 
 	v1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
@@ -23,65 +26,162 @@ const Resync = 15 * time.Minute
 // Informers cache the claims, PersistentVolumes and classes of the cluster once their Factory is
 // started. The controller and the Provisioners read them.
 type Informers struct {
-	names   pvs.Names
-	factory informers.SharedInformerFactory
-	volumes cache.SharedIndexInformer
+	names           pvs.Names
+	factory         informers.SharedInformerFactory
+	claims, volumes cache.SharedIndexInformer
 }
 
 // NewInformers returns the informers of a controller that serves the given provisioner names. The
 // first name is its own; the others are names of programs that it has taken over from.
-func NewInformers(client kubernetes.Interface, names ...string) (*Informers, error) {
+func NewInformers(client kubernetes.Interface, names ...string) *Informers {
+	trim := trimmer(names)
 	i := &Informers{
 		names:   names,
-		factory: informers.NewSharedInformerFactoryWithOptions(client, Resync, informers.WithTransform(trimmer(names))),
+		factory: informers.NewSharedInformerFactoryWithOptions(client, Resync, informers.WithTransform(trim)),
 	}
-	i.volumes = i.factory.Core().V1().PersistentVolumes().Informer()
-	if err := i.volumes.AddIndexers(cache.Indexers{exportIndex: indexExport}); err != nil {
-		return nil, fmt.Errorf("index volumes: %w", err)
-	}
-	return i, nil
+	i.claims = i.factory.InformerFor(&v1.PersistentVolumeClaim{}, newClaims(trim))
+	i.volumes = i.factory.InformerFor(&v1.PersistentVolume{}, newVolumes(trim))
+	i.factory.Storage().V1().StorageClasses().Informer()
+	return i
 }
 
 // Names returns the provisioner names that are served, the controller's own first.
 func (i *Informers) Names() pvs.Names { return i.names }
 
-// Factory returns the factory that starts all informers.
+// Factory returns the factory that starts all informers. Of claims and PersistentVolumes it has no
+// useful listers, because the caches hold other forms of these: see ClaimInformer and VolumeInformer.
 func (i *Informers) Factory() informers.SharedInformerFactory { return i.factory }
+
+// ClaimInformer returns the informer of claims. Its objects are *v1.PersistentVolumeClaim as long as
+// they are not bound; of bound ones nothing but the metadata can be read.
+func (i *Informers) ClaimInformer() cache.SharedIndexInformer { return i.claims }
+
+// VolumeInformer returns the informer of PersistentVolumes. PersistentVolume decodes its objects.
+func (i *Informers) VolumeInformer() cache.SharedIndexInformer { return i.volumes }
 
 // Synced reports whether the cache holds all PersistentVolumes.
 func (i *Informers) Synced() bool { return i.volumes.HasSynced() }
 
-// Volumes returns the PersistentVolumes of the controller's provisioner names.
-func (i *Informers) Volumes() []*v1.PersistentVolume {
-	var ours []*v1.PersistentVolume
-	for _, object := range i.volumes.GetStore().List() {
-		if pv, ok := object.(*v1.PersistentVolume); ok && i.names.Serve(pv) {
-			ours = append(ours, pv)
+// Volumes yields the PersistentVolumes of the controller's provisioner names whose claims are of the
+// namespace; if that is empty, of all. Each is decoded when it is yielded, so that they are never in
+// memory together.
+func (i *Informers) Volumes(namespace string) iter.Seq[*v1.PersistentVolume] {
+	wanted := unique.Make(namespace)
+	return i.ours(func(h *heldVolume) bool { return namespace == "" || h.namespace == wanted })
+}
+
+// VolumesThat yields the PersistentVolumes of the controller's provisioner names for whose name and
+// exported path wanted returns true. Only these are decoded.
+func (i *Informers) VolumesThat(wanted func(name, export string) bool) iter.Seq[*v1.PersistentVolume] {
+	return i.ours(func(h *heldVolume) bool { return wanted(h.name(), h.more()) })
+}
+
+func (i *Informers) ours(wanted func(*heldVolume) bool) iter.Seq[*v1.PersistentVolume] {
+	return func(yield func(*v1.PersistentVolume) bool) {
+		for _, object := range i.volumes.GetStore().List() {
+			if held, ok := object.(*heldVolume); ok && held.is(isOurs) && wanted(held) && !yield(held.volume()) {
+				return
+			}
 		}
 	}
-	return ours
+}
+
+// Volume returns the PersistentVolume of that name, or false if there is none of ours.
+func (i *Informers) Volume(name string) (*v1.PersistentVolume, bool) {
+	object, found, err := i.volumes.GetStore().GetByKey(name)
+	if err != nil || !found || !Ours(object) {
+		return nil, false
+	}
+	return PersistentVolume(object)
 }
 
 // Bound reports whether the PersistentVolume of that name is bound to a claim that exists: to one of
 // the name and UID in its claimRef.
 func (i *Informers) Bound(name string) bool {
-	object, found, err := i.volumes.GetStore().GetByKey(name)
-	pv, isPV := object.(*v1.PersistentVolume)
-	if err != nil || !found || !isPV || pv.Status.Phase != v1.VolumeBound || pv.Spec.ClaimRef == nil {
+	pv, found := i.Volume(name)
+	if !found || pv.Status.Phase != v1.VolumeBound || pv.Spec.ClaimRef == nil {
 		return false
 	}
 	ref := pv.Spec.ClaimRef
-	claim, err := i.factory.Core().V1().PersistentVolumeClaims().Lister().PersistentVolumeClaims(ref.Namespace).Get(ref.Name)
-	return err == nil && claim.UID == ref.UID
+	claim, found, err := i.claims.GetStore().GetByKey(cache.NewObjectName(ref.Namespace, ref.Name).String())
+	if err != nil || !found {
+		return false
+	}
+	m, err := meta.Accessor(claim)
+	return err == nil && m.GetUID() == ref.UID
+}
+
+// Unbound returns the claims without a volume name.
+func (i *Informers) Unbound() []*v1.PersistentVolumeClaim { return i.claimsThat(unbound) }
+
+// Waiting returns the claims that name a volume and are not bound to it.
+func (i *Informers) Waiting() []*v1.PersistentVolumeClaim { return i.claimsThat(awaiting) }
+
+func (i *Informers) claimsThat(state string) (claims []*v1.PersistentVolumeClaim) {
+	objects, err := i.claims.GetIndexer().ByIndex(stateIndex, state)
+	if err != nil {
+		return nil // cannot happen: NewInformers has added the index
+	}
+	for _, object := range objects {
+		if claim, ok := object.(*v1.PersistentVolumeClaim); ok {
+			claims = append(claims, claim)
+		}
+	}
+	return claims
+}
+
+// Released returns the PersistentVolumes of ours that are to be released.
+func (i *Informers) Released() (volumes []*v1.PersistentVolume) {
+	objects, err := i.volumes.GetIndexer().ByIndex(stateIndex, released)
+	if err != nil {
+		return nil // cannot happen: NewInformers has added the index
+	}
+	for _, object := range objects {
+		if pv, ok := PersistentVolume(object); ok {
+			volumes = append(volumes, pv)
+		}
+	}
+	return volumes
+}
+
+// stateIndex indexes what work may wait for, so that a search for that costs nothing for all that is
+// at rest.
+const (
+	stateIndex = "state"
+	unbound    = "unbound"
+	awaiting   = "awaiting"
+	released   = "released"
+)
+
+func indexClaim(object any) ([]string, error) {
+	claim, ok := object.(*v1.PersistentVolumeClaim)
+	switch {
+	case !ok:
+		return nil, nil
+	case claim.Spec.VolumeName == "":
+		return []string{unbound}, nil
+	default:
+		return []string{awaiting}, nil
+	}
+}
+
+func indexReleased(object any) ([]string, error) {
+	if held, ok := object.(*heldVolume); ok && held.is(isReleased) {
+		return []string{released}, nil
+	}
+	return nil, nil
 }
 
 // OnNewOwner calls handle with each PersistentVolume of ours that is bound and was another claim's,
 // or nobody's, before. handle must return at once.
 func (i *Informers) OnNewOwner(handle func(pv *v1.PersistentVolume)) error {
 	_, err := i.volumes.AddEventHandler(cache.ResourceEventHandlerFuncs{UpdateFunc: func(before, now any) {
-		was, wasPV := before.(*v1.PersistentVolume)
-		pv, isPV := now.(*v1.PersistentVolume)
-		if wasPV && isPV && i.names.Serve(pv) && pv.Status.Phase == v1.VolumeBound && wasOthers(was, pv) {
+		if !Ours(now) {
+			return
+		}
+		was, wasPV := PersistentVolume(before)
+		pv, isPV := PersistentVolume(now)
+		if wasPV && isPV && pv.Status.Phase == v1.VolumeBound && wasOthers(was, pv) {
 			handle(pv)
 		}
 	}})
@@ -109,9 +209,9 @@ func (i *Informers) Class(name string) (*storagev1.StorageClass, bool) {
 // Overlapping returns the PersistentVolumes that share files with an exported path of the server;
 // see pvs.Names.Overlap. A PersistentVolume that is not ours has only its name and nfs source.
 func (i *Informers) Overlapping(server, export string) []*v1.PersistentVolume {
-	near := slices.Concat(i.indexed(keyAt(server, export)), i.indexed(keyBelow(server, export)))
+	near := slices.Concat(i.at(server, export), i.indexed(keyBelow(server, export)))
 	for above := range ancestors(export) {
-		near = append(near, i.indexed(keyAt(server, above))...)
+		near = append(near, i.at(server, above)...)
 	}
 	return slices.DeleteFunc(near, func(pv *v1.PersistentVolume) bool { return !i.names.Overlap(pv, server, export) })
 }
@@ -120,35 +220,44 @@ func (i *Informers) Overlapping(server, export string) []*v1.PersistentVolume {
 // path of the server; see pvs.Names.Above.
 func (i *Informers) Above(server, export string) (found []*v1.PersistentVolume) {
 	for above := range ancestors(export) {
-		found = append(found, i.indexed(keyAt(server, above))...)
+		found = append(found, i.at(server, above)...)
 	}
 	return slices.DeleteFunc(found, func(pv *v1.PersistentVolume) bool { return !i.names.Above(pv, server, export) })
 }
 
+// at returns the PersistentVolumes of an exported path.
+func (i *Informers) at(server, export string) []*v1.PersistentVolume {
+	export = path.Clean(export)
+	return i.indexedThat(keyAt(server, export), func(h *heldVolume) bool { return path.Clean(h.more()) == export })
+}
+
 func (i *Informers) indexed(key string) []*v1.PersistentVolume {
+	return i.indexedThat(key, func(*heldVolume) bool { return true })
+}
+
+func (i *Informers) indexedThat(key string, wanted func(*heldVolume) bool) (volumes []*v1.PersistentVolume) {
 	objects, err := i.volumes.GetIndexer().ByIndex(exportIndex, key)
 	if err != nil {
 		return nil // cannot happen: NewInformers has added the index
 	}
-	var volumes []*v1.PersistentVolume
 	for _, object := range objects {
-		if pv, ok := object.(*v1.PersistentVolume); ok {
-			volumes = append(volumes, pv)
+		if held, ok := object.(*heldVolume); ok && wanted(held) {
+			volumes = append(volumes, held.volume())
 		}
 	}
 	return volumes
 }
 
 // exportIndex indexes volumes by their exported path and by each directory above it, so that a
-// search costs the same with ten volumes and 100,000.
+// search costs nearly the same with ten volumes and 100,000.
 const exportIndex = "export"
 
 func indexExport(object any) ([]string, error) {
-	pv, ok := object.(*v1.PersistentVolume)
-	if !ok || pv.Spec.NFS == nil {
+	held, ok := object.(*heldVolume)
+	if !ok || !held.is(isNFS) {
 		return nil, nil
 	}
-	server, export := pv.Spec.NFS.Server, path.Clean(pv.Spec.NFS.Path)
+	server, export := held.server.Value(), path.Clean(held.more())
 	keys := []string{keyAt(server, export)}
 	for above := range ancestors(export) {
 		keys = append(keys, keyBelow(server, above))
@@ -156,14 +265,23 @@ func indexExport(object any) ([]string, error) {
 	return keys, nil
 }
 
-func keyAt(server, export string) string    { return exportKey("at", server, export) }
-func keyBelow(server, export string) string { return exportKey("below", server, export) }
+// keyAt has only 4096 values: nearly every volume has a path of its own, and a value of the index takes
+// more memory than the volume. A search compares the few dozen paths of one value.
+func keyAt(server, export string) string {
+	sum := exportKey("at", server, export)
+	return string([]byte{sum[0], sum[1] & 15})
+}
+
+func keyBelow(server, export string) string {
+	sum := exportKey("below", server, export)
+	return string(sum[:])
+}
 
 // exportKey is a hash, so that the keys of a long path do not take memory with the square of its
 // length. Those who look up a key compare the paths.
-func exportKey(relation, server, export string) string {
+func exportKey(relation, server, export string) [16]byte {
 	sum := sha256.Sum256([]byte(relation + " " + share.CanonicalServer(server) + ":" + path.Clean(export)))
-	return string(sum[:16])
+	return [16]byte(sum[:16])
 }
 
 // ancestors yields the directories above an absolute path, nearest first.

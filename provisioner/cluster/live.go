@@ -31,19 +31,28 @@ const liveTimeout = 10 * time.Second
 // name: the API server serves that like a get, and claimdir has the permission to list anyway.
 type Live struct{ Client kubernetes.Interface }
 
-// Volumes returns all PersistentVolumes. It reads them in pages of 500.
+// Volumes returns all PersistentVolumes. In a large cluster these take much memory: see EachVolume.
 func (l Live) Volumes(ctx context.Context) (volumes []v1.PersistentVolume, err error) {
+	err = l.EachVolume(ctx, func(pv *v1.PersistentVolume) {
+		pv.ManagedFields = nil
+		volumes = append(volumes, *pv)
+	})
+	return volumes, err
+}
+
+// EachVolume calls do with each PersistentVolume. It reads them in pages of 500, and a page is in memory
+// as long as do keeps something of it.
+func (l Live) EachVolume(ctx context.Context, do func(pv *v1.PersistentVolume)) error {
 	pages := pager.New(func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 		return l.Client.CoreV1().PersistentVolumes().List(ctx, o)
 	})
-	err = pages.EachListItem(ctx, metav1.ListOptions{}, func(object runtime.Object) error {
+	pages.PageSize, pages.PageBufferSize = pageSize, 1
+	return pages.EachListItem(ctx, metav1.ListOptions{}, func(object runtime.Object) error {
 		if pv, ok := object.(*v1.PersistentVolume); ok {
-			pv.ManagedFields = nil
-			volumes = append(volumes, *pv)
+			do(pv)
 		}
 		return nil
 	})
-	return volumes, err
 }
 
 // Gone returns nil if neither the claim of a record nor its PersistentVolume exists. It returns

@@ -30,10 +30,11 @@ const (
 // exist. The library leaves claims with spec.volumeName alone, and Kubernetes waits without an
 // event.
 type absentVolumes struct {
-	claims, volumes cache.Store
-	known           func(*v1.PersistentVolumeClaim) bool // its class exists and is ours
-	tell            func(claim *v1.PersistentVolumeClaim, err error)
-	waiting         map[types.UID]absence // the claims of the last look
+	claims  func() []*v1.PersistentVolumeClaim // those that name a volume and are not bound to it
+	volumes cache.Store
+	known   func(*v1.PersistentVolumeClaim) bool // its class exists and is ours
+	tell    func(claim *v1.PersistentVolumeClaim, err error)
+	waiting map[types.UID]absence // the claims of the last look
 }
 
 // absence is how long the volume of a claim has been absent, and when the claim was told last.
@@ -55,9 +56,8 @@ func (a *absentVolumes) run(ctx context.Context) {
 // resync, as with other refusals.
 func (a *absentVolumes) look(now time.Time) {
 	still, told, toldIn := map[types.UID]absence{}, 0, map[string]int{}
-	for _, object := range a.claims.List() {
-		claim, ok := object.(*v1.PersistentVolumeClaim)
-		if !ok || !a.waits(claim) {
+	for _, claim := range a.claims() {
+		if !a.waits(claim) {
 			continue
 		}
 		absent, before := a.waiting[claim.UID]
@@ -77,10 +77,9 @@ func (a *absentVolumes) look(now time.Time) {
 	a.waiting = still
 }
 
-// waits reports whether a claim of our classes asks for a volume that does not exist. Of bound claims
-// the informer keeps no class.
+// waits reports whether a claim of our classes asks for a volume that does not exist.
 func (a *absentVolumes) waits(claim *v1.PersistentVolumeClaim) bool {
-	if claim.Spec.VolumeName == "" || claim.DeletionTimestamp != nil || util.GetPersistentVolumeClaimClass(claim) == "" || !a.known(claim) {
+	if claim.DeletionTimestamp != nil || util.GetPersistentVolumeClaimClass(claim) == "" || !a.known(claim) {
 		return false
 	}
 	_, exists, err := a.volumes.GetByKey(claim.Spec.VolumeName)

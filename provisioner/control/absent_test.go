@@ -18,14 +18,23 @@ import (
 // absentWorld is what an absentVolumes looks at, and whom it told.
 type absentWorld struct {
 	absentVolumes
-	now  time.Time
-	told []string
+	asking cache.Store
+	now    time.Time
+	told   []string
 }
 
 func newAbsentWorld() *absentWorld {
-	w := &absentWorld{now: time.Unix(0, 0)}
+	w := &absentWorld{now: time.Unix(0, 0), asking: cache.NewStore(cache.MetaNamespaceKeyFunc)}
 	w.absentVolumes = absentVolumes{
-		claims: cache.NewStore(cache.MetaNamespaceKeyFunc), volumes: cache.NewStore(cache.MetaNamespaceKeyFunc),
+		claims: func() (claims []*v1.PersistentVolumeClaim) {
+			for _, object := range w.asking.List() {
+				if claim := object.(*v1.PersistentVolumeClaim); claim.Spec.VolumeName != "" { // as cluster.Informers.Waiting
+					claims = append(claims, claim)
+				}
+			}
+			return claims
+		},
+		volumes: cache.NewStore(cache.MetaNamespaceKeyFunc),
 		known: func(claim *v1.PersistentVolumeClaim) bool {
 			return claim.Spec.StorageClassName != nil && *claim.Spec.StorageClassName == "nfs"
 		},
@@ -44,7 +53,7 @@ func (w *absentWorld) asks(t *testing.T, namespace, name, volume string, change 
 	for _, c := range change {
 		c(claim)
 	}
-	if err := w.claims.Add(claim); err != nil {
+	if err := w.asking.Add(claim); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -87,8 +96,8 @@ func TestClaimsThatAskForAnAbsentVolume(t *testing.T) {
 	if len(w.waiting) != 1 {
 		t.Errorf("remembered: %v", w.waiting)
 	}
-	for _, object := range w.claims.List() {
-		if err := w.claims.Delete(object); err != nil {
+	for _, object := range w.asking.List() {
+		if err := w.asking.Delete(object); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -133,7 +142,7 @@ func TestWhatAClaimIsToldOfAnAbsentVolume(t *testing.T) {
 	w := newWorld(t, newClass("nfs"), claim)
 	build(w)
 	w.start()
-	claims := w.config.Informers.Factory().Core().V1().PersistentVolumeClaims().Informer().GetStore()
+	claims := w.config.Informers.ClaimInformer().GetStore()
 	w.eventually("the claim is cached", func() bool { return len(claims.List()) == 1 })
 	running := w.controller.absent // which looks by the clock
 	absent := absentVolumes{claims: running.claims, volumes: running.volumes, known: running.known, tell: running.tell}

@@ -102,8 +102,7 @@ func New(ctx context.Context, config Config) (*Controller, error) {
 	if c.metrics, err = newMetrics(config.Registry, c.gate, c.waiting); err != nil {
 		return nil, err
 	}
-	names, core := config.Informers.Names(), config.Informers.Factory().Core().V1()
-	claims, volumes := core.PersistentVolumeClaims().Informer(), core.PersistentVolumes().Informer()
+	names, claims, volumes := config.Informers.Names(), config.Informers.ClaimInformer(), config.Informers.VolumeInformer()
 	classes := config.Informers.Factory().Storage().V1().StorageClasses()
 	c.released = newReleasedVolumes(volumes.GetStore())
 	c.synced = []cache.InformerSynced{claims.HasSynced, volumes.HasSynced, classes.Informer().HasSynced}
@@ -116,9 +115,9 @@ func New(ctx context.Context, config Config) (*Controller, error) {
 		metrics:  c.metrics,
 		told:     &told{},
 	}
-	c.absent = &absentVolumes{claims: claims.GetStore(), volumes: volumes.GetStore(), known: common.known, tell: common.tellAbsence(ctx)}
+	c.absent = &absentVolumes{claims: config.Informers.Waiting, volumes: volumes.GetStore(), known: common.known, tell: common.tellAbsence(ctx)}
 	for _, p := range config.Provisioners {
-		l := &queue{claims: &claimInformer{SharedIndexInformer: claims}, volumes: newVolumeInformer(volumes, c.released, p)}
+		l := &queue{claims: &claimInformer{SharedIndexInformer: claims, unbound: config.Informers.Unbound}, volumes: newVolumeInformer(config.Informers, c.released, p)}
 		g := common
 		g.next = p
 		l.turns = turnLimiter{retryLimiter(), newTurns(config.Workers, l.claims.requeueOne), newTurns(config.Workers, l.volumes.requeueOne)}

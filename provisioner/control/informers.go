@@ -1,7 +1,6 @@
 package control
 
 import (
-	"maps"
 	"slices"
 	"time"
 
@@ -13,6 +12,8 @@ import (
 	"k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/sig-storage-lib-external-provisioner/v10/controller"
 	"sigs.k8s.io/sig-storage-lib-external-provisioner/v10/util"
+
+	"claimdir/provisioner/cluster"
 )
 
 // volumeInformer works around two mistakes of the library. The library writes a PersistentVolume
@@ -21,17 +22,18 @@ import (
 // done although no worker has it (fixed in v12); volumeInformer passes a deletion on as an update,
 // which finds nothing and forgets the key.
 //
-// It shows each of several Provisioners only the volumes that it owns, and keeps the library's
-// handler, so that volumes can be queued again.
+// It shows each of several Provisioners only the volumes that it owns, and decodes what the informer's
+// store holds. It keeps the library's handler, so that volumes can be queued again.
 type volumeInformer struct {
 	cache.SharedInformer
+	volumes  *cluster.Informers
 	released *releasedVolumes
-	owns     func(*v1.PersistentVolume) bool
+	owns     func(*v1.PersistentVolume) bool // nil if it owns all of ours
 	handler  cache.ResourceEventHandler
 }
 
-func newVolumeInformer(informer cache.SharedInformer, released *releasedVolumes, p controller.Provisioner) *volumeInformer {
-	i := &volumeInformer{SharedInformer: informer, released: released, owns: func(*v1.PersistentVolume) bool { return true }}
+func newVolumeInformer(informers *cluster.Informers, released *releasedVolumes, p controller.Provisioner) *volumeInformer {
+	i := &volumeInformer{SharedInformer: informers.VolumeInformer(), volumes: informers, released: released}
 	if o, ok := p.(owner); ok {
 		i.owns = o.Owns
 	}
@@ -42,13 +44,22 @@ func (i *volumeInformer) GetStore() cache.Store { return readOnlyStore{i.SharedI
 
 func (i *volumeInformer) AddEventHandlerWithResyncPeriod(h cache.ResourceEventHandler, resync time.Duration) (cache.ResourceEventHandlerRegistration, error) {
 	i.handler = h
-	return i.SharedInformer.AddEventHandlerWithResyncPeriod(ownVolumes{deleteAsUpdate{h, i.released}, i.owns}, resync)
+	return i.SharedInformer.AddEventHandlerWithResyncPeriod(ownVolumes{deleteAsUpdate{h, i.released}, i.ours}, resync)
+}
+
+// ours reports whether an object of the informer is a PersistentVolume that the Provisioner owns.
+func (i *volumeInformer) ours(object any) bool {
+	if i.owns == nil || !cluster.Ours(object) {
+		return cluster.Ours(object)
+	}
+	pv, ok := cluster.PersistentVolume(object)
+	return ok && i.owns(pv)
 }
 
 // requeue queues the released volumes that the Provisioner owns.
 func (i *volumeInformer) requeue() {
-	for _, object := range i.SharedInformer.GetStore().List() {
-		if pv, ok := object.(*v1.PersistentVolume); ok && pv.Status.Phase == v1.VolumeReleased && i.owns(pv) {
+	for _, pv := range i.volumes.Released() {
+		if i.owns == nil || i.owns(pv) {
 			i.handler.OnUpdate(pv, pv)
 		}
 	}
@@ -64,20 +75,21 @@ func (i *volumeInformer) requeueOne(name string) bool {
 	return true
 }
 
-// ownVolumes passes on the events of the volumes that the Provisioner owns.
+// ownVolumes passes on the events of the volumes that the Provisioner owns. The library's handler reads
+// of the objects only the name.
 type ownVolumes struct {
 	deleteAsUpdate
-	owns func(*v1.PersistentVolume) bool
+	owns func(object any) bool
 }
 
 func (h ownVolumes) OnAdd(object any, initial bool) {
-	if pv, ok := object.(*v1.PersistentVolume); !ok || h.owns(pv) {
+	if h.owns(object) {
 		h.deleteAsUpdate.OnAdd(object, initial)
 	}
 }
 
 func (h ownVolumes) OnUpdate(before, after any) {
-	if pv, ok := after.(*v1.PersistentVolume); !ok || h.owns(pv) {
+	if h.owns(after) {
 		h.deleteAsUpdate.OnUpdate(before, after)
 	}
 }
@@ -85,6 +97,15 @@ func (h ownVolumes) OnUpdate(before, after any) {
 type readOnlyStore struct{ cache.Store }
 
 func (readOnlyStore) Add(any) error { return nil }
+
+// GetByKey returns a *v1.PersistentVolume.
+func (s readOnlyStore) GetByKey(key string) (object any, found bool, err error) {
+	if object, found, err = s.Store.GetByKey(key); err != nil || !found {
+		return nil, false, err
+	}
+	pv, found := cluster.PersistentVolume(object)
+	return pv, found, nil
+}
 
 type deleteAsUpdate struct {
 	cache.ResourceEventHandler
@@ -96,24 +117,42 @@ func (h deleteAsUpdate) OnDelete(object any) {
 	h.OnUpdate(object, object)
 }
 
-// claimInformer keeps the handler that the library adds, so that claims can be
-// queued again when their class appears: the library does not watch classes.
+// claimInformer shows the library the claims that are not bound, and keeps the handler that the library
+// adds, so that claims can be queued again when their class appears: the library does not watch
+// classes. With a bound claim the library has nothing to do, and its index of UIDs would take more
+// memory for each than the claim itself.
 type claimInformer struct {
 	cache.SharedIndexInformer
+	unbound func() []*v1.PersistentVolumeClaim
 	handler cache.ResourceEventHandler
 }
 
 func (i *claimInformer) AddEventHandlerWithResyncPeriod(h cache.ResourceEventHandler, resync time.Duration) (cache.ResourceEventHandlerRegistration, error) {
 	i.handler = h
-	return i.SharedIndexInformer.AddEventHandlerWithResyncPeriod(h, resync)
+	return i.SharedIndexInformer.AddEventHandlerWithResyncPeriod(cache.FilteringResourceEventHandler{FilterFunc: isUnbound, Handler: h}, resync)
+}
+
+// isUnbound reports whether an object of the informer is a claim that is not bound: it has another form
+// otherwise.
+func isUnbound(object any) bool {
+	_, unbound := object.(*v1.PersistentVolumeClaim)
+	return unbound
 }
 
 // AddIndexers skips an index that exists. Each controller of the library adds the same one and ends
 // the process if that fails.
 func (i *claimInformer) AddIndexers(indexers cache.Indexers) error {
-	missing := maps.Clone(indexers)
-	for name := range i.GetIndexer().GetIndexers() {
-		delete(missing, name)
+	missing := cache.Indexers{}
+	for name, index := range indexers {
+		if _, exists := i.GetIndexer().GetIndexers()[name]; exists {
+			continue
+		}
+		missing[name] = func(object any) ([]string, error) {
+			if !isUnbound(object) {
+				return nil, nil
+			}
+			return index(object)
+		}
 	}
 	return i.SharedIndexInformer.AddIndexers(missing)
 }
@@ -140,9 +179,8 @@ func (i *claimInformer) classHandler(provisioners []string) cache.ResourceEventH
 
 // requeue queues the unbound claims of some classes.
 func (i *claimInformer) requeue(of func(class string) bool) {
-	for _, object := range i.GetStore().List() {
-		claim, ok := object.(*v1.PersistentVolumeClaim)
-		if ok && claim.Spec.VolumeName == "" && of(util.GetPersistentVolumeClaimClass(claim)) {
+	for _, claim := range i.unbound() {
+		if of(util.GetPersistentVolumeClaimClass(claim)) {
 			i.handler.OnUpdate(claim, claim)
 		}
 	}
@@ -151,7 +189,7 @@ func (i *claimInformer) requeue(of func(class string) bool) {
 // uidIndex is the name of the index that the library adds to the claims.
 const uidIndex = "uid"
 
-// requeueOne queues the claim of that UID. It returns false if the claim is gone.
+// requeueOne queues the claim of that UID. It returns false if the claim is gone, or bound.
 func (i *claimInformer) requeueOne(uid string) bool {
 	objects, err := i.GetIndexer().ByIndex(uidIndex, uid)
 	if err != nil || len(objects) == 0 {

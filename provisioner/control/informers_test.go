@@ -2,6 +2,8 @@ package control
 
 import (
 	"context"
+	"iter"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -32,7 +34,7 @@ func TestVolumesAndClaimsOfAdditionalNamesAreServed(t *testing.T) {
 		t.Error("provisioned by", by)
 	}
 	w.eventually("the peer's volume is released", func() bool { return w.provisioner.deletions("peers") == 1 })
-	for _, pv := range w.config.Informers.Volumes() {
+	for pv := range w.config.Informers.Volumes("") {
 		if !strings.HasPrefix(pv.Name, "pvc-") && pv.Name != "peers" {
 			t.Errorf("%s is not ours", pv.Name)
 		}
@@ -48,13 +50,13 @@ func TestVolumesAndClaimsOfAdditionalNamesAreServed(t *testing.T) {
 // starting is a Provisioner that has something to do when it leads.
 type starting struct {
 	*puppet
-	volumes func() []*v1.PersistentVolume
+	volumes func(string) iter.Seq[*v1.PersistentVolume]
 	saw     atomic.Int32
 	ended   chan struct{}
 }
 
 func (s *starting) Start(ctx context.Context) {
-	s.saw.Store(int32(len(s.volumes())))
+	s.saw.Store(int32(len(slices.Collect(s.volumes("")))))
 	<-ctx.Done()
 	time.Sleep(50 * time.Millisecond)
 	close(s.ended)

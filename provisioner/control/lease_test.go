@@ -59,7 +59,7 @@ func (w *world) rival() *world {
 	r := newWorld(w.t)
 	r.main, r.events, r.lease = w.main, w.events, w.lease
 	r.config.Clients = w.config.Clients
-	r.config.Informers = newInformers(w.t, w.main)
+	r.config.Informers = newInformers(w.main)
 	return r.elect("rival")
 }
 
@@ -215,7 +215,7 @@ func TestHealthy(t *testing.T) {
 			return true, nil, fmt.Errorf("late")
 		})
 		c := &Controller{
-			config:   Config{Informers: newInformers(t, lease), Leadership: NewLeadership(&Lease{Namespace: v1.NamespaceDefault, Identity: "one"}), Clients: Clients{Lease: lease}},
+			config:   Config{Informers: newInformers(lease), Leadership: NewLeadership(&Lease{Namespace: v1.NamespaceDefault, Identity: "one"}), Clients: Clients{Lease: lease}},
 			watchdog: leaderelection.NewLeaderHealthzAdaptor(watchdogGrace),
 		}
 		if err := c.Healthy(); err != nil {

@@ -15,6 +15,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	corev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	clienttesting "k8s.io/client-go/testing"
+
+	"claimdir/provisioner/cluster"
 )
 
 // The library's default is to remove the directory after five tries. Nor may
@@ -26,10 +28,10 @@ func TestVolumeIsSavedHoweverLongItTakes(t *testing.T) {
 		return tries.Add(1) <= 5, nil, errInternal()
 	})
 	w.start()
-	cache := w.config.Informers.Factory().Core().V1().PersistentVolumes().Informer().GetStore()
+	cache := w.config.Informers.VolumeInformer().GetStore()
 	w.eventually("it is saved", func() bool {
 		for _, object := range cache.List() {
-			if pv := object.(*v1.PersistentVolume); pv.ResourceVersion == "" {
+			if pv, ok := cluster.PersistentVolume(object); !ok || pv.ResourceVersion == "" {
 				t.Fatalf("%s is in the cache and not on the API server", pv.Name)
 			}
 		}

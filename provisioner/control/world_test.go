@@ -78,20 +78,15 @@ func newWorld(t *testing.T, objects ...runtime.Object) *world {
 		return true, pv, w.main.Tracker().Create(volumesResource, pv, "")
 	})
 	w.config = Config{
-		Informers: newInformers(t, w.main), Workers: 4, DrainTimeout: patience,
+		Informers: newInformers(w.main), Workers: 4, DrainTimeout: patience,
 		Clients:      Clients{Main: w.main, Events: w.events, Lease: w.lease},
 		Provisioners: []controller.Provisioner{w.provisioner}, Registry: w.registry,
 	}
 	return w
 }
 
-func newInformers(t *testing.T, client kubernetes.Interface) *cluster.Informers {
-	t.Helper()
-	i, err := cluster.NewInformers(client, provisionerName, peerName)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return i
+func newInformers(client kubernetes.Interface) *cluster.Informers {
+	return cluster.NewInformers(client, provisionerName, peerName)
 }
 
 // react puts a reactor before all others of the main client.

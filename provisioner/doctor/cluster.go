@@ -28,6 +28,9 @@ type Cluster struct {
 	// Led reports whether a claimdir leads under a provisioner name that is not among Names. It
 	// is asked only about names that a finding depends on. nil means that nobody can tell.
 	Led func(provisioner string) bool
+	// Overlapping returns the PersistentVolumes that share files with an exported path of the server
+	// (see pvs.Names.Overlap), for a caller whose Volumes are not all. nil looks through Volumes.
+	Overlapping func(server, export string) []*v1.PersistentVolume
 	// Gone asks the API server and returns nil if neither the PersistentVolume of a record nor a claim of
 	// its name exists. Without it young records are not judged, and no fix is offered for a record that a
 	// claim may need.
@@ -63,6 +66,14 @@ func (c Cluster) at(source share.Source) map[string]*v1.PersistentVolume {
 // the whole share does not count: administrators use it to browse the share.
 func (c Cluster) Uses(source share.Source, p volpath.Path) (name string) {
 	export := path.Join(source.Path, p.String())
+	if c.Overlapping != nil {
+		for _, pv := range c.Overlapping(source.Server, export) {
+			if _, here := pvs.On(source, pv); here {
+				return pv.Name
+			}
+		}
+		return ""
+	}
 	for i := range c.Volumes {
 		pv := &c.Volumes[i]
 		if _, here := pvs.On(source, pv); here && c.Names.Overlap(pv, source.Server, export) {

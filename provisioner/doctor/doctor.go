@@ -81,6 +81,7 @@ type Site struct {
 	living []ledger.Record // of volumes
 	kept   []kept          // of archives and retained directories
 	names  map[string]string
+	places []string // that AddPath was called with
 }
 
 // Directories reads the directories of a share. *share.Share implements it.
@@ -105,10 +106,36 @@ func Diagnose(c Cluster, sites ...*Site) Report {
 		r.site(c, site, moved)
 	}
 	r.elsewhere(c, sites, moved)
+	r.sort()
+	return r
+}
+
+// Orphans returns what Diagnose finds about the records and the directories of a share, and nothing
+// else. others are the addresses of the other shares. It is for a caller that looks again and again: of
+// the PersistentVolumes it needs only those that Site.Needs;
+// of all others on the share, and of records of volumes that are as they should be, the path is
+// enough (AddPath).
+func Orphans(c Cluster, read *Site, others ...share.Source) Report {
+	r := Report{Findings: []Finding{}, NotChecked: []string{}}
+	sites, site := []*Site{read}, *read
+	for _, source := range others { // a volume of theirs is not one of this share with an earlier address
+		sites = append(sites, &Site{Source: source})
+	}
+	volumes := c.placesOn(&site)
+	site.Dirs = listed{site.Dirs, volumes, map[volpath.Path]listing{}}
+	r.records(c, &site, c.moved(sites))
+	r.directories(&site, volumes)
+	for i := range r.Findings {
+		r.Findings[i].Share = site.Name
+	}
+	r.sort()
+	return r
+}
+
+func (r *Report) sort() {
 	slices.SortStableFunc(r.Findings, func(a, b Finding) int {
 		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Share, b.Share), cmp.Compare(a.Object, b.Object))
 	})
-	return r
 }
 
 func (r *Report) site(c Cluster, read *Site, moved moved) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 
 	v1 "k8s.io/api/core/v1"
@@ -173,13 +174,16 @@ func (c Cluster) objects() steps.Objects { return objects{c} }
 
 type objects struct{ of Cluster }
 
-func (o objects) Volumes() (ours []*v1.PersistentVolume) {
-	for i := range o.of.Volumes {
-		if pv := &o.of.Volumes[i]; o.of.Names.Serve(pv) {
-			ours = append(ours, pv)
+func (o objects) Volumes(namespace string) iter.Seq[*v1.PersistentVolume] {
+	return func(yield func(*v1.PersistentVolume) bool) {
+		for i := range o.of.Volumes {
+			pv := &o.of.Volumes[i]
+			of := namespace == "" || pv.Spec.ClaimRef != nil && pv.Spec.ClaimRef.Namespace == namespace
+			if of && o.of.Names.Serve(pv) && !yield(pv) {
+				return
+			}
 		}
 	}
-	return ours
 }
 
 func (o objects) Overlapping(server, export string) (found []*v1.PersistentVolume) {

@@ -26,6 +26,19 @@ func (s *Site) Add(r ledger.Record) {
 	})
 }
 
+// Needs returns a function that reports whether a name or path is that of a volume whose record Add was
+// called with.
+func (s *Site) Needs() func(nameOrPath string) bool {
+	needed := map[string]bool{}
+	for i := range s.living {
+		needed[s.living[i].PV], needed[s.living[i].Path] = true, true
+	}
+	return func(nameOrPath string) bool { return needed[nameOrPath] }
+}
+
+// AddPath notes a path that a volume has, for Orphans.
+func (s *Site) AddPath(path string) { s.places = append(s.places, path) }
+
 // kept is what is noted of the record of an archive or retained directory. Most of its strings are
 // parts of path.
 type kept struct {
@@ -73,6 +86,11 @@ func (s *Site) paths() iter.Seq[string] {
 		}
 		for i := range s.kept {
 			if !yield(s.kept[i].path) {
+				return
+			}
+		}
+		for _, path := range s.places {
+			if !yield(path) {
 				return
 			}
 		}

@@ -2,6 +2,7 @@ package sharetest
 
 import (
 	"context"
+	"iter"
 	"slices"
 	"strings"
 
@@ -24,8 +25,18 @@ func NewSeen() *Seen {
 	return &Seen{Classes: map[string]*storagev1.StorageClass{}, Namespaces: map[string]string{}}
 }
 
-// Volumes returns all PersistentVolumes: each is ours.
-func (s *Seen) Volumes() []*v1.PersistentVolume { return s.PVs }
+// Volumes yields the PersistentVolumes whose claims are of the namespace; if that is empty, all: each
+// is ours.
+func (s *Seen) Volumes(namespace string) iter.Seq[*v1.PersistentVolume] {
+	return func(yield func(*v1.PersistentVolume) bool) {
+		for _, pv := range s.PVs {
+			of := namespace == "" || pv.Spec.ClaimRef != nil && pv.Spec.ClaimRef.Namespace == namespace
+			if of && !yield(pv) {
+				return
+			}
+		}
+	}
+}
 
 // Volume returns the PersistentVolume of that name, or nil if there is none.
 func (s *Seen) Volume(_ context.Context, name string) (*v1.PersistentVolume, error) {

@@ -186,7 +186,7 @@ func (op Op) archivePresent(r, asking ledger.Record) (bool, error) {
 // about to become it: that of an earlier claim of the name, which is gone, whatever
 // phase Kubernetes has given the volume by now.
 func (op Op) checkReleased(asking ledger.Record, w Wanted) error {
-	for _, pv := range op.config.Objects.Volumes() {
+	for pv := range op.config.Objects.Volumes(asking.Claim.Namespace) {
 		ref := pv.Spec.ClaimRef
 		if ref == nil || ref.Namespace != asking.Claim.Namespace || string(ref.UID) == asking.Claim.UID || !becomesArchive(pv) {
 			continue

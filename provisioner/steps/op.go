@@ -3,6 +3,7 @@ package steps
 import (
 	"context"
 	"errors"
+	"iter"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -18,8 +19,9 @@ import (
 
 // Objects is what the steps ask of the cluster.
 type Objects interface {
-	// Volumes returns the PersistentVolumes of our provisioner names.
-	Volumes() []*v1.PersistentVolume
+	// Volumes yields the PersistentVolumes of our provisioner names whose claims are of a
+	// namespace; if that is empty, of all.
+	Volumes(namespace string) iter.Seq[*v1.PersistentVolume]
 	// Overlapping returns the PersistentVolumes, of any provisioner, that share
 	// files with an exported path: see cluster.Informers.
 	Overlapping(server, export string) []*v1.PersistentVolume

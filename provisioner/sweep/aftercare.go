@@ -3,6 +3,7 @@ package sweep
 import (
 	"context"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -44,9 +45,14 @@ func (s *Sweeper) lookAfter(ctx context.Context) {
 
 func (s *Sweeper) lookAfterOnce(ctx context.Context) error {
 	_, asideErr := s.config.Steps.BringBackAside(ctx, access.Periodic{Keeper: s.config.Keeper})
-	for _, pv := range s.config.Objects.Volumes() {
-		v, err := volume.FromPV(s.config.Keeper.Source(), pv)
-		if err != nil || pv.Status.Phase != v1.VolumeBound || strings.Contains(v.Path.String(), v.Name) {
+	source := s.config.Keeper.Source()
+	reused := func(name, export string) bool { // another volume may have had the path: nearly all have their names in it
+		path, below := share.Below(source.Path, path.Clean(export))
+		return below && !strings.Contains(path, name)
+	}
+	for pv := range s.config.VolumesThat(reused) {
+		v, err := volume.FromPV(source, pv)
+		if err != nil || pv.Status.Phase != v1.VolumeBound {
 			continue
 		}
 		err = s.on(ctx, v.Path, "check the directory of "+v.Name, func(ctx context.Context, op steps.Op) error { return op.LookAfter(ctx, v.Name) })
@@ -72,12 +78,8 @@ type moved struct {
 
 // renew writes the identities of the directories into their records again where they differ:
 // copying a share or a directory changes them. It reports all changed directories at once.
-func (s *Sweeper) renew(ctx context.Context, found []moved, volumes []v1.PersistentVolume) error {
-	bound := map[string]bool{}
-	for i := range volumes {
-		bound[volumes[i].Name] = volumes[i].Status.Phase == v1.VolumeBound
-	}
-	found = slices.DeleteFunc(found, func(m moved) bool { return m.active && !bound[m.pv] })
+func (s *Sweeper) renew(ctx context.Context, found []moved, now live) error {
+	found = slices.DeleteFunc(found, func(m moved) bool { return m.active && now.phases[m.pv] != v1.VolumeBound })
 	named, err := s.named(ctx, found)
 	if err != nil {
 		return err

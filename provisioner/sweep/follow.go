@@ -6,7 +6,6 @@ import (
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/klog/v2"
 
-	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/steps"
 	"claimdir/provisioner/volume"
 )
@@ -42,25 +41,24 @@ func (s *Sweeper) followNewOwners(ctx context.Context) {
 	}
 }
 
+// follow is a volume whose record may name another claim than the PersistentVolume, or lacks the UID of
+// the claim's namespace.
+type follow struct {
+	pv       string
+	sameName bool // only the UID of the namespace is missing
+}
+
 // followAll writes the claims of bound PersistentVolumes into records that name other claims, and
 // the UIDs of their namespaces into records that lack these.
-func (s *Sweeper) followAll(ctx context.Context, found []ledger.Record, volumes []v1.PersistentVolume) {
-	bound := map[string]ledger.Claim{}
-	for i := range volumes {
-		if ref := volumes[i].Spec.ClaimRef; ref != nil && volumes[i].Status.Phase == v1.VolumeBound {
-			bound[volumes[i].Name] = ledger.Claim{Namespace: ref.Namespace, Name: ref.Name, UID: string(ref.UID)}
-		}
-	}
+func (s *Sweeper) followAll(ctx context.Context, found []follow) {
 	mayKnow := true
-	for _, r := range found {
-		claim, known := bound[r.PV]
-		complete := claim.Is(r.Claim) && (r.Claim.NamespaceUID != "" || !mayKnow)
-		if !known || complete || r.State != ledger.Active || r.Cluster != s.config.Steps.Cluster() {
+	for _, f := range found {
+		if f.sameName && !mayKnow {
 			continue
 		}
-		v, err := s.follow(ctx, r.PV)
+		v, err := s.follow(ctx, f.pv)
 		if err != nil {
-			klog.FromContext(ctx).V(1).Info("Cannot record the volume's claim", "PV", r.PV, "because", err.Error())
+			klog.FromContext(ctx).V(1).Info("Cannot record the volume's claim", "PV", f.pv, "because", err.Error())
 		} else if v.Name != "" && v.Claim.NamespaceUID == "" { // no need to ask for all others too
 			mayKnow = false
 		}
@@ -93,7 +91,7 @@ func (s *Sweeper) follow(ctx context.Context, name string) (v volume.Volume, err
 // PersistentVolumes.
 func (s *Sweeper) peers() map[string]volume.Volume {
 	found := map[string]volume.Volume{}
-	for _, pv := range s.config.Objects.Volumes() {
+	for pv := range s.config.Objects.Volumes("") {
 		if v, err := volume.FromPV(s.config.Keeper.Source(), pv); err == nil && v.Peer {
 			found[v.Name] = v
 		}

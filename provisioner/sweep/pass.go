@@ -12,6 +12,7 @@ import (
 
 	"claimdir/provisioner/access"
 	"claimdir/provisioner/cluster"
+	"claimdir/provisioner/cluster/pvs"
 	"claimdir/provisioner/doctor"
 	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/share"
@@ -20,54 +21,76 @@ import (
 	"claimdir/provisioner/volume"
 )
 
-// pass removes the orphans that may be removed, and then finds and reports the others.
+// pass removes the orphans that may be removed, and then finds and reports the others. It reads each
+// record once if all is as it should be.
 func (s *Sweeper) pass(ctx context.Context) error {
 	records, err := s.read(ctx)
 	if err != nil {
 		return err
 	}
-	volumes, err := s.live.Volumes(ctx)
-	if err != nil {
-		return fmt.Errorf("list volumes: %w", err)
-	}
-	s.followAll(ctx, records.volumes, volumes)
-	if s.passed { // what was there at start is for provisioner.Start, which knows whether the share is a new one
+	s.followAll(ctx, records.follow)
+	first := !s.passed // what was there at start is for provisioner.Start, which knows whether the share is a new one
+	if !first {
 		s.takeOver(ctx, records.peers)
 	}
 	s.passed = true
-	awaited := s.removeOrphans(ctx, records.volumes, volumes)
-	if err := s.renew(ctx, records.moved, volumes); err != nil {
-		return err
-	}
-	records = nil // a share may have very many
-	first, err := s.look(ctx)
+	live, err := s.ask(ctx, records)
 	if err != nil {
 		return err
 	}
-	if len(first.Findings) > 0 {
-		s.removeStray(ctx, first.Directories())
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(s.settle):
-		}
-		again, err := s.look(ctx)
-		if err != nil {
+	awaited := s.removeOrphans(ctx, records.orphans, live)
+	if err := s.renew(ctx, records.moved, live); err != nil {
+		return err
+	}
+	if records.changes(first) {
+		if records.site, err = s.readSite(ctx); err != nil {
 			return err
 		}
-		first = again.Confirm(first)
 	}
-	s.report(ctx, slices.DeleteFunc(first.Findings, func(f doctor.Finding) bool {
-		return f.Kind != doctor.KindRecord && f.Kind != doctor.KindDirectory || awaited[f.Object]
-	}))
+	report, err := s.look(ctx, records.site)
+	if err != nil {
+		return err
+	}
+	if len(report.Findings) > 0 {
+		s.removeStray(ctx, report.Directories())
+		if report, err = s.confirm(ctx, report); err != nil {
+			return err
+		}
+	}
+	s.report(ctx, slices.DeleteFunc(report.Findings, func(f doctor.Finding) bool { return awaited[f.Object] }))
 	return nil
 }
 
-// records are those of a ledger that a pass works on.
+// confirm looks again, a little later, and returns what was found both times.
+func (s *Sweeper) confirm(ctx context.Context, first doctor.Report) (again doctor.Report, err error) {
+	select {
+	case <-ctx.Done():
+		return again, ctx.Err()
+	case <-time.After(s.settle):
+	}
+	site, err := s.readSite(ctx)
+	if err != nil {
+		return again, err
+	}
+	if again, err = s.look(ctx, site); err != nil {
+		return again, err
+	}
+	return again.Confirm(first), nil
+}
+
+// records are those of a ledger that a pass works on. A share has very many, and nearly all are as they
+// should be: their volumes are bound to the claims that they name. Of those nothing is kept but the path.
 type records struct {
-	volumes []ledger.Record // of volumes, also unfinished ones
+	follow  []follow        // of volumes that may belong to another claim
+	orphans []ledger.Record // of volumes, also unfinished ones, without a PersistentVolume
 	moved   []moved         // whose directories are other ones than they say
 	peers   map[string]volume.Volume
+	site    *doctor.Site
+}
+
+// changes reports whether the pass has work on the records, so that they have to be read again.
+func (r *records) changes(first bool) bool {
+	return len(r.follow) > 0 || len(r.orphans) > 0 || len(r.moved) > 0 || len(r.peers) > 0 && !first
 }
 
 // read removes old temporary files and reads the records. It stops between two records if ctx ends.
@@ -76,70 +99,128 @@ func (s *Sweeper) read(ctx context.Context) (found *records, err error) {
 		if err := store.Records.RemoveStale(); err != nil {
 			return err
 		}
-		result := &records{peers: s.peers()}
+		result := &records{peers: s.peers(), site: s.newSite()}
 		numbers := numbers{dirs: store.Dirs, known: map[volpath.Path]map[string]uint64{}}
-		for r, err := range store.Records.Records() {
-			switch {
-			case ctx.Err() != nil:
-				return ctx.Err()
-			case share.IsStale(err):
-				return err
-			case err != nil:
-				continue // doctor reports it
-			case r.State == ledger.Creating || r.State == ledger.Active:
-				result.volumes = append(result.volumes, r)
-			}
-			delete(result.peers, r.PV)
+		err := s.each(ctx, store, result.site, func(r ledger.Record, pv *v1.PersistentVolume) error {
+			s.sort(result, r, pv)
 			m, changed, err := numbers.compare(r)
-			if err != nil {
-				return err
-			}
 			if changed && s.served(r) {
 				result.moved = append(result.moved, m)
 			}
+			return err
+		})
+		if err == nil {
+			found = result // only now: after a time-out the operation may still run
 		}
-		found = result // only now: after a time-out the operation may still run
-		return nil
+		return err
 	})
 	return found, err
 }
 
-// look returns doctor's report. It reads the records before it lists the volumes, because a
-// PersistentVolume is saved after its record.
-func (s *Sweeper) look(ctx context.Context) (result doctor.Report, err error) {
-	var site *doctor.Site
+// sort notes a record, and the PersistentVolume of its name as the cache has it, for the work of the
+// pass that it may need.
+func (s *Sweeper) sort(found *records, r ledger.Record, pv *v1.PersistentVolume) {
+	delete(found.peers, r.PV)
+	if r.Cluster != s.config.Steps.Cluster() || r.State != ledger.Creating && r.State != ledger.Active {
+		return
+	}
+	if pv == nil {
+		found.orphans = append(found.orphans, r)
+		return
+	}
+	ref := pv.Spec.ClaimRef
+	if r.State != ledger.Active || ref == nil || pv.Status.Phase != v1.VolumeBound {
+		return
+	}
+	claim := ledger.Claim{Namespace: ref.Namespace, Name: ref.Name, UID: string(ref.UID)}
+	if is := claim.Is(r.Claim); !is || r.Claim.NamespaceUID == "" {
+		found.follow = append(found.follow, follow{r.PV, is})
+	}
+}
+
+func (s *Sweeper) newSite() *doctor.Site {
+	return &doctor.Site{Name: s.config.Keeper.Name(), Source: s.config.Keeper.Source()}
+}
+
+// readSite reads the records for a look.
+func (s *Sweeper) readSite(ctx context.Context) (site *doctor.Site, err error) {
 	err = s.config.Keeper.Background(ctx, "read the records for a look", func(_ context.Context, store ledger.Store) error {
-		read := &doctor.Site{Name: s.config.Keeper.Name(), Source: s.config.Keeper.Source()}
-		for r, err := range store.Records.Records() {
-			switch {
-			case ctx.Err() != nil:
-				return ctx.Err()
-			case share.IsStale(err):
-				return err
-			case err != nil:
-				read.Damaged = append(read.Damaged, err)
-			default:
-				read.Add(r)
-			}
+		read := s.newSite()
+		err := s.each(ctx, store, read, func(ledger.Record, *v1.PersistentVolume) error { return nil })
+		if err == nil {
+			site = read
 		}
-		site = read
-		return nil
+		return err
+	})
+	return site, err
+}
+
+// each reads the records, adds them to the site, and calls do with each and the PersistentVolume of its
+// name as the cache has it, or nil. It stops between two records if ctx ends.
+func (s *Sweeper) each(ctx context.Context, store ledger.Store, site *doctor.Site, do func(ledger.Record, *v1.PersistentVolume) error) error {
+	for r, err := range store.Records.Records() {
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case share.IsStale(err):
+			return err
+		case err != nil:
+			site.Damaged = append(site.Damaged, err)
+			continue
+		}
+		pv, _ := s.config.Volume(r.PV)
+		if s.atRest(r, pv) {
+			site.AddPath(r.Path)
+		} else {
+			site.Add(r)
+		}
+		if err := do(r, pv); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// atRest reports whether a look needs no more of a record than its path: its PersistentVolume has that
+// path, or it is of a volume of another cluster.
+func (s *Sweeper) atRest(r ledger.Record, pv *v1.PersistentVolume) bool {
+	switch r.State {
+	case ledger.Creating, ledger.Active:
+	case ledger.Archived, ledger.Retained:
+		return false
+	}
+	if r.Cluster != s.config.Steps.Cluster() {
+		return true
+	}
+	if pv == nil {
+		return false
+	}
+	v, err := volume.FromPV(s.config.Keeper.Source(), pv)
+	return err == nil && v.Path.String() == r.Path
+}
+
+// look returns doctor's report on the site, whose records were read. It lists the volumes after the
+// records, because a PersistentVolume is saved after its record.
+func (s *Sweeper) look(ctx context.Context, site *doctor.Site) (result doctor.Report, err error) {
+	known := doctor.Cluster{Names: s.config.Names, ID: s.config.Steps.Cluster(), Overlapping: s.config.Objects.Overlapping}
+	needed := site.Needs()
+	err = s.live.EachVolume(ctx, func(pv *v1.PersistentVolume) {
+		path, here := pvs.On(site.Source, pv)
+		switch {
+		case needed(pv.Name) || here && needed(path):
+			pv.ManagedFields = nil
+			known.Volumes = append(known.Volumes, *pv)
+		case here:
+			site.AddPath(path)
+		}
 	})
 	if err != nil {
-		return doctor.Report{}, err
-	}
-	known := doctor.Cluster{Names: s.config.Names, ID: s.config.Steps.Cluster()}
-	if known.Volumes, err = s.live.Volumes(ctx); err != nil {
 		return doctor.Report{}, fmt.Errorf("list volumes: %w", err)
-	}
-	sites := []*doctor.Site{site}
-	for _, source := range s.config.Others { // a volume of theirs is not one of this share with an earlier address
-		sites = append(sites, &doctor.Site{Source: source})
 	}
 	err = s.config.Keeper.Background(ctx, "look for orphans", func(_ context.Context, store ledger.Store) error {
 		dirs := &looking{ctx: ctx, view: store}
 		site.Dirs, site.Lookup = dirs, dirs.lookup
-		report := doctor.Diagnose(known, sites...)
+		report := doctor.Orphans(known, site, s.config.Others...)
 		if dirs.failed != nil {
 			return dirs.failed
 		}
@@ -193,21 +274,14 @@ func (l *looking) lookup(p volpath.Path) (ledger.Record, bool, error) {
 
 // removeOrphans removes the orphaned records. It returns the paths of volumes that are still
 // being created because their claims exist: these are no orphans, however old.
-func (s *Sweeper) removeOrphans(ctx context.Context, found []ledger.Record, volumes []v1.PersistentVolume) map[string]bool {
-	present := make(map[string]bool, len(volumes))
-	for i := range volumes {
-		present[volumes[i].Name] = true
-	}
-	known, awaited := doctor.Cluster{Names: s.config.Names, Volumes: volumes}, map[string]bool{}
+func (s *Sweeper) removeOrphans(ctx context.Context, found []ledger.Record, now live) map[string]bool {
+	awaited := map[string]bool{}
 	for _, r := range found {
-		if r.Cluster != s.config.Steps.Cluster() || present[r.PV] || r.State != ledger.Creating && r.State != ledger.Active || ctx.Err() != nil {
+		if _, present := now.phases[r.PV]; present || ctx.Err() != nil {
 			continue
 		}
 		path, err := volpath.ParseRecorded(r.Path)
-		if err != nil {
-			continue // doctor reports it
-		}
-		if user := known.Uses(s.config.Keeper.Source(), path); user != "" {
+		if err != nil || now.users[r.Path] != "" {
 			continue // doctor reports it
 		}
 		err = s.live.Gone(ctx, r)

@@ -2,9 +2,11 @@ package sweep
 
 import (
 	"context"
+	"iter"
 	"sync"
 	"time"
 
+	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/util/workqueue"
@@ -37,6 +39,12 @@ type Config struct {
 	Steps *steps.Steps
 	// Objects are the cached objects of the cluster.
 	Objects steps.Objects
+	// Volume returns the cached PersistentVolume of that name, or false if there is none of our
+	// provisioner names.
+	Volume func(name string) (*v1.PersistentVolume, bool)
+	// VolumesThat yields the cached PersistentVolumes of our provisioner names for whose name and
+	// exported path wanted returns true.
+	VolumesThat func(wanted func(name, export string) bool) iter.Seq[*v1.PersistentVolume]
 	// Report is steps.Config.Report.
 	Report func(ctx context.Context, r ledger.Record, reason, text string)
 	Client kubernetes.Interface

@@ -3,6 +3,7 @@ package sweep
 import (
 	"context"
 	"encoding/json"
+	"iter"
 	"os"
 	"path/filepath"
 	"slices"
@@ -58,7 +59,7 @@ func (w *world) start(t *testing.T, grace time.Duration) {
 func (w *world) begin(grace time.Duration) {
 	w.steps = steps.New(steps.Config{Cluster: sharetest.Cluster, Objects: cached{w}, Namespace: w.namespace, Volume: w.Seen.Volume, Report: w.report})
 	w.Sweeper = New(Config{
-		Keeper: w.Keeper, Client: w.client, Names: []string{ours}, Interval: time.Hour, Grace: grace, Steps: w.steps, Objects: cached{w}, Report: w.report,
+		Keeper: w.Keeper, Client: w.client, Names: []string{ours}, Interval: time.Hour, Grace: grace, Steps: w.steps, Objects: cached{w}, Volume: cached{w}.volume, VolumesThat: cached{w}.volumesThat, Report: w.report,
 	})
 	w.settle = time.Millisecond
 }
@@ -90,13 +91,33 @@ func (cached) Synced() bool { return true }
 
 func (cached) Class(string) (*storage.StorageClass, bool) { return nil, false }
 
-func (c cached) Volumes() (all []*v1.PersistentVolume) {
+func (c cached) Volumes(string) iter.Seq[*v1.PersistentVolume] {
+	var all []*v1.PersistentVolume
 	for _, pv := range c.volumes() {
 		if (pvs.Names{ours}).Serve(&pv) {
 			all = append(all, &pv)
 		}
 	}
-	return all
+	return slices.Values(all)
+}
+
+func (c cached) volumesThat(wanted func(name, export string) bool) iter.Seq[*v1.PersistentVolume] {
+	return func(yield func(*v1.PersistentVolume) bool) {
+		for pv := range c.Volumes("") {
+			if pv.Spec.NFS != nil && wanted(pv.Name, pv.Spec.NFS.Path) && !yield(pv) {
+				return
+			}
+		}
+	}
+}
+
+func (c cached) volume(name string) (*v1.PersistentVolume, bool) {
+	for pv := range c.Volumes("") {
+		if pv.Name == name {
+			return pv, true
+		}
+	}
+	return nil, false
 }
 
 func (c cached) Overlapping(server, export string) (all []*v1.PersistentVolume) {
