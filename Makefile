@@ -47,6 +47,10 @@ fuzz: ## fuzz each target for FUZZTIME (default 30s)
 bench: control-plane ## claims bound and released a second, beside an ideal provisioner; ARGS=-help says what else
 	go -C hack run ./bench $(ARGS)
 
+.PHONY: bench-size
+bench-size: control-plane ## memory, start and takeover of a claimdir that serves 50,000 volumes, beside 50,000 of others: ARGS
+	go -C hack run ./benchsize $(ARGS)
+
 .PHONY: build
 build: ## build bin/claimdir
 	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/claimdir ./cmd/claimdir

@@ -157,6 +157,9 @@ func (p *Process) Wait() int {
 	return p.cmd.ProcessState.ExitCode()
 }
 
+// PID is the process's id.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
 // PeakMemory is the most that claimdir had resident, in bytes, once it ended. It is at least what
 // the process that started it had at that time.
 func (p *Process) PeakMemory() int64 { return peakMemory(p.cmd) }

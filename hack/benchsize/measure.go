@@ -1,0 +1,154 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/watch"
+
+	"claimdir/hack/testbed"
+)
+
+// memoryLimit is GOMEMLIMIT as claimdir sets it from the 256 MiB of manifests/base/deployment.yaml:
+// nine tenths. Here is no container, so the environment says it.
+const memoryLimit = (256 << 20) / 10 * 9
+
+func (w *world) start(ctx context.Context, share string, env ...string) (*testbed.Process, error) {
+	env = append([]string{fmt.Sprintf("GOMEMLIMIT=%d", memoryLimit), "ADDITIONAL_PROVISIONER_NAMES=" + peerName}, env...)
+	p, err := w.bed.Claimdir(testbed.Config{Share: share, Provisioner: provisioner, Env: env})
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
+	defer cancel()
+	if err := p.WaitReady(ctx); err != nil {
+		p.Kill()
+		return nil, err
+	}
+	return p, nil
+}
+
+// bind makes a claim and returns how long it takes until it is Bound.
+func (w *world) bind(ctx context.Context, claim *v1.PersistentVolumeClaim) (time.Duration, error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
+	defer cancel()
+	claims := w.bed.Admin.CoreV1().PersistentVolumeClaims(claim.Namespace)
+	watching, err := claims.Watch(ctx, metav1.ListOptions{FieldSelector: fields.OneTermEqualSelector(metav1.ObjectNameField, claim.Name).String()})
+	if err != nil {
+		return 0, err
+	}
+	defer watching.Stop()
+	began := time.Now()
+	if _, err := claims.Create(ctx, claim, metav1.CreateOptions{}); err != nil {
+		return 0, err
+	}
+	for event := range watching.ResultChan() {
+		if now, ok := event.Object.(*v1.PersistentVolumeClaim); ok && event.Type != watch.Deleted && now.Status.Phase == v1.ClaimBound {
+			return time.Since(began), nil
+		}
+	}
+	return 0, errors.Join(fmt.Errorf("claim %s was not bound", claim.Name), ctx.Err())
+}
+
+// bindSome returns the median time to bind one claim, of n, one after the other.
+func (w *world) bindSome(ctx context.Context, name string, n int) (time.Duration, error) {
+	return w.medianBind(ctx, n, func(i int) *v1.PersistentVolumeClaim { return newClaim(i, fmt.Sprintf("%s-%d", name, i)) })
+}
+
+func (w *world) medianBind(ctx context.Context, n int, claim func(i int) *v1.PersistentVolumeClaim) (time.Duration, error) {
+	var took []time.Duration
+	for i := range n {
+		one, err := w.bind(ctx, claim(i))
+		if err != nil {
+			return 0, err
+		}
+		took = append(took, one)
+	}
+	slices.Sort(took)
+	return took[n/2], nil
+}
+
+// status returns a field of /proc/PID/status in MB.
+func status(p *testbed.Process, field string) (float64, error) {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.PID()))
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(data)) {
+		if rest, found := strings.CutPrefix(line, field+":"); found {
+			kib, err := strconv.ParseFloat(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(rest), "kB")), 64)
+			return kib * 1024 / 1e6, err
+		}
+	}
+	return 0, fmt.Errorf("no %s in /proc/%d/status", field, p.PID())
+}
+
+// cpu returns the CPU time that the process has used.
+func cpu(p *testbed.Process) (time.Duration, error) {
+	used, _, err := times(fmt.Sprint(p.PID()))
+	return used, err
+}
+
+// cpuOfChildren returns the CPU time that the processes have used that this one has started.
+func cpuOfChildren() (all time.Duration, err error) {
+	processes, err := os.ReadDir("/proc")
+	for _, p := range processes {
+		if used, parent, err := times(p.Name()); err == nil && parent == os.Getpid() { // it is no process, or has just ended
+			all += used
+		}
+	}
+	return all, err
+}
+
+// times returns the CPU time of a process, and the id of the one that started it.
+func times(pid string) (used time.Duration, parent int, err error) {
+	data, err := os.ReadFile("/proc/" + pid + "/stat")
+	if err != nil {
+		return 0, 0, err
+	}
+	_, after, _ := strings.Cut(string(data), ") ")
+	values := strings.Fields(after)
+	if len(values) < 13 {
+		return 0, 0, fmt.Errorf("/proc/%s/stat is short", pid)
+	}
+	parent, err = strconv.Atoi(values[1])
+	user, err2 := strconv.Atoi(values[11])
+	system, err3 := strconv.Atoi(values[12])
+	return time.Duration(user+system) * time.Second / 100, parent, errors.Join(err, err2, err3) // USER_HZ is 100 everywhere
+}
+
+// swept waits until the first sweep has ended.
+func swept(ctx context.Context, p *testbed.Process) error {
+	for {
+		metrics, err := p.Get(ctx, "/metrics")
+		if err != nil {
+			return err
+		}
+		for line := range strings.Lines(metrics) {
+			if value, found := strings.CutPrefix(line, `claimdir_orphans_last_look_timestamp_seconds{share=""} `); found && strings.TrimSpace(value) != "0" {
+				return nil
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-p.Ended():
+			return fmt.Errorf("claimdir ended:\n%s", tail(p.Log()))
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}
+
+func tail(log string) string {
+	lines := strings.Split(log, "\n")
+	return strings.Join(lines[max(0, len(lines)-20):], "\n")
+}
