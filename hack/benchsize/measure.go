@@ -22,8 +22,8 @@ import (
 // nine tenths. Here is no container, so the environment says it.
 const memoryLimit = (256 << 20) / 10 * 9
 
-func (w *world) start(ctx context.Context, share string, env ...string) (*testbed.Process, error) {
-	env = append([]string{fmt.Sprintf("GOMEMLIMIT=%d", memoryLimit), "ADDITIONAL_PROVISIONER_NAMES=" + peerName}, env...)
+func (w *world) start(ctx context.Context, share string) (*testbed.Process, error) {
+	env := []string{fmt.Sprintf("GOMEMLIMIT=%d", memoryLimit), "ADDITIONAL_PROVISIONER_NAMES=" + peerName}
 	p, err := w.bed.Claimdir(testbed.Config{Share: share, Provisioner: provisioner, Env: env})
 	if err != nil {
 		return nil, err

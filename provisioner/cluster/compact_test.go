@@ -3,6 +3,7 @@ package cluster
 import (
 	"fmt"
 	"runtime"
+	"strings"
 	"testing"
 
 	v1 "k8s.io/api/core/v1"
@@ -22,7 +23,7 @@ func served(n int, provisioner string) (*v1.PersistentVolume, *v1.PersistentVolu
 	path := fmt.Sprintf("%s-%s-pvc-%s", namespace, name, uid)
 	size := v1.ResourceList{v1.ResourceStorage: resource.MustParse("1Gi")}
 	modes := []v1.PersistentVolumeAccessMode{v1.ReadWriteMany}
-	managed := []metav1.ManagedFieldsEntry{{Manager: "claimdir", FieldsV1: &metav1.FieldsV1{Raw: make([]byte, 700)}}}
+	managed := []metav1.ManagedFieldsEntry{{Manager: strings.Repeat("x", 700)}}
 	class, when := "nfs", metav1.Unix(1_700_000_000+int64(n), 0)
 	meta := func(namespace, name string, uid types.UID, annotations map[string]string) metav1.ObjectMeta {
 		return metav1.ObjectMeta{

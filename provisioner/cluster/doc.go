@@ -4,6 +4,7 @@
 //	read.go       how the caches are filled: by a stream, or in pages
 //	trim.go       which fields of the objects the caches keep
 //	compact.go    in which form
+//	index.go      and by what they can be searched
 //	live.go       live reads, for decisions that remove something
 //	pvs/          pure rules: which PersistentVolumes are ours, and which share files
 //

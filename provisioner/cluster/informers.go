@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"crypto/sha256"
 	"fmt"
 	"iter"
 	"path"
@@ -17,7 +16,6 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"claimdir/provisioner/cluster/pvs"
-	"claimdir/provisioner/share"
 )
 
 // Resync is how often the handlers get every claim and volume again although nothing has changed.
@@ -144,34 +142,6 @@ func (i *Informers) Released() (volumes []*v1.PersistentVolume) {
 	return volumes
 }
 
-// stateIndex indexes what work may wait for, so that a search for that costs nothing for all that is
-// at rest.
-const (
-	stateIndex = "state"
-	unbound    = "unbound"
-	awaiting   = "awaiting"
-	released   = "released"
-)
-
-func indexClaim(object any) ([]string, error) {
-	claim, ok := object.(*v1.PersistentVolumeClaim)
-	switch {
-	case !ok:
-		return nil, nil
-	case claim.Spec.VolumeName == "":
-		return []string{unbound}, nil
-	default:
-		return []string{awaiting}, nil
-	}
-}
-
-func indexReleased(object any) ([]string, error) {
-	if held, ok := object.(*heldVolume); ok && held.is(isReleased) {
-		return []string{released}, nil
-	}
-	return nil, nil
-}
-
 // OnNewOwner calls handle with each PersistentVolume of ours that is bound and was another claim's,
 // or nobody's, before. handle must return at once.
 func (i *Informers) OnNewOwner(handle func(pv *v1.PersistentVolume)) error {
@@ -246,52 +216,4 @@ func (i *Informers) indexedThat(key string, wanted func(*heldVolume) bool) (volu
 		}
 	}
 	return volumes
-}
-
-// exportIndex indexes volumes by their exported path and by each directory above it, so that a
-// search costs nearly the same with ten volumes and 100,000.
-const exportIndex = "export"
-
-func indexExport(object any) ([]string, error) {
-	held, ok := object.(*heldVolume)
-	if !ok || !held.is(isNFS) {
-		return nil, nil
-	}
-	server, export := held.server.Value(), path.Clean(held.more())
-	keys := []string{keyAt(server, export)}
-	for above := range ancestors(export) {
-		keys = append(keys, keyBelow(server, above))
-	}
-	return keys, nil
-}
-
-// keyAt has only 4096 values: nearly every volume has a path of its own, and a value of the index takes
-// more memory than the volume. A search compares the few dozen paths of one value.
-func keyAt(server, export string) string {
-	sum := exportKey("at", server, export)
-	return string([]byte{sum[0], sum[1] & 15})
-}
-
-func keyBelow(server, export string) string {
-	sum := exportKey("below", server, export)
-	return string(sum[:])
-}
-
-// exportKey is a hash, so that the keys of a long path do not take memory with the square of its
-// length. Those who look up a key compare the paths.
-func exportKey(relation, server, export string) [16]byte {
-	sum := sha256.Sum256([]byte(relation + " " + share.CanonicalServer(server) + ":" + path.Clean(export)))
-	return [16]byte(sum[:16])
-}
-
-// ancestors yields the directories above an absolute path, nearest first.
-func ancestors(export string) func(yield func(string) bool) {
-	return func(yield func(string) bool) {
-		for export = path.Clean(export); export != "/" && export != "."; {
-			export = path.Dir(export)
-			if !yield(export) {
-				return
-			}
-		}
-	}
 }

@@ -139,6 +139,25 @@ func isUnbound(object any) bool {
 	return unbound
 }
 
+// GetIndexer returns the indexer for the library.
+func (i *claimInformer) GetIndexer() cache.Indexer {
+	return quietIndexer{i.SharedIndexInformer.GetIndexer()}
+}
+
+// quietIndexer shows the library, in place of a claim that is bound or gone, one that has nothing to be
+// done: the library would log an error if it finds none for a key of its queue. It shows that twice,
+// because the library publishes the event of a saved volume only if it finds exactly one claim.
+type quietIndexer struct{ cache.Indexer }
+
+func (q quietIndexer) ByIndex(index, value string) ([]any, error) {
+	objects, err := q.Indexer.ByIndex(index, value)
+	if err == nil && len(objects) == 0 && index == uidIndex {
+		done := &v1.PersistentVolumeClaim{Spec: v1.PersistentVolumeClaimSpec{VolumeName: "none"}}
+		return []any{done, done}, nil
+	}
+	return objects, err
+}
+
 // AddIndexers skips an index that exists. Each controller of the library adds the same one and ends
 // the process if that fails.
 func (i *claimInformer) AddIndexers(indexers cache.Indexers) error {
@@ -191,7 +210,7 @@ const uidIndex = "uid"
 
 // requeueOne queues the claim of that UID. It returns false if the claim is gone, or bound.
 func (i *claimInformer) requeueOne(uid string) bool {
-	objects, err := i.GetIndexer().ByIndex(uidIndex, uid)
+	objects, err := i.SharedIndexInformer.GetIndexer().ByIndex(uidIndex, uid)
 	if err != nil || len(objects) == 0 {
 		return false
 	}
