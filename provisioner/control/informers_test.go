@@ -10,6 +10,7 @@ import (
 	"time"
 
 	v1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/sig-storage-lib-external-provisioner/v10/controller"
 
 	"claimdir/provisioner/cluster/pvs"
@@ -112,5 +113,22 @@ func TestQueueOfVolumes(t *testing.T) {
 	w.eventually("the library's queue is empty", func() bool { return w.volumeQueue.get() == 0 })
 	if n := w.provisioner.deletions("deleted"); n > 0 {
 		t.Errorf("Delete was called %d times for a volume that is gone", n)
+	}
+}
+
+// A claim may be bound, or gone, before its turn in the library's queue: the library logs an error if it
+// finds nothing, and publishes an event if it finds one claim.
+func TestABoundClaimIsNoErrorToTheLibrary(t *testing.T) {
+	w := newWorld(t)
+	i := &claimInformer{SharedIndexInformer: w.config.Informers.ClaimInformer()}
+	if err := i.AddIndexers(cache.Indexers{uidIndex: func(any) ([]string, error) { return nil, nil }}); err != nil {
+		t.Fatal(err)
+	}
+	found, err := i.GetIndexer().ByIndex(uidIndex, "gone")
+	if err != nil || len(found) != 2 || found[0].(*v1.PersistentVolumeClaim).Spec.VolumeName == "" {
+		t.Errorf("the library finds %v, %v", found, err)
+	}
+	if i.requeueOne("gone") {
+		t.Error("a claim that is gone is queued")
 	}
 }
