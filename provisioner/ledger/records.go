@@ -68,22 +68,6 @@ func (l *Ledger) Own(path volpath.Path, pv, cluster string) (Record, bool, error
 // errUnsettled says that a record does not exist, but may be about to appear.
 var errUnsettled = errors.New("it is being written, or a write was cut off; retried automatically, for up to an hour")
 
-// clear removes the files that killed writes left in the directory of a path without a record, if
-// they are at least an hour old. Nobody can take the path before.
-func (l *Ledger) clear(path volpath.Path) error {
-	if !l.layout.upgrades {
-		return nil
-	}
-	err := l.share.RemoveStaleBut(recordSuffix, directoryOf(path), "probe."+l.id)
-	if err == nil {
-		err = l.share.RemoveEmptyDirectory(recordsDir, key(path))
-	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("clear the leftovers of the record of %s: %w", path, err)
-	}
-	return nil
-}
-
 // Empty reports whether the share has no record, of any cluster.
 func (l *Ledger) Empty() (bool, error) {
 	for _, err := range l.Records() {
@@ -186,6 +170,12 @@ func (l *Ledger) Archives(skip func(file string) bool) iter.Seq2[Record, error] 
 
 // records yields the records whose keys list returns and that are wanted.
 func (l *Ledger) records(list func() ([]string, error), wanted func(key string) bool) iter.Seq2[Record, error] {
+	return l.each(list, wanted, func(string) error { return nil })
+}
+
+// each yields the records whose keys list returns and that are wanted, and calls none for each such key
+// without a record.
+func (l *Ledger) each(list func() ([]string, error), wanted func(key string) bool, none func(key string) error) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
 		keys, err := list()
 		if err != nil {
@@ -196,8 +186,14 @@ func (l *Ledger) records(list func() ([]string, error), wanted func(key string) 
 			if !wanted(key) {
 				continue
 			}
+			found := false
 			for r, err := range l.of(key, func(data []byte, file string) (Record, error) { return decodeKeyed(data, key, file) }) {
-				if !yield(r, err) {
+				if found = true; !yield(r, err) {
+					return
+				}
+			}
+			if !found {
+				if err := none(key); err != nil && !yield(Record{}, err) {
 					return
 				}
 			}
@@ -244,18 +240,6 @@ func (l *Ledger) Find(is func(Record) bool) (r Record, found bool, err error) {
 // one; see Find.
 func (l *Ledger) Restoring(archive volpath.Path) (r Record, restoring bool, err error) {
 	return l.Find(func(r Record) bool { return r.Restoring() && r.RestoredFrom == archive.String() })
-}
-
-// RemoveStale removes the leftovers of killed processes: records that were being created, and empty
-// directories made to set a volume aside.
-func (l *Ledger) RemoveStale() error {
-	for _, in := range []string{stagingDir, share.MovingDir} {
-		err := l.share.RemoveStale(in, "probe."+l.id)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-	}
-	return nil
 }
 
 // ServerTime returns the time by the clock of the file server.

@@ -84,6 +84,18 @@ func (w *world) age(t *testing.T) {
 	}
 }
 
+// noneEmpty: each directory for the record of a path has one.
+func (w *world) noneEmpty(t *testing.T) {
+	t.Helper()
+	keys, err := filepath.Glob(w.Dir + "/.claimdir/records/*")
+	must(t, err)
+	for _, key := range keys {
+		if files, err := os.ReadDir(key); err != nil || len(files) == 0 {
+			t.Errorf("%s holds nothing (%v)", key, err)
+		}
+	}
+}
+
 // accounted fails the test for each directory and record that nothing accounts for,
 // and nobody was told of.
 func (w *world) accounted(t *testing.T) {
@@ -122,6 +134,7 @@ func (w *world) accounted(t *testing.T) {
 		}
 	}
 	w.asideAccounted(t, records, names)
+	w.noneEmpty(t)
 	must(t, filepath.WalkDir(w.Dir, func(full string, entry fs.DirEntry, err error) error {
 		name := strings.TrimPrefix(full, w.Dir+"/")
 		switch {

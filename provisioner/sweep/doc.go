@@ -18,6 +18,8 @@
 //	    in use, archived or retained     the record is renewed; one report for all
 //	anything else that package doctor finds about records and directories
 //	                                     reported
+//	the empty directory of a record that was removed
+//	                                     removed
 //	temporary files                      removed after an hour
 //
 // A record whose PersistentVolume names an earlier address of the share is no orphan: its directory is

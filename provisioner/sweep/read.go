@@ -90,9 +90,10 @@ func (s *Sweeper) readSite(ctx context.Context) (site *doctor.Site, err error) {
 }
 
 // each reads the records, adds them to the site, and calls do with each and the PersistentVolume of its
-// name as the cache has it, or nil. It stops between two records if ctx ends.
+// name as the cache has it, or nil. It removes the empty directories of records that are gone. It stops
+// between two records if ctx ends.
 func (s *Sweeper) each(ctx context.Context, store ledger.Store, site *doctor.Site, do func(ledger.Record, *v1.PersistentVolume) error) error {
-	for r, err := range store.Records.Records() {
+	for r, err := range store.Records.Sweep() {
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
