@@ -43,6 +43,10 @@ conformance: ## run Kubernetes' own storage tests against claimdir on a real nod
 fuzz: ## fuzz each target for FUZZTIME (default 30s)
 	hack/fuzz.sh
 
+.PHONY: chaos
+chaos: control-plane ## let everything around claimdir fail, and check what is left: ARGS='-duration 15m -seed 42'
+	@go -C hack run ./chaos $(ARGS)
+
 .PHONY: bench
 bench: control-plane ## claims bound and released a second, beside an ideal provisioner; ARGS=-help says what else
 	go -C hack run ./bench $(ARGS)

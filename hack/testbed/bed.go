@@ -65,12 +65,8 @@ func (b *Bed) start(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	fmt.Fprintln(o.Progress, "Building claimdir")
-	b.program = filepath.Join(b.dir, "claimdir")
-	args := append([]string{"build", "-o", b.program}, o.BuildArgs...)
-	build := exec.CommandContext(ctx, "go", append(args, "./cmd/claimdir")...)
-	build.Dir = root
-	if out, err := build.CombinedOutput(); err != nil {
-		return fmt.Errorf("build claimdir: %w\n%s", err, out)
+	if b.program, err = b.Build(ctx, "claimdir", o.BuildArgs...); err != nil {
+		return err
 	}
 	fmt.Fprintln(o.Progress, "Starting etcd, kube-apiserver and kube-controller-manager on loopback (the first time they are built, which takes some minutes)")
 	if b.ControlPlane, err = controlplane.Start(ctx, o.ControlPlane); err != nil {
@@ -89,6 +85,22 @@ func (b *Bed) start(ctx context.Context, o Options) (err error) {
 	}
 	b.kubeconfig, err = b.KubeconfigFor("claimdir", strings.TrimSpace(token))
 	return err
+}
+
+// Build builds claimdir with these arguments, under a name of its own, for Config.Program.
+func (b *Bed) Build(ctx context.Context, name string, args ...string) (program string, err error) {
+	root, err := project.Root()
+	if err != nil {
+		return "", err
+	}
+	program = filepath.Join(b.dir, name)
+	args = append([]string{"build", "-o", program}, args...)
+	build := exec.CommandContext(ctx, "go", append(args, "./cmd/claimdir")...)
+	build.Dir = root
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build %s: %w\n%s", name, err, out)
+	}
+	return program, nil
 }
 
 func (b *Bed) connect() error {

@@ -2,6 +2,7 @@ package testbed
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,6 +29,8 @@ type Config struct {
 	Share string
 	// Provisioner is PROVISIONER_NAME.
 	Provisioner string
+	// Program is what Build returned; empty is claimdir as Start built it.
+	Program string
 	// Env comes last and wins, as NAME=VALUE.
 	Env []string
 	// Log receives what the process logs, beside Log(); nil is nobody.
@@ -46,7 +49,7 @@ type Process struct {
 // else in its environment than the Deployment gives it and a kubeconfig.
 func (b *Bed) Claimdir(c Config) (*Process, error) {
 	p := &Process{log: &buffer{copy: c.Log}, ended: make(chan struct{})}
-	p.cmd = exec.Command(b.program, "--http-address=127.0.0.1:0")
+	p.cmd = exec.Command(cmp.Or(c.Program, b.program), "--http-address=127.0.0.1:0")
 	p.cmd.Env = b.environment(c)
 	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
 	// Its own group: a Ctrl-C on the terminal is for the caller, who then stops
@@ -71,7 +74,7 @@ func (b *Bed) Run(ctx context.Context, c Config, args ...string) (stdout string,
 
 // RunMeasured is Run, and returns the command's PeakMemory too.
 func (b *Bed) RunMeasured(ctx context.Context, c Config, args ...string) (stdout string, peak int64, err error) {
-	cmd := exec.CommandContext(ctx, b.program, args...)
+	cmd := exec.CommandContext(ctx, cmp.Or(c.Program, b.program), args...)
 	cmd.Env = b.environment(c)
 	var out, says bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &says
