@@ -43,6 +43,21 @@ need() {
 	return 1
 }
 
+# failed_tests LOG prints the names of what failed in the output of go test and of our scripts, one a line. Of tests it names
+# the innermost, as each of those above fails with them.
+failed_tests() {
+	{
+		sed -nE 's/^ *--- FAIL: ([^ ]+).*/\1/p' "$1" | awk '{ name[$0] } END {
+			for (n in name) { for (p = n; sub("/[^/]*$", "", p); ) outer[p] }
+			for (n in name) if (!(n in outer)) print n
+		}'
+		sed -n 's/.*these tests failed: //p' "$1" | grep -oE '"[^"]+[^" ]"' | tr -d '"' || true # of a program in another one's test
+		# A step of verify, a package that ended otherwise, a run of test-nfs.
+		sed -nE 's/^([-a-z0-9]+) +FAILED, [0-9]+ s$/\1/p; s/^panic: (test timed out.*)/\1/p; s/^FAIL\t(.*) \[(.*)\]$/\1: \2/p' "$1"
+		sed -nE 's/^([^ ]+), ([^ ]+): (exit code|skipped|no tests|did not|left behind)(.*), [0-9.]+ s$/\1, \2: \3\4/p' "$1"
+	} | sort -u
+}
+
 readme_table() { # [-write]
 	go -C hack run ./readmetable "$@" "$PWD/README.md"
 }
