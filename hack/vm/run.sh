@@ -58,11 +58,12 @@ touch "$work/results.tar" "$work/status"
 # /dev/stdout opened anew would overwrite a file: qemu gets a pipe.
 exec 3> >(exec cat)
 output=$!
-# Software emulation always: a /dev/kvm that opens need not work. When this script is killed its qemu goes too.
+# Software emulation always: a /dev/kvm that opens need not work. When this script is killed its qemu goes too. tsc: without it
+# the kernel distrusts the processors' clock, which the emulated ones have in common, and asks an emulated chip, 16 us each time.
 setpriv --pdeathsig TERM timeout --foreground --kill-after=5 $((limit + 60)) \
 	qemu-system-x86_64 -M q35 -cpu max -accel tcg,thread=multi -m "$memory" -smp 2 -nodefaults -display none -no-reboot \
 	-kernel "$image/vmlinuz" \
-	-append "console=ttyS0 quiet panic=-1 mitigations=off root=/dev/nvme0n1 rw init=/sbin/guest-init LIMIT=$limit -- $*" \
+	-append "console=ttyS0 quiet panic=-1 mitigations=off tsc=reliable root=/dev/nvme0n1 rw init=/sbin/guest-init LIMIT=$limit -- $*" \
 	-drive "if=none,id=root,format=raw,snapshot=on,cache=unsafe,file=$image/root.img" \
 	-drive "if=none,id=job,format=raw,snapshot=on,cache=unsafe,file=$work/job.img" \
 	-device nvme,id=nvme,serial=1 -device nvme-ns,drive=root,nsid=1 -device nvme-ns,drive=job,nsid=2 \
