@@ -67,7 +67,7 @@ func (g *goCommand) run(ctx context.Context, step string, stderr *meter, args ..
 	for {
 		select {
 		case <-tick.C:
-			fmt.Fprintf(g.progress, "%s: %s: %s, %s\n", g.name, step, stderr, elapsed(begin))
+			fmt.Fprintf(g.progress, "%s: %s: %s, %s%s\n", g.name, step, stderr, elapsed(begin), stderr.left(time.Since(begin)))
 		case <-c.Done:
 			if ctx.Err() != nil {
 				return "", fmt.Errorf("%s: %w", step, ctx.Err())

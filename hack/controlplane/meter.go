@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"time"
 )
 
 // meterTail is how much of what go said an error carries.
@@ -55,6 +56,29 @@ func (m *meter) String() string {
 		return fmt.Sprintf("%d modules fetched", m.fetched)
 	}
 	return fmt.Sprintf("%d of at most %d packages compiled", m.compiled, m.total)
+}
+
+// left says how long the rest takes, if it goes on as until now, and nothing while there
+// is too little to tell it by. It is at most that long: what Go's cache holds is not
+// compiled again. The programs are linked last, each by one core.
+func (m *meter) left(elapsed time.Duration) string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	switch {
+	case m.total == 0 || m.compiled <= m.total/20:
+		return ""
+	case m.compiled >= m.total:
+		return ", the last programs are linked"
+	}
+	rest := elapsed * time.Duration(m.total-m.compiled) / time.Duration(m.compiled)
+	if rest < time.Minute {
+		return ", less than a minute left"
+	}
+	minutes := int(rest.Round(time.Minute) / time.Minute)
+	if minutes == 1 {
+		return ", at most about 1 minute left"
+	}
+	return fmt.Sprintf(", at most about %d minutes left", minutes)
 }
 
 func (m *meter) tail() string {
