@@ -17,6 +17,21 @@ import (
 	"claimdir/hack/testbed"
 )
 
+// sweeps waits until so many sweeps have ended, of which the first may be under way.
+func (w *world) sweeps(n int) {
+	w.T.Helper()
+	const ended = `claimdir_orphans_last_look_timestamp_seconds{share=""}`
+	for i := range n {
+		before := w.metric(ended)
+		w.Eventually(fmt.Sprintf("sweep %d of %d has ended", i+1, n), func() error {
+			if now := w.metric(ended); now == before {
+				return fmt.Errorf("the last one ended at %v", now)
+			}
+			return nil
+		})
+	}
+}
+
 // metric reads a metric without labels, or with these.
 func (w *world) metric(name string) float64 {
 	w.T.Helper()

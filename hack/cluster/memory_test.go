@@ -31,16 +31,7 @@ func TestMemoryOfManyArchives(t *testing.T) {
 	w.multiplyArchive("archived-"+pv.Annotations["claimdir/path"], archives)
 
 	w.process = w.start("SWEEP_INTERVAL=1s")
-	const ended = `claimdir_orphans_last_look_timestamp_seconds{share=""}`
-	for range 3 {
-		before := w.metric(ended)
-		w.Eventually("another sweep has ended", func() error {
-			if w.metric(ended) == before {
-				return fmt.Errorf("it has not")
-			}
-			return nil
-		})
-	}
+	w.sweeps(3)
 	w.healthy()
 	report, doctor, err := w.bed.RunMeasured(t.Context(), testbed.Config{Share: w.share, Provisioner: w.provisioner}, "doctor")
 	if err != nil || !strings.Contains(report, "0 findings") {

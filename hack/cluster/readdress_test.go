@@ -61,7 +61,7 @@ func testLostAndDeleted(t *testing.T, bed *testbed.Bed) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	w.phase(pv.Name, v1.VolumeReleased)
-	time.Sleep(3 * time.Second) // some sweeps
+	w.sweeps(3)
 	w.wantFile("data/file", "precious")
 	w.patchVolume(pv.Name, `{"spec":{"persistentVolumeReclaimPolicy":"Delete"}}`)
 	w.VolumeGone(pv.Name)
@@ -138,7 +138,7 @@ func (w *world) readdress(config testbed.Config, volumes boundVolumes, down bool
 	w.Must(err)
 	w.breakOff(script)
 	if !down { // one PersistentVolume is gone now, and its directory needs to stay
-		time.Sleep(3 * time.Second)
+		w.sweeps(3)
 	}
 	w.wantContent(volumes)
 	out, err := w.bed.Shell(w.T.Context(), script)

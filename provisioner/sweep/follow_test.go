@@ -120,8 +120,10 @@ func TestTheRecordFollowsWhenTheVolumeIsHandedOver(t *testing.T) {
 	w.record(t, ledger.Active, "pvc-1", "a")
 	w.Tree(t, "a/file")
 	go w.Run(t.Context())
-	for testutil.ToFloat64(w.metrics.ended) == 0 { // the first pass is not what is tested
-		time.Sleep(time.Millisecond)
+	for start := time.Now(); testutil.ToFloat64(w.metrics.ended) == 0; time.Sleep(time.Millisecond) { // it is not what is tested
+		if time.Since(start) > 10*time.Second {
+			t.Fatal("the first pass does not end")
+		}
 	}
 	w.NewOwner(w.handOver(t, v1.VolumeBound))
 	for start := time.Now(); w.ownerOf(t, "pvc-1") != newOwner; time.Sleep(time.Millisecond) {
