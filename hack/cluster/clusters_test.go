@@ -15,6 +15,7 @@ import (
 // cluster and the one that is built to replace it. Each path, archive and retained directory goes
 // to one of them. The other cluster's claim waits, and nothing of the winner's is changed.
 func TestTwoClusters(t *testing.T) {
+	t.Parallel() // with a control plane of its own, and it waits for leases and claims
 	const rounds = 25
 	c := newTwoClusters(t)
 	for _, w := range c {

@@ -93,6 +93,7 @@ const (
 // lease and completes it, and the path belongs to the next claim. What the old leader, or
 // the server for it, then does by the path's name must not harm that claim.
 func TestLateCalls(t *testing.T) {
+	t.Parallel() // with a control plane of its own, and it waits for leases and claims
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	bed, err := testbed.Start(ctx, testbed.Options{Progress: testWriter{t}})

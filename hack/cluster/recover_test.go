@@ -17,6 +17,7 @@ import (
 // goes with its etcd, a new one comes, and what claimdir recover prints brings
 // every claim back to its own data.
 func TestClusterLost(t *testing.T) {
+	t.Parallel() // with a control plane of its own, and it waits for leases and claims
 	const perPolicy, provisioner = 67, "test.claimdir/recover"
 	share, policies := t.TempDir(), []string{"delete", "archive", "retain"}
 	lost := begin(t)

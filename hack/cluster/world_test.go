@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -108,6 +109,10 @@ func (w *world) logged(words ...string) {
 	})
 }
 
+// harmless are errors of libraries that a healthy run may log, if it is slow: of a claim that was
+// deleted while it waited for its turn, and of a renewal of the lease that the end of the process broke off.
+var harmless = regexp.MustCompile(`claim \\"\S+\\" in work queue no longer exists|leaderelection\.go:\d+\].*err="context canceled"`)
+
 // healthy stops claimdir, and fails the test if that does not end well or if its log has
 // an error.
 func (w *world) healthy() {
@@ -117,6 +122,9 @@ func (w *world) healthy() {
 	}
 	for line := range strings.Lines(w.process.Log()) {
 		if strings.HasPrefix(line, "E") || strings.HasPrefix(line, "W") || strings.HasPrefix(line, "panic") {
+			if harmless.MatchString(line) {
+				continue
+			}
 			w.T.Errorf("the log of a healthy run has: %s", line)
 		}
 	}
