@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"os"
@@ -19,17 +20,24 @@ import (
 )
 
 // TestSuites holds this file system to what claimdir's own tests ask of a share,
-// and claimdir to one where every call is a call.
+// and claimdir to one where every call is a call. Each has a mount of its own, and waits
+// for the disk under it much of its time.
 func TestSuites(t *testing.T) {
-	for _, pkg := range []string{"share", "ledger", "trash", ""} {
-		t.Run("provisioner/"+pkg, func(t *testing.T) { suite(t, "provisioner/"+pkg, 0) })
+	suites := func(uid uint32, packages ...string) {
+		for _, pkg := range packages {
+			t.Run(fmt.Sprintf("provisioner/%s as %d", pkg, uid), func(t *testing.T) {
+				t.Parallel()
+				suite(t, "provisioner/"+pkg, uid)
+			})
+		}
 	}
+	suites(0, "", "share", "ledger", "trash")
 	// Root may do what modes forbid; with components/nonroot claimdir is not root.
-	t.Run("provisioner/share as another user", func(t *testing.T) { suite(t, "provisioner/share", 65532) })
+	suites(65532, "share")
 }
 
-// hostile tests swap links and directories as fast as they can, for minutes: one
-// mount of make test-nfs has them.
+// hostile tests swap links and directories as fast as they can: one mount of make
+// test-nfs has them.
 const hostile = "^(Test|Fuzz)Hostile"
 
 // suite runs a package's tests as a user, with their share on the mount. All must
@@ -46,7 +54,7 @@ func suite(t *testing.T, pkg string, uid uint32) {
 	}
 	before := total(s.Calls())
 	var out bytes.Buffer
-	cmd := exec.Command(program, "-test.v=test2json", "-test.timeout=10m", "-test.skip="+hostile)
+	cmd := exec.Command(program, "-test.v=test2json", "-test.timeout=15m", "-test.skip="+hostile)
 	cmd.Dir = filepath.Join(root, pkg)
 	cmd.Env = append(os.Environ(), "TMPDIR="+s.dir, "CLAIMDIR_TEST_BRIEF=1")
 	cmd.Stdout, cmd.Stderr = &out, &out
