@@ -43,7 +43,7 @@ func TestHostileALinkSwappedInBesideAnOperationLeadsNowhereElse(t *testing.T) {
 // to end and, where a link can make them, to be refused.
 func (s *site) race(t *testing.T, policy string, inside bool) {
 	t.Helper()
-	start, limit := time.Now(), time.Duration(times(1000, 500))*time.Millisecond
+	start, limit, patience := time.Now(), time.Duration(times(1000, 500))*time.Millisecond, time.Duration(times(20, 90))*time.Second
 	made, released, refusals := 0, 0, 0
 	var last error
 	count := func(err error) bool {
@@ -57,8 +57,8 @@ func (s *site) race(t *testing.T, policy string, inside bool) {
 		return err == nil
 	}
 	for n := 0; time.Since(start) < limit || released == 0 || refusals == 0 && !inside; n++ {
-		if time.Since(start) > 20*time.Second {
-			t.Fatalf("%d volumes, %d releases and %d refusals in 20 s prove nothing; the last: %v", made, released, refusals, last)
+		if time.Since(start) > patience {
+			t.Fatalf("%d volumes, %d releases and %d refusals in %v prove nothing; the last: %v", made, released, refusals, patience, last)
 		}
 		// The one that adopts also takes what the swapper puts back.
 		class := at(swapped, "onDelete", policy, "mode", "0751", "onExisting", []string{"refuse", "adopt"}[n%2])
@@ -72,8 +72,8 @@ func (s *site) race(t *testing.T, policy string, inside bool) {
 			if time.Since(began) > time.Second { // the swapper has left a link for good; an administrator removes it
 				_, _ = syscall.Unlink(s.Dir+"/"+swapped), syscall.Unlink(s.Dir+"/team")
 			}
-			if time.Since(start) > 20*time.Second {
-				t.Fatalf("%d volumes, %d releases and %d refusals in 20 s prove nothing; the last: %v", made, released, refusals, last)
+			if time.Since(start) > patience {
+				t.Fatalf("%d volumes, %d releases and %d refusals in %v prove nothing; the last: %v", made, released, refusals, patience, last)
 			}
 		}
 		released++
