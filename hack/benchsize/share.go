@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"claimdir/hack/faultfs"
 )
 
@@ -38,6 +40,12 @@ func (c calls) print(to io.Writer) {
 
 // countCalls starts claimdir on the share through a file system that counts.
 func (w *world) countCalls(ctx context.Context) (c calls, err error) {
+	if c.Records, err = recordsOn(w.share); err != nil {
+		return c, err
+	}
+	if c.Missing = tooManyFiles(c.Records); c.Missing != "" {
+		return c, nil
+	}
 	mountpoint, err := os.MkdirTemp(filepath.Dir(w.share), "counted-")
 	if err != nil {
 		return c, err
@@ -71,8 +79,21 @@ func (w *world) countCalls(ctx context.Context) (c calls, err error) {
 			c.Of[fmt.Sprint(op)] = n
 		}
 	}
-	c.Records, err = recordsOn(w.share)
-	return c, err
+	return c, nil
+}
+
+// tooManyFiles says why calls to a share with so many records cannot be counted: faultfs holds each
+// file open that the kernel knows, which are the directory, the record and the volume of each.
+func tooManyFiles(records int) string {
+	const others = 1000
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return err.Error()
+	}
+	if needed := 3*uint64(records) + others; limit.Cur < needed {
+		return fmt.Sprintf("that takes %d open files, and the limit is %d; raise it with ulimit -n, or take fewer claims", needed, limit.Cur)
+	}
+	return ""
 }
 
 var tookOver = regexp.MustCompile(`Took over volumes that others made`)
