@@ -4,11 +4,14 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	corev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/tools/record"
@@ -59,10 +62,17 @@ func (c volumeClient) Delete(ctx context.Context, name string, o metav1.DeleteOp
 		o.Preconditions = &metav1.Preconditions{UID: &uid}
 	}
 	err := c.PersistentVolumeInterface.Delete(ctx, name, o)
-	if apierrors.IsNotFound(err) || o.Preconditions != nil && apierrors.IsConflict(err) {
+	if apierrors.IsNotFound(err) || o.Preconditions != nil && apierrors.IsConflict(err) && c.isGone(ctx, name, *o.Preconditions.UID) {
 		return nil
 	}
 	return err
+}
+
+// isGone asks the API server whether the PersistentVolume of that UID is gone. A conflict alone does not
+// say that: it may have other causes.
+func (c volumeClient) isGone(ctx context.Context, name string, uid types.UID) bool {
+	volumes, err := c.List(ctx, metav1.ListOptions{FieldSelector: fields.OneTermEqualSelector(metav1.ObjectNameField, name).String()})
+	return err == nil && !slices.ContainsFunc(volumes.Items, func(pv v1.PersistentVolume) bool { return pv.UID == uid })
 }
 
 // Create saves a PersistentVolume within saveTimeout.

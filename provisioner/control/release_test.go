@@ -108,15 +108,17 @@ func TestOnlyTheReleasedPersistentVolumeIsDeleted(t *testing.T) {
 	another := apierrors.NewConflict(v1.Resource("persistentvolumes"), "a", errors.New("the UID in the precondition differs"))
 	down := errors.New("etcdserver: request timed out")
 	for name, tt := range map[string]struct {
-		uid          types.UID // of what was released
+		uid, now     types.UID // of what was released, and of what is there
 		answer, want error
 	}{
-		"deleted":               {"uid-1", nil, nil},
-		"gone":                  {"uid-1", gone, nil},
-		"another one is there":  {"uid-1", another, nil},
-		"no answer":             {"uid-1", down, down},
-		"not known, gone":       {"", gone, nil},
-		"not known, a conflict": {"", another, another},
+		"deleted":                            {"uid-1", "", nil, nil},
+		"gone":                               {"uid-1", "", gone, nil},
+		"another one is there":               {"uid-1", "uid-2", another, nil},
+		"another one was there":              {"uid-1", "", another, nil},
+		"a conflict that is no precondition": {"uid-1", "uid-1", another, another},
+		"no answer":                          {"uid-1", "uid-1", down, down},
+		"not known, gone":                    {"", "", gone, nil},
+		"not known, a conflict":              {"", "", another, another},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cached := cache.NewStore(cache.MetaNamespaceKeyFunc)
@@ -129,6 +131,9 @@ func TestOnlyTheReleasedPersistentVolumeIsDeleted(t *testing.T) {
 				released.add(pv)
 			}
 			client := fake.NewClientset()
+			if tt.now != "" {
+				client = fake.NewClientset(&v1.PersistentVolume{ObjectMeta: metav1.ObjectMeta{Name: "a", UID: tt.now}})
+			}
 			var asked *metav1.Preconditions
 			client.PrependReactor("delete", "persistentvolumes", func(action clienttesting.Action) (bool, runtime.Object, error) {
 				asked = action.(clienttesting.DeleteActionImpl).DeleteOptions.Preconditions
