@@ -23,14 +23,13 @@ test: test-unit test-cluster-api ## run all tests that need no virtual machine
 test-unit: ## run the tests that need no cluster
 	go test $(RACE) -shuffle=on -timeout 20m ./...
 
-# Its cases wait for leases, sweeps and Kubernetes: a fifth of their time is computed.
 .PHONY: test-cluster-api
 test-cluster-api: control-plane ## run claimdir against a real API server and controller manager
-	go -C hack test -count=1 -timeout 20m -parallel 4 ./...
+	go -C hack test -count=1 -timeout 20m ./...
 
 .PHONY: test-nfs
-test-nfs: ## run the suites that touch a share on kernel NFS, in a virtual machine; ARGS=--all: each on every kind of mount, for hours
-	hack/vm/test-nfs.sh $(ARGS)
+test-nfs: ## run every suite that touches a share on kernel NFS, in a virtual machine
+	hack/vm/test-nfs.sh
 
 .PHONY: test-cluster
 test-cluster: ## run claimdir on a real node, with pods that write, in a virtual machine
