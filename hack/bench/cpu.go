@@ -4,53 +4,28 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
+
+	"claimdir/hack/procstat"
 )
 
 // processTimes is the processor time that each program has used, by name: this one and those
 // that it started and that still run.
 type processTimes map[string]time.Duration
 
-// tick is the unit of /proc/PID/stat on every architecture of Linux that Go runs on.
-const tick = 10 * time.Millisecond
-
-// readTimes reads them from /proc.
+// readTimes reads them from /proc. What has ended or cannot be read is left out.
 func readTimes() processTimes {
 	times := processTimes{}
-	for _, pid := range append(children(os.Getpid()), os.Getpid()) {
-		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-		if err != nil {
-			continue // it has ended
-		}
-		head, rest, _ := strings.Cut(string(stat), ") ")
-		_, name, _ := strings.Cut(head, "(")
-		fields := strings.Fields(rest)
-		if len(fields) < 13 {
-			continue
-		}
-		user, _ := strconv.Atoi(fields[11])
-		system, _ := strconv.Atoi(fields[12])
-		times[name] += time.Duration(user+system) * tick
+	all, _ := procstat.OfChildren()
+	if self, err := procstat.Of(os.Getpid()); err == nil {
+		all = append(all, self)
+	}
+	for _, p := range all {
+		times[p.Name] += p.Used
 	}
 	return times
-}
-
-// children are the processes that a process started.
-func children(pid int) (pids []int) {
-	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
-	for _, task := range tasks {
-		text, _ := os.ReadFile(task)
-		for field := range strings.FieldsSeq(string(text)) {
-			if child, err := strconv.Atoi(field); err == nil {
-				pids = append(pids, child)
-			}
-		}
-	}
-	return pids
 }
 
 // since is what each program has used since then, in milliseconds for each of so many claims.

@@ -8,11 +8,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
 
 	"claimdir/hack/faultfs"
+	"claimdir/hack/procstat"
 	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/share"
 	"claimdir/provisioner/trash"
@@ -128,9 +128,8 @@ func timeRemoval(ctx context.Context, backing string, s shape, name string, args
 // at least the memory of the process that started it.
 func peakMemory(pid int, stop <-chan struct{}) (kilobytes int64) {
 	for {
-		text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid)) // it may have ended
-		if _, after, found := strings.Cut(string(text), "VmHWM:"); found {
-			_, _ = fmt.Sscan(after, &kilobytes)
+		if bytes, err := procstat.Memory(pid, "VmHWM"); err == nil { // it may have ended
+			kilobytes = bytes >> 10
 		}
 		select {
 		case <-stop:

@@ -111,6 +111,17 @@ func uid(kind, n int) types.UID {
 	return types.UID(fmt.Sprintf("%08x-5b3c-4f8e-9f5e-%012x", kind*0x1000001, n))
 }
 
+// pair copies the templates for the n-th claim of a kind and its volume, which are bound to each other. The
+// volume's kind is the next one.
+func (w *world) pair(name string, kind, n int) (*v1.PersistentVolumeClaim, *v1.PersistentVolume) {
+	claim, pv := w.claim.DeepCopy(), w.volume.DeepCopy()
+	claim.Name, claim.Namespace, claim.UID = fmt.Sprint(name, "-", n), fmt.Sprint(namespace, "-", n%namespaces), uid(kind, n)
+	pv.Name, pv.UID = "pvc-"+string(claim.UID), uid(kind+1, n)
+	claim.Spec.VolumeName = pv.Name
+	pv.Spec.ClaimRef.Namespace, pv.Spec.ClaimRef.Name, pv.Spec.ClaimRef.UID = claim.Namespace, claim.Name, claim.UID
+	return claim, pv
+}
+
 // ours makes n Bound claims of claimdir, with their volumes, directories and records.
 func (w *world) ours(ctx context.Context, n int) error {
 	dirs, err := share.Open(w.share)
@@ -119,15 +130,10 @@ func (w *world) ours(ctx context.Context, n int) error {
 	}
 	began := time.Now()
 	for i := range n {
-		claim := w.claim.DeepCopy()
-		claim.Name, claim.Namespace, claim.UID = fmt.Sprintf("data-db-%d", i), fmt.Sprint(namespace, "-", i%namespaces), uid(1, i)
-		pv := w.volume.DeepCopy()
-		pv.Name, pv.UID = "pvc-"+string(claim.UID), uid(2, i)
+		claim, pv := w.pair("data-db", 1, i)
 		path := claim.Namespace + "-" + claim.Name + "-" + pv.Name
 		pv.Spec.NFS.Path = filepath.Join(testbed.Export, path)
 		pv.Annotations["claimdir/path"] = path
-		claim.Spec.VolumeName = pv.Name
-		pv.Spec.ClaimRef.Namespace, pv.Spec.ClaimRef.Name, pv.Spec.ClaimRef.UID = claim.Namespace, claim.Name, claim.UID
 		if err := w.put(ctx, claim, pv); err != nil {
 			return err
 		}
@@ -145,12 +151,8 @@ func (w *world) others(ctx context.Context, n int) error {
 	began := time.Now()
 	for i := range n {
 		class := "standard"
-		claim, pv := w.claim.DeepCopy(), w.volume.DeepCopy()
-		claim.Name, claim.Namespace, claim.UID = fmt.Sprintf("cache-redis-%d", i), fmt.Sprint(namespace, "-", i%namespaces), uid(3, i)
-		claim.Spec.StorageClassName = &class
-		pv.Name, pv.UID = "pvc-"+string(claim.UID), uid(4, i)
-		claim.Spec.VolumeName, pv.Spec.StorageClassName = pv.Name, class
-		pv.Spec.ClaimRef.Namespace, pv.Spec.ClaimRef.Name, pv.Spec.ClaimRef.UID = claim.Namespace, claim.Name, claim.UID
+		claim, pv := w.pair("cache-redis", 3, i)
+		claim.Spec.StorageClassName, pv.Spec.StorageClassName = &class, class
 		by := "nfs.example.com/other"
 		if i%2 == 0 {
 			by = "ebs.csi.aws.com"
@@ -175,12 +177,8 @@ func (w *world) peers(ctx context.Context, n int) error {
 	began := time.Now()
 	for i := range n {
 		class := peerClass
-		claim, pv := w.claim.DeepCopy(), w.volume.DeepCopy()
-		claim.Name, claim.Namespace, claim.UID = fmt.Sprintf("old-%d", i), fmt.Sprint(namespace, "-", i%namespaces), uid(5, i)
-		claim.Spec.StorageClassName = &class
-		pv.Name, pv.UID = "pvc-"+string(claim.UID), uid(6, i)
-		claim.Spec.VolumeName, pv.Spec.StorageClassName = pv.Name, class
-		pv.Spec.ClaimRef.Namespace, pv.Spec.ClaimRef.Name, pv.Spec.ClaimRef.UID = claim.Namespace, claim.Name, claim.UID
+		claim, pv := w.pair("old", 5, i)
+		claim.Spec.StorageClassName, pv.Spec.StorageClassName = &class, class
 		path := claim.Namespace + "-" + claim.Name + "-" + pv.Name
 		pv.Spec.NFS.Path = filepath.Join(testbed.Export, path)
 		pv.Annotations = map[string]string{"pv.kubernetes.io/provisioned-by": peerName}

@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -15,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/watch"
 
+	"claimdir/hack/procstat"
 	"claimdir/hack/testbed"
 )
 
@@ -79,51 +78,23 @@ func (w *world) medianBind(ctx context.Context, n int, claim func(i int) *v1.Per
 
 // status returns a field of /proc/PID/status in MB.
 func status(p *testbed.Process, field string) (float64, error) {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.PID()))
-	if err != nil {
-		return 0, err
-	}
-	for line := range strings.Lines(string(data)) {
-		if rest, found := strings.CutPrefix(line, field+":"); found {
-			kib, err := strconv.ParseFloat(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(rest), "kB")), 64)
-			return kib * 1024 / 1e6, err
-		}
-	}
-	return 0, fmt.Errorf("no %s in /proc/%d/status", field, p.PID())
+	bytes, err := procstat.Memory(p.PID(), field)
+	return float64(bytes) / 1e6, err
 }
 
 // cpu returns the CPU time that the process has used.
 func cpu(p *testbed.Process) (time.Duration, error) {
-	used, _, err := times(fmt.Sprint(p.PID()))
-	return used, err
+	now, err := procstat.Of(p.PID())
+	return now.Used, err
 }
 
 // cpuOfChildren returns the CPU time that the processes have used that this one has started.
 func cpuOfChildren() (all time.Duration, err error) {
-	processes, err := os.ReadDir("/proc")
-	for _, p := range processes {
-		if used, parent, err := times(p.Name()); err == nil && parent == os.Getpid() { // it is no process, or has just ended
-			all += used
-		}
+	children, err := procstat.OfChildren()
+	for _, p := range children {
+		all += p.Used
 	}
 	return all, err
-}
-
-// times returns the CPU time of a process, and the id of the one that started it.
-func times(pid string) (used time.Duration, parent int, err error) {
-	data, err := os.ReadFile("/proc/" + pid + "/stat")
-	if err != nil {
-		return 0, 0, err
-	}
-	_, after, _ := strings.Cut(string(data), ") ")
-	values := strings.Fields(after)
-	if len(values) < 13 {
-		return 0, 0, fmt.Errorf("/proc/%s/stat is short", pid)
-	}
-	parent, err = strconv.Atoi(values[1])
-	user, err2 := strconv.Atoi(values[11])
-	system, err3 := strconv.Atoi(values[12])
-	return time.Duration(user+system) * time.Second / 100, parent, errors.Join(err, err2, err3) // USER_HZ is 100 everywhere
 }
 
 // swept waits until the first sweep has ended.

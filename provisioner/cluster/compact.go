@@ -11,6 +11,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+
+	"claimdir/provisioner/cluster/pvs"
 )
 
 // The caches hold every claim and PersistentVolume of the cluster, and nearly all of them are at rest.
@@ -53,9 +55,6 @@ func (s *stub) is(flag flags) bool { return s.flags&flag != 0 }
 
 // GetObjectKind makes the forms runtime.Objects, which the pages of a list must be.
 func (*stub) GetObjectKind() schema.ObjectKind { return schema.EmptyObjectKind }
-
-// annotationPath is volume.AnnotationPath, which differs from volume to volume.
-const annotationPath = "claimdir/path"
 
 // boundClaim is the form of a claim that has its volume, or has lost it.
 type boundClaim struct{ stub }
@@ -120,10 +119,10 @@ func encode(pv *v1.PersistentVolume) (common, own []byte, err error) {
 	part.CreationTimestamp, rest.CreationTimestamp = pv.CreationTimestamp, metav1.Time{}
 	part.Status.LastPhaseTransitionTime, rest.Status.LastPhaseTransitionTime = pv.Status.LastPhaseTransitionTime, nil
 	part.Spec.ClaimRef, rest.Spec.ClaimRef = pv.Spec.ClaimRef, nil
-	if path, there := pv.Annotations[annotationPath]; there {
+	if path, there := pv.Annotations[pvs.AnnotationPath]; there { // it differs from volume to volume
 		rest.Annotations = maps.Clone(pv.Annotations)
-		delete(rest.Annotations, annotationPath)
-		part.Annotations = map[string]string{annotationPath: path}
+		delete(rest.Annotations, pvs.AnnotationPath)
+		part.Annotations = map[string]string{pvs.AnnotationPath: path}
 	}
 	if common, err = rest.Marshal(); err == nil {
 		own, err = part.Marshal()
@@ -166,13 +165,11 @@ func (h *heldVolume) volume() *v1.PersistentVolume {
 // PersistentVolume returns the PersistentVolume of an object of the volumes' informer, or false if
 // the object is none. One that is not ours has only its name and nfs source. The caller may change it.
 func PersistentVolume(object any) (*v1.PersistentVolume, bool) {
-	switch o := object.(type) {
-	case *heldVolume:
-		return o.volume(), true
-	case *v1.PersistentVolume: // cannot happen in an informer: the trimmer has replaced it
-		return o, true
+	held, ok := object.(*heldVolume)
+	if !ok {
+		return nil, false
 	}
-	return nil, false
+	return held.volume(), true
 }
 
 // Ours reports whether an object of the volumes' informer is a PersistentVolume of ours.

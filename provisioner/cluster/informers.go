@@ -146,7 +146,7 @@ func (i *Informers) Released() (volumes []*v1.PersistentVolume) {
 // or nobody's, before. handle must return at once.
 func (i *Informers) OnNewOwner(handle func(pv *v1.PersistentVolume)) error {
 	_, err := i.volumes.AddEventHandler(cache.ResourceEventHandlerFuncs{UpdateFunc: func(before, now any) {
-		if !Ours(now) {
+		if before == now || !Ours(now) { // a resync brings the same object
 			return
 		}
 		was, wasPV := PersistentVolume(before)

@@ -4,17 +4,17 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"slices"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	corev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/tools/record"
+
+	"claimdir/provisioner/cluster"
 )
 
 // saveTimeout bounds one attempt to save a PersistentVolume. The library sets no limit.
@@ -29,13 +29,14 @@ type libraryClient struct {
 }
 
 func newLibraryClient(main kubernetes.Interface, events func(namespace string) corev1.EventInterface, w *saveWatch, released *releasedVolumes) libraryClient {
-	return libraryClient{main, coreClient{main.CoreV1(), events, w, released}}
+	return libraryClient{main, coreClient{main.CoreV1(), cluster.Live{Client: main}, events, w, released}}
 }
 
 func (c libraryClient) CoreV1() corev1.CoreV1Interface { return c.core }
 
 type coreClient struct {
 	corev1.CoreV1Interface
+	live     cluster.Live
 	events   func(namespace string) corev1.EventInterface
 	watch    *saveWatch
 	released *releasedVolumes
@@ -46,11 +47,12 @@ func (c coreClient) Events(namespace string) corev1.EventInterface {
 }
 
 func (c coreClient) PersistentVolumes() corev1.PersistentVolumeInterface {
-	return volumeClient{c.CoreV1Interface.PersistentVolumes(), c.watch, c.released}
+	return volumeClient{c.CoreV1Interface.PersistentVolumes(), c.live, c.watch, c.released}
 }
 
 type volumeClient struct {
 	corev1.PersistentVolumeInterface
+	live     cluster.Live
 	watch    *saveWatch
 	released *releasedVolumes
 }
@@ -71,8 +73,8 @@ func (c volumeClient) Delete(ctx context.Context, name string, o metav1.DeleteOp
 // isGone asks the API server whether the PersistentVolume of that UID is gone. A conflict alone does not
 // say that: it may have other causes.
 func (c volumeClient) isGone(ctx context.Context, name string, uid types.UID) bool {
-	volumes, err := c.List(ctx, metav1.ListOptions{FieldSelector: fields.OneTermEqualSelector(metav1.ObjectNameField, name).String()})
-	return err == nil && !slices.ContainsFunc(volumes.Items, func(pv v1.PersistentVolume) bool { return pv.UID == uid })
+	pv, err := c.live.Volume(ctx, name)
+	return err == nil && (pv == nil || pv.UID != uid)
 }
 
 // Create saves a PersistentVolume within saveTimeout.

@@ -14,6 +14,8 @@ import (
 	"k8s.io/client-go/kubernetes/fake"
 	clienttesting "k8s.io/client-go/testing"
 	"k8s.io/client-go/tools/cache"
+
+	"claimdir/provisioner/cluster"
 )
 
 // A PersistentVolume that is deleted before its claim still has its policy
@@ -139,7 +141,7 @@ func TestOnlyTheReleasedPersistentVolumeIsDeleted(t *testing.T) {
 				asked = action.(clienttesting.DeleteActionImpl).DeleteOptions.Preconditions
 				return true, nil, tt.answer
 			})
-			c := volumeClient{client.CoreV1().PersistentVolumes(), nil, released}
+			c := volumeClient{client.CoreV1().PersistentVolumes(), cluster.Live{Client: client}, nil, released}
 			if err := c.Delete(t.Context(), "a", metav1.DeleteOptions{}); !errors.Is(err, tt.want) || err != nil && tt.want == nil {
 				t.Errorf("it says %v, want %v", err, tt.want)
 			}

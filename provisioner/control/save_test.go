@@ -120,7 +120,7 @@ func (hangingVolumes) Create(ctx context.Context, _ *v1.PersistentVolume, _ meta
 func TestSavingHasATimeLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
-		_, err := volumeClient{hangingVolumes{}, &saveWatch{gate: newGate(always)}, nil}.Create(t.Context(), newVolume("a"), metav1.CreateOptions{})
+		_, err := volumeClient{hangingVolumes{}, cluster.Live{}, &saveWatch{gate: newGate(always)}, nil}.Create(t.Context(), newVolume("a"), metav1.CreateOptions{})
 		if took := time.Since(began); err == nil || took != saveTimeout {
 			t.Errorf("%v after %v", err, took)
 		}

@@ -112,9 +112,8 @@ func Diagnose(c Cluster, sites ...*Site) Report {
 
 // Orphans returns what Diagnose finds about the records and the directories of a share, and nothing
 // else. others are the addresses of the other shares. It is for a caller that looks again and again: of
-// the PersistentVolumes it needs only those that Site.Needs;
-// of all others on the share, and of records of volumes that are as they should be, the path is
-// enough (AddPath).
+// the PersistentVolumes it needs only those that Site.Needs. Of all others on the share, and of records
+// of volumes that are as they should be, the path is enough (AddPath).
 func Orphans(c Cluster, read *Site, others ...share.Source) Report {
 	r := Report{Findings: []Finding{}, NotChecked: []string{}}
 	sites, site := []*Site{read}, *read

@@ -66,7 +66,7 @@ type Emptier struct {
 	every   time.Duration // lookEvery
 	turn    time.Duration // turn
 	first   time.Duration // retryFirst
-	busy    time.Time     // since when; zero if not
+	since   time.Time     // when Busy became true; zero if it is not
 }
 
 // New makes the Emptier of a share. Nothing is removed before Run.
@@ -92,13 +92,13 @@ func (e *Emptier) Run(ctx context.Context) {
 // postponed reports whether new directories in the trash have to wait.
 func (e *Emptier) postponed(now time.Time) bool {
 	if e.config.Busy == nil || !e.config.Busy() {
-		e.busy = time.Time{}
+		e.since = time.Time{}
 		return false
 	}
-	if e.busy.IsZero() {
-		e.busy = now
+	if e.since.IsZero() {
+		e.since = now
 	}
-	return now.Sub(e.busy) < postponeMost
+	return now.Sub(e.since) < postponeMost
 }
 
 // list queues the new directories in the trash. It waits until the share is ready.

@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 
 	"claimdir/provisioner/class"
+	"claimdir/provisioner/cluster/pvs"
 	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/share"
 	"claimdir/provisioner/volpath"
@@ -21,7 +22,7 @@ import (
 // Annotations of PersistentVolumes and, AnnotationRestore, of claims.
 const (
 	// AnnotationPath is the volume's path, relative to the share.
-	AnnotationPath = "claimdir/path"
+	AnnotationPath = pvs.AnnotationPath
 	// AnnotationOnDelete is the policy; an operator may change it.
 	AnnotationOnDelete = "claimdir/on-delete"
 	// AnnotationArchiveRetention is how long the archive of the volume is kept, such as 30d;

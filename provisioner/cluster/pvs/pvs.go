@@ -16,6 +16,8 @@ import (
 const (
 	AnnotationProvisionedBy = "pv.kubernetes.io/provisioned-by"
 	AnnotationMigratedTo    = "pv.kubernetes.io/migrated-to"
+	// AnnotationPath is the path of a volume of claimdir, relative to the share.
+	AnnotationPath = "claimdir/path"
 	// AnnotationTooLarge marks, in the cache alone, a claim that is too large to be kept there. Its
 	// value says how large it is.
 	AnnotationTooLarge = "claimdir/too-large"
