@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	v1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -54,20 +55,30 @@ func (a *apiServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	var answer any
-	switch name, named := strings.CutPrefix(r.URL.Query().Get("fieldSelector"), "metadata.name="); {
+	status := http.StatusOK
+	switch name, named := strings.CutPrefix(r.URL.Path, "/api/v1/persistentvolumes/"); {
 	case r.URL.Path == "/api/v1/namespaces/kube-system":
 		answer = v1.Namespace{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Namespace"}, ObjectMeta: metav1.ObjectMeta{Name: "kube-system", UID: "here"}}
-	case r.URL.Path == "/api/v1/persistentvolumes" && named && !a.silent:
+	case named && !a.silent:
 		a.asked++
-		list := v1.PersistentVolumeList{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "PersistentVolumeList"}}
-		if pv, there := a.volumes[name]; there {
-			list.Items = append(list.Items, pv)
+		pv, there := a.volumes[name]
+		pv.TypeMeta = metav1.TypeMeta{APIVersion: "v1", Kind: "PersistentVolume"}
+		answer = pv
+		if !there {
+			answer, status = absent(name), http.StatusNotFound
 		}
-		answer = list
 	default:
 		http.Error(w, "no answer", http.StatusInternalServerError)
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(answer)
+}
+
+// absent is the API server's answer where there is no PersistentVolume of that name.
+func absent(name string) metav1.Status {
+	status := apierrors.NewNotFound(v1.Resource("persistentvolumes"), name).Status()
+	status.TypeMeta = metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}
+	return status
 }

@@ -9,7 +9,6 @@ import (
 	v1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/pager"
@@ -27,8 +26,9 @@ var ErrClaimed = fmt.Errorf("%w", ErrNeeded)
 // of a stop.
 const liveTimeout = 10 * time.Second
 
-// Live reads from the API server, never from a cache. It reads a single object by a list with its
-// name: the API server serves that like a get, and claimdir has the permission to list anyway.
+// Live reads from the API server, never from a cache. It gets a single object, and does not list it by
+// its name: a list that must be up to date waits for the API server's own cache, 100 ms if nothing
+// else is written.
 type Live struct{ Client kubernetes.Interface }
 
 // Volumes returns all PersistentVolumes. In a large cluster these take much memory: see EachVolume.
@@ -86,16 +86,20 @@ func (l Live) gone(ctx context.Context, r ledger.Record, same func(*v1.Persisten
 
 // claim returns the claim of that namespace and name, whatever its UID, or nil if there is none.
 func (l Live) claim(ctx context.Context, c ledger.Claim) (*v1.PersistentVolumeClaim, error) {
-	claims, err := l.Client.CoreV1().PersistentVolumeClaims(c.Namespace).List(ctx, named(c.Name))
+	claim, err := l.Client.CoreV1().PersistentVolumeClaims(c.Namespace).Get(ctx, c.Name, metav1.GetOptions{})
+	if isAbsent(err) {
+		return nil, nil
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read claim %s/%s: %w", c.Namespace, c.Name, err)
 	}
-	for i := range claims.Items {
-		if claims.Items[i].Name == c.Name {
-			return &claims.Items[i], nil
-		}
-	}
-	return nil, nil
+	return claim, nil
+}
+
+// isAbsent reports whether the API server itself said that an object does not exist. A proxy's page
+// "404 not found" says nothing about the object.
+func isAbsent(err error) bool {
+	return apierrors.IsNotFound(err) && !apierrors.IsUnexpectedServerError(err)
 }
 
 // Namespace returns the UID of the namespace of a claim, or an empty string if the API server does
@@ -155,16 +159,14 @@ func (l Live) Released(ctx context.Context, name string, claim ledger.Claim) err
 func (l Live) Volume(ctx context.Context, name string) (*v1.PersistentVolume, error) {
 	ctx, cancel := context.WithTimeout(ctx, liveTimeout)
 	defer cancel()
-	volumes, err := l.Client.CoreV1().PersistentVolumes().List(ctx, named(name))
+	pv, err := l.Client.CoreV1().PersistentVolumes().Get(ctx, name, metav1.GetOptions{})
+	if isAbsent(err) {
+		return nil, nil
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read PersistentVolume %s: %w", name, err)
 	}
-	for i := range volumes.Items {
-		if volumes.Items[i].Name == name {
-			return &volumes.Items[i], nil
-		}
-	}
-	return nil, nil
+	return pv, nil
 }
 
 // NoVolume returns nil if the PersistentVolume of a record does not exist, and
@@ -175,8 +177,4 @@ func (l Live) NoVolume(ctx context.Context, r ledger.Record) error {
 		err = fmt.Errorf("%w: PersistentVolume %s is there", ErrNeeded, r.PV)
 	}
 	return err
-}
-
-func named(name string) metav1.ListOptions {
-	return metav1.ListOptions{FieldSelector: fields.OneTermEqualSelector(metav1.ObjectNameField, name).String()}
 }

@@ -3,6 +3,8 @@ package cluster
 import (
 	"context"
 	"errors"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -11,7 +13,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/fake"
+	"k8s.io/client-go/rest"
 	clienttesting "k8s.io/client-go/testing"
 
 	"claimdir/provisioner/ledger"
@@ -75,12 +79,28 @@ func TestWhatIsGone(t *testing.T) {
 	}
 }
 
+// A proxy between claimdir and the API server can answer "404" on its own.
+func TestAProxysNotFoundIsNoAnswer(t *testing.T) {
+	server := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(server.Close)
+	client, err := kubernetes.NewForConfig(&rest.Config{Host: server.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	live, record := Live{client}, ledger.Record{PV: "pvc-1", Claim: ledger.Claim{Namespace: "team", Name: "data", UID: "uid-1"}}
+	for _, ask := range []func(context.Context, ledger.Record) error{live.Gone, live.GoneForGood, live.NoVolume} {
+		if err := ask(t.Context(), record); err == nil || errors.Is(err, ErrNeeded) {
+			t.Error(err)
+		}
+	}
+}
+
 // A failed read is neither "gone" nor "needed".
 func TestAFailedReadIsNoAnswer(t *testing.T) {
 	failed := errors.New("etcdserver: request timed out")
 	for resource, asks := range map[string]int{"persistentvolumeclaims": 2, "persistentvolumes": 3} {
 		client := fake.NewClientset()
-		client.PrependReactor("list", resource, func(clienttesting.Action) (bool, runtime.Object, error) { return true, nil, failed })
+		client.PrependReactor("*", resource, func(clienttesting.Action) (bool, runtime.Object, error) { return true, nil, failed })
 		live, record := Live{client}, ledger.Record{PV: "pvc-1", Claim: ledger.Claim{Namespace: "team", Name: "data", UID: "uid-1"}}
 		for _, ask := range []func(context.Context, ledger.Record) error{live.Gone, live.GoneForGood, live.NoVolume}[:asks] {
 			if err := ask(t.Context(), record); !errors.Is(err, failed) || errors.Is(err, ErrNeeded) {
@@ -154,7 +174,7 @@ func TestTheNamespaceOfAClaim(t *testing.T) {
 		"the namespace is gone":      {objects: []runtime.Object{claim("team", "data", "uid-1")}, err: apierrors.IsNotFound},
 		"namespaces may not be read": {objects: []runtime.Object{namespace}, change: no("get", "namespaces", forbidden)},
 		"namespaces cannot be read":  {objects: []runtime.Object{claim("team", "data", "uid-1")}, change: no("get", "namespaces", broken), err: isError(broken)},
-		"claims cannot be read":      {objects: []runtime.Object{namespace}, change: no("list", "persistentvolumeclaims", broken), err: isError(broken)},
+		"claims cannot be read":      {objects: []runtime.Object{namespace}, change: no("get", "persistentvolumeclaims", broken), err: isError(broken)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			client := fake.NewClientset(tt.objects...)

@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	clienttesting "k8s.io/client-go/testing"
 	"k8s.io/klog/v2"
@@ -159,21 +158,18 @@ func TestAPass(t *testing.T) {
 func TestErrorsKeepEverything(t *testing.T) {
 	failed := errors.New("etcdserver: request timed out")
 	for name, tt := range map[string]struct {
-		resource string
-		which    func(clienttesting.ListRestrictions) bool
-		passes   bool
+		verb, resource string
+		passes         bool
 	}{
-		"all volumes":    {"persistentvolumes", func(l clienttesting.ListRestrictions) bool { return l.Fields.Empty() }, false},
-		"the one volume": {"persistentvolumes", func(l clienttesting.ListRestrictions) bool { return !l.Fields.Empty() }, true},
-		"the claim":      {"persistentvolumeclaims", func(clienttesting.ListRestrictions) bool { return true }, true},
+		"all volumes":    {"list", "persistentvolumes", false},
+		"the one volume": {"get", "persistentvolumes", true},
+		"the claim":      {"get", "persistentvolumeclaims", true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, 0)
 			w.record(t, ledger.Active, "pvc-1", "a")
 			w.Tree(t, "a/")
-			w.client.PrependReactor("list", tt.resource, func(action clienttesting.Action) (bool, runtime.Object, error) {
-				return tt.which(action.(clienttesting.ListAction).GetListRestrictions()), nil, failed
-			})
+			w.client.PrependReactor(tt.verb, tt.resource, func(clienttesting.Action) (bool, runtime.Object, error) { return true, nil, failed })
 			if err := w.pass(t.Context()); (err == nil) != tt.passes || err != nil && !errors.Is(err, failed) {
 				t.Error(err)
 			}
@@ -191,11 +187,11 @@ func TestAVolumeThatComesMeanwhile(t *testing.T) {
 	w.record(t, ledger.Active, "pvc-1", "a")
 	w.Tree(t, "a/")
 	asked := 0
-	w.client.PrependReactor("list", "persistentvolumeclaims", func(clienttesting.Action) (bool, runtime.Object, error) {
+	w.client.PrependReactor("get", "persistentvolumeclaims", func(clienttesting.Action) (bool, runtime.Object, error) {
 		if asked++; asked < 2 {
 			return false, nil, nil
 		}
-		return true, &v1.PersistentVolumeClaimList{Items: []v1.PersistentVolumeClaim{*newClaim("data", "pvc-1")}}, nil
+		return true, newClaim("data", "pvc-1"), nil
 	})
 	must(t, w.pass(t.Context()))
 	w.Holds(t, "a", "a = pvc-1 active")
