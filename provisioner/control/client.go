@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -15,6 +16,7 @@ import (
 	"k8s.io/client-go/tools/record"
 
 	"claimdir/provisioner/cluster"
+	"claimdir/provisioner/cluster/pvs"
 )
 
 // saveTimeout bounds one attempt to save a PersistentVolume. The library sets no limit.
@@ -58,13 +60,40 @@ type volumeClient struct {
 }
 
 // Delete deletes the very PersistentVolume that was released, not a later one of its name. It is no
-// error if that one is gone: the library may call Delete again before its cache shows that.
+// error if that one is gone, and there is no request if its deletion was accepted: the library may
+// call Delete again before its cache shows that.
 func (c volumeClient) Delete(ctx context.Context, name string, o metav1.DeleteOptions) error {
-	if uid, known := c.released.uid(name); known && uid != "" {
-		o.Preconditions = &metav1.Preconditions{UID: &uid}
+	volume, known := c.released.get(name)
+	if !known || volume.uid == "" {
+		return ignoreAbsent(c.PersistentVolumeInterface.Delete(ctx, name, o))
 	}
-	err := c.PersistentVolumeInterface.Delete(ctx, name, o)
-	if apierrors.IsNotFound(err) || o.Preconditions != nil && apierrors.IsConflict(err) && c.isGone(ctx, name, *o.Preconditions.UID) {
+	if volume.deleted {
+		return nil
+	}
+	o.Preconditions = &metav1.Preconditions{UID: &volume.uid}
+	err := ignoreAbsent(c.PersistentVolumeInterface.Delete(ctx, name, o))
+	if apierrors.IsConflict(err) && c.isGone(ctx, name, volume.uid) {
+		err = nil
+	}
+	if err == nil {
+		c.released.set(name, releasedVolume{uid: volume.uid, deleted: true})
+	}
+	return err
+}
+
+// Patch observes whether the finalizer is removed from a PersistentVolume that was deleted.
+func (c volumeClient) Patch(ctx context.Context, name string, kind types.PatchType, data []byte, o metav1.PatchOptions, sub ...string) (*v1.PersistentVolume, error) {
+	pv, err := c.PersistentVolumeInterface.Patch(ctx, name, kind, data, o, sub...)
+	volume, known := c.released.get(name)
+	if err == nil && known && volume.deleted && pv.UID == volume.uid && !slices.Contains(pv.Finalizers, pvs.Finalizer) {
+		volume.finished = true
+		c.released.set(name, volume)
+	}
+	return pv, err
+}
+
+func ignoreAbsent(err error) error {
+	if apierrors.IsNotFound(err) {
 		return nil
 	}
 	return err

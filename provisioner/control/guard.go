@@ -90,9 +90,10 @@ func (g *guard) namesOneClass(claim *v1.PersistentVolumeClaim) bool {
 	return false
 }
 
-// ShouldDelete returns false after a stop, and for a released volume whose turn has not come yet.
+// ShouldDelete returns false after a stop, for a volume with which nothing is left to do, and for a
+// released one whose turn has not come yet.
 func (g *guard) ShouldDelete(ctx context.Context, pv *v1.PersistentVolume) bool {
-	if !g.gate.open() {
+	if !g.gate.open() || g.released.isFinished(pv) {
 		return false
 	}
 	other, ok := g.next.(controller.DeletionGuard)

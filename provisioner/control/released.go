@@ -9,16 +9,24 @@ import (
 )
 
 // releasedVolumes remembers the volumes that the Provisioner has released, as long as their
-// PersistentVolumes are in the cache. With its finalizer on, the library repeats Delete if it sees
-// the PersistentVolume marked for deletion before it sees the finalizer removed.
+// PersistentVolumes are in the cache. With its finalizer on, the library releases a volume once more,
+// with all its requests, if it sees the PersistentVolume marked for deletion before it sees the
+// finalizer removed. That is for most volumes when many are released.
 type releasedVolumes struct {
-	cached cache.Store
-	mu     sync.Mutex
-	uids   map[string]types.UID // by the PersistentVolume's name
+	cached  cache.Store
+	mu      sync.Mutex
+	volumes map[string]releasedVolume // by the PersistentVolume's name
+}
+
+// releasedVolume says what the API server has accepted, and takes never back.
+type releasedVolume struct {
+	uid      types.UID
+	deleted  bool // the deletion of the PersistentVolume
+	finished bool // and the removal of the finalizer
 }
 
 func newReleasedVolumes(cached cache.Store) *releasedVolumes {
-	return &releasedVolumes{cached: cached, uids: map[string]types.UID{}}
+	return &releasedVolumes{cached: cached, volumes: map[string]releasedVolume{}}
 }
 
 // add remembers pv, unless it has left the cache, because then no event would remove it again.
@@ -26,23 +34,36 @@ func (r *releasedVolumes) add(pv *v1.PersistentVolume) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if _, present, err := r.cached.GetByKey(pv.Name); err == nil && present {
-		r.uids[pv.Name] = pv.UID
+		r.volumes[pv.Name] = releasedVolume{uid: pv.UID}
 	}
 }
 
 func (r *releasedVolumes) has(pv *v1.PersistentVolume) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	uid, known := r.uids[pv.Name]
-	return known && uid == pv.UID
+	volume, known := r.get(pv.Name)
+	return known && volume.uid == pv.UID
 }
 
-// uid returns the UID of the volume of that name that was released, if there is one.
-func (r *releasedVolumes) uid(name string) (types.UID, bool) {
+// get returns the volume of that name that was released, if there is one.
+func (r *releasedVolumes) get(name string) (volume releasedVolume, known bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	uid, known := r.uids[name]
-	return uid, known
+	volume, known = r.volumes[name]
+	return volume, known
+}
+
+// isFinished reports whether nothing is left to do for a PersistentVolume.
+func (r *releasedVolumes) isFinished(pv *v1.PersistentVolume) bool {
+	volume, known := r.get(pv.Name)
+	return known && volume.uid == pv.UID && volume.finished
+}
+
+// set replaces what is known of the released volume of that name and UID.
+func (r *releasedVolumes) set(name string, volume releasedVolume) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.volumes[name].uid == volume.uid {
+		r.volumes[name] = volume
+	}
 }
 
 // forget removes a volume. It takes the object of an informer's OnDelete.
@@ -53,5 +74,5 @@ func (r *releasedVolumes) forget(object any) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	delete(r.uids, name)
+	delete(r.volumes, name)
 }
