@@ -57,6 +57,7 @@ func rooms() map[string][]string {
 		"trash":       {"access", "ledger", "refusal", "share", "steps"},
 		"expiry":      {"access", "ledger", "refusal", "share", "steps", "volpath"},
 		"sweep":       {"cluster", "cluster/pvs", "doctor", "access", "ledger", "share", "steps", "volpath", "volume"},
+		"resize":      {"access", "cluster", "cluster/pvs", "ledger", "refusal", "share", "steps", "volpath", "volume"},
 		"control":     {"cluster"}, // keeps the library honest for any Provisioner; cmd brings them together
 		"archives":    {"ledger", "output", "share", "steps", "volpath", "volume"},
 		"recovery":    {"cluster/pvs", "ledger", "output", "share", "volpath", "volume"},

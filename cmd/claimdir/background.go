@@ -8,12 +8,16 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	v1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/klog/v2"
 
 	"claimdir/provisioner/access"
+	"claimdir/provisioner/cluster"
+	"claimdir/provisioner/control"
 	"claimdir/provisioner/expiry"
 	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/share"
+	"claimdir/provisioner/steps"
 	"claimdir/provisioner/sweep"
 	"claimdir/provisioner/trash"
 )
@@ -29,41 +33,61 @@ const (
 // gone.
 type warnOfClass func(class, reason, message string)
 
-// background is the jobs that run beside the controller while this process leads.
-type background struct {
-	run      []func(ctx context.Context)
-	metrics  []prometheus.Collector
-	sweepers []*sweep.Sweeper
+// parts are what the jobs of a replica work with.
+type parts struct {
+	options
+
+	keepers   []*access.Keeper
+	steps     *steps.Steps
+	client    kubernetes.Interface
+	informers *cluster.Informers
 }
 
-// newOwner tells each share's sweeper that a PersistentVolume is bound to another claim.
-func (b background) newOwner(pv *v1.PersistentVolume) {
-	for _, s := range b.sweepers {
-		s.NewOwner(pv)
+// jobs run beside the controller while this process leads.
+type jobs struct {
+	run     []func(ctx context.Context)
+	metrics []prometheus.Collector
+}
+
+// newJobs makes the jobs: one expands volumes, and for each share one empties the trash, one sweeps it for
+// orphans and one expires archives. controller is called when they run.
+func newJobs(p parts, warn warnOfClass, controller func() *control.Controller) (j jobs, err error) {
+	config := sweep.Config{
+		Steps: p.steps, Client: p.client, Objects: p.informers, Volume: p.informers.Volume, VolumesThat: p.informers.VolumesThat, Report: warn.aboutDirectory,
+		Names: p.names(), Interval: p.sweepInterval, Grace: p.orphanGrace,
 	}
-}
-
-// newBackground makes the jobs of each share: one empties the trash, one sweeps the share
-// for orphans, one expires archives. config has the fields that all sweepers share. busy reports
-// whether the controller works on claims or released volumes.
-func newBackground(o options, keepers []*access.Keeper, config sweep.Config, busy func() bool, warn warnOfClass) (b background) {
-	ops := config.Steps
-	config.Names, config.Interval, config.Grace = o.names(), o.sweepInterval, o.orphanGrace
-	for _, k := range keepers {
-		emptier := trash.New(trash.Config{Keeper: k, Steps: ops, Remover: share.NewRemover(trash.Hands, o.trashRate), Busy: busy, Report: warn.trashFailed})
+	busy := func() bool { return controller().Busy() }
+	var sweepers []*sweep.Sweeper
+	for _, k := range p.keepers {
+		emptier := trash.New(trash.Config{Keeper: k, Steps: p.steps, Remover: share.NewRemover(trash.Hands, p.trashRate), Busy: busy, Report: warn.trashFailed})
 		config.Keeper, config.Others = k, nil
-		for _, other := range keepers {
+		for _, other := range p.keepers {
 			if other != k {
 				config.Others = append(config.Others, other.Source())
 			}
 		}
 		sweeper := sweep.New(config)
-		expirer := expiry.New(expiry.Config{Keeper: k, Steps: ops, Report: warn.expiryFailed, Held: warn.expiryHeld})
-		b.run = append(b.run, emptier.Run, sweeper.Run, expirer.Run)
-		b.sweepers = append(b.sweepers, sweeper)
-		b.metrics = slices.Concat(b.metrics, emptier.Collectors(), sweeper.Collectors(), expirer.Collectors())
+		expirer := expiry.New(expiry.Config{Keeper: k, Steps: p.steps, Report: warn.expiryFailed, Held: warn.expiryHeld})
+		j.run = append(j.run, emptier.Run, sweeper.Run, expirer.Run)
+		sweepers = append(sweepers, sweeper)
+		j.metrics = slices.Concat(j.metrics, emptier.Collectors(), sweeper.Collectors(), expirer.Collectors())
 	}
-	return b
+	err = p.informers.OnNewOwner(func(pv *v1.PersistentVolume) {
+		for _, s := range sweepers {
+			s.NewOwner(pv)
+		}
+	})
+	if err != nil {
+		return j, err
+	}
+	resizer, err := newResizer(p, func(claim *v1.PersistentVolumeClaim, kind, reason, text string) {
+		controller().Tell(claim, kind, reason, text)
+	})
+	if err != nil {
+		return j, err
+	}
+	j.run, j.metrics = append(j.run, resizer.Run), append(j.metrics, resizer.Collectors()...)
+	return j, nil
 }
 
 // aboutDirectory is steps.Config.Report.

@@ -44,6 +44,8 @@ func (o *controllerOptions) provisionerFlags() *pflag.FlagSet {
 	f.IntVar(&o.workers, "workers", o.workers, "how many claims, and how many volumes, to process at once")
 	durationVar(f, &o.drainTimeout, "drain-timeout",
 		"how long to wait for running operations when the process stops; keep it below the pod's terminationGracePeriodSeconds")
+	f.BoolVar(&o.expandMounted, "expand-mounted", o.expandMounted,
+		"expand a volume although pods use it; if false, when no pod does, which Kubernetes tells from 1.37 on")
 	return withVariables(f)
 }
 

@@ -23,6 +23,7 @@ type options struct {
 	trashRate     int // calls a second
 	sweepInterval time.Duration
 	orphanGrace   time.Duration
+	expandMounted bool
 	nfsServer     string
 	nfsPath       string
 
@@ -43,6 +44,7 @@ func newOptions() options {
 		trashRate:     2000,
 		sweepInterval: time.Hour,
 		orphanGrace:   time.Hour,
+		expandMounted: true,
 		leaderElect:   true,
 		httpAddress:   ":8080",
 		logFormat:     "text",

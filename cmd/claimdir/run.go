@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -17,7 +18,6 @@ import (
 	"claimdir/provisioner/control"
 	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/steps"
-	"claimdir/provisioner/sweep"
 	"claimdir/provisioner/volume"
 )
 
@@ -56,19 +56,16 @@ func serve(ctx context.Context, o options) error {
 	for _, p := range provisioner.New(ops, informers, served.keepers...).Provisioners() {
 		config.Provisioners = append(config.Provisioners, p)
 	}
-	busy := func() bool { return c.Busy() }
-	background := newBackground(o, served.keepers, sweep.Config{
-		Steps: ops, Client: clients.Main, Objects: informers, Volume: informers.Volume, VolumesThat: informers.VolumesThat, Report: warn.aboutDirectory,
-	}, busy, warn)
-	if err := informers.OnNewOwner(background.newOwner); err != nil {
+	jobs, err := newJobs(parts{o, served.keepers, ops, clients.Main, informers}, warn, func() *control.Controller { return c })
+	if err != nil {
 		return err
 	}
-	config.Background = background.run
+	config.Background = jobs.run
 	config.Workers, config.DrainTimeout = o.workers, o.drainTimeout
 	if c, err = control.New(ctx, config); err != nil {
 		return err
 	}
-	for _, collector := range append(background.metrics, served.metrics()...) {
+	for _, collector := range slices.Concat(jobs.metrics, served.metrics()) {
 		if err := registry.Register(collector); err != nil {
 			return fmt.Errorf("register metrics: %w", err)
 		}

@@ -137,6 +137,9 @@ func testHardened(t *testing.T, bed *testbed.Bed) {
 	for volume, patches := range map[string]map[string]string{
 		stays: {
 			`{"metadata":{"finalizers":null}}`:                                                         "",
+			`{"spec":{"capacity":{"storage":"9Ti"}}}`:                                                  "",
+			`{"spec":{"capacity":{"storage":"1Ki"}}}`:                                                  "only change the finalizers",
+			`{"spec":{"storageClassName":"other"}}`:                                                    "only change the finalizers",
 			`{"spec":{"persistentVolumeReclaimPolicy":"Retain"}}`:                                      "only change the finalizers",
 			`{"spec":{"claimRef":{"namespace":"default","name":"mine"}}}`:                              "only change the finalizers",
 			`{"metadata":{"annotations":{"claimdir/on-delete":"delete"}}}`:                             "only change the finalizers",
@@ -154,6 +157,21 @@ func testHardened(t *testing.T, bed *testbed.Bed) {
 			}
 		}
 	}
+	claims := client.CoreV1().PersistentVolumeClaims(w.Name)
+	for patch, want := range map[string]string{
+		`{"status":{"conditions":[{"type":"Resizing","status":"True"}]}}`:            "",
+		`{"status":{"capacity":{"storage":"9Ti"}}}`:                                  "",
+		`{"status":{"capacity":{"storage":"1Ki"}}}`:                                  "only say in a claim's status",
+		`{"status":{"phase":"Lost"}}`:                                                "only say in a claim's status",
+		`{"status":{"conditions":[{"type":"example.com/backup","status":"False"}]}}`: "only say in a claim's status",
+	} {
+		_, err := claims.Patch(t.Context(), "stays", types.StrategicMergePatchType, []byte(patch), metav1.PatchOptions{DryRun: dry.DryRun}, "status")
+		if want == "" && err != nil || want != "" && refusedWith(err, want) != nil {
+			t.Errorf("%s of a claim: %v", patch, err)
+		}
+	}
+	w.Must(w.resize("stays", "2Gi"))
+	w.expanded("stays", "2Gi")
 	w.patchVolume(foreign.Name, `{"metadata":{"labels":{"of":"admin"}}}`) // others are not affected
 	w.Must(bed.Admin.CoreV1().PersistentVolumes().Delete(t.Context(), foreign.Name, metav1.DeleteOptions{}))
 	w.healthy()

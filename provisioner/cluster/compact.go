@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"unique"
 
 	v1 "k8s.io/api/core/v1"
@@ -177,3 +178,6 @@ func Ours(object any) bool {
 	held, ok := object.(*heldVolume)
 	return ok && held.is(isOurs)
 }
+
+// HasFinalizer reports whether a PersistentVolume has the finalizer of the provisioner library.
+func HasFinalizer(pv *v1.PersistentVolume) bool { return slices.Contains(pv.Finalizers, pvs.Finalizer) }

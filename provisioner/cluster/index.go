@@ -12,13 +12,17 @@ import (
 // stateIndex indexes what work may wait for, so that a search for that costs nothing for all that is
 // at rest.
 const (
-	stateIndex = "state"
-	unbound    = "unbound"
-	awaiting   = "awaiting"
-	released   = "released"
+	stateIndex   = "state"
+	unbound      = "unbound"
+	awaiting     = "awaiting"
+	growingState = "growing"
+	released     = "released"
 )
 
 func indexClaim(object any) ([]string, error) {
+	if _, grows := asGrowing(object); grows {
+		return []string{growingState}, nil
+	}
 	claim, ok := object.(*v1.PersistentVolumeClaim)
 	switch {
 	case !ok:

@@ -115,12 +115,16 @@ func (i *Informers) Unbound() []*v1.PersistentVolumeClaim { return i.claimsThat(
 // Waiting returns the claims that name a volume and are not bound to it.
 func (i *Informers) Waiting() []*v1.PersistentVolumeClaim { return i.claimsThat(awaiting) }
 
-func (i *Informers) claimsThat(state string) (claims []*v1.PersistentVolumeClaim) {
+func (i *Informers) indexedClaims(state string) []any {
 	objects, err := i.claims.GetIndexer().ByIndex(stateIndex, state)
 	if err != nil {
 		return nil // cannot happen: NewInformers has added the index
 	}
-	for _, object := range objects {
+	return objects
+}
+
+func (i *Informers) claimsThat(state string) (claims []*v1.PersistentVolumeClaim) {
+	for _, object := range i.indexedClaims(state) {
 		if claim, ok := object.(*v1.PersistentVolumeClaim); ok {
 			claims = append(claims, claim)
 		}

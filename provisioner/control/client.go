@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"slices"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -16,7 +15,6 @@ import (
 	"k8s.io/client-go/tools/record"
 
 	"claimdir/provisioner/cluster"
-	"claimdir/provisioner/cluster/pvs"
 )
 
 // saveTimeout bounds one attempt to save a PersistentVolume. The library sets no limit.
@@ -82,10 +80,10 @@ func (c volumeClient) Delete(ctx context.Context, name string, o metav1.DeleteOp
 }
 
 // Patch observes whether the finalizer is removed from a PersistentVolume that was deleted.
-func (c volumeClient) Patch(ctx context.Context, name string, kind types.PatchType, data []byte, o metav1.PatchOptions, sub ...string) (*v1.PersistentVolume, error) {
+func (c volumeClient) Patch(ctx context.Context, name string, kind types.PatchType, data []byte, o metav1.PatchOptions, sub ...string) (*v1.PersistentVolume, error) { //nolint:revive // the interface's arguments
 	pv, err := c.PersistentVolumeInterface.Patch(ctx, name, kind, data, o, sub...)
 	volume, known := c.released.get(name)
-	if err == nil && known && volume.deleted && pv.UID == volume.uid && !slices.Contains(pv.Finalizers, pvs.Finalizer) {
+	if err == nil && known && volume.deleted && pv.UID == volume.uid && !cluster.HasFinalizer(pv) {
 		volume.finished = true
 		c.released.set(name, volume)
 	}

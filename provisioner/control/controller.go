@@ -245,6 +245,11 @@ func (c *Controller) WarnOfClass(name, reason, message string) {
 	}
 }
 
+// Tell publishes an event on a claim. kind is v1.EventTypeNormal or v1.EventTypeWarning.
+func (c *Controller) Tell(claim *v1.PersistentVolumeClaim, kind, reason, text string) {
+	c.recorder.Event(claim, kind, reason, text)
+}
+
 func (c *Controller) startEvents() (stop func()) {
 	c.broadcaster.StartRecordingToSink(&corev1.EventSinkImpl{Interface: c.config.Clients.Events.CoreV1().Events(v1.NamespaceAll)})
 	return c.broadcaster.Shutdown

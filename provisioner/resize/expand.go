@@ -1,0 +1,176 @@
+package resize
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/klog/v2"
+
+	"claimdir/provisioner/refusal"
+	"claimdir/provisioner/steps"
+	"claimdir/provisioner/volume"
+)
+
+// Reasons of events on claims, those of Kubernetes' external-resizer.
+const (
+	eventExpanded = "VolumeResizeSuccessful"
+	eventFailed   = "VolumeResizeFailed"
+	eventWaits    = "VolumeResizeWaits"
+)
+
+// writeTimeout bounds one write to the API server.
+const writeTimeout = 30 * time.Second
+
+// errChanged says that an object is another one, or has changed, since it was read.
+var errChanged = errors.New("it has changed meanwhile")
+
+// expansion is what one pass knows of a claim.
+type expansion struct {
+	todo
+	lane   *lane
+	claim  *v1.PersistentVolumeClaim
+	pv     *v1.PersistentVolume
+	volume volume.Volume
+}
+
+// expand does what is left of the expansion of a claim's volume. After an error it is retried.
+func (r *Resizer) expand(ctx context.Context, lane *lane, name cache.ObjectName) error {
+	claim, grows := r.config.Objects.Growing(name)
+	if !grows {
+		lane.pass(name)
+		return nil
+	}
+	pv, ours := r.config.Objects.Volume(claim.Spec.VolumeName)
+	if !ours || !belongs(pv, claim) || lane.isPassed(name, claim.ResourceVersion) {
+		return nil
+	}
+	e := &expansion{todo: next(claim, pv), lane: lane, claim: claim, pv: pv}
+	if e.begin && r.config.OnlyUnused && !unused(claim) {
+		r.config.Tell(claim, v1.EventTypeNormal, eventWaits, "the volume grows when no pod uses the claim: claimdir runs with EXPAND_MOUNTED=false")
+		return nil // the claim changes when its last pod ends
+	}
+	var err error
+	if e.volume, err = volume.FromPV(lane.keeper.Source(), pv); err != nil {
+		r.config.Tell(claim, v1.EventTypeWarning, eventFailed, err.Error())
+		return nil // until the PersistentVolume changes: with the next resync
+	}
+	if err := r.carryOut(ctx, e); err != nil {
+		return r.failed(e.claim, err)
+	}
+	r.expanded(ctx, e)
+	return nil
+}
+
+// carryOut makes the writes that are left, in their order.
+func (r *Resizer) carryOut(ctx context.Context, e *expansion) error {
+	before := []string{e.claim.ResourceVersion}
+	if e.begin {
+		if err := r.patchStatus(ctx, e, beginPatch(e.claim, e.target, r.now())); err != nil {
+			return err
+		}
+		before = append(before, e.claim.ResourceVersion)
+	}
+	if err := r.record(ctx, e); err != nil {
+		return err
+	}
+	if e.grow {
+		if err := r.grow(ctx, e); err != nil {
+			return err
+		}
+	}
+	if e.begin || e.finish {
+		if err := r.patchStatus(ctx, e, finishPatch(e.claim, e.pv.Spec.Capacity[v1.ResourceStorage])); err != nil {
+			return err
+		}
+		e.lane.pass(cache.MetaObjectToName(e.claim), before...)
+	}
+	return nil
+}
+
+// belongs reports whether a PersistentVolume is bound to that very claim, and both are to stay.
+func belongs(pv *v1.PersistentVolume, claim *v1.PersistentVolumeClaim) bool {
+	ref := pv.Spec.ClaimRef
+	return ref != nil && ref.UID == claim.UID && pv.Status.Phase == v1.VolumeBound && pv.DeletionTimestamp == nil && claim.DeletionTimestamp == nil
+}
+
+// expanded says that an expansion is complete, unless only its traces were removed.
+func (r *Resizer) expanded(ctx context.Context, e *expansion) {
+	if e.from.Cmp(e.target) >= 0 {
+		return
+	}
+	r.metrics.expansions.WithLabelValues(e.volume.Class).Inc()
+	klog.FromContext(ctx).Info("Expanded volume", "PV", e.pv.Name, "PVC", klog.KObj(e.claim), "from", e.from.String(), "to", e.target.String())
+	text := fmt.Sprintf("the volume has %s now; pods that use it need no restart", e.target.String())
+	if !unused(e.claim) {
+		text += ", but until they are created anew, kubelet may log \"failed to find expandable plugin\" ten times a second (kubernetes#122037)"
+	}
+	r.config.Tell(e.claim, v1.EventTypeNormal, eventExpanded, text)
+}
+
+// record writes the new size into the volume's record.
+func (r *Resizer) record(ctx context.Context, e *expansion) error {
+	return r.config.Steps.On(ctx, e.lane.keeper, e.volume.Path, "expand "+e.pv.Name, func(_ context.Context, op steps.Op) error {
+		return op.Resize(e.volume, e.target)
+	})
+}
+
+// patchStatus changes the claim's status.
+func (r *Resizer) patchStatus(ctx context.Context, e *expansion, p patch) error {
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	claims := r.config.Client.CoreV1().PersistentVolumeClaims(e.claim.Namespace)
+	now, err := claims.Patch(ctx, e.claim.Name, p.kind, p.data, metav1.PatchOptions{}, "status")
+	if err != nil {
+		return fmt.Errorf("write the status of claim %s/%s: %w", e.claim.Namespace, e.claim.Name, changed(err))
+	}
+	e.claim = now
+	return nil
+}
+
+// grow gives the PersistentVolume its new size.
+func (r *Resizer) grow(ctx context.Context, e *expansion) error {
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	p := growPatch(e.pv, e.target)
+	now, err := r.config.Client.CoreV1().PersistentVolumes().Patch(ctx, e.pv.Name, p.kind, p.data, metav1.PatchOptions{})
+	if err != nil {
+		return fmt.Errorf("write the capacity of PersistentVolume %s: %w", e.pv.Name, changed(err))
+	}
+	e.pv = now
+	return nil
+}
+
+// changed makes an errChanged of the API server's answers that an object is another one or has changed.
+func changed(err error) error {
+	if apierrors.IsConflict(err) || apierrors.IsNotFound(err) || isAnother(err) {
+		return fmt.Errorf("%w: %w", errChanged, err)
+	}
+	return err
+}
+
+// isAnother reports whether the API server refused a patch because it would change the object's UID.
+func isAnother(err error) bool {
+	status, is := errors.AsType[*apierrors.StatusError](err)
+	return is && apierrors.IsInvalid(err) && status.ErrStatus.Details != nil &&
+		slices.ContainsFunc(status.ErrStatus.Details.Causes, func(c metav1.StatusCause) bool { return c.Field == "metadata.uid" })
+}
+
+// failed tells the claim why its volume does not grow, unless the next pass will see what has changed.
+func (r *Resizer) failed(claim *v1.PersistentVolumeClaim, err error) error {
+	refused, is := errors.AsType[*refusal.Refusal](err)
+	switch {
+	case errors.Is(err, errChanged), is && refused.Reason() == refusal.ReasonBusy:
+	case apierrors.IsForbidden(err):
+		r.config.Tell(claim, v1.EventTypeWarning, eventFailed, err.Error()+"; apply the ClusterRole of this version's manifests/base")
+	default:
+		r.config.Tell(claim, v1.EventTypeWarning, eventFailed, err.Error()+"; this is retried automatically")
+	}
+	return err
+}

@@ -1,0 +1,110 @@
+package resize
+
+import (
+	"encoding/json"
+	"slices"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"claimdir/provisioner/cluster"
+)
+
+// todo is what is left of an expansion.
+type todo struct {
+	from, target resource.Quantity // from is what the claim's status says
+	begin        bool              // the claim's status does not say yet that the volume grows to target
+	grow         bool              // the PersistentVolume is smaller than target
+	finish       bool              // the claim's status does not say target, or still speaks of an expansion
+}
+
+// next returns what is left to be done for a claim and its PersistentVolume.
+func next(claim *v1.PersistentVolumeClaim, pv *v1.PersistentVolume) todo {
+	request, capacity := claim.Spec.Resources.Requests[v1.ResourceStorage], claim.Status.Capacity[v1.ResourceStorage]
+	allocated, size := claim.Status.AllocatedResources[v1.ResourceStorage], pv.Spec.Capacity[v1.ResourceStorage]
+	begun := claim.Status.AllocatedResourceStatuses[v1.ResourceStorage] == v1.PersistentVolumeClaimControllerResizeInProgress
+	t := todo{from: capacity, target: request}
+	switch {
+	case begun && size.Cmp(allocated) >= 0 && allocated.Cmp(capacity) > 0:
+		t.target = allocated // the PersistentVolume has grown, and only the claim does not say so
+	case request.Cmp(capacity) <= 0:
+		t.target = capacity // nothing is requested; only the status speaks of an expansion
+	default:
+		t.begin = !begun || allocated.Cmp(request) != 0
+	}
+	t.grow = size.Cmp(t.target) < 0
+	t.finish = capacity.Cmp(t.target) != 0 || len(claim.Status.AllocatedResourceStatuses) > 0 ||
+		slices.ContainsFunc(claim.Status.Conditions, func(c v1.PersistentVolumeClaimCondition) bool {
+			return cluster.IsResizeCondition(c.Type)
+		})
+	return t
+}
+
+// precondition makes a patch apply to an object as it was read, and to no other of its name.
+func precondition(object metav1.Object) map[string]any {
+	return map[string]any{"uid": object.GetUID(), "resourceVersion": object.GetResourceVersion()}
+}
+
+type fields = map[string]any
+
+// storage is a list of resources, of which an expansion has one.
+func storage(value any) fields { return fields{string(v1.ResourceStorage): value} }
+
+// deleted is a list's entry of that type in a strategic merge patch that removes it.
+func deleted(condition v1.PersistentVolumeClaimConditionType) fields {
+	return fields{"type": condition, "$patch": "delete"}
+}
+
+// beginPatch says in the claim's status that the volume grows. It is a strategic merge patch, as
+// finishPatch: a merge patch would remove the conditions that others have set.
+func beginPatch(claim *v1.PersistentVolumeClaim, target resource.Quantity, now time.Time) patch {
+	at := metav1.NewTime(now)
+	return newPatch(types.StrategicMergePatchType, claim, "status", fields{
+		"allocatedResources":        storage(target.String()),
+		"allocatedResourceStatuses": storage(v1.PersistentVolumeClaimControllerResizeInProgress),
+		"conditions": []any{
+			fields{"type": v1.PersistentVolumeClaimResizing, "status": v1.ConditionTrue, "lastTransitionTime": at},
+			deleted(v1.PersistentVolumeClaimControllerResizeError),
+		},
+	})
+}
+
+// growPatch gives the PersistentVolume its new size.
+func growPatch(pv *v1.PersistentVolume, target resource.Quantity) patch {
+	return newPatch(types.MergePatchType, pv, "spec", fields{"capacity": storage(target.String())})
+}
+
+// finishPatch says in the claim's status which size the volume has, and nothing of an expansion any more.
+// The resources that were allocated stay: a quota counts them.
+func finishPatch(claim *v1.PersistentVolumeClaim, size resource.Quantity) patch {
+	conditions := []any{}
+	for _, condition := range cluster.ResizeConditions() {
+		conditions = append(conditions, deleted(condition))
+	}
+	return newPatch(types.StrategicMergePatchType, claim, "status", fields{
+		"capacity": storage(size.String()), "allocatedResourceStatuses": storage(nil), "conditions": conditions,
+	})
+}
+
+type patch struct {
+	kind types.PatchType
+	data []byte
+}
+
+func newPatch(kind types.PatchType, of metav1.Object, part string, content fields) patch {
+	data, err := json.Marshal(fields{"metadata": precondition(of), part: content})
+	if err != nil { // cannot happen: it is made of texts alone
+		panic(err)
+	}
+	return patch{kind, data}
+}
+
+// unused reports whether Kubernetes (1.37 and later) says that no pod uses the claim.
+func unused(claim *v1.PersistentVolumeClaim) bool {
+	return slices.ContainsFunc(claim.Status.Conditions, func(c v1.PersistentVolumeClaimCondition) bool {
+		return c.Type == v1.PersistentVolumeClaimUnused && c.Status == v1.ConditionTrue
+	})
+}
