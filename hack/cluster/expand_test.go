@@ -279,3 +279,49 @@ func testExpandNamesake(t *testing.T, bed *testbed.Bed) {
 	}
 	w.healthy()
 }
+
+// With EXPAND_MOUNTED=false a volume grows when no pod uses the claim.
+func testExpandUnused(t *testing.T, bed *testbed.Bed) {
+	w := newWorld(t, bed, "EXPAND_MOUNTED=false")
+	w.growingClass()
+	w.Claim("data")
+	w.Bound("data")
+	pods := bed.Admin.CoreV1().Pods(w.Name)
+	_, err := pods.Create(t.Context(), &v1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: "user"},
+		Spec: v1.PodSpec{
+			NodeName:   "somewhere", // else nobody counts it
+			Containers: []v1.Container{{Name: "c", Image: "none", VolumeMounts: []v1.VolumeMount{{Name: "data", MountPath: "/data"}}}},
+			Volumes: []v1.Volume{{Name: "data", VolumeSource: v1.VolumeSource{PersistentVolumeClaim: &v1.PersistentVolumeClaimVolumeSource{
+				ClaimName: "data",
+			}}}},
+			ServiceAccountName: "default", AutomountServiceAccountToken: new(false),
+		},
+	}, metav1.CreateOptions{})
+	w.Must(err)
+	unused := func(want bool) {
+		w.Eventually(fmt.Sprintf("Kubernetes says of the claim: unused %v", want), func() error {
+			for _, c := range w.get("data").Status.Conditions {
+				if c.Type == v1.PersistentVolumeClaimUnused && (c.Status == v1.ConditionTrue) == want {
+					return nil
+				}
+			}
+			return fmt.Errorf("conditions: %+v", w.get("data").Status.Conditions)
+		})
+	}
+	unused(false)
+	w.Must(w.resize("data", "5Gi"))
+	w.Eventually("an event says that it waits", func() error {
+		if events := strings.Join(w.Events(w.Name, "data"), "\n"); !strings.Contains(events, "VolumeResizeWaits: the volume grows when no pod uses the claim") {
+			return fmt.Errorf("events: %s", events)
+		}
+		return nil
+	})
+	if size := w.get("data").Status.Capacity[v1.ResourceStorage]; size.String() != "1Mi" {
+		t.Errorf("it has %s while a pod uses it", size.String())
+	}
+	w.Must(pods.Delete(t.Context(), "user", metav1.DeleteOptions{GracePeriodSeconds: new(int64(0))}))
+	unused(true)
+	w.expanded("data", "5Gi")
+	w.healthy()
+}
