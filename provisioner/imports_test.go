@@ -58,7 +58,7 @@ func rooms() map[string][]string {
 		"expiry":      {"access", "ledger", "refusal", "share", "steps", "volpath"},
 		"sweep":       {"cluster", "cluster/pvs", "doctor", "access", "ledger", "share", "steps", "volpath", "volume"},
 		"resize":      {"access", "cluster", "cluster/pvs", "ledger", "refusal", "share", "steps", "volpath", "volume"},
-		"control":     {"cluster"}, // keeps the library honest for any Provisioner; cmd brings them together
+		"control":     {"cluster", "cluster/pvs"}, // keeps the library honest for any Provisioner; cmd brings them together
 		"archives":    {"ledger", "output", "share", "steps", "volpath", "volume"},
 		"recovery":    {"cluster/pvs", "ledger", "output", "share", "volpath", "volume"},
 		"doctor":      {"class", "cluster/pvs", "ledger", "output", "refusal", "share", "steps", "volpath", "volume"}, // not cluster: cmd asks it

@@ -43,14 +43,15 @@ type parts struct {
 	informers *cluster.Informers
 }
 
-// jobs run beside the controller while this process leads.
+// jobs are what runs beside the controller while this process leads, and its metrics.
 type jobs struct {
 	run     []func(ctx context.Context)
 	metrics []prometheus.Collector
 }
 
 // newJobs makes the jobs: one expands volumes, and for each share one empties the trash, one sweeps it for
-// orphans and one expires archives. controller is called when they run.
+// orphans and one expires archives. controller returns the controller, which is made later; it must not be
+// called before the jobs run.
 func newJobs(p parts, warn warnOfClass, controller func() *control.Controller) (j jobs, err error) {
 	config := sweep.Config{
 		Steps: p.steps, Client: p.client, Objects: p.informers, Volume: p.informers.Volume, VolumesThat: p.informers.VolumesThat, Report: warn.aboutDirectory,

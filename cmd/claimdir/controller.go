@@ -45,7 +45,7 @@ func (o *controllerOptions) provisionerFlags() *pflag.FlagSet {
 	durationVar(f, &o.drainTimeout, "drain-timeout",
 		"how long to wait for running operations when the process stops; keep it below the pod's terminationGracePeriodSeconds")
 	f.BoolVar(&o.expandMounted, "expand-mounted", o.expandMounted,
-		"expand a volume although pods use it; if false, when no pod does, which Kubernetes tells from 1.37 on")
+		"expand volumes that pods use; if false, expand a volume when no pod uses its claim, which needs Kubernetes 1.37")
 	return withVariables(f)
 }
 

@@ -7,37 +7,39 @@ import (
 	versions "k8s.io/apimachinery/pkg/util/version"
 	"k8s.io/client-go/kubernetes"
 
+	"claimdir/provisioner/cluster"
 	"claimdir/provisioner/resize"
 )
 
 // newResizer makes the job that expands volumes. tell publishes an event on a claim.
 func newResizer(p parts, tell func(claim *v1.PersistentVolumeClaim, kind, reason, text string)) (*resize.Resizer, error) {
 	if !p.expandMounted {
-		if err := knowsUnused(p.client); err != nil {
+		if err := checkUnusedCondition(p.client); err != nil {
 			return nil, err
 		}
 	}
 	resizer := resize.New(resize.Config{
-		Keepers: p.keepers, Steps: p.steps, Client: p.client, Objects: p.informers, OnlyUnused: !p.expandMounted, Tell: tell,
+		Keepers: p.keepers, Steps: p.steps, Client: p.client, Objects: p.informers, Live: cluster.Live{Client: p.client}.Volume, OnlyUnused: !p.expandMounted, Tell: tell,
 	})
-	return resizer, p.informers.OnGrowing(resizer.Handle)
+	return resizer, p.informers.OnExpanding(resizer.Handle)
 }
 
-// unusedSince is the version of Kubernetes that began to tell by a condition whether pods use a claim.
-const unusedSince = "1.37.0"
+// unusedConditionVersion is the first Kubernetes that sets the condition Unused on claims by default (KEP-5541).
+const unusedConditionVersion = "1.37"
 
-// knowsUnused returns an error if the cluster does not tell whether pods use a claim.
-func knowsUnused(client kubernetes.Interface) error {
+// checkUnusedCondition returns an error if the cluster is too old to set the condition Unused on claims.
+func checkUnusedCondition(client kubernetes.Interface) error {
+	const flag = `--expand-mounted (EXPAND_MOUNTED) "false"`
 	info, err := client.Discovery().ServerVersion()
 	if err != nil {
-		return fmt.Errorf("--expand-mounted=false: ask the API server for its version: %w", err)
+		return fmt.Errorf("%s: ask the API server for its version: %w", flag, err)
 	}
 	server, err := versions.ParseGeneric(info.GitVersion)
 	if err != nil {
-		return fmt.Errorf("--expand-mounted=false: the API server's version %q: %w", info.GitVersion, err)
+		return fmt.Errorf("%s: read the API server's version %q: %w", flag, info.GitVersion, err)
 	}
-	if !server.AtLeast(versions.MustParseGeneric(unusedSince)) {
-		return fmt.Errorf("--expand-mounted=false needs Kubernetes %s, which tells whether pods use a claim, and this is %s: leave the flag out", unusedSince, info.GitVersion)
+	if !server.AtLeast(versions.MustParseGeneric(unusedConditionVersion)) {
+		return fmt.Errorf("%s: needs Kubernetes %s or later, which says whether pods use a claim; this is %s: leave it at true", flag, unusedConditionVersion, info.GitVersion)
 	}
 	return nil
 }

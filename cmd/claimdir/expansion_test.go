@@ -13,12 +13,12 @@ func TestExpandMountedNeedsAClusterThatTells(t *testing.T) {
 	for server, want := range map[string]string{
 		"v1.37.0":       "",
 		"v1.38.2-eks-1": "",
-		"v1.36.9":       "--expand-mounted=false needs Kubernetes 1.37.0, which tells whether pods use a claim, and this is v1.36.9: leave the flag out",
-		"unknown":       `the API server's version "unknown": `,
+		"v1.36.9":       "--expand-mounted (EXPAND_MOUNTED) \"false\": needs Kubernetes 1.37 or later, which says whether pods use a claim; this is v1.36.9: leave it at true",
+		"unknown":       `read the API server's version "unknown": `,
 	} {
 		client := fake.NewClientset()
 		client.Discovery().(*fakediscovery.FakeDiscovery).FakedServerVersion = &versions.Info{GitVersion: server}
-		if err := knowsUnused(client); (want == "") != (err == nil) || err != nil && !strings.Contains(err.Error(), want) {
+		if err := checkUnusedCondition(client); (want == "") != (err == nil) || err != nil && !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", server, err, want)
 		}
 	}

@@ -56,7 +56,7 @@ func serve(ctx context.Context, o options) error {
 	for _, p := range provisioner.New(ops, informers, served.keepers...).Provisioners() {
 		config.Provisioners = append(config.Provisioners, p)
 	}
-	jobs, err := newJobs(parts{o, served.keepers, ops, clients.Main, informers}, warn, func() *control.Controller { return c })
+	jobs, err := newJobs(parts{options: o, keepers: served.keepers, steps: ops, client: clients.Main, informers: informers}, warn, func() *control.Controller { return c })
 	if err != nil {
 		return err
 	}

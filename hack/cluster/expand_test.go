@@ -41,7 +41,8 @@ func (w *world) setStatus(claim, patch string) {
 	w.Must(err)
 }
 
-func (w *world) get(claim string) *v1.PersistentVolumeClaim {
+// getClaim reads a claim from the API server.
+func (w *world) getClaim(claim string) *v1.PersistentVolumeClaim {
 	w.T.Helper()
 	c, err := w.bed.Admin.CoreV1().PersistentVolumeClaims(w.Name).Get(w.T.Context(), claim, metav1.GetOptions{})
 	w.Must(err)
@@ -55,7 +56,7 @@ func (w *world) expanded(claim, size string) *v1.PersistentVolumeClaim {
 	var c *v1.PersistentVolumeClaim
 	want := resource.MustParse(size)
 	w.Eventually(fmt.Sprintf("claim %s has %s", claim, size), func() error {
-		c = w.get(claim)
+		c = w.getClaim(claim)
 		if got := c.Status.Capacity[v1.ResourceStorage]; got.Cmp(want) != 0 {
 			return fmt.Errorf("it has %s", got.String())
 		}
@@ -128,7 +129,7 @@ func testExpand(t *testing.T, bed *testbed.Bed) {
 	w.healthy()
 }
 
-// Where the class does not allow it, or a quota, Kubernetes refuses the edit. What is expanded counts.
+// Kubernetes refuses a request that a quota does not allow, and counts a complete expansion.
 func testExpandQuota(t *testing.T, bed *testbed.Bed) {
 	w := newWorld(t, bed)
 	w.growingClass()
@@ -161,15 +162,15 @@ func testExpandQuota(t *testing.T, bed *testbed.Bed) {
 	w.healthy()
 }
 
-// What a process that was killed has left of an expansion, the next one completes; and so it does what was
-// requested while none ran. A request may be changed in between, also back.
+// The next process completes an expansion that a killed one began, and one that was requested while none
+// ran. The request may have changed meanwhile, also to less.
 func testExpandGoesOn(t *testing.T, bed *testbed.Bed) {
 	w := newWorld(t, bed)
 	w.growingClass()
 	const begun = `{"status":{"allocatedResources":{"storage":"5Gi"},"allocatedResourceStatuses":{"storage":"ControllerResizeInProgress"},` +
 		`"conditions":[{"type":"Resizing","status":"True"}]}}`
 	grow := func(claim string) {
-		_, err := bed.Admin.CoreV1().PersistentVolumes().Patch(t.Context(), w.get(claim).Spec.VolumeName, types.MergePatchType,
+		_, err := bed.Admin.CoreV1().PersistentVolumes().Patch(t.Context(), w.getClaim(claim).Spec.VolumeName, types.MergePatchType,
 			[]byte(`{"spec":{"capacity":{"storage":"5Gi"}}}`), metav1.PatchOptions{})
 		w.Must(err)
 	}
@@ -274,7 +275,7 @@ func testExpandNamesake(t *testing.T, bed *testbed.Bed) {
 	if now := w.Bound("data"); now.Name == pv.Name {
 		t.Errorf("it got %s", now.Name)
 	}
-	if size := w.get("data").Status.Capacity[v1.ResourceStorage]; size.String() != "1Mi" {
+	if size := w.getClaim("data").Status.Capacity[v1.ResourceStorage]; size.String() != "1Mi" {
 		t.Errorf("it has %s", size.String())
 	}
 	w.healthy()
@@ -301,23 +302,23 @@ func testExpandUnused(t *testing.T, bed *testbed.Bed) {
 	w.Must(err)
 	unused := func(want bool) {
 		w.Eventually(fmt.Sprintf("Kubernetes says of the claim: unused %v", want), func() error {
-			for _, c := range w.get("data").Status.Conditions {
+			for _, c := range w.getClaim("data").Status.Conditions {
 				if c.Type == v1.PersistentVolumeClaimUnused && (c.Status == v1.ConditionTrue) == want {
 					return nil
 				}
 			}
-			return fmt.Errorf("conditions: %+v", w.get("data").Status.Conditions)
+			return fmt.Errorf("conditions: %+v", w.getClaim("data").Status.Conditions)
 		})
 	}
 	unused(false)
 	w.Must(w.resize("data", "5Gi"))
 	w.Eventually("an event says that it waits", func() error {
-		if events := strings.Join(w.Events(w.Name, "data"), "\n"); !strings.Contains(events, "VolumeResizeWaits: the volume grows when no pod uses the claim") {
+		if events := strings.Join(w.Events(w.Name, "data"), "\n"); !strings.Contains(events, "VolumeResizeWaits: the volume is expanded when no pod uses the claim") {
 			return fmt.Errorf("events: %s", events)
 		}
 		return nil
 	})
-	if size := w.get("data").Status.Capacity[v1.ResourceStorage]; size.String() != "1Mi" {
+	if size := w.getClaim("data").Status.Capacity[v1.ResourceStorage]; size.String() != "1Mi" {
 		t.Errorf("it has %s while a pod uses it", size.String())
 	}
 	w.Must(pods.Delete(t.Context(), "user", metav1.DeleteOptions{GracePeriodSeconds: new(int64(0))}))

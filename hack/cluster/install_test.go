@@ -159,11 +159,16 @@ func testHardened(t *testing.T, bed *testbed.Bed) {
 	}
 	claims := client.CoreV1().PersistentVolumeClaims(w.Name)
 	for patch, want := range map[string]string{
-		`{"status":{"conditions":[{"type":"Resizing","status":"True"}]}}`:            "",
-		`{"status":{"capacity":{"storage":"9Ti"}}}`:                                  "",
-		`{"status":{"capacity":{"storage":"1Ki"}}}`:                                  "only say in a claim's status",
-		`{"status":{"phase":"Lost"}}`:                                                "only say in a claim's status",
-		`{"status":{"conditions":[{"type":"example.com/backup","status":"False"}]}}`: "only say in a claim's status",
+		`{"status":{"conditions":[{"type":"Resizing","status":"True"}]}}`:                                "",
+		`{"status":{"capacity":{"storage":"9Ti"}}}`:                                                      "",
+		`{"status":{"capacity":{"storage":"1Ki"}}}`:                                                      "only say in a claim's status",
+		`{"status":{"allocatedResources":{"storage":"9Ti"}}}`:                                            "only say in a claim's status",
+		`{"metadata":{"finalizers":null}}`:                                                               "not change the metadata of a claim",
+		`{"metadata":{"annotations":{"a":"b"}}}`:                                                         "not change the metadata of a claim",
+		`{"metadata":{"labels":{"a":"b"}}}`:                                                              "not change the metadata of a claim",
+		`{"metadata":{"ownerReferences":[{"apiVersion":"v1","kind":"ConfigMap","name":"a","uid":"b"}]}}`: "not change the metadata of a claim",
+		`{"status":{"phase":"Lost"}}`:                                                                    "only say in a claim's status",
+		`{"status":{"conditions":[{"type":"example.com/backup","status":"False"}]}}`:                     "only say in a claim's status",
 	} {
 		_, err := claims.Patch(t.Context(), "stays", types.StrategicMergePatchType, []byte(patch), metav1.PatchOptions{DryRun: dry.DryRun}, "status")
 		if want == "" && err != nil || want != "" && refusedWith(err, want) != nil {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"slices"
 	"unique"
 
 	v1 "k8s.io/api/core/v1"
@@ -178,6 +177,3 @@ func Ours(object any) bool {
 	held, ok := object.(*heldVolume)
 	return ok && held.is(isOurs)
 }
-
-// HasFinalizer reports whether a PersistentVolume has the finalizer of the provisioner library.
-func HasFinalizer(pv *v1.PersistentVolume) bool { return slices.Contains(pv.Finalizers, pvs.Finalizer) }

@@ -12,16 +12,16 @@ import (
 // stateIndex indexes what work may wait for, so that a search for that costs nothing for all that is
 // at rest.
 const (
-	stateIndex   = "state"
-	unbound      = "unbound"
-	awaiting     = "awaiting"
-	growingState = "growing"
-	released     = "released"
+	stateIndex = "state"
+	unbound    = "unbound"
+	awaiting   = "awaiting"
+	expanding  = "expanding"
+	released   = "released"
 )
 
 func indexClaim(object any) ([]string, error) {
-	if _, grows := asGrowing(object); grows {
-		return []string{growingState}, nil
+	if _, is := asExpanding(object); is {
+		return []string{expanding}, nil
 	}
 	claim, ok := object.(*v1.PersistentVolumeClaim)
 	switch {

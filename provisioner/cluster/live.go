@@ -26,9 +26,8 @@ var ErrClaimed = fmt.Errorf("%w", ErrNeeded)
 // of a stop.
 const liveTimeout = 10 * time.Second
 
-// Live reads from the API server, never from a cache. It gets a single object, and does not list it by
-// its name: a list that must be up to date waits for the API server's own cache, 100 ms if nothing
-// else is written.
+// Live reads from the API server, never from a cache. It reads a single object by get, not by a list with
+// its name: such a list waits up to 100 ms until the API server's own cache is up to date.
 type Live struct{ Client kubernetes.Interface }
 
 // Volumes returns all PersistentVolumes. In a large cluster these take much memory: see EachVolume.
@@ -87,7 +86,7 @@ func (l Live) gone(ctx context.Context, r ledger.Record, same func(*v1.Persisten
 // claim returns the claim of that namespace and name, whatever its UID, or nil if there is none.
 func (l Live) claim(ctx context.Context, c ledger.Claim) (*v1.PersistentVolumeClaim, error) {
 	claim, err := l.Client.CoreV1().PersistentVolumeClaims(c.Namespace).Get(ctx, c.Name, metav1.GetOptions{})
-	if isAbsent(err) {
+	if IsAbsent(err) {
 		return nil, nil
 	}
 	if err != nil {
@@ -96,9 +95,9 @@ func (l Live) claim(ctx context.Context, c ledger.Claim) (*v1.PersistentVolumeCl
 	return claim, nil
 }
 
-// isAbsent reports whether the API server itself said that an object does not exist. A proxy's page
+// IsAbsent reports whether the API server itself says that an object does not exist. A proxy's page
 // "404 not found" says nothing about the object.
-func isAbsent(err error) bool {
+func IsAbsent(err error) bool {
 	return apierrors.IsNotFound(err) && !apierrors.IsUnexpectedServerError(err)
 }
 
@@ -160,7 +159,7 @@ func (l Live) Volume(ctx context.Context, name string) (*v1.PersistentVolume, er
 	ctx, cancel := context.WithTimeout(ctx, liveTimeout)
 	defer cancel()
 	pv, err := l.Client.CoreV1().PersistentVolumes().Get(ctx, name, metav1.GetOptions{})
-	if isAbsent(err) {
+	if IsAbsent(err) {
 		return nil, nil
 	}
 	if err != nil {

@@ -14,8 +14,9 @@ import (
 )
 
 // trimmer returns an informer's transform that drops unused fields. Of a bound claim it keeps the
-// identity, of one that grows its sizes too, of one that waits for the volume it names its class too, and of a foreign PersistentVolume
-// the name and nfs source; other objects lose only their managed fields. Bound claims and
+// identity, and the sizes too while its volume is being expanded; of one that waits for the volume it
+// names, the identity and class; of a foreign PersistentVolume, the name and nfs source. Other objects
+// lose only their managed fields. Bound claims and
 // PersistentVolumes get the forms of compact.go. Otherwise the cache of a cluster of 100,000 volumes
 // would take 0.8 GB.
 // Unbound claims stay whole, because patterns read their labels and annotations, up to maxClaim bytes.
@@ -28,8 +29,8 @@ func trimmer(names pvs.Names) cache.TransformFunc {
 				dropManagedFields(&o.ObjectMeta)
 				return small(o), nil
 			}
-			if o.Status.Phase == v1.ClaimBound && grows(o, names) {
-				return growing(o), nil
+			if o.Status.Phase == v1.ClaimBound && isExpanding(o) {
+				return keepExpanding(o), nil
 			}
 			if o.Status.Phase == v1.ClaimBound || o.Status.Phase == v1.ClaimLost {
 				return newBoundClaim(o), nil

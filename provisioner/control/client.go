@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/tools/record"
 
 	"claimdir/provisioner/cluster"
+	"claimdir/provisioner/cluster/pvs"
 )
 
 // saveTimeout bounds one attempt to save a PersistentVolume. The library sets no limit.
@@ -79,19 +80,20 @@ func (c volumeClient) Delete(ctx context.Context, name string, o metav1.DeleteOp
 	return err
 }
 
-// Patch observes whether the finalizer is removed from a PersistentVolume that was deleted.
+// Patch notes that a deleted PersistentVolume has lost its finalizer, so that nothing is left to do for it.
 func (c volumeClient) Patch(ctx context.Context, name string, kind types.PatchType, data []byte, o metav1.PatchOptions, sub ...string) (*v1.PersistentVolume, error) { //nolint:revive // the interface's arguments
 	pv, err := c.PersistentVolumeInterface.Patch(ctx, name, kind, data, o, sub...)
 	volume, known := c.released.get(name)
-	if err == nil && known && volume.deleted && pv.UID == volume.uid && !cluster.HasFinalizer(pv) {
+	if err == nil && known && volume.deleted && pv.UID == volume.uid && pv.DeletionTimestamp != nil && !pvs.HasFinalizer(pv) {
 		volume.finished = true
 		c.released.set(name, volume)
 	}
 	return pv, err
 }
 
+// ignoreAbsent returns nil if the API server says that the object does not exist, else err.
 func ignoreAbsent(err error) error {
-	if apierrors.IsNotFound(err) {
+	if cluster.IsAbsent(err) {
 		return nil
 	}
 	return err

@@ -82,6 +82,7 @@ type Controller struct {
 	held        *heldEvents // of the library
 	watchdog    *leaderelection.HealthzAdaptor
 	released    *releasedVolumes
+	told        told // by Tell
 }
 
 // New builds the controller and all informers; nothing runs before Run.
@@ -245,12 +246,16 @@ func (c *Controller) WarnOfClass(name, reason, message string) {
 	}
 }
 
-// Tell publishes an event on a claim. kind is v1.EventTypeNormal or v1.EventTypeWarning.
+// Tell publishes an event on a claim, unless the last one of Tell about it was the same: what is retried for
+// thousands of claims must not crowd out the events of others. kind is v1.EventTypeNormal or
+// v1.EventTypeWarning.
 func (c *Controller) Tell(claim *v1.PersistentVolumeClaim, kind, reason, text string) {
-	c.recorder.Event(claim, kind, reason, text)
+	if c.told.isNew(claim.UID, reason+" "+text) {
+		c.recorder.Event(claim, kind, reason, text)
+	}
 }
 
 func (c *Controller) startEvents() (stop func()) {
-	c.broadcaster.StartRecordingToSink(&corev1.EventSinkImpl{Interface: c.config.Clients.Events.CoreV1().Events(v1.NamespaceAll)})
+	c.broadcaster.StartRecordingToSink(&corev1.EventSinkImpl{Interface: c.held.through(c.config.Clients.Events.CoreV1().Events(v1.NamespaceAll))})
 	return c.broadcaster.Shutdown
 }

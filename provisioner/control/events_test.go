@@ -146,3 +146,27 @@ func (s *slowEvents) CreateWithEventNamespaceWithContext(ctx context.Context, ev
 		return nil, ctx.Err()
 	}
 }
+
+// What is retried for a long time is told once.
+func TestTellSaysTheSameOnce(t *testing.T) {
+	w := newWorld(t, newClass("nfs")).start()
+	a, b := newClaim("a", "nfs"), newClaim("b", "nfs")
+	for range 5 {
+		w.controller.Tell(a, v1.EventTypeWarning, "VolumeResizeFailed", "no answer")
+		w.controller.Tell(b, v1.EventTypeWarning, "VolumeResizeFailed", "no answer")
+	}
+	w.controller.Tell(a, v1.EventTypeWarning, "VolumeResizeFailed", "another answer")
+	count := func(object string) (n int) {
+		list, err := w.events.CoreV1().Events("").List(t.Context(), metav1.ListOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range list.Items {
+			if e.InvolvedObject.Name == object {
+				n += int(e.Count)
+			}
+		}
+		return n
+	}
+	w.eventually("all is told", func() bool { return count("a") == 2 && count("b") == 1 })
+}

@@ -46,7 +46,7 @@ func TestVolumeIsReleasedOnce(t *testing.T) {
 		if patches.Add(1) == 1 {
 			return true, nil, errInternal()
 		}
-		patched := w.saved("a").DeepCopy()
+		patched := w.saved("a").DeepCopy() // the first deletion has marked it
 		patched.Finalizers = nil
 		return true, patched, nil
 	})

@@ -11,18 +11,18 @@ import (
 // releasedVolumes remembers the volumes that the Provisioner has released, as long as their
 // PersistentVolumes are in the cache. With its finalizer on, the library releases a volume once more,
 // with all its requests, if it sees the PersistentVolume marked for deletion before it sees the
-// finalizer removed. That is for most volumes when many are released.
+// finalizer removed. When many volumes are released at once, that happens to most of them.
 type releasedVolumes struct {
 	cached  cache.Store
 	mu      sync.Mutex
 	volumes map[string]releasedVolume // by the PersistentVolume's name
 }
 
-// releasedVolume says what the API server has accepted, and takes never back.
+// releasedVolume is what the API server has accepted for a released volume. It is never undone.
 type releasedVolume struct {
 	uid      types.UID
-	deleted  bool // the deletion of the PersistentVolume
-	finished bool // and the removal of the finalizer
+	deleted  bool // the PersistentVolume is marked for deletion, or gone
+	finished bool // its finalizer is removed too
 }
 
 func newReleasedVolumes(cached cache.Store) *releasedVolumes {

@@ -9,8 +9,8 @@ import (
 // toldMost bounds what told remembers: a tenant may create any number of claims.
 const toldMost = 10_000
 
-// told remembers what the log says of each object, so that a refusal that is repeated at every resync
-// is logged once.
+// told remembers what the log or an event has said of each object, so that a refusal that is repeated is
+// told once.
 type told struct {
 	mu    sync.Mutex
 	texts map[types.UID]string

@@ -37,7 +37,7 @@ func (r *Report) unservedVolumes(c Cluster, site *Site) {
 			continue
 		}
 		name, marked := pv.Annotations[pvs.AnnotationProvisionedBy], pv.Annotations[volume.AnnotationPath] != ""
-		if name != "" && (marked || slices.Contains(pv.Finalizers, pvs.Finalizer)) { // else it was handed back to its provisioner
+		if name != "" && (marked || pvs.HasFinalizer(pv)) { // else it was handed back to its provisioner
 			by[name] = append(by[name], pv.Name)
 		}
 	}

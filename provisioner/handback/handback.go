@@ -61,7 +61,7 @@ func Choose(volumes []v1.PersistentVolume, classes []storagev1.StorageClass, nam
 
 // Marked reports whether a PersistentVolume has claimdir's finalizer or an annotation of claimdir.
 func Marked(pv *v1.PersistentVolume) bool {
-	return slices.Contains(pv.Finalizers, pvs.Finalizer) || len(annotations(pv)) > 0
+	return pvs.HasFinalizer(pv) || len(annotations(pv)) > 0
 }
 
 func annotations(pv *v1.PersistentVolume) (names []string) {

@@ -55,7 +55,7 @@ func (c Claim) LeavesTo(heir Claim) bool {
 }
 
 // Record says which volume owns a path, and describes the volume as it was created. Later only
-// these fields change: State, Directory, Owners and the times; Size when it grows; Claim when the volume is handed to
+// these fields change: State, Directory, Owners and the times; Size when the volume is expanded; Claim when the volume is handed to
 // another claim, or when the UID of its namespace becomes known; Path, Origin, ArchiveRetention and
 // Until when the volume becomes an archive; Cluster and the claim's UIDs when another cluster takes
 // over a volume that it has recovered.

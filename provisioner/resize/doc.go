@@ -2,17 +2,18 @@
 // PersistentVolume and the claim's status get the new size. The directory on the share has no size, so
 // nothing happens to it; the record of the volume gets the size too, for package recovery.
 //
-// Kubernetes leaves the expansion of a volume that has no driver to somebody else: kube-controller-manager
-// publishes the event ExternalExpanding and waits. An expansion is three writes, in the order that
-// Kubernetes' own external-resizer has (pkg/controller/resize_status.go there), so that whoever watches
-// sees what they know:
+// Kubernetes cannot expand nfs volumes itself: kube-controller-manager publishes the event ExternalExpanding
+// on the claim and leaves the rest to another controller. An expansion is three writes to the API server and
+// one to the share, in the order of Kubernetes' external-resizer (pkg/controller/resize_status.go there), so
+// that programs that watch claims see the states they expect:
 //
 //	1  claim/status        allocatedResources, allocatedResourceStatuses ControllerResizeInProgress, condition Resizing
-//	   Op.Resize           the size in the volume's record
+//	   Op.RecordSize       the size in the volume's record
 //	2  PersistentVolume    spec.capacity, never less than it was
 //	3  claim/status        capacity; the resize status and conditions go
 //
-// Each carries the object's UID and resource version, so it is refused if the object is another, or was
-// changed. Each may be the last one before a crash: what is to be done next is read from the objects alone
-// (next in sizes.go). A request that is changed meanwhile is the target of the next pass.
+// Each write to the API server carries the object's UID and resource version, so the API server refuses it
+// if the object is another one or has changed. After a crash between any two of them, the next leader reads
+// from the objects alone what is left: see next in sizes.go. If the request changes meanwhile, the next pass
+// takes the new one.
 package resize

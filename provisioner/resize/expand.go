@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -13,12 +14,14 @@ import (
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/klog/v2"
 
+	"claimdir/provisioner/cluster"
 	"claimdir/provisioner/refusal"
 	"claimdir/provisioner/steps"
 	"claimdir/provisioner/volume"
 )
 
-// Reasons of events on claims, those of Kubernetes' external-resizer.
+// Reasons of events on claims. The first two are those of Kubernetes' external-resizer (pkg/util/events.go
+// there).
 const (
 	eventExpanded = "VolumeResizeSuccessful"
 	eventFailed   = "VolumeResizeFailed"
@@ -26,7 +29,7 @@ const (
 )
 
 // writeTimeout bounds one write to the API server.
-const writeTimeout = 30 * time.Second
+const writeTimeout = 10 * time.Second
 
 // errChanged says that an object is another one, or has changed, since it was read.
 var errChanged = errors.New("it has changed meanwhile")
@@ -42,27 +45,38 @@ type expansion struct {
 
 // expand does what is left of the expansion of a claim's volume. After an error it is retried.
 func (r *Resizer) expand(ctx context.Context, lane *lane, name cache.ObjectName) error {
-	claim, grows := r.config.Objects.Growing(name)
+	claim, grows := r.config.Objects.Expanding(name)
 	if !grows {
-		lane.pass(name)
+		lane.forget(name)
 		return nil
 	}
 	pv, ours := r.config.Objects.Volume(claim.Spec.VolumeName)
-	if !ours || !belongs(pv, claim) || lane.isPassed(name, claim.ResourceVersion) {
+	if !ours || !belongs(pv, claim) || lane.isStale(name, claim.ResourceVersion) {
 		return nil
+	}
+	if lowers(claim) { // the PersistentVolume may have grown already, and the cache may not show it yet
+		now, err := r.config.Live(ctx, pv.Name)
+		if err != nil {
+			return r.failed(ctx, claim, err)
+		}
+		if now == nil || !belongs(now, claim) {
+			return nil
+		}
+		pv = now
 	}
 	e := &expansion{todo: next(claim, pv), lane: lane, claim: claim, pv: pv}
 	if e.begin && r.config.OnlyUnused && !unused(claim) {
-		r.config.Tell(claim, v1.EventTypeNormal, eventWaits, "the volume grows when no pod uses the claim: claimdir runs with EXPAND_MOUNTED=false")
+		r.config.Tell(claim, v1.EventTypeNormal, eventWaits, "the volume is expanded when no pod uses the claim, because claimdir runs with EXPAND_MOUNTED=false")
 		return nil // the claim changes when its last pod ends
 	}
 	var err error
 	if e.volume, err = volume.FromPV(lane.keeper.Source(), pv); err != nil {
 		r.config.Tell(claim, v1.EventTypeWarning, eventFailed, err.Error())
-		return nil // until the PersistentVolume changes: with the next resync
+		return nil // the PersistentVolume must change
 	}
-	if err := r.carryOut(ctx, e); err != nil {
-		return r.failed(e.claim, err)
+	// A stop waits for its end.
+	if err := r.carryOut(context.WithoutCancel(ctx), e); err != nil {
+		return r.failed(ctx, e.claim, err)
 	}
 	r.expanded(ctx, e)
 	return nil
@@ -85,11 +99,11 @@ func (r *Resizer) carryOut(ctx context.Context, e *expansion) error {
 			return err
 		}
 	}
-	if e.begin || e.finish {
+	if e.finish {
 		if err := r.patchStatus(ctx, e, finishPatch(e.claim, e.pv.Spec.Capacity[v1.ResourceStorage])); err != nil {
 			return err
 		}
-		e.lane.pass(cache.MetaObjectToName(e.claim), before...)
+		e.lane.completed(cache.MetaObjectToName(e.claim), before)
 	}
 	return nil
 }
@@ -106,8 +120,8 @@ func (r *Resizer) expanded(ctx context.Context, e *expansion) {
 		return
 	}
 	r.metrics.expansions.WithLabelValues(e.volume.Class).Inc()
-	klog.FromContext(ctx).Info("Expanded volume", "PV", e.pv.Name, "PVC", klog.KObj(e.claim), "from", e.from.String(), "to", e.target.String())
-	text := fmt.Sprintf("the volume has %s now; pods that use it need no restart", e.target.String())
+	klog.FromContext(ctx).Info("Expanded volume", "PV", e.pv.Name, "PVC", klog.KObj(e.claim), "from", e.from.String(), "to", e.size.String())
+	text := fmt.Sprintf("the volume has %s now; pods that use it need no restart", e.size.String())
 	if !unused(e.claim) {
 		text += ", but until they are created anew, kubelet may log \"failed to find expandable plugin\" ten times a second (kubernetes#122037)"
 	}
@@ -117,7 +131,7 @@ func (r *Resizer) expanded(ctx context.Context, e *expansion) {
 // record writes the new size into the volume's record.
 func (r *Resizer) record(ctx context.Context, e *expansion) error {
 	return r.config.Steps.On(ctx, e.lane.keeper, e.volume.Path, "expand "+e.pv.Name, func(_ context.Context, op steps.Op) error {
-		return op.Resize(e.volume, e.target)
+		return op.RecordSize(e.volume, e.size)
 	})
 }
 
@@ -149,7 +163,7 @@ func (r *Resizer) grow(ctx context.Context, e *expansion) error {
 
 // changed makes an errChanged of the API server's answers that an object is another one or has changed.
 func changed(err error) error {
-	if apierrors.IsConflict(err) || apierrors.IsNotFound(err) || isAnother(err) {
+	if apierrors.IsConflict(err) || cluster.IsAbsent(err) || isAnother(err) {
 		return fmt.Errorf("%w: %w", errChanged, err)
 	}
 	return err
@@ -162,13 +176,16 @@ func isAnother(err error) bool {
 		slices.ContainsFunc(status.ErrStatus.Details.Causes, func(c metav1.StatusCause) bool { return c.Field == "metadata.uid" })
 }
 
-// failed tells the claim why its volume does not grow, unless the next pass will see what has changed.
-func (r *Resizer) failed(claim *v1.PersistentVolumeClaim, err error) error {
+// failed publishes why an expansion failed, and returns err. It publishes nothing if the next pass reads the
+// change itself, or if another operation on the path is under way.
+func (r *Resizer) failed(ctx context.Context, claim *v1.PersistentVolumeClaim, err error) error {
 	refused, is := errors.AsType[*refusal.Refusal](err)
 	switch {
-	case errors.Is(err, errChanged), is && refused.Reason() == refusal.ReasonBusy:
+	case errors.Is(err, errChanged), is && refused.Reason() == refusal.ReasonBusy, ctx.Err() != nil:
 	case apierrors.IsForbidden(err):
 		r.config.Tell(claim, v1.EventTypeWarning, eventFailed, err.Error()+"; apply the ClusterRole of this version's manifests/base")
+	case strings.Contains(err.Error(), "retried automatically"): // some refusals say so themselves
+		r.config.Tell(claim, v1.EventTypeWarning, eventFailed, err.Error())
 	default:
 		r.config.Tell(claim, v1.EventTypeWarning, eventFailed, err.Error()+"; this is retried automatically")
 	}

@@ -2,6 +2,8 @@ package resize
 
 import (
 	"context"
+	"fmt"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -17,21 +19,23 @@ import (
 	"claimdir/provisioner/access"
 	"claimdir/provisioner/cluster/pvs"
 	"claimdir/provisioner/steps"
+	"claimdir/provisioner/volume"
 )
 
+// AtOnce is how many expansions of one share run at a time. They wait for the API server.
+const AtOnce = 4
+
 const (
-	// workers is how many expansions of one share run at a time. They wait for the API server.
-	workers = 4
 	// retryFirst and retryMost bound the delay before an expansion that failed is retried.
 	retryFirst, retryMost = 100 * time.Millisecond, time.Minute
 )
 
 // Objects is what a Resizer reads from caches: see cluster.Informers.
 type Objects interface {
-	// Growing returns the bound claim of that name if it is to become larger, or its status still says so.
-	Growing(name cache.ObjectName) (*v1.PersistentVolumeClaim, bool)
-	// AllGrowing returns all of them.
-	AllGrowing() []*v1.PersistentVolumeClaim
+	// Expanding returns the bound claim of that name if its volume is being expanded; see cluster.Informers.
+	Expanding(name cache.ObjectName) (*v1.PersistentVolumeClaim, bool)
+	// AllExpanding returns all such claims.
+	AllExpanding() []*v1.PersistentVolumeClaim
 	// Volume returns the PersistentVolume of that name if it is ours.
 	Volume(name string) (*v1.PersistentVolume, bool)
 }
@@ -42,9 +46,13 @@ type Config struct {
 	Steps   *steps.Steps
 	Client  kubernetes.Interface
 	Objects Objects
+	// Live asks the API server, never a cache, for the PersistentVolume of that name, and returns nil if
+	// there is none.
+	Live func(ctx context.Context, name string) (*v1.PersistentVolume, error)
 	// OnlyUnused makes an expansion wait until no pod uses the claim, which Kubernetes says from 1.37 on.
 	OnlyUnused bool
-	// Tell publishes an event on a claim. kind is v1.EventTypeNormal or v1.EventTypeWarning.
+	// Tell publishes an event on a claim, unless the last one about it was the same. kind is
+	// v1.EventTypeNormal or v1.EventTypeWarning.
 	Tell func(claim *v1.PersistentVolumeClaim, kind, reason, text string)
 }
 
@@ -62,14 +70,14 @@ type lane struct {
 	keeper *access.Keeper
 	queue  workqueue.TypedRateLimitingInterface[cache.ObjectName]
 	mu     sync.Mutex
-	passed map[cache.ObjectName][]string // the resource versions of a claim before its expansion ended
+	stale  map[cache.ObjectName][]string // resource versions that a claim had before its expansion was complete
 }
 
 // New makes a Resizer. Nothing is expanded before Run.
 func New(config Config) *Resizer {
 	r := &Resizer{config: config, metrics: newMetrics(), now: time.Now}
 	for _, keeper := range config.Keepers {
-		queue := workqueue.NewTypedWithConfig(workqueue.TypedQueueConfig[cache.ObjectName]{Queue: newFair()})
+		queue := workqueue.NewTypedWithConfig(workqueue.TypedQueueConfig[cache.ObjectName]{Queue: newTurns()})
 		r.lanes = append(r.lanes, &lane{
 			keeper: keeper,
 			queue: workqueue.NewTypedRateLimitingQueueWithConfig(
@@ -77,7 +85,7 @@ func New(config Config) *Resizer {
 				workqueue.TypedRateLimitingQueueConfig[cache.ObjectName]{
 					DelayingQueue: workqueue.NewTypedDelayingQueueWithConfig(workqueue.TypedDelayingQueueConfig[cache.ObjectName]{Queue: queue}),
 				}),
-			passed: map[cache.ObjectName][]string{},
+			stale: map[cache.ObjectName][]string{},
 		})
 	}
 	return r
@@ -86,35 +94,32 @@ func New(config Config) *Resizer {
 // Collectors returns the metrics.
 func (r *Resizer) Collectors() []prometheus.Collector { return r.metrics.collectors() }
 
-// Handle queues a claim that grows, or did. It returns at once, and does nothing before Run, which looks
+// Handle queues a claim whose volume is being expanded, or was. It returns at once, and does nothing before Run, which looks
 // for itself.
 func (r *Resizer) Handle(claim *v1.PersistentVolumeClaim) {
 	if !r.running.Load() {
 		return
 	}
-	if lane := r.laneOf(claim); lane != nil {
-		lane.queue.Add(cache.MetaObjectToName(claim))
-	}
-}
-
-// laneOf returns the lane of the share on which a claim's volume is, or nil if it is not ours.
-func (r *Resizer) laneOf(claim *v1.PersistentVolumeClaim) *lane {
 	pv, ours := r.config.Objects.Volume(claim.Spec.VolumeName)
 	if !ours {
-		return nil
+		return // if it is ours, its PersistentVolume will come
 	}
 	for _, lane := range r.lanes {
 		if _, on := pvs.On(lane.keeper.Source(), pv); on {
-			return lane
+			lane.queue.Add(cache.MetaObjectToName(claim))
+			return
 		}
 	}
-	return nil
+	if belongs(pv, claim) {
+		_, err := volume.FromPV(r.lanes[0].keeper.Source(), pv)
+		r.config.Tell(claim, v1.EventTypeWarning, eventFailed, fmt.Sprint("no share of this claimdir has the volume: ", err))
+	}
 }
 
 // Run completes expansions until ctx ends. It returns when those that run have ended.
 func (r *Resizer) Run(ctx context.Context) {
 	r.running.Store(true)
-	waiting := r.config.Objects.AllGrowing()
+	waiting := r.config.Objects.AllExpanding()
 	for _, claim := range waiting {
 		r.Handle(claim)
 	}
@@ -124,7 +129,7 @@ func (r *Resizer) Run(ctx context.Context) {
 	var all sync.WaitGroup
 	for _, lane := range r.lanes {
 		ctx := klog.NewContext(ctx, klog.LoggerWithValues(klog.FromContext(ctx), "share", lane.keeper.Name()))
-		for range workers {
+		for range AtOnce {
 			all.Go(func() {
 				for r.work(ctx, lane) {
 				}
@@ -148,7 +153,7 @@ func (r *Resizer) work(ctx context.Context, lane *lane) bool {
 	if ctx.Err() != nil { // what is left the next leader finds
 		return true
 	}
-	if err := r.expand(ctx, lane, name); err != nil {
+	if err := safely(ctx, func() error { return r.expand(ctx, lane, name) }); err != nil {
 		klog.FromContext(ctx).V(1).Info("Cannot expand the volume yet", "PVC", klog.KRef(name.Namespace, name.Name), "because", err.Error())
 		lane.queue.AddRateLimited(name)
 		return true
@@ -157,21 +162,36 @@ func (r *Resizer) work(ctx context.Context, lane *lane) bool {
 	return true
 }
 
-// isPassed reports whether the cache still shows a claim as it was before its expansion ended.
-func (l *lane) isPassed(name cache.ObjectName, version string) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return slices.Contains(l.passed[name], version)
+// safely makes an error of a panic, so that one claim that triggers a bug does not end the process, leader
+// after leader.
+func safely(ctx context.Context, work func() error) (err error) {
+	defer func() {
+		if value := recover(); value != nil {
+			klog.FromContext(ctx).Error(nil, "Panic in an expansion", "panic", value, "stack", string(debug.Stack()))
+			err = fmt.Errorf("panic: %v", value)
+		}
+	}()
+	return work()
 }
 
-// pass notes the resource versions that a claim had before its expansion ended; without any it forgets
-// the claim.
-func (l *lane) pass(name cache.ObjectName, versions ...string) {
+// isStale reports whether a claim had that resource version before its expansion was complete. The cache may
+// show it for a while.
+func (l *lane) isStale(name cache.ObjectName, version string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(versions) == 0 {
-		delete(l.passed, name)
-		return
-	}
-	l.passed[name] = versions
+	return slices.Contains(l.stale[name], version)
+}
+
+// completed remembers the resource versions that a claim had before its expansion was complete.
+func (l *lane) completed(name cache.ObjectName, before []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.stale[name] = before
+}
+
+// forget drops what completed remembers, once the cache shows the claim without an expansion.
+func (l *lane) forget(name cache.ObjectName) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.stale, name)
 }

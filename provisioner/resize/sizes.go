@@ -16,6 +16,7 @@ import (
 // todo is what is left of an expansion.
 type todo struct {
 	from, target resource.Quantity // from is what the claim's status says
+	size         resource.Quantity // of the PersistentVolume in the end: target, or more if it has more
 	begin        bool              // the claim's status does not say yet that the volume grows to target
 	grow         bool              // the PersistentVolume is smaller than target
 	finish       bool              // the claim's status does not say target, or still speaks of an expansion
@@ -36,10 +37,10 @@ func next(claim *v1.PersistentVolumeClaim, pv *v1.PersistentVolume) todo {
 		t.begin = !begun || allocated.Cmp(request) != 0
 	}
 	t.grow = size.Cmp(t.target) < 0
-	t.finish = capacity.Cmp(t.target) != 0 || len(claim.Status.AllocatedResourceStatuses) > 0 ||
-		slices.ContainsFunc(claim.Status.Conditions, func(c v1.PersistentVolumeClaimCondition) bool {
-			return cluster.IsResizeCondition(c.Type)
-		})
+	if t.size = size; t.grow {
+		t.size = t.target
+	}
+	t.finish = capacity.Cmp(t.target) != 0 || cluster.SpeaksOfExpansion(claim)
 	return t
 }
 
@@ -58,17 +59,17 @@ func deleted(condition v1.PersistentVolumeClaimConditionType) fields {
 	return fields{"type": condition, "$patch": "delete"}
 }
 
-// beginPatch says in the claim's status that the volume grows. It is a strategic merge patch, as
+// beginPatch says in the claim's status that the volume grows. It is a strategic merge patch, like
 // finishPatch: a merge patch would remove the conditions that others have set.
 func beginPatch(claim *v1.PersistentVolumeClaim, target resource.Quantity, now time.Time) patch {
-	at := metav1.NewTime(now)
+	conditions := []any{deleted(v1.PersistentVolumeClaimControllerResizeError)}
+	if !has(claim, v1.PersistentVolumeClaimResizing) { // else a repeat would change the time, and each change brings a repeat
+		conditions = append(conditions, fields{"type": v1.PersistentVolumeClaimResizing, "status": v1.ConditionTrue, "lastTransitionTime": metav1.NewTime(now)})
+	}
 	return newPatch(types.StrategicMergePatchType, claim, "status", fields{
 		"allocatedResources":        storage(target.String()),
 		"allocatedResourceStatuses": storage(v1.PersistentVolumeClaimControllerResizeInProgress),
-		"conditions": []any{
-			fields{"type": v1.PersistentVolumeClaimResizing, "status": v1.ConditionTrue, "lastTransitionTime": at},
-			deleted(v1.PersistentVolumeClaimControllerResizeError),
-		},
+		"conditions":                conditions,
 	})
 }
 
@@ -103,8 +104,17 @@ func newPatch(kind types.PatchType, of metav1.Object, part string, content field
 }
 
 // unused reports whether Kubernetes (1.37 and later) says that no pod uses the claim.
-func unused(claim *v1.PersistentVolumeClaim) bool {
+func unused(claim *v1.PersistentVolumeClaim) bool { return has(claim, v1.PersistentVolumeClaimUnused) }
+
+// has reports whether a condition of the claim is true.
+func has(claim *v1.PersistentVolumeClaim, kind v1.PersistentVolumeClaimConditionType) bool {
 	return slices.ContainsFunc(claim.Status.Conditions, func(c v1.PersistentVolumeClaimCondition) bool {
-		return c.Type == v1.PersistentVolumeClaimUnused && c.Status == v1.ConditionTrue
+		return c.Type == kind && c.Status == v1.ConditionTrue
 	})
+}
+
+// lowers reports whether an expansion that has begun is to end at less than it began with.
+func lowers(claim *v1.PersistentVolumeClaim) bool {
+	request, allocated := claim.Spec.Resources.Requests[v1.ResourceStorage], claim.Status.AllocatedResources[v1.ResourceStorage]
+	return claim.Status.AllocatedResourceStatuses[v1.ResourceStorage] != "" && request.Cmp(allocated) < 0
 }

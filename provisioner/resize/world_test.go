@@ -1,6 +1,7 @@
 package resize
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -34,14 +35,15 @@ type world struct {
 	t    *testing.T
 	name cache.ObjectName
 
-	mu     sync.Mutex
-	client *fake.Clientset
-	claim  *v1.PersistentVolumeClaim
-	pv     *v1.PersistentVolume
-	seen   *v1.PersistentVolumeClaim // if not nil, what the cache still shows
-	writes []string
-	fault  func(write int) (lost, refused error) // lost: the answer of a write that was made
-	told   []string
+	mu        sync.Mutex
+	client    *fake.Clientset
+	claim     *v1.PersistentVolumeClaim
+	pv        *v1.PersistentVolume
+	cached    *v1.PersistentVolume      // if not nil, what the cache still shows
+	seen      *v1.PersistentVolumeClaim // if not nil, what the cache still shows
+	writes    []string
+	fault     func(write int) (lost, refused error) // lost: the answer of a write that was made
+	published []string
 }
 
 func newWorld(t *testing.T) *world {
@@ -76,7 +78,7 @@ func newWorld(t *testing.T) *world {
 
 // start makes the Resizer of a new process.
 func (w *world) start(change ...func(*Config)) {
-	config := Config{Keepers: []*access.Keeper{w.Keeper}, Steps: w.Steps, Client: w.client, Objects: w, Tell: w.tell}
+	config := Config{Keepers: []*access.Keeper{w.Keeper}, Steps: w.Steps, Client: w.client, Objects: w, Live: w.live, Tell: w.publish}
 	for _, c := range change {
 		c(&config)
 	}
@@ -96,12 +98,12 @@ func (w *world) record(path volpath.Path, r ledger.Record) {
 	}))
 }
 
-func (w *world) tell(claim *v1.PersistentVolumeClaim, kind, reason, text string) {
-	w.told = append(w.told, fmt.Sprintf("%s %s %s: %s", claim.Name, kind, reason, text))
+func (w *world) publish(claim *v1.PersistentVolumeClaim, kind, reason, text string) {
+	w.published = append(w.published, fmt.Sprintf("%s %s %s: %s", claim.Name, kind, reason, text))
 }
 
 // Growing implements Objects.
-func (w *world) Growing(name cache.ObjectName) (*v1.PersistentVolumeClaim, bool) {
+func (w *world) Expanding(name cache.ObjectName) (*v1.PersistentVolumeClaim, bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	claim := w.claim
@@ -112,12 +114,12 @@ func (w *world) Growing(name cache.ObjectName) (*v1.PersistentVolumeClaim, bool)
 		return nil, false
 	}
 	t := next(claim, w.pv)
-	return claim.DeepCopy(), t.begin || t.finish
+	return claim.DeepCopy(), t.finish
 }
 
-// AllGrowing implements Objects.
-func (w *world) AllGrowing() []*v1.PersistentVolumeClaim {
-	if claim, grows := w.Growing(w.name); grows {
+// AllExpanding implements Objects.
+func (w *world) AllExpanding() []*v1.PersistentVolumeClaim {
+	if claim, grows := w.Expanding(w.name); grows {
 		return []*v1.PersistentVolumeClaim{claim}
 	}
 	return nil
@@ -130,7 +132,16 @@ func (w *world) Volume(name string) (*v1.PersistentVolume, bool) {
 	if w.pv == nil || w.pv.Name != name {
 		return nil, false
 	}
+	if w.cached != nil {
+		return w.cached.DeepCopy(), true
+	}
 	return w.pv.DeepCopy(), true
+}
+
+func (w *world) live(_ context.Context, name string) (*v1.PersistentVolume, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.pv.DeepCopy(), nil
 }
 
 // answer is the API server: it patches what the preconditions name, and refuses everything else.
@@ -176,8 +187,7 @@ func apply[T metav1.Object](t *testing.T, patch clienttesting.PatchAction, objec
 	}
 	after, err := strategicpatch.StrategicMergePatch(before, patch.GetPatch(), object) // for a capacity both types do the same
 	sharetest.Must(t, err)
-	clear := any(object)
-	switch o := clear.(type) { // Unmarshal would keep what the patch removed
+	switch o := any(object).(type) { // Unmarshal would keep what the patch removed
 	case *v1.PersistentVolumeClaim:
 		*o = v1.PersistentVolumeClaim{}
 	case *v1.PersistentVolume:
@@ -217,7 +227,7 @@ func (w *world) complete(size string) {
 	if w.recorded() != size {
 		w.t.Errorf("the record says %s, want %s", w.recorded(), size)
 	}
-	if claim, grows := w.Growing(w.name); grows {
+	if claim, grows := w.Expanding(w.name); grows {
 		w.t.Errorf("the claim still grows: %+v", claim.Status)
 	}
 }

@@ -1,7 +1,7 @@
 // Package steps has what is done to a share for a volume, one operation on one path at a
-// time: create, release, archive, restore, expire, adopt, take over, clean up. It is the
-// door through which every room changes a share: Steps.On gives an Op, which is alone on
-// its path in this process.
+// time: create, release, archive, restore, expire, adopt, take over, record a new size,
+// clean up. It is the door through which every room changes a share: Steps.On gives an Op,
+// which is alone on its path in this process.
 //
 // Nothing keeps other processes off: a leader that slept, a call that was on its way to
 // the server, a second cluster and an administrator may each act late, on a path that

@@ -31,15 +31,19 @@ func (s *Steps) InNamespace(ctx context.Context, claim ledger.Claim) (ledger.Cla
 }
 
 // FollowOwner writes into the record of v, whose PersistentVolume is bound, the claim that
-// it is bound to, and the UID of its namespace if v has that and the record has none. It
-// reports whether it changed the record.
+// it is bound to, the UID of its namespace if v has that and the record has none, and its
+// size if v has outgrown the recorded one. It reports whether it changed the record.
 func (op Op) FollowOwner(ctx context.Context, v volume.Volume) (changed bool, err error) {
 	record, found, err := op.Store.Records.Own(op.Path, v.Name, op.config.Cluster)
 	if err != nil || !found || record.State != ledger.Active {
 		return false, err
 	}
 	now, err := op.follow(ctx, v, record)
-	return now.Claim != record.Claim, err
+	if err != nil || !Outgrown(now, v.Size) {
+		return now.Claim != record.Claim, err
+	}
+	now.Size = v.Size.String()
+	return true, op.Store.Records.Update(op.Path, now)
 }
 
 // follow returns the record of v with the claim that v belongs to, and writes that if it

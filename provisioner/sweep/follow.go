@@ -41,15 +41,15 @@ func (s *Sweeper) followNewOwners(ctx context.Context) {
 	}
 }
 
-// follow is a volume whose record may name another claim than the PersistentVolume, or lacks the UID of
-// the claim's namespace.
+// follow is a volume whose record may name another claim than the PersistentVolume or a smaller size, or
+// lacks the UID of the claim's namespace.
 type follow struct {
 	pv       string
 	sameName bool // only the UID of the namespace is missing
 }
 
-// followAll writes the claims of bound PersistentVolumes into records that name other claims, and
-// the UIDs of their namespaces into records that lack these.
+// followAll writes the claims of bound PersistentVolumes into records that name other claims, their sizes
+// into records that name smaller ones, and the UIDs of their namespaces into records that lack these.
 func (s *Sweeper) followAll(ctx context.Context, found []follow) {
 	mayKnow := true
 	for _, f := range found {

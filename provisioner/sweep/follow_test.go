@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	v1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	clienttesting "k8s.io/client-go/testing"
@@ -188,5 +189,22 @@ func TestAPassThatMayNotReadNamespacesAsksOnce(t *testing.T) {
 	must(t, w.pass(t.Context()))
 	if asked != 1 {
 		t.Errorf("asked %d times", asked)
+	}
+}
+
+// A record that was written while its volume was expanded gets the volume's size.
+func TestAPassRecordsTheSize(t *testing.T) {
+	w := newWorld(t, time.Hour)
+	w.volume(t, "pvc-1", "a")
+	w.phase(t, v1.VolumeBound)
+	w.record(t, ledger.Active, "pvc-1", "a", func(r *ledger.Record) { r.Size, r.Claim = "1Gi", oldOwner })
+	pv := w.volumes()[0]
+	for _, size := range []string{"5Gi", "2Gi"} { // it never becomes smaller
+		pv.Spec.Capacity = v1.ResourceList{v1.ResourceStorage: resource.MustParse(size)}
+		must(t, w.client.Tracker().Update(v1.SchemeGroupVersion.WithResource("persistentvolumes"), &pv, ""))
+		must(t, w.pass(t.Context()))
+		if records := w.readRecords(t); len(records) != 1 || records[0].Size != "5Gi" {
+			t.Errorf("the records are %+v", records)
+		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"claimdir/provisioner/doctor"
 	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/share"
+	"claimdir/provisioner/steps"
 	"claimdir/provisioner/volpath"
 	"claimdir/provisioner/volume"
 )
@@ -15,7 +16,7 @@ import (
 // records are those of a ledger that a pass works on. A share has very many, and nearly all are as they
 // should be: their volumes are bound to the claims that they name. Of those nothing is kept but the path.
 type records struct {
-	follow  []follow        // of volumes that may belong to another claim
+	follow  []follow        // of volumes that may belong to another claim, or have outgrown their size
 	orphans []ledger.Record // of volumes, also unfinished ones, without a PersistentVolume
 	moved   []moved         // whose directories are other ones than they say
 	peers   map[string]volume.Volume
@@ -67,8 +68,9 @@ func (s *Sweeper) sort(found *records, r ledger.Record, pv *v1.PersistentVolume)
 		return
 	}
 	claim := ledger.Claim{Namespace: ref.Namespace, Name: ref.Name, UID: string(ref.UID)}
-	if is := claim.Is(r.Claim); !is || r.Claim.NamespaceUID == "" {
-		found.follow = append(found.follow, follow{r.PV, is})
+	is, outgrown := claim.Is(r.Claim), steps.Outgrown(r, pv.Spec.Capacity[v1.ResourceStorage])
+	if !is || outgrown || r.Claim.NamespaceUID == "" {
+		found.follow = append(found.follow, follow{r.PV, is && !outgrown})
 	}
 }
 

@@ -27,6 +27,9 @@ const (
 // that use the provisioner library give it this name, and nfs-subdir-external-provisioner uses none.
 const Finalizer = "external-provisioner.volume.kubernetes.io/finalizer"
 
+// HasFinalizer reports whether a PersistentVolume has Finalizer.
+func HasFinalizer(pv *v1.PersistentVolume) bool { return slices.Contains(pv.Finalizers, Finalizer) }
+
 // Names are the provisioner names whose PersistentVolumes are ours.
 type Names []string
 

@@ -35,7 +35,7 @@ func boundTo(name, request string, change ...func(*v1.PersistentVolumeClaim)) *v
 	return claim
 }
 
-func TestWhichClaimsGrow(t *testing.T) {
+func TestWhichClaimsAreExpanding(t *testing.T) {
 	annotated := func(provisioner string) func(*v1.PersistentVolumeClaim) {
 		return func(c *v1.PersistentVolumeClaim) { c.Annotations = map[string]string{storageProvisioner: provisioner} }
 	}
@@ -51,8 +51,7 @@ func TestWhichClaimsGrow(t *testing.T) {
 		"requests what it has":           {boundTo("a", "1Gi", annotated(ours)), false},
 		"requests less, in another unit": {boundTo("a", "1073741823", annotated(ours)), false},
 		"requests more":                  {boundTo("a", "1073741825", annotated(ours)), true},
-		"of another provisioner":         {boundTo("a", "2Gi", annotated("x/y")), false},
-		"of another, by the old name":    {boundTo("a", "2Gi", func(c *v1.PersistentVolumeClaim) { c.Annotations = map[string]string{betaStorageProvisioner: "x/y"} }), false},
+		"of any provisioner":             {boundTo("a", "2Gi", annotated("x/y")), true},
 		"bound by hand":                  {boundTo("a", "2Gi"), true},
 		"its status says that it grows": {boundTo("a", "1Gi", func(c *v1.PersistentVolumeClaim) {
 			c.Status.AllocatedResourceStatuses = map[v1.ResourceName]v1.ClaimResourceStatus{v1.ResourceStorage: v1.PersistentVolumeClaimControllerResizeInProgress}
@@ -67,7 +66,7 @@ func TestWhichClaimsGrow(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, got := asGrowing(trimmed); got != tt.want {
+			if _, got := asExpanding(trimmed); got != tt.want {
 				t.Errorf("it grows: %v", got)
 			}
 			if again, err := trimmer([]string{ours})(trimmed); tt.want && (err != nil || again != trimmed) {
@@ -78,7 +77,7 @@ func TestWhichClaimsGrow(t *testing.T) {
 }
 
 // Nothing that a tenant can make long is kept of a claim that grows.
-func TestAGrowingClaimIsSmall(t *testing.T) {
+func TestAnExpandingClaimIsSmall(t *testing.T) {
 	long := strings.Repeat("x", 1<<20)
 	claim := boundTo("a", "2Gi", func(c *v1.PersistentVolumeClaim) {
 		c.Labels, c.Annotations = map[string]string{"app": long}, map[string]string{"note": long}
@@ -95,17 +94,17 @@ func TestAGrowingClaimIsSmall(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, _ := asGrowing(trimmed); !equality.Semantic.DeepEqual(got, want) {
+	if got, _ := asExpanding(trimmed); !equality.Semantic.DeepEqual(got, want) {
 		t.Errorf("kept is %+v", got)
 	}
 }
 
-func TestGrowingClaimsAreFoundAndWatched(t *testing.T) {
+func TestExpandingClaimsAreFoundAndWatched(t *testing.T) {
 	client := fake.NewClientset(boundTo("grows", "2Gi"), boundTo("rests", "1Gi"))
 	i := NewInformers(client, ours)
 	var mu sync.Mutex
 	var seen []string
-	err := i.OnGrowing(func(claim *v1.PersistentVolumeClaim) {
+	err := i.OnExpanding(func(claim *v1.PersistentVolumeClaim) {
 		mu.Lock()
 		defer mu.Unlock()
 		request := claim.Spec.Resources.Requests[v1.ResourceStorage]
@@ -141,10 +140,10 @@ func TestGrowingClaimsAreFoundAndWatched(t *testing.T) {
 	}
 	update(boundTo("rests", "3Gi"))
 	wait("grows 2Gi", "rests 3Gi")
-	if claim, found := i.Growing(cache.NewObjectName("team", "rests")); !found || claim.Name != "rests" {
+	if claim, found := i.Expanding(cache.NewObjectName("team", "rests")); !found || claim.Name != "rests" {
 		t.Errorf("found %v", claim)
 	}
-	if all := i.AllGrowing(); len(all) != 2 {
+	if all := i.AllExpanding(); len(all) != 2 {
 		t.Errorf("found %d", len(all))
 	}
 	if len(i.Unbound())+len(i.Waiting()) > 0 {
@@ -152,10 +151,17 @@ func TestGrowingClaimsAreFoundAndWatched(t *testing.T) {
 	}
 	update(boundTo("grows", "2Gi", func(c *v1.PersistentVolumeClaim) { c.Status.Capacity = storage("2Gi") }))
 	wait("grows 2Gi", "rests 3Gi", "grows 2Gi") // a last time
-	if _, found := i.Growing(cache.NewObjectName("team", "grows")); found {
+	if _, found := i.Expanding(cache.NewObjectName("team", "grows")); found {
 		t.Error("it still grows")
 	}
-	if _, found := i.Growing(cache.NewObjectName("team", "none")); found {
+	// Its PersistentVolume may be seen after it, and wakes it.
+	pv := at("pvc-1", "nas", "/export/a", ours)
+	pv.Spec.ClaimRef = &v1.ObjectReference{Namespace: "team", Name: "rests", UID: "uid-1"}
+	if _, err := client.CoreV1().PersistentVolumes().Create(ctx, pv, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	wait("grows 2Gi", "rests 3Gi", "grows 2Gi", "rests 3Gi")
+	if _, found := i.Expanding(cache.NewObjectName("team", "none")); found {
 		t.Error("found what is not there")
 	}
 }
