@@ -45,8 +45,8 @@ type expansion struct {
 
 // expand does what is left of the expansion of a claim's volume. After an error it is retried.
 func (r *Resizer) expand(ctx context.Context, lane *lane, name cache.ObjectName) error {
-	claim, grows := r.config.Objects.Expanding(name)
-	if !grows {
+	claim, expanding := r.config.Objects.Expanding(name)
+	if !expanding {
 		lane.forget(name)
 		return nil
 	}
@@ -74,8 +74,7 @@ func (r *Resizer) expand(ctx context.Context, lane *lane, name cache.ObjectName)
 		r.config.Tell(claim, v1.EventTypeWarning, eventFailed, err.Error())
 		return nil // the PersistentVolume must change
 	}
-	// A stop waits for its end.
-	if err := r.carryOut(context.WithoutCancel(ctx), e); err != nil {
+	if err := r.carryOut(ctx, e); err != nil {
 		return r.failed(ctx, e.claim, err)
 	}
 	r.expanded(ctx, e)
@@ -135,9 +134,9 @@ func (r *Resizer) record(ctx context.Context, e *expansion) error {
 	})
 }
 
-// patchStatus changes the claim's status.
+// patchStatus changes the claim's status. A stop of the process does not interrupt it.
 func (r *Resizer) patchStatus(ctx context.Context, e *expansion, p patch) error {
-	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
 	defer cancel()
 	claims := r.config.Client.CoreV1().PersistentVolumeClaims(e.claim.Namespace)
 	now, err := claims.Patch(ctx, e.claim.Name, p.kind, p.data, metav1.PatchOptions{}, "status")
@@ -148,9 +147,9 @@ func (r *Resizer) patchStatus(ctx context.Context, e *expansion, p patch) error 
 	return nil
 }
 
-// grow gives the PersistentVolume its new size.
+// grow gives the PersistentVolume its new size. A stop of the process does not interrupt it.
 func (r *Resizer) grow(ctx context.Context, e *expansion) error {
-	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
 	defer cancel()
 	p := growPatch(e.pv, e.target)
 	now, err := r.config.Client.CoreV1().PersistentVolumes().Patch(ctx, e.pv.Name, p.kind, p.data, metav1.PatchOptions{})

@@ -94,8 +94,8 @@ func New(config Config) *Resizer {
 // Collectors returns the metrics.
 func (r *Resizer) Collectors() []prometheus.Collector { return r.metrics.collectors() }
 
-// Handle queues a claim whose volume is being expanded, or was. It returns at once, and does nothing before Run, which looks
-// for itself.
+// Handle queues a claim whose volume is being expanded, or was. It returns at once, and does nothing before
+// Run, which looks for itself.
 func (r *Resizer) Handle(claim *v1.PersistentVolumeClaim) {
 	if !r.running.Load() {
 		return
@@ -119,12 +119,15 @@ func (r *Resizer) Handle(claim *v1.PersistentVolumeClaim) {
 // Run completes expansions until ctx ends. It returns when those that run have ended.
 func (r *Resizer) Run(ctx context.Context) {
 	r.running.Store(true)
-	waiting := r.config.Objects.AllExpanding()
-	for _, claim := range waiting {
+	for _, claim := range r.config.Objects.AllExpanding() {
 		r.Handle(claim)
 	}
-	if len(waiting) > 0 {
-		klog.FromContext(ctx).Info("Claims wait for the expansion of their volumes", "claims", len(waiting))
+	waiting := 0
+	for _, lane := range r.lanes {
+		waiting += lane.queue.Len()
+	}
+	if waiting > 0 {
+		klog.FromContext(ctx).Info("Claims wait for the expansion of their volumes", "claims", waiting)
 	}
 	var all sync.WaitGroup
 	for _, lane := range r.lanes {
