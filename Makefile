@@ -25,13 +25,14 @@ test-unit: ## run the tests that need no cluster
 # Cut off at each place, not at every tenth: the race detector makes that six times slower.
 	go test -shuffle=on -timeout 20m ./provisioner ./provisioner/ledger ./provisioner/share ./provisioner/trash
 
+# Its cases wait for leases, sweeps and Kubernetes: a fifth of their time is computed.
 .PHONY: test-cluster-api
 test-cluster-api: control-plane ## run claimdir against a real API server and controller manager
-	go -C hack test -count=1 -timeout 20m ./...
+	go -C hack test -count=1 -timeout 20m -parallel 4 ./...
 
 .PHONY: test-nfs
-test-nfs: ## run every suite that touches a share on kernel NFS, in a virtual machine
-	hack/vm/test-nfs.sh
+test-nfs: ## run the suites that touch a share on kernel NFS, in a virtual machine; ARGS=--all: each on every kind of mount, for hours
+	hack/vm/test-nfs.sh $(ARGS)
 
 .PHONY: test-cluster
 test-cluster: ## run claimdir on a real node, with pods that write, in a virtual machine

@@ -1,42 +1,79 @@
 #!/usr/bin/env bash
-# Runs every suite that touches a share on kernel NFS in the virtual machine: on NFSv3, v4.1 and v4.2 mounts of ext4 exports
-# and NFSv3 and v4.2 mounts of XFS exports, mounted as manifests/base says, beside a plain directory; and on each the cases that only NFS has
-# (hack/vm/nfscases). Fails if a test fails or is skipped, and if a run has no tests, leaves something behind, or does not
-# reach its mount.
+# Runs every suite that touches a share on kernel NFS, in the virtual machine, which boots once: what hack/vm/nfs-runs says, or
+# with --all every suite on every kind of mount. A kind of mount is a version, a file system, and a user with how the export
+# squashes, mounted as manifests/base says; the cases that only NFS has (hack/vm/nfscases) mount for themselves. Fails if a test
+# fails or is skipped, and if a run has no tests, leaves something behind, or does not reach its mount.
 #
-#   hack/vm/test-nfs.sh [-m MOUNTS] [-p PACKAGES] [-r TESTS] [-o RESULTS]
+#   hack/vm/test-nfs.sh [--all] [-m MOUNTS] [-p PACKAGES] [-r TESTS] [-o RESULTS]
 #
-#   -m  mounts, as a shell pattern: 'v4.2-xfs-root_squash-owner', 'v3-*', 'plain-*' (all)
-#   -p  packages, in one word (all)
-#   -r  tests, as for go test -run (all)
-#   -o  directory for the full output of each run
+#   --all  every suite on every kind of mount, whole, exports with sync: for hours
+#   -m     of these runs those on mounts that match a shell pattern: 'v4.2-xfs-root_squash-owner', 'v3-*', 'plain-*'
+#   -p     of these runs those of packages, in one word: 'provisioner provisioner/trash'
+#   -r     tests, as for go test -run, in place of the parts that the table names
+#   -o     directory for the full output of each run
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
-# Packages whose tests use a share: t.TempDir gives it to them.
-packages="
-provisioner/share
-provisioner/ledger
-provisioner/trash
-provisioner
-hack/vm/nfscases
-"
 # These read the source code, which the machine does not have, or let calls hang inside the program, to which the share makes no
 # difference; make test-unit runs them.
 not='^(TestImports|TestPackageDocs|TestA.*AnsweredTooLate.*|TestALateRepeat.*)$'
 
-# These swap links and directories as fast as they can, for eight minutes: one mount has them.
-hostile='^(Test|Fuzz)Hostile'
-
-# These kill an operation at each of its calls, let one come late, or race round after round; the calls do not depend on the
-# server: v3 has them; nfscases has late calls on each version.
+# These kill an operation at each of its calls, let one come late, or race round after round.
 crashes='CutOff|LikeAnyOther$|^TestAKillAnywhere|^TestOfTwoClusters|^TestOfTwoClaims|^TestAnArchiveExpiresOrIsRestored|BelowOneParent|^TestACallThatComesLate|^TestARemovalThatIsKilled'
 
-# Of the late calls, which are thousands and which make test-unit has all of, a mount has some operations, as the process goes on
-# and the path is that of a claim beside it.
-late='^TestACallThatComesLate/^(adopt|expire|purge|remove|fix|look|put|bring|provision,_[gt]|(take_over|archive|retain|restore),|.*_of_nothing)|^TestACallThatComesLate/./(_ends,|_empty,|another_)'
+# Of the late calls a mount has some operations; a plain directory has all.
+late='^TestACallThatComesLate/^(adopt|expire|purge|remove|fix|look|put|bring|provision,_[gt]|(take_over|archive|retain|restore),|.*_of_nothing)'
 
-mounts='*' tests='' results=''
+# These are about names, content and records, to which the server makes no difference, and take minutes over a mount.
+local='^(Test|Fuzz)Hostile|^TestSharesOfLayout1|^TestClaimsAreServedWhileRecordsAreConverted'
+
+# These stop the server, which all runs have in common.
+outages='^(TestAServerThatStopsAndComesBack|TestASoftMountGivesUp|TestVolumesComeAndGoWhileTheServerRestarts|TestAKeptShareOutlivesItsServer)$'
+
+# part PACKAGE PART MOUNT sets which tests run, which not, and how many at once.
+part() {
+	local mine=$not
+	run='' parallel=2
+	case "$1 $2" in
+	*" all") ;;
+	"provisioner/share most") mine+='|^TestShare$/^(remove_reads_names|the_trash_is_emptied_of_trees_of_any_depth)$' ;;
+	"provisioner stories") mine+="|$crashes|$local" ;;
+	"provisioner crashes") run=$crashes parallel=6 ;; # each story has a share of its own, and waits for the server
+	"provisioner swaps") run='^TestHostile(ALinkSwappedIn|WhatComesAndGoes|Inventory)' ;;
+	"hack/vm/nfscases all-but-outages") mine+="|$outages" ;;
+	"hack/vm/nfscases all-but-late-and-outages") mine+="|$outages|^TestACallArrivesAfterThePathHasANewOwner$" ;;
+	"hack/vm/nfscases outages") run=$outages ;;
+	*)
+		echo "test-nfs.sh: $1 has no part $2" >&2
+		return 1
+		;;
+	esac
+	skip=$mine
+	if [[ $3 != plain-* ]]; then skip+="|$late"; fi
+}
+
+# every prints the whole matrix, as hack/vm/nfs-runs has it.
+every() {
+	local fs version kind package
+	for kind in plain-root plain-owner; do
+		for package in provisioner/{share,ledger,trash} provisioner; do echo "$kind $package all"; done
+	done
+	for fs in ext4 xfs; do
+		for version in v3 v4.1 v4.2; do
+			for kind in no_root_squash-root no_root_squash-bare root_squash-owner; do
+				for package in provisioner/{share,ledger,trash} provisioner; do echo "$version-$fs-$kind $package all"; done
+			done
+			echo "$version-$fs hack/vm/nfscases all-but-outages"
+			echo "$version-$fs hack/vm/nfscases outages"
+		done
+	done
+}
+
+all='' mounts='*' packages='' tests='' results='' commit=async
+if [ "${1:-}" = --all ]; then
+	all=1 commit=sync
+	shift
+fi
 while getopts m:p:r:o: option; do
 	case $option in
 	m) mounts=$OPTARG ;;
@@ -46,12 +83,30 @@ while getopts m:p:r:o: option; do
 	*) exit 2 ;;
 	esac
 done
-packages=$(xargs <<<"$packages")
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 job=$work/job
+mkdir "$job"
 results=${results:-$work/results}
+mkdir -p "$results"
+rm -f "$results/table"
+
+# The runs, a line each: mount, package, part, how many tests at once, which tests, which not.
+chosen() {
+	if [ -n "$all" ]; then every; else grep -vE '^ *(#|$)' hack/vm/nfs-runs; fi
+}
+while read -r mount package part; do
+	# shellcheck disable=SC2053 # mounts is a pattern
+	if ! [[ $mount == $mounts && (-z $packages || " $packages " == *" $package "*) ]]; then continue; fi
+	part "$package" "$part" "$mount"
+	if [ -n "$tests" ]; then part=chosen run=$tests skip=$not; fi
+	printf '%s\t%s\t%s\t%s\t%s\t%s\n' "$mount" "$package" "$part" "$parallel" "${run:-.}" "$skip"
+done < <(chosen) | awk '!seen[$0]++' >"$job/runs"
+if ! [ -s "$job/runs" ]; then
+	echo "test-nfs.sh: no run is on $mounts${packages:+, of $packages}" >&2
+	exit 2
+fi
 
 build() { # package
 	local module=. package=$1 start=$SECONDS
@@ -61,7 +116,7 @@ build() { # package
 	find "$1" -type d -name testdata -exec cp -r --parents {} "$job" \; # a room may read another one's, which lies below it
 	echo "built the tests of $1 in $((SECONDS - start)) s"
 }
-for package in $packages; do build "$package"; done
+while read -r package; do build "$package"; done < <(cut -f2 "$job/runs" | sort -u)
 
 # The share is mounted as claimdir's own mount is.
 options=$(awk '/^  mountOptions:/ { on = 1; next } on && !/^  - / { exit } on { printf "%s%s", comma, $2; comma = "," }' manifests/base/share.yaml)
@@ -69,22 +124,31 @@ if [ -z "$options" ]; then
 	echo "test-nfs.sh: no mountOptions in manifests/base/share.yaml" >&2
 	exit 1
 fi
-cp hack/vm/guest/{nfs.sh,test-nfs} "$job"
-declare -p packages mounts tests not hostile crashes late options >"$job/settings"
-chmod -R a+rX "$job"
+cp hack/vm/guest/{nfs.sh,suites.sh,test-nfs} "$job"
+declare -p options commit >"$job/settings"
+chmod -R a+rX "$work"
 
 status=0
-# The machine ends with this script, however that ends.
-setpriv --pdeathsig TERM hack/vm/run.sh -t "${LIMIT:-4200}" -o "$results" "$job" ./test-nfs || status=$?
-touch "$results/table"
+if grep -q '^plain-' "$job/runs"; then
+	# shellcheck source=hack/vm/guest/nfs.sh
+	# shellcheck source=hack/vm/guest/suites.sh
+	(. hack/vm/guest/nfs.sh && . hack/vm/guest/suites.sh && on_plain "$job" "$work/plain" "$work/logs") || status=$?
+	cp -r "$work/logs/." "$results"
+fi
+if grep -qv '^plain-' "$job/runs"; then
+	# The machine ends with this script, however that ends.
+	setpriv --pdeathsig TERM hack/vm/run.sh -t "${LIMIT:-$((all ? 36000 : 4200))}" -o "$results" "$job" ./test-nfs || status=$?
+fi
+touch "$work/plain" "$results/table"
+cat "$work/plain" >>"$results/table"
 echo
-awk -F '\t' -v status="$status" -v took="$SECONDS" '
-	BEGIN { printf "%-30s %-18s %7s %7s %7s %9s %7s\n", "mount", "package", "passed", "failed", "skipped", "NFS calls", "seconds" }
-	{ printf "%-30s %-18s %7d %7d %7d %9d %7.1f  %s\n", $1, $2, $3, $4, $5, $6, $7, $8; passed += $3; bad += $8 != "" }
+sort -k 1,2 "$results/table" | awk -F '\t' -v status="$status" -v took="$SECONDS" -v want="$(wc -l <"$job/runs")" '
+	BEGIN { printf "%-30s %-19s %-25s %6s %6s %7s %9s %7s\n", "mount", "package", "part", "passed", "failed", "skipped", "NFS calls", "seconds" }
+	{ printf "%-30s %-19s %-25s %6d %6d %7d %9d %7.1f  %s\n", $1, $2, $3, $4, $5, $6, $7, $8, $9; passed += $4; bad += $9 != "" }
 	END {
-		if (!NR) why = "nothing was run"
-		else if (bad) why = bad " of " NR " runs"
+		if (bad) why = bad " of " NR " runs"
 		else if (status) why = "the machine, exit code " status
+		else if (NR != want) why = NR " runs of " want
 		print why ? "test-nfs: FAILED: " why ", " took " s" : "test-nfs: all well, " passed " tests in " NR " runs, " took " s"
 		exit why != ""
-	}' "$results/table"
+	}'

@@ -5,7 +5,8 @@
 # The user of the suites on root_squash exports, and the owner of these.
 user=1000
 
-# nfs_server makes the file systems and starts the server.
+# nfs_server sync|async makes the file systems and starts the server. With async it answers before its disk has what it was told,
+# which is the same to a client as long as the machine does not crash.
 nfs_server() {
 	local fs squash id=1
 	modprobe -a loop xfs nfsd nfsv3 nfsv4 veth
@@ -18,7 +19,7 @@ nfs_server() {
 		mount -o loop /tmp/$fs.img /srv/$fs
 		for squash in no_root_squash root_squash; do
 			mkdir /srv/$fs/$squash
-			echo "/srv/$fs/$squash *(rw,sync,no_subtree_check,$squash,fsid=$((id++)))" >>/etc/exports
+			echo "/srv/$fs/$squash *(rw,$1,no_subtree_check,$squash,fsid=$((id++)))" >>/etc/exports
 		done
 		chown $user:$user /srv/$fs/root_squash
 	done
@@ -57,5 +58,13 @@ nfs_mount_other() {
 		mount -t nfs -o "vers=${1#v},nolock${4:+,$4}" 10.77.0.1:/srv/"$2" "$3"
 }
 
-# nfs_calls prints how many calls the clients of this machine have sent.
-nfs_calls() { awk '$1 == "rpc" { print $2 }' /proc/net/rpc/nfs; }
+# nfs_umount DIRECTORY adds the calls of the mount to the file NFS_CALLS, and unmounts it.
+nfs_umount() {
+	nfs_calls "$1" >>"${NFS_CALLS:-/dev/null}"
+	umount "$1" || umount -l "$1"
+}
+
+# nfs_calls DIRECTORY prints how many calls were made for the mount there.
+nfs_calls() {
+	awk -v dir="$1" '$1 == "device" { on = $5 == dir } on && $1 ~ /^[A-Z0-9_]+:$/ { n += $2 } END { print n + 0 }' /proc/self/mountstats
+}

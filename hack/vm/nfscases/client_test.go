@@ -67,7 +67,7 @@ func (e exported) mountWith(function, below string, options ...string) string {
 	version, filesystem := setting(e.t)
 	dir := e.t.TempDir()
 	e.shell(function+` "$@"`, version, filepath.Join(filesystem, e.squash, e.subtree, below), dir, strings.Join(options, ","))
-	e.t.Cleanup(func() { e.shell(`umount "$1" || umount -l "$1"`, dir) })
+	e.t.Cleanup(func() { e.shell(`nfs_umount "$1"`, dir) })
 	return dir
 }
 
