@@ -32,9 +32,9 @@ func (p *Pool) choose(ctx context.Context, claim *v1.PersistentVolumeClaim, v vo
 		return begun, err
 	}
 	if v.Restores {
-		return p.withArchive(ctx, v, candidates, steps.Wanted{Name: v.Restore, Adopts: c.OnExisting == class.Adopt})
+		return p.withArchive(ctx, v, c, candidates)
 	}
-	return p.roomiest(v, candidates)
+	return p.roomiest(v, c, candidates)
 }
 
 // candidates returns the shares that a class allows.
@@ -85,18 +85,23 @@ func (p *Pool) begun(ctx context.Context, claim *v1.PersistentVolumeClaim, v vol
 	return nil, nil
 }
 
-// roomiest returns the share with the most room among those that answer.
-func (p *Pool) roomiest(v volume.Volume, candidates []*access.Keeper) (*access.Keeper, error) {
+// roomiest returns the share with the most room among those that answer and have as much as the class asks.
+func (p *Pool) roomiest(v volume.Volume, c class.Class, candidates []*access.Keeper) (*access.Keeper, error) {
 	var best *access.Keeper
-	var trouble error
+	var trouble, full error
 	for _, on := range candidates {
 		if err := on.Ready(); err != nil {
 			trouble = err
+		} else if err := p.promises.ask(p, on, c, request{name: v.Name, class: v.Class, bytes: float64(v.Size.Value())}); err != nil {
+			full = err
 		} else if best == nil || p.room(on).Free > p.room(best).Free {
 			best = on
 		}
 	}
-	if best == nil {
+	switch {
+	case best == nil && full != nil:
+		return nil, full
+	case best == nil:
 		return nil, steps.Refused(trouble)
 	}
 	p.startedOn.begin(v.Name, best)
@@ -120,7 +125,8 @@ func begunOn(ctx context.Context, on *access.Keeper, v volume.Volume) (here bool
 // withArchive returns, of several shares, the one with the archive that the claim
 // asks for. One that is in trouble may have it, and is waited for only if no other
 // has; but the latest is known only when all have answered.
-func (p *Pool) withArchive(ctx context.Context, v volume.Volume, candidates []*access.Keeper, w steps.Wanted) (*access.Keeper, error) {
+func (p *Pool) withArchive(ctx context.Context, v volume.Volume, c class.Class, candidates []*access.Keeper) (*access.Keeper, error) {
+	w := steps.Wanted{Name: v.Restore, Adopts: c.OnExisting == class.Adopt}
 	var best *access.Keeper
 	var newest ledger.Record
 	var missing, trouble error
@@ -144,7 +150,7 @@ func (p *Pool) withArchive(ctx context.Context, v volume.Volume, candidates []*a
 	case trouble != nil && (best == nil || w.Latest()):
 		return nil, steps.Refused(trouble)
 	case best == nil && w.OrEmpty():
-		return p.roomiest(v, candidates)
+		return p.roomiest(v, c, candidates)
 	case best == nil:
 		return nil, missing
 	}

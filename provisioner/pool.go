@@ -2,6 +2,7 @@ package provisioner
 
 import (
 	"strings"
+	"time"
 
 	v1 "k8s.io/api/core/v1"
 
@@ -21,13 +22,22 @@ type Pool struct {
 	objects   steps.Objects
 	shares    []*access.Keeper
 	classes   class.Cache
+	sizes     Sizes
 	startedOn startedOn
-	room      func(on *access.Keeper) share.Room // tests exchange it
+	promises  promises
+	room      func(on *access.Keeper) share.Room // tests exchange these
+	now       func() time.Time
+}
+
+// Objects are what a Pool asks of the cluster.
+type Objects interface {
+	steps.Objects
+	Sizes
 }
 
 // New brings the shares together.
-func New(s *steps.Steps, objects steps.Objects, shares ...*access.Keeper) *Pool {
-	return &Pool{steps: s, objects: objects, shares: shares, room: (*access.Keeper).Room}
+func New(s *steps.Steps, objects Objects, shares ...*access.Keeper) *Pool {
+	return &Pool{steps: s, objects: objects, sizes: objects, shares: shares, room: (*access.Keeper).Room, now: time.Now}
 }
 
 // Provisioners returns one for each controller of the library: see Provisioner.

@@ -68,9 +68,10 @@ func (p *Provisioner) provision(ctx context.Context, o controller.ProvisionOptio
 		return nil, err
 	}
 	err = p.steps.On(ctx, on, path, "provision "+v.Name, func(ctx context.Context, op steps.Op) error {
-		return op.Create(ctx, v, c.OnExisting)
+		return op.Create(ctx, v, c.OnExisting, func() error { return p.takeRoom(on, c, v) })
 	})
 	if err != nil {
+		p.giveRoomBack(on, v)
 		return nil, err
 	}
 	p.startedOn.succeeded(v.Name)

@@ -41,6 +41,7 @@ type parts struct {
 	steps     *steps.Steps
 	client    kubernetes.Interface
 	informers *cluster.Informers
+	room      func(on *access.Keeper, pv *v1.PersistentVolume, bytes int64) error // see resize.Config
 }
 
 // jobs are what runs beside the controller while this process leads, and its metrics.

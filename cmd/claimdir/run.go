@@ -53,10 +53,11 @@ func serve(ctx context.Context, o options) error {
 	var c *control.Controller
 	warn := warnOfClass(func(class, reason, message string) { c.WarnOfClass(class, reason, message) })
 	ops := newSteps(o, id, informers, cluster.Live{Client: clients.Main}, warn)
-	for _, p := range provisioner.New(ops, informers, served.keepers...).Provisioners() {
+	pool := provisioner.New(ops, informers, served.keepers...)
+	for _, p := range pool.Provisioners() {
 		config.Provisioners = append(config.Provisioners, p)
 	}
-	jobs, err := newJobs(parts{options: o, keepers: served.keepers, steps: ops, client: clients.Main, informers: informers}, warn, func() *control.Controller { return c })
+	jobs, err := newJobs(parts{options: o, keepers: served.keepers, steps: ops, client: clients.Main, informers: informers, room: pool.HasRoom}, warn, func() *control.Controller { return c })
 	if err != nil {
 		return err
 	}

@@ -83,6 +83,7 @@ var cases = []testCase{
 	{"an expansion that was cut off goes on", testExpandGoesOn},
 	{"many expansions, and the leader is killed", testExpandMany},
 	{"a namesake gets nothing of an expansion", testExpandNamesake},
+	{"a class asks for room", testRoom},
 	{"with EXPAND_MOUNTED=false a volume grows when no pod uses it", testExpandUnused},
 	{"a late-binding claim is bound once a node is selected", testLateBinding},
 	{"200 claims at once", testMany},

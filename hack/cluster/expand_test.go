@@ -17,6 +17,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"claimdir/hack/clustertest"
 	"claimdir/hack/testbed"
 )
 
@@ -325,4 +326,38 @@ func testExpandUnused(t *testing.T, bed *testbed.Bed) {
 	unused(true)
 	w.expanded("data", "5Gi")
 	w.healthy()
+}
+
+// A class may ask for room. What it holds back goes on by itself, and an expansion can be taken back.
+func testRoom(t *testing.T, bed *testbed.Bed) {
+	w := newWorld(t, bed)
+	full := &storagev1.StorageClass{
+		ObjectMeta: metav1.ObjectMeta{Name: w.Name + "-full"}, Provisioner: w.provisioner, Parameters: map[string]string{"minFree": "99.99%"},
+	}
+	w.createClass(full)
+	w.createClass(&storagev1.StorageClass{
+		ObjectMeta: metav1.ObjectMeta{Name: w.Name}, Provisioner: w.provisioner, AllowVolumeExpansion: new(true), Parameters: map[string]string{"overcommit": "1.5"},
+	})
+	w.Claim("waits", clustertest.OfClass(full.Name))
+	w.Event(w.Name, "waits", `the share has [0-9.]+[KMGTP]i free, and StorageClass \S+ asks that [0-9.]+[KMGTP]i stay free \(minFree\)`)
+	w.wantEntries(".")
+	classes := bed.Admin.StorageV1().StorageClasses()
+	w.Must(classes.Delete(t.Context(), full.Name, metav1.DeleteOptions{}))
+	full.Parameters, full.ResourceVersion = nil, ""
+	w.createClass(full)
+	w.Bound("waits")
+
+	w.Claim("data")
+	w.Bound("data")
+	w.Must(w.resize("data", "100Pi"))
+	w.Event(w.Name, "data", `VolumeResizeFailed: the volumes of the share request 2.0Mi, and with 100.0Pi more they would be above [0-9.]+[KMGTP]i, 1.5 times its size`)
+	w.Eventually("the status says why", func() error {
+		status := w.getClaim("data").Status
+		if status.AllocatedResourceStatuses[v1.ResourceStorage] != v1.PersistentVolumeClaimControllerResizeInfeasible {
+			return fmt.Errorf("it is %+v", status)
+		}
+		return nil
+	})
+	w.Must(w.resize("data", "2Mi"))
+	w.expanded("data", "2Mi")
 }

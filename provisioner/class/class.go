@@ -52,6 +52,10 @@ type Class struct {
 	UID, GID *uint32
 	// Shares are the names of the shares on which volumes may lie. Empty means the only one. The caller checks that they exist.
 	Shares []string
+	// MinFree is how much must stay free on the share of a new volume.
+	MinFree MinFree
+	// Overcommit is how many times the share's size the volumes on it may request together; 0 means no limit.
+	Overcommit float64
 }
 
 // Parse checks the parameters of a StorageClass and returns the Class they describe. It compares keys exactly, takes an empty value for the
@@ -67,6 +71,8 @@ func Parse(params map[string]string) (Class, error) {
 		UID:        note(&p, owner("uid"), params),
 		GID:        note(&p, owner("gid"), params),
 		Shares:     note(&p, shares, params),
+		MinFree:    note(&p, minFree, params),
+		Overcommit: note(&p, overcommit, params),
 	}
 	c.ArchiveRetention = note(&p, c.archiveRetention, params)
 	p = append(p, unknown(params)...)

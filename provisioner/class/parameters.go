@@ -40,6 +40,10 @@ func Parameters() []Parameter {
 		{"gid", "", "Group id of the directories claimdir makes. Without it the group is what the server sets."},
 		{"share", "", "Which share, where several are mounted: the name of its directory below `/persistentvolumes`. Several names, separated by commas, " +
 			"mean the one with the most room among those that answer."},
+		{"minFree", "", "How much must stay free on the share, such as `10Gi`, `500G` or `5%`. While less is free, new claims and expansions wait, " +
+			"with both figures in an event. A claim that gets an existing directory or an archive back does not wait."},
+		{"overcommit", "", "How many times the size of the share all volumes on it may request together, such as `\"1.5\"`. A claim or an expansion " +
+			"that would bring them above waits, with both figures in an event. Archives and retained directories are not counted."},
 	}
 }
 

@@ -76,6 +76,7 @@ func (c *boundClaim) DeepCopyObject() runtime.Object { return c }
 type heldVolume struct {
 	stub // its namespace is the claim's, and what it has besides is the path of the nfs source
 
+	size   int64                 // bytes, of one of ours
 	server unique.Handle[string] // of the nfs source
 	common unique.Handle[string] // encoded: what is the same for many volumes of a class
 	own    string                // encoded: all else
@@ -108,6 +109,9 @@ func hold(pv *v1.PersistentVolume, ours bool) (*heldVolume, error) {
 	}
 	held := &heldVolume{stub: newStub(namespace, &pv.ObjectMeta, path), server: unique.Make(server), common: unique.Make(string(common)), own: string(own)}
 	held.flags = is
+	if ours {
+		held.size = pv.Spec.Capacity.Storage().Value()
+	}
 	return held, nil
 }
 

@@ -84,6 +84,20 @@ func (i *Informers) ours(wanted func(*heldVolume) bool) iter.Seq[*v1.PersistentV
 	}
 }
 
+// EachSize calls do with the name and size, in bytes, of each PersistentVolume of ours below an exported path
+// of the server. None is decoded.
+func (i *Informers) EachSize(server, export string, do func(name string, bytes int64)) {
+	objects, err := i.volumes.GetIndexer().ByIndex(exportIndex, keyBelow(server, path.Clean(export)))
+	if err != nil {
+		return // cannot happen: NewInformers has added the index
+	}
+	for _, object := range objects {
+		if held, ok := object.(*heldVolume); ok && held.is(isOurs) {
+			do(held.name(), held.size)
+		}
+	}
+}
+
 // Volume returns the PersistentVolume of that name, or false if there is none of ours.
 func (i *Informers) Volume(name string) (*v1.PersistentVolume, bool) {
 	object, found, err := i.volumes.GetStore().GetByKey(name)

@@ -21,6 +21,7 @@ const (
 	ReasonArchive = "archive" // the requested archive does not exist or is not available
 	ReasonBusy    = "busy"    // another operation on the path is running
 	ReasonCluster = "cluster" // the API server does not say what must be known
+	ReasonRoom    = "room"    // the share has too little room for what the class asks
 )
 
 // unchanged is what Unchanged appends to the text of a refusal.

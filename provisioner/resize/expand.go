@@ -50,35 +50,67 @@ func (r *Resizer) expand(ctx context.Context, lane *lane, name cache.ObjectName)
 		lane.forget(name)
 		return nil
 	}
-	pv, ours := r.config.Objects.Volume(claim.Spec.VolumeName)
-	if !ours || !belongs(pv, claim) || lane.isStale(name, claim.ResourceVersion) {
+	if lane.isStale(name, claim.ResourceVersion) {
 		return nil
 	}
-	if lowers(claim) { // the PersistentVolume may have grown already, and the cache may not show it yet
-		now, err := r.config.Live(ctx, pv.Name)
-		if err != nil {
-			return r.failed(ctx, claim, err)
-		}
-		if now == nil || !belongs(now, claim) {
-			return nil
-		}
-		pv = now
+	pv, err := r.volumeOf(ctx, claim)
+	if err != nil {
+		return r.failed(ctx, claim, err)
+	}
+	if pv == nil {
+		return nil
 	}
 	e := &expansion{todo: next(claim, pv), lane: lane, claim: claim, pv: pv}
 	if e.begin && r.config.OnlyUnused && !unused(claim) {
 		r.config.Tell(claim, v1.EventTypeNormal, eventWaits, "the volume is expanded when no pod uses the claim, because claimdir runs with EXPAND_MOUNTED=false")
 		return nil // the claim changes when its last pod ends
 	}
-	var err error
 	if e.volume, err = volume.FromPV(lane.keeper.Source(), pv); err != nil {
 		r.config.Tell(claim, v1.EventTypeWarning, eventFailed, err.Error())
 		return nil // the PersistentVolume must change
+	}
+	if e.begin && e.grow {
+		if err := r.config.Room(lane.keeper, pv, e.more()); err != nil {
+			return r.noRoom(ctx, e, err)
+		}
 	}
 	if err := r.carryOut(ctx, e); err != nil {
 		return r.failed(ctx, e.claim, err)
 	}
 	r.expanded(ctx, e)
 	return nil
+}
+
+// volumeOf returns the PersistentVolume that is bound to the claim, or nil if none of ours is.
+func (r *Resizer) volumeOf(ctx context.Context, claim *v1.PersistentVolumeClaim) (*v1.PersistentVolume, error) {
+	pv, ours := r.config.Objects.Volume(claim.Spec.VolumeName)
+	if !ours || !belongs(pv, claim) {
+		return nil, nil
+	}
+	if !lowers(claim) {
+		return pv, nil
+	}
+	// The PersistentVolume may have grown already, and the cache may not show it yet.
+	now, err := r.config.Live(ctx, pv.Name)
+	if err != nil || now == nil || !belongs(now, claim) {
+		return nil, err
+	}
+	return now, nil
+}
+
+// errNoRoom says that the class does not let the volume become larger now.
+var errNoRoom = errors.New("no room")
+
+// noRoom says in an event and in the claim's status that there is no room, and returns an errNoRoom. What is
+// allocated stays as it is, so that the claim can shrink back.
+func (r *Resizer) noRoom(ctx context.Context, e *expansion, err error) error {
+	r.config.Tell(e.claim, v1.EventTypeWarning, eventFailed, err.Error())
+	if e.claim.Status.AllocatedResourceStatuses[v1.ResourceStorage] != v1.PersistentVolumeClaimControllerResizeInfeasible {
+		if err := r.patchStatus(ctx, e, noRoomPatch(e.claim, err.Error(), r.now())); err != nil {
+			return r.failed(ctx, e.claim, err)
+		}
+	}
+	return fmt.Errorf("%w: %w", errNoRoom, err)
 }
 
 // carryOut makes the writes that are left, in their order.

@@ -2,6 +2,7 @@ package resize
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime/debug"
 	"slices"
@@ -28,6 +29,8 @@ const AtOnce = 4
 const (
 	// retryFirst and retryMost bound the delay before an expansion that failed is retried.
 	retryFirst, retryMost = 100 * time.Millisecond, time.Minute
+	// retryRoom is the delay before an expansion is retried for which there was no room.
+	retryRoom = 5 * time.Minute
 )
 
 // Objects is what a Resizer reads from caches: see cluster.Informers.
@@ -49,6 +52,9 @@ type Config struct {
 	// Live asks the API server, never a cache, for the PersistentVolume of that name, and returns nil if
 	// there is none.
 	Live func(ctx context.Context, name string) (*v1.PersistentVolume, error)
+	// Room returns a *refusal.Refusal if the class of a PersistentVolume does not let it become larger by that
+	// many bytes now.
+	Room func(on *access.Keeper, pv *v1.PersistentVolume, bytes int64) error
 	// OnlyUnused makes an expansion wait until no pod uses the claim, which Kubernetes says from 1.37 on.
 	OnlyUnused bool
 	// Tell publishes an event on a claim, unless the last one about it was the same. kind is
@@ -158,6 +164,11 @@ func (r *Resizer) work(ctx context.Context, lane *lane) bool {
 	}
 	if err := safely(ctx, func() error { return r.expand(ctx, lane, name) }); err != nil {
 		klog.FromContext(ctx).V(1).Info("Cannot expand the volume yet", "PVC", klog.KRef(name.Namespace, name.Name), "because", err.Error())
+		if errors.Is(err, errNoRoom) {
+			lane.queue.Forget(name)
+			lane.queue.AddAfter(name, retryRoom)
+			return true
+		}
 		lane.queue.AddRateLimited(name)
 		return true
 	}

@@ -16,6 +16,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"claimdir/provisioner/ledger"
+	"claimdir/provisioner/refusal"
 	"claimdir/provisioner/sharetest"
 )
 
@@ -371,5 +372,38 @@ func TestABugEndsNoProcess(t *testing.T) {
 	w.lanes[0].queue.Add(w.name)
 	if !w.work(t.Context(), w.lanes[0]) || w.lanes[0].queue.NumRequeues(w.name) != 1 {
 		t.Error("it is not retried")
+	}
+}
+
+// Without room nothing is allocated, so that the claim can shrink back, and the status says why. It goes on
+// when there is room.
+func TestAnExpansionWaitsForRoom(t *testing.T) {
+	w := newWorld(t)
+	w.claim.Status.Conditions = others()
+	w.request("5Gi")
+	w.room = refusal.Postpone(refusal.ReasonRoom, "3Gi are free")
+	for range 3 {
+		if err := w.pass(); !errors.Is(err, errNoRoom) {
+			t.Fatal(err)
+		}
+	}
+	allocated, size := w.claim.Status.AllocatedResources[v1.ResourceStorage], w.pv.Spec.Capacity[v1.ResourceStorage]
+	if allocated.String() != "1Gi" || size.String() != "1Gi" || len(w.writes) != 1 {
+		t.Errorf("allocated %s, PersistentVolume %s, wrote %q", allocated.String(), size.String(), w.writes)
+	}
+	if state := w.claim.Status.AllocatedResourceStatuses[v1.ResourceStorage]; state != v1.PersistentVolumeClaimControllerResizeInfeasible {
+		t.Errorf("state %q", state)
+	}
+	if c := w.claim.Status.Conditions; len(c) != 3 || c[2].Type != v1.PersistentVolumeClaimControllerResizeError && c[0].Type != v1.PersistentVolumeClaimControllerResizeError {
+		t.Errorf("conditions %+v", c)
+	}
+	if !strings.Contains(w.published[0], "Warning VolumeResizeFailed: 3Gi are free") || w.asked[0] != 4<<30 {
+		t.Errorf("told %q, asked for %v", w.published, w.asked)
+	}
+	w.room = nil
+	sharetest.Must(t, w.pass())
+	w.complete("5Gi")
+	if len(w.claim.Status.Conditions) != 2 {
+		t.Errorf("conditions %+v", w.claim.Status.Conditions)
 	}
 }

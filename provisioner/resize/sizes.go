@@ -16,7 +16,7 @@ import (
 // todo is what is left of an expansion.
 type todo struct {
 	from, target resource.Quantity // from is what the claim's status says
-	size         resource.Quantity // of the PersistentVolume in the end: target, or more if it has more
+	had, size    resource.Quantity // of the PersistentVolume now, and in the end: target, or more if it has more
 	begin        bool              // the claim's status does not say yet that the volume grows to target
 	grow         bool              // the PersistentVolume is smaller than target
 	finish       bool              // the claim's status does not say target, or still speaks of an expansion
@@ -27,7 +27,7 @@ func next(claim *v1.PersistentVolumeClaim, pv *v1.PersistentVolume) todo {
 	request, capacity := claim.Spec.Resources.Requests[v1.ResourceStorage], claim.Status.Capacity[v1.ResourceStorage]
 	allocated, size := claim.Status.AllocatedResources[v1.ResourceStorage], pv.Spec.Capacity[v1.ResourceStorage]
 	begun := claim.Status.AllocatedResourceStatuses[v1.ResourceStorage] == v1.PersistentVolumeClaimControllerResizeInProgress
-	t := todo{from: capacity, target: request}
+	t := todo{from: capacity, target: request, had: size}
 	switch {
 	case begun && size.Cmp(allocated) >= 0 && allocated.Cmp(capacity) > 0:
 		t.target = allocated // the PersistentVolume has grown, and only the claim does not say so
@@ -42,6 +42,13 @@ func next(claim *v1.PersistentVolumeClaim, pv *v1.PersistentVolume) todo {
 	}
 	t.finish = capacity.Cmp(t.target) != 0 || cluster.SpeaksOfExpansion(claim)
 	return t
+}
+
+// more is by how many bytes the PersistentVolume becomes larger.
+func (t todo) more() int64 {
+	more := t.target.DeepCopy()
+	more.Sub(t.had)
+	return more.Value()
 }
 
 // precondition makes a patch apply to an object as it was read, and to no other of its name.
@@ -70,6 +77,20 @@ func beginPatch(claim *v1.PersistentVolumeClaim, target resource.Quantity, now t
 		"allocatedResources":        storage(target.String()),
 		"allocatedResourceStatuses": storage(v1.PersistentVolumeClaimControllerResizeInProgress),
 		"conditions":                conditions,
+	})
+}
+
+// noRoomPatch says in the claim's status why the volume does not grow.
+func noRoomPatch(claim *v1.PersistentVolumeClaim, text string, now time.Time) patch {
+	return newPatch(types.StrategicMergePatchType, claim, "status", fields{
+		"allocatedResourceStatuses": storage(v1.PersistentVolumeClaimControllerResizeInfeasible),
+		"conditions": []any{
+			deleted(v1.PersistentVolumeClaimResizing),
+			fields{
+				"type": v1.PersistentVolumeClaimControllerResizeError, "status": v1.ConditionTrue, "lastTransitionTime": metav1.NewTime(now),
+				"reason": "NoRoom", "message": text,
+			},
+		},
 	})
 }
 

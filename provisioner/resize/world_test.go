@@ -44,6 +44,8 @@ type world struct {
 	writes    []string
 	fault     func(write int) (lost, refused error) // lost: the answer of a write that was made
 	published []string
+	room      error   // what Config.Room says
+	asked     []int64 // with how many bytes
 }
 
 func newWorld(t *testing.T) *world {
@@ -78,7 +80,7 @@ func newWorld(t *testing.T) *world {
 
 // start makes the Resizer of a new process.
 func (w *world) start(change ...func(*Config)) {
-	config := Config{Keepers: []*access.Keeper{w.Keeper}, Steps: w.Steps, Client: w.client, Objects: w, Live: w.live, Tell: w.publish}
+	config := Config{Keepers: []*access.Keeper{w.Keeper}, Steps: w.Steps, Client: w.client, Objects: w, Live: w.live, Room: w.hasRoom, Tell: w.publish}
 	for _, c := range change {
 		c(&config)
 	}
@@ -136,6 +138,11 @@ func (w *world) Volume(name string) (*v1.PersistentVolume, bool) {
 		return w.cached.DeepCopy(), true
 	}
 	return w.pv.DeepCopy(), true
+}
+
+func (w *world) hasRoom(_ *access.Keeper, _ *v1.PersistentVolume, bytes int64) error {
+	w.asked = append(w.asked, bytes)
+	return w.room
 }
 
 func (w *world) live(_ context.Context, name string) (*v1.PersistentVolume, error) {

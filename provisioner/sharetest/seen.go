@@ -47,6 +47,15 @@ func (s *Seen) Volume(_ context.Context, name string) (*v1.PersistentVolume, err
 	return s.PVs[i], nil
 }
 
+// EachSize calls do with the name and size of each PersistentVolume below an exported path.
+func (s *Seen) EachSize(server, export string, do func(name string, bytes int64)) {
+	for _, pv := range s.PVs {
+		if pv.Spec.NFS.Server == server && strings.HasPrefix(pv.Spec.NFS.Path, export+"/") {
+			do(pv.Name, pv.Spec.Capacity.Storage().Value())
+		}
+	}
+}
+
 // Synced reports that all are known.
 func (*Seen) Synced() bool { return true }
 

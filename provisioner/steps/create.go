@@ -17,9 +17,10 @@ import (
 // Create makes the volume v at the operation's path, or completes what an earlier call
 // began: it takes the path, brings the directory there from its origin, and records that
 // it is complete and which directory it is. existing says what becomes of a directory
-// that is there already.
-func (op Op) Create(ctx context.Context, v volume.Volume, existing class.Existing) error {
-	record, err := op.take(ctx, v, existing)
+// that is there already. room, if not nil, is asked before a new directory is begun, and may
+// refuse it.
+func (op Op) Create(ctx context.Context, v volume.Volume, existing class.Existing, room func() error) error {
+	record, err := op.take(ctx, v, existing, room)
 	if err != nil {
 		return err
 	}
@@ -46,7 +47,7 @@ func (op Op) Create(ctx context.Context, v volume.Volume, existing class.Existin
 
 // take makes the path this volume's, or says whose it is. What the record of an earlier
 // call says of the origin holds, whatever the claim says by now.
-func (op Op) take(ctx context.Context, v volume.Volume, existing class.Existing) (ledger.Record, error) {
+func (op Op) take(ctx context.Context, v volume.Volume, existing class.Existing, room func() error) (ledger.Record, error) {
 	record := v.Record()
 	record.State, record.Cluster = ledger.Creating, op.config.Cluster
 	known, found, err := op.lookAtPath(ctx, record)
@@ -65,7 +66,7 @@ func (op Op) take(ctx context.Context, v volume.Volume, existing class.Existing)
 		}
 	}
 	if err == nil && !found {
-		record.Adopted, err = op.lookForDirectory(record, existing)
+		record.Adopted, err = op.lookForDirectory(record, existing, room)
 	}
 	if err != nil {
 		return record, err
@@ -167,14 +168,18 @@ func (op Op) knownOwner(known, asking ledger.Record, err error) error {
 
 // lookForDirectory reports whether a directory is there to be adopted. It looks before
 // the record is made: a repeat could not tell a directory that was there from one that it
-// made itself. One that is empty and marked as ours is what a call left that came late.
-func (op Op) lookForDirectory(record ledger.Record, existing class.Existing) (adopted bool, err error) {
+// made itself. One that is empty and marked as ours is what a call left that came late. Where
+// there is none, and no archive comes there, room is asked.
+func (op Op) lookForDirectory(record ledger.Record, existing class.Existing, room func() error) (adopted bool, err error) {
 	present, err := op.Store.Dirs.Exists(op.Path)
 	if err != nil || present {
 		// Inside another volume nothing may be said of what is there.
 		if above := op.Store.Records.CheckAbove(op.Path, record); above != nil {
 			return false, above
 		}
+	}
+	if err == nil && !present && record.RestoredFrom == "" && room != nil {
+		err = room()
 	}
 	if err != nil || !present {
 		return false, err

@@ -89,6 +89,8 @@ type cached struct{ *world }
 
 func (cached) Synced() bool { return true }
 
+func (cached) EachSize(string, string, func(string, int64)) {}
+
 func (cached) Class(string) (*storage.StorageClass, bool) { return nil, false }
 
 func (c cached) Volumes(string) iter.Seq[*v1.PersistentVolume] {

@@ -1,0 +1,131 @@
+package provisioner
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	storage "k8s.io/api/storage/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"claimdir/provisioner/access"
+	"claimdir/provisioner/refusal"
+	"claimdir/provisioner/share"
+)
+
+// withRoom makes the share one of that size, with that much free, in GiB.
+func (w *world) withRoom(size, free float64) {
+	w.room = func(*access.Keeper) share.Room {
+		return share.Room{Size: uint64(size * (1 << 30)), Free: uint64(free * (1 << 30))}
+	}
+}
+
+func TestAClaimWaitsUntilEnoughIsFree(t *testing.T) {
+	for minFree, figure := range map[string]string{"10Gi": "10.0Gi", "5%": "5.0Gi"} {
+		w := newWorld(t)
+		w.withRoom(100, 3.5)
+		o := options("ns/data", "pvc-1", at("data", "minFree", minFree))
+		_, _, err := w.Provision(t.Context(), o)
+		refused(t, err, refusal.ReasonRoom, false, "the share has 3.5Gi free, and StorageClass nfs asks that "+figure+" stay free (minFree)")
+		w.Holds(t)
+		w.withRoom(100, 10)
+		w.provision(t, o)
+		w.Holds(t, "data", "data = pvc-1 active")
+		w.withRoom(100, 0)
+		w.provision(t, o) // what is made is not held back
+	}
+}
+
+// What is on the share already takes no room.
+func TestAnExistingDirectoryNeedsNoRoom(t *testing.T) {
+	w := newWorld(t)
+	w.withRoom(100, 1)
+	w.Tree(t, "data/file")
+	w.provision(t, options("ns/data", "pvc-1", at("data", "minFree", "10Gi", "onExisting", "adopt", "overcommit", "0.001")))
+	w.Holds(t, "data", "data/file", "data = pvc-1 active")
+}
+
+func TestAShareIsNotOvercommitted(t *testing.T) {
+	w := newWorld(t)
+	w.withRoom(5, 5)
+	now := time.Now()
+	w.now = func() time.Time { return now }
+	try := func(i int) error {
+		name := fmt.Sprint("data-", i)
+		pv, _, err := w.Provision(t.Context(), options("ns/"+name, "pvc-"+name, at(name, "overcommit", "1.5"))) // 1Gi
+		if err == nil {
+			w.Seen.PVs = append(w.Seen.PVs, pv) // the cache may show it only later
+		}
+		return err
+	}
+	for i := range 7 {
+		must(t, try(i))
+		if i == 3 { // the cache shows the first four
+			now = now.Add(time.Minute)
+		}
+	}
+	refused(t, try(7), refusal.ReasonRoom, false,
+		"the volumes of the share request 7.0Gi, and with 1.0Gi more they would be above 7.5Gi, 1.5 times its size (overcommit of StorageClass nfs)")
+	refused(t, try(7), refusal.ReasonRoom, false, "request 7.0Gi") // asking takes nothing
+	must(t, try(6))                                                // what is made stays
+	now = now.Add(time.Minute)
+	w.Seen.PVs = w.Seen.PVs[1:7] // one was released
+	must(t, try(7))
+	refused(t, try(8), refusal.ReasonRoom, false, "request 7.0Gi")
+}
+
+// A volume that was not made takes no room.
+func TestRoomIsGivenBack(t *testing.T) {
+	w := newWorld(t)
+	w.withRoom(1, 1)
+	failed := errors.New("input/output error")
+	w.Hook(func(name string, call func() error) error {
+		if strings.HasPrefix(name, "make ") {
+			return failed
+		}
+		return call()
+	})
+	if _, _, err := w.Provision(t.Context(), options("ns/a", "pvc-a", at("a", "overcommit", "1"))); !errors.Is(err, failed) {
+		t.Fatal(err)
+	}
+	w.Hook(nil)
+	w.provision(t, options("ns/b", "pvc-b", at("b", "overcommit", "1")))
+}
+
+// Of several shares a volume gets one where it fits.
+func TestTheShareWithRoomIsChosen(t *testing.T) {
+	withSeveral(t, func(t *testing.T, s *several) {
+		s.fast.free, s.bulk.free = 90, 20
+		o := s.claim("a", "fast,bulk")
+		o.StorageClass.Parameters["minFree"] = "30"
+		if on, err := s.provision(t, o); err != nil || on != "fast" {
+			t.Errorf("%s, %v", on, err)
+		}
+		s.fast.free, s.bulk.free = 29, 28
+		o = s.claim("b", "fast,bulk")
+		o.StorageClass.Parameters["minFree"] = "30"
+		_, err := s.provision(t, o)
+		refused(t, err, refusal.ReasonRoom, false, `share "bulk" has 28 free`)
+		s.bulk.free = 30
+		if on, err := s.provision(t, o); err != nil || on != "bulk" {
+			t.Errorf("%s, %v", on, err)
+		}
+	})
+}
+
+func TestAnExpansionNeedsRoom(t *testing.T) {
+	w := newWorld(t)
+	w.withRoom(2, 2)
+	w.Seen.Classes["nfs"] = &storage.StorageClass{ObjectMeta: metav1.ObjectMeta{Name: "nfs", UID: "class"}, Parameters: at("data", "overcommit", "2")}
+	pv := w.provision(t, options("ns/data", "pvc-1", at("data", "overcommit", "2")))
+	pv.Spec.StorageClassName = "nfs"
+	w.Seen.PVs = []*v1.PersistentVolume{pv}
+	w.now = func() time.Time { return time.Now().Add(time.Hour) }
+	must(t, w.HasRoom(w.Keeper, pv, 3<<30))
+	refused(t, w.HasRoom(w.Keeper, pv, 3<<30+1), refusal.ReasonRoom, false, "the volumes of the share request 1.0Gi, and with 3.0Gi more they would be above 4.0Gi")
+	delete(w.Seen.Classes, "nfs")
+	must(t, w.HasRoom(w.Keeper, pv, 1<<40)) // nobody asks for room any more
+}
