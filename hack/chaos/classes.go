@@ -27,6 +27,7 @@ func classes() map[string]map[string]string {
 		"retain":        {"onDelete": "retain"},
 		"delete-path":   {"onDelete": "delete", "pathPattern": byName},
 		"archive-path":  {"onDelete": "archive", "pathPattern": byName},
+		"expire-slow":   {"onDelete": "archive", "archiveRetention": "10m"}, // the sabotages' scenario ends before
 		"expire-path":   {"onDelete": "archive", "pathPattern": byName, "archiveRetention": expiry},
 		"retain-path":   {"onDelete": "retain", "pathPattern": byName},
 		"contended":     {"onDelete": "delete", "pathPattern": "common/${.PVC.labels." + labelSpot + "}"},

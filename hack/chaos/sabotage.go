@@ -26,6 +26,7 @@ func scenario() (p Plan, duration time.Duration) {
 	}
 	archive := Story{Class: "archive"}
 	tell(Unique, archive, archive, Story{Class: "archive", Restore: Latest}, Story{Class: "delete"})
+	tell(Unique, Story{Class: "expire-slow"}) // what expires is seen when claimdir comes back from the kill
 	tell(Shared, Story{Class: "expire-path"}, Story{Class: "archive-path"}, Story{Class: "delete-path"})
 	tell(Contended, Story{Class: "contended", Hold: 300 * time.Millisecond})
 	tell(Contended, Story{Class: "contended", Hold: 300 * time.Millisecond})
