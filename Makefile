@@ -7,6 +7,8 @@ SHELL := bash
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 # The race detector needs a C compiler.
 RACE := $(if $(shell command -v gcc),-race)
+# Where thousands of shares come and go that need no disk.
+MEMORY := $(if $(wildcard /dev/shm),/dev/shm,$(or $(TMPDIR),/tmp))
 
 .PHONY: help
 help: ## print this
@@ -23,7 +25,7 @@ test: test-unit test-cluster-api ## run all tests that need no virtual machine
 test-unit: ## run the tests that need no cluster
 	CLAIMDIR_TEST_BRIEF=1 go test $(RACE) -shuffle=on -timeout 20m ./...
 # Cut off at each place, not at every tenth: the race detector makes that six times slower.
-	go test -shuffle=on -timeout 20m ./provisioner ./provisioner/ledger ./provisioner/share ./provisioner/trash
+	TMPDIR=$(MEMORY) go test -shuffle=on -timeout 20m ./provisioner ./provisioner/ledger ./provisioner/share ./provisioner/trash
 
 # Its cases wait for leases, sweeps and Kubernetes: a fifth of their time is computed.
 .PHONY: test-cluster-api

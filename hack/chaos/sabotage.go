@@ -26,7 +26,6 @@ func scenario() (p Plan, duration time.Duration) {
 	}
 	archive := Story{Class: "archive"}
 	tell(Unique, archive, archive, Story{Class: "archive", Restore: Latest}, Story{Class: "delete"})
-	tell(Unique, Story{Class: "expire-slow"}) // what expires is seen when claimdir comes back from the kill
 	tell(Shared, Story{Class: "expire-path"}, Story{Class: "archive-path"}, Story{Class: "delete-path"})
 	tell(Contended, Story{Class: "contended", Hold: 300 * time.Millisecond})
 	tell(Contended, Story{Class: "contended", Hold: 300 * time.Millisecond})
@@ -34,6 +33,7 @@ func scenario() (p Plan, duration time.Duration) {
 	tell(Adopting, Story{Class: "adopt-archive", Hold: time.Second}, Story{Class: "adopt-delete", Hold: time.Second, Stay: true}, Story{Class: "adopt-retain", Stay: true})
 	tell(Handing, Story{Class: "archive", HandOn: true}, Story{Class: "delete", HandOn: true}, Story{Class: "retain", HandOn: true})
 	tell(Resident, Story{Class: "retain-path", Hold: time.Hour, Stay: true})
+	tell(Unique, Story{Class: "expire-slow"}) // what expires is seen when claimdir comes back from the kill
 	p.Lanes = []Lane{{Name: "process", Faults: []Fault{{Kind: kill, Wait: 10 * time.Second}}}}
 	return p, 20 * time.Second
 }
