@@ -332,7 +332,7 @@ func testExpandUnused(t *testing.T, bed *testbed.Bed) {
 func testRoom(t *testing.T, bed *testbed.Bed) {
 	w := newWorld(t, bed)
 	full := &storagev1.StorageClass{
-		ObjectMeta: metav1.ObjectMeta{Name: w.Name + "-full"}, Provisioner: w.provisioner, Parameters: map[string]string{"minFree": "99.99%"},
+		ObjectMeta: metav1.ObjectMeta{Name: w.Name + "-full"}, Provisioner: w.provisioner, Parameters: map[string]string{"minFree": "99.9999999%"},
 	}
 	w.createClass(full)
 	w.createClass(&storagev1.StorageClass{
@@ -349,8 +349,8 @@ func testRoom(t *testing.T, bed *testbed.Bed) {
 
 	w.Claim("data")
 	w.Bound("data")
-	w.Must(w.resize("data", "100Pi"))
-	w.Event(w.Name, "data", `VolumeResizeFailed: the volumes of the share request 2.0Mi, and with 100.0Pi more they would be above [0-9.]+[KMGTP]i, 1.5 times its size`)
+	w.Must(w.resize("data", "100Ti"))
+	w.Event(w.Name, "data", `VolumeResizeFailed: the volumes of the share request 2.0Mi, and with 100.0Ti more they would be above [0-9.]+[KMGTP]i, 1.5 times its size`)
 	w.Eventually("the status says why", func() error {
 		status := w.getClaim("data").Status
 		if status.AllocatedResourceStatuses[v1.ResourceStorage] != v1.PersistentVolumeClaimControllerResizeInfeasible {
