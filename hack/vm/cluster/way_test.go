@@ -24,7 +24,6 @@ func testWholeWay(t *testing.T, n *node.Node) {
 	w.pod("writer", "data", "echo from the pod >/data/hello; "+sleep)
 
 	w.eventOn("data", `^ExternalProvisioning: .*'claimdir/nfs'`)
-	w.eventOn("data", `^Provisioning: .*"`+w.Name+`/data"`)
 	pv := w.Bound("data")
 	w.eventOn("data", `^ProvisioningSucceeded: `)
 	path := fmt.Sprintf("%s/%s-data-%s", rootExport, w.Name, pv.Name)
