@@ -80,6 +80,7 @@
 //	ledger       records on the share: whose a path is, and which directory that is
 //	access       lets work on a share, or refuses it, and gives up what has no answer
 //	refusal      errors that say why nothing was done, and whether a repeat can help
+//	fair         a queue in which namespaces take turns
 //	cluster/pvs  rules about PersistentVolumes: which are ours, which share files
 //	cluster      what the API server holds: cached and live reads
 //	volume       the Volume: from a claim, to a PersistentVolume, to a record, and back

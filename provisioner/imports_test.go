@@ -48,6 +48,7 @@ func rooms() map[string][]string {
 		"ledger":      {"share", "volpath"},
 		"access":      {"ledger", "share", "volpath"},
 		"refusal":     {},
+		"fair":        {},
 		"cluster/pvs": {"share"},
 		"cluster":     {"cluster/pvs", "ledger", "share"},
 		"volume":      {"class", "cluster/pvs", "ledger", "refusal", "share", "volpath"},
@@ -57,8 +58,8 @@ func rooms() map[string][]string {
 		"trash":       {"access", "ledger", "refusal", "share", "steps"},
 		"expiry":      {"access", "ledger", "refusal", "share", "steps", "volpath"},
 		"sweep":       {"cluster", "cluster/pvs", "doctor", "access", "ledger", "share", "steps", "volpath", "volume"},
-		"resize":      {"access", "cluster", "cluster/pvs", "ledger", "refusal", "share", "steps", "volpath", "volume"},
-		"control":     {"cluster", "cluster/pvs"}, // keeps the library honest for any Provisioner; cmd brings them together
+		"resize":      {"access", "cluster", "cluster/pvs", "fair", "ledger", "refusal", "share", "steps", "volpath", "volume"},
+		"control":     {"cluster", "cluster/pvs", "fair"}, // keeps the library honest for any Provisioner; cmd brings them together
 		"archives":    {"ledger", "output", "share", "steps", "volpath", "volume"},
 		"recovery":    {"cluster/pvs", "ledger", "output", "share", "volpath", "volume"},
 		"doctor":      {"class", "cluster/pvs", "ledger", "output", "refusal", "share", "steps", "volpath", "volume"}, // not cluster: cmd asks it

@@ -6,6 +6,8 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/util/workqueue"
+
+	"claimdir/provisioner/fair"
 )
 
 // turns makes the namespaces take turns at the workers of one queue of the library, which is first
@@ -22,9 +24,8 @@ type turns struct {
 
 	mu      sync.Mutex
 	known   map[string]*turn
-	taken   int                 // turns at present
-	waiting map[string][]string // keys by namespace, the first one first
-	order   []string            // namespaces with waiting keys, the next one first
+	taken   int                // turns at present
+	waiting fair.Queue[string] // keys
 }
 
 // turn is a key that has a turn or waits for one.
@@ -34,7 +35,7 @@ type turn struct {
 }
 
 func newTurns(most int, queue func(key string) bool) *turns {
-	return &turns{most: most, queue: queue, known: map[string]*turn{}, waiting: map[string][]string{}}
+	return &turns{most: most, queue: queue, known: map[string]*turn{}}
 }
 
 // take reports whether the worker may begin with key, which belongs to namespace.
@@ -48,19 +49,11 @@ func (t *turns) take(namespace, key string) bool {
 		if known.has {
 			t.taken++
 		} else {
-			t.wait(namespace, key)
+			t.waiting.Push(namespace, key)
 		}
 	}
 	known.left = !known.has
 	return known.has
-}
-
-// wait must be called with mu held.
-func (t *turns) wait(namespace, key string) {
-	if len(t.waiting[namespace]) == 0 {
-		t.order = append(t.order, namespace)
-	}
-	t.waiting[namespace] = append(t.waiting[namespace], key)
 }
 
 // ended ends the library's present round of key. It reports whether that round ended without work,
@@ -84,27 +77,17 @@ func (t *turns) ended(key string) (waits bool) {
 }
 
 // count is how many keys wait.
-func (t *turns) count() (n int) {
+func (t *turns) count() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, keys := range t.waiting {
-		n += len(keys)
-	}
-	return n
+	return t.waiting.Len()
 }
 
 // next gives turns to the keys that come next, a namespace after the other. It must be called with
 // mu held.
 func (t *turns) next() {
-	for t.taken < t.most && len(t.order) > 0 {
-		namespace := t.order[0]
-		key, rest := t.waiting[namespace][0], t.waiting[namespace][1:]
-		t.order = t.order[1:]
-		delete(t.waiting, namespace)
-		if len(rest) > 0 {
-			t.waiting[namespace] = rest
-			t.order = append(t.order, namespace)
-		}
+	for t.taken < t.most && t.waiting.Len() > 0 {
+		key := t.waiting.Pop()
 		known := t.known[key]
 		if known == nil || known.has { // it ended meanwhile, or was in the list twice
 			continue

@@ -67,7 +67,7 @@ func (w *world) waits(namespaces ...string) bool {
 	q := w.controller.queues[0].turns
 	for _, t := range []*turns{q.claims, q.volumes} {
 		t.mu.Lock()
-		missing := slices.ContainsFunc(namespaces, func(n string) bool { return len(t.waiting[n]) == 0 })
+		missing := slices.ContainsFunc(namespaces, func(n string) bool { return t.waiting.LenOf(n) == 0 })
 		t.mu.Unlock()
 		if missing {
 			return false
@@ -113,7 +113,7 @@ func TestATurnEndsWithItsRound(t *testing.T) {
 		}
 	}
 	limiter.Forget("b1")
-	if turns.taken != 0 || len(turns.known)+len(turns.waiting)+len(turns.order) != 0 {
+	if turns.taken != 0 || len(turns.known)+turns.waiting.Len() != 0 {
 		t.Errorf("left: %+v", turns)
 	}
 }

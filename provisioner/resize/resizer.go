@@ -83,7 +83,7 @@ type lane struct {
 func New(config Config) *Resizer {
 	r := &Resizer{config: config, metrics: newMetrics(), now: time.Now}
 	for _, keeper := range config.Keepers {
-		queue := workqueue.NewTypedWithConfig(workqueue.TypedQueueConfig[cache.ObjectName]{Queue: newTurns()})
+		queue := workqueue.NewTypedWithConfig(workqueue.TypedQueueConfig[cache.ObjectName]{Queue: &turns{}})
 		r.lanes = append(r.lanes, &lane{
 			keeper: keeper,
 			queue: workqueue.NewTypedRateLimitingQueueWithConfig(
