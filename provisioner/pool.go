@@ -19,10 +19,9 @@ import (
 // of a claim is to be made, and on which a PersistentVolume lies.
 type Pool struct {
 	steps     *steps.Steps
-	objects   steps.Objects
+	objects   Objects
 	shares    []*access.Keeper
 	classes   class.Cache
-	sizes     Sizes
 	startedOn startedOn
 	promises  promises
 	room      func(on *access.Keeper) share.Room // tests exchange these
@@ -37,7 +36,7 @@ type Objects interface {
 
 // New brings the shares together.
 func New(s *steps.Steps, objects Objects, shares ...*access.Keeper) *Pool {
-	return &Pool{steps: s, objects: objects, sizes: objects, shares: shares, room: (*access.Keeper).Room, now: time.Now}
+	return &Pool{steps: s, objects: objects, shares: shares, room: (*access.Keeper).Room, now: time.Now}
 }
 
 // Provisioners returns one for each controller of the library: see Provisioner.

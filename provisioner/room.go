@@ -67,9 +67,9 @@ func (q *requested) sum() float64 {
 }
 
 // takeRoom promises the volume room on the share, or refuses it. A share that is not to be overcommitted
-// counts what was promised until the PersistentVolume is in the cache, or until giveBack.
+// counts what was promised until the PersistentVolume is in the cache, or until giveRoomBack.
 func (p *Pool) takeRoom(on *access.Keeper, c class.Class, v volume.Volume) error {
-	return p.promises.ask(p, on, c, request{name: v.Name, class: v.Class, bytes: float64(v.Size.Value()), promise: true})
+	return p.ask(on, c, request{class: v.Class, bytes: v.Size.Value(), promiseTo: v.Name})
 }
 
 // giveRoomBack ends the promise of room for a volume that was not made.
@@ -92,17 +92,18 @@ func (p *Pool) HasRoom(on *access.Keeper, pv *v1.PersistentVolume, bytes int64) 
 	if err != nil {
 		return nil
 	}
-	return p.promises.ask(p, on, c, request{name: pv.Name, class: sc.Name, bytes: float64(bytes)})
+	return p.ask(on, c, request{class: sc.Name, bytes: bytes})
 }
 
+// request is for room on a share.
 type request struct {
-	name, class string
-	bytes       float64
-	promise     bool
+	class     string
+	bytes     int64
+	promiseTo string // the volume that gets the room, if it is to be kept
 }
 
-// ask refuses a request that the class does not allow, and otherwise notes it if it is a promise.
-func (r *promises) ask(p *Pool, on *access.Keeper, c class.Class, q request) error {
+// ask refuses a request that the class does not allow, and otherwise keeps the room if it is promised.
+func (p *Pool) ask(on *access.Keeper, c class.Class, q request) error {
 	room := p.room(on)
 	if need := c.MinFree.Of(room.Size); room.Free < need {
 		return refusal.Postpone(refusal.ReasonRoom, "%s has %s free, and StorageClass %s asks that %s stay free (minFree): make room on the share; this is retried automatically",
@@ -111,16 +112,16 @@ func (r *promises) ask(p *Pool, on *access.Keeper, c class.Class, q request) err
 	if c.Overcommit == 0 {
 		return nil
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	of := r.of(on, p.sizes, p.now())
-	if most := float64(room.Size) * c.Overcommit; of.sum()+q.bytes > most {
+	p.promises.mu.Lock()
+	defer p.promises.mu.Unlock()
+	of, bytes := p.promises.of(on, p.objects, p.now()), float64(q.bytes)
+	if most := float64(room.Size) * c.Overcommit; of.sum()+bytes > most {
 		return refusal.Postpone(refusal.ReasonRoom, "the volumes of %s request %s, and with %s more they would be above %s, %v times its size (overcommit of StorageClass %s): "+
 			"release volumes, or enlarge the share; this is retried automatically",
-			nameOf(on), inUnits(of.sum()), inUnits(q.bytes), inUnits(most), c.Overcommit, q.class)
+			nameOf(on), inUnits(of.sum()), inUnits(bytes), inUnits(most), c.Overcommit, q.class)
 	}
-	if q.promise {
-		of.promised[q.name] = q.bytes
+	if q.promiseTo != "" {
+		of.promised[q.promiseTo] = bytes
 	}
 	return nil
 }

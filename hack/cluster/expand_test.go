@@ -117,12 +117,7 @@ func testExpand(t *testing.T, bed *testbed.Bed) {
 	if !found {
 		t.Errorf("the condition of others is gone: %v", c.Status.Conditions)
 	}
-	w.Eventually("an event says so", func() error {
-		if events := strings.Join(w.Events(w.Name, "data"), "\n"); !strings.Contains(events, "VolumeResizeSuccessful: the volume has 5Gi now; pods that use it need no restart") {
-			return fmt.Errorf("events: %s", events)
-		}
-		return nil
-	})
+	w.EventOfAnyType(w.Name, "data", "VolumeResizeSuccessful: the volume has 5Gi now; pods that use it need no restart")
 	if err := w.resize("data", "2Gi"); !apierrors.IsInvalid(err) {
 		t.Errorf("Kubernetes lets a claim shrink: %v", err)
 	}
@@ -313,12 +308,7 @@ func testExpandUnused(t *testing.T, bed *testbed.Bed) {
 	}
 	unused(false)
 	w.Must(w.resize("data", "5Gi"))
-	w.Eventually("an event says that it waits", func() error {
-		if events := strings.Join(w.Events(w.Name, "data"), "\n"); !strings.Contains(events, "VolumeResizeWaits: the volume is expanded when no pod uses the claim") {
-			return fmt.Errorf("events: %s", events)
-		}
-		return nil
-	})
+	w.EventOfAnyType(w.Name, "data", "VolumeResizeWaits: the volume is expanded when no pod uses the claim")
 	if size := w.getClaim("data").Status.Capacity[v1.ResourceStorage]; size.String() != "1Mi" {
 		t.Errorf("it has %s while a pod uses it", size.String())
 	}

@@ -117,8 +117,19 @@ func (n *Namespace) VolumeGone(name string) {
 // Event waits for a warning on the named object that matches pattern.
 func (n *Namespace) Event(namespace, object, pattern string) {
 	n.T.Helper()
+	n.event(namespace, object, pattern, n.Warnings)
+}
+
+// EventOfAnyType is Event for normal events too.
+func (n *Namespace) EventOfAnyType(namespace, object, pattern string) {
+	n.T.Helper()
+	n.event(namespace, object, pattern, n.Events)
+}
+
+func (n *Namespace) event(namespace, object, pattern string, of func(namespace, object string) []string) {
+	n.T.Helper()
 	n.Eventually(fmt.Sprintf("%s has an event that matches %q", object, pattern), func() error {
-		messages := n.Warnings(namespace, object)
+		messages := of(namespace, object)
 		if !slices.ContainsFunc(messages, regexp.MustCompile(pattern).MatchString) {
 			return fmt.Errorf("events: %q", messages)
 		}

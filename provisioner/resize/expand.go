@@ -69,7 +69,7 @@ func (r *Resizer) expand(ctx context.Context, lane *lane, name cache.ObjectName)
 		r.config.Tell(claim, v1.EventTypeWarning, eventFailed, err.Error())
 		return nil // the PersistentVolume must change
 	}
-	if e.begin && e.grow {
+	if e.begin && e.grows() {
 		if err := r.config.Room(lane.keeper, pv, e.more()); err != nil {
 			return r.noRoom(ctx, e, err)
 		}
@@ -125,13 +125,13 @@ func (r *Resizer) carryOut(ctx context.Context, e *expansion) error {
 	if err := r.record(ctx, e); err != nil {
 		return err
 	}
-	if e.grow {
+	if e.grows() {
 		if err := r.grow(ctx, e); err != nil {
 			return err
 		}
 	}
 	if e.finish {
-		if err := r.patchStatus(ctx, e, finishPatch(e.claim, e.pv.Spec.Capacity[v1.ResourceStorage])); err != nil {
+		if err := r.patchStatus(ctx, e, finishPatch(e.claim, e.size())); err != nil {
 			return err
 		}
 		e.lane.completed(cache.MetaObjectToName(e.claim), before)
@@ -151,8 +151,9 @@ func (r *Resizer) expanded(ctx context.Context, e *expansion) {
 		return
 	}
 	r.metrics.expansions.WithLabelValues(e.volume.Class).Inc()
-	klog.FromContext(ctx).Info("Expanded volume", "PV", e.pv.Name, "PVC", klog.KObj(e.claim), "from", e.from.String(), "to", e.size.String())
-	text := fmt.Sprintf("the volume has %s now; pods that use it need no restart", e.size.String())
+	size := e.size()
+	klog.FromContext(ctx).Info("Expanded volume", "PV", e.pv.Name, "PVC", klog.KObj(e.claim), "from", e.from.String(), "to", size.String())
+	text := fmt.Sprintf("the volume has %s now; pods that use it need no restart", size.String())
 	if !unused(e.claim) {
 		text += ", but until they are created anew, kubelet may log \"failed to find expandable plugin\" ten times a second (kubernetes#122037)"
 	}
@@ -162,7 +163,7 @@ func (r *Resizer) expanded(ctx context.Context, e *expansion) {
 // record writes the new size into the volume's record.
 func (r *Resizer) record(ctx context.Context, e *expansion) error {
 	return r.config.Steps.On(ctx, e.lane.keeper, e.volume.Path, "expand "+e.pv.Name, func(_ context.Context, op steps.Op) error {
-		return op.RecordSize(e.volume, e.size)
+		return op.RecordSize(e.volume, e.size())
 	})
 }
 
@@ -184,11 +185,9 @@ func (r *Resizer) grow(ctx context.Context, e *expansion) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
 	defer cancel()
 	p := growPatch(e.pv, e.target)
-	now, err := r.config.Client.CoreV1().PersistentVolumes().Patch(ctx, e.pv.Name, p.kind, p.data, metav1.PatchOptions{})
-	if err != nil {
+	if _, err := r.config.Client.CoreV1().PersistentVolumes().Patch(ctx, e.pv.Name, p.kind, p.data, metav1.PatchOptions{}); err != nil {
 		return fmt.Errorf("write the capacity of PersistentVolume %s: %w", e.pv.Name, changed(err))
 	}
-	e.pv = now
 	return nil
 }
 

@@ -15,11 +15,29 @@ import (
 
 // todo is what is left of an expansion.
 type todo struct {
-	from, target resource.Quantity // from is what the claim's status says
-	had, size    resource.Quantity // of the PersistentVolume now, and in the end: target, or more if it has more
-	begin        bool              // the claim's status does not say yet that the volume grows to target
-	grow         bool              // the PersistentVolume is smaller than target
-	finish       bool              // the claim's status does not say target, or still speaks of an expansion
+	from   resource.Quantity // what the claim's status says
+	had    resource.Quantity // what the PersistentVolume has
+	target resource.Quantity
+	begin  bool // the claim's status does not say yet that the volume grows to target
+	finish bool // the claim's status does not say target, or still speaks of an expansion
+}
+
+// grows reports whether the PersistentVolume is smaller than target.
+func (t todo) grows() bool { return t.had.Cmp(t.target) < 0 }
+
+// size is what the PersistentVolume has in the end: target, or more if it has more.
+func (t todo) size() resource.Quantity {
+	if t.grows() {
+		return t.target
+	}
+	return t.had
+}
+
+// more is by how many bytes the PersistentVolume becomes larger.
+func (t todo) more() int64 {
+	more := t.size().DeepCopy()
+	more.Sub(t.had)
+	return more.Value()
 }
 
 // next returns what is left to be done for a claim and its PersistentVolume.
@@ -36,19 +54,8 @@ func next(claim *v1.PersistentVolumeClaim, pv *v1.PersistentVolume) todo {
 	default:
 		t.begin = !begun || allocated.Cmp(request) != 0
 	}
-	t.grow = size.Cmp(t.target) < 0
-	if t.size = size; t.grow {
-		t.size = t.target
-	}
 	t.finish = capacity.Cmp(t.target) != 0 || cluster.SpeaksOfExpansion(claim)
 	return t
-}
-
-// more is by how many bytes the PersistentVolume becomes larger.
-func (t todo) more() int64 {
-	more := t.target.DeepCopy()
-	more.Sub(t.had)
-	return more.Value()
 }
 
 // precondition makes a patch apply to an object as it was read, and to no other of its name.

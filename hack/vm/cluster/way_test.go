@@ -4,7 +4,6 @@ package cluster
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -86,13 +85,7 @@ func important(warning string) bool {
 // eventOn waits for an event, of any kind, that matches pattern.
 func (w *world) eventOn(object, pattern string) {
 	w.T.Helper()
-	w.Eventually(fmt.Sprintf("%s has an event %q", object, pattern), func() error {
-		events := w.Events(w.Name, object)
-		if !slices.ContainsFunc(events, regexp.MustCompile(pattern).MatchString) {
-			return fmt.Errorf("events: %q", events)
-		}
-		return nil
-	})
+	w.EventOfAnyType(w.Name, object, pattern)
 }
 
 // testMountOptions: those of the class arrive in the pod's mount.
