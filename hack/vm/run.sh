@@ -10,7 +10,8 @@
 #   -t  time limit (600): then the exit code is 124, and the results are still handed back
 #   -p  a port of this machine's loopback that reaches one of the guest. Nothing else leaves or enters the guest.
 # The exit code is 125 if the machine did not come to run the command, or died. CONSOLE names a file for the kernel's log.
-# The image is never written to.
+# The image is never written to. A machine whose processors lock up in its kernel, as happens under software emulation once in a
+# long while, says where, panics, and is started again, once: the command then runs from its beginning.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
@@ -54,30 +55,43 @@ mke2fs -q -t ext4 -O ^has_journal -d "$job" "$work/job.img" "${megabytes}M" >/de
 console=${CONSOLE:-$work/console}
 serial=file:$console
 if [ $# = 0 ]; then serial=mon:stdio; fi
-touch "$work/results.tar" "$work/status"
-# /dev/stdout opened anew would overwrite a file: qemu gets a pipe.
-exec 3> >(exec cat)
-output=$!
-# Software emulation always: a /dev/kvm that opens need not work. When this script is killed its qemu goes too. tsc: without it
-# the kernel distrusts the processors' clock, which the emulated ones have in common, and asks an emulated chip, 16 us each time.
-setpriv --pdeathsig TERM timeout --foreground --kill-after=5 $((limit + 60)) \
-	qemu-system-x86_64 -M q35 -cpu max -accel tcg,thread=multi -m "$memory" -smp 2 -nodefaults -display none -no-reboot \
-	-kernel "$image/vmlinuz" \
-	-append "console=ttyS0 quiet panic=-1 mitigations=off tsc=reliable root=/dev/nvme0n1 rw init=/sbin/guest-init LIMIT=$limit -- $*" \
-	-drive "if=none,id=root,format=raw,snapshot=on,cache=unsafe,file=$image/root.img" \
-	-drive "if=none,id=job,format=raw,snapshot=on,cache=unsafe,file=$work/job.img" \
-	-device nvme,id=nvme,serial=1 -device nvme-ns,drive=root,nsid=1 -device nvme-ns,drive=job,nsid=2 \
-	-netdev "$network" -device virtio-net-pci,netdev=net,romfile= -serial "$serial" -device virtio-serial \
-	-chardev file,id=output,path=/proc/self/fd/3 -device virtserialport,chardev=output,nr=1 \
-	-chardev "file,id=results,path=$work/results.tar" -device virtserialport,chardev=results,nr=2 \
-	-chardev "file,id=status,path=$work/status" -device virtserialport,chardev=status,nr=3 \
-	<&0 &
-machine=$!
-exec 3>&-
-status=0
-wait "$machine" || status=$?
-machine=
-wait "$output"
+# boot runs the machine to its end.
+boot() {
+	local output
+	: >"$work/results.tar"
+	: >"$work/status"
+	# /dev/stdout opened anew would overwrite a file: qemu gets a pipe.
+	exec 3> >(exec cat)
+	output=$!
+	# Software emulation always: a /dev/kvm that opens need not work. When this script is killed its qemu goes too. tsc: without it
+	# the kernel distrusts the processors' clock, which the emulated ones have in common, and asks an emulated chip, 16 us each time.
+	# A processor that is stuck for twice watchdog_thresh is a lock-up.
+	setpriv --pdeathsig TERM timeout --foreground --kill-after=5 $((limit + 60)) \
+		qemu-system-x86_64 -M q35 -cpu max -accel tcg,thread=multi -m "$memory" -smp 2 -nodefaults -display none -no-reboot \
+		-kernel "$image/vmlinuz" \
+		-append "console=ttyS0 loglevel=5 panic=-1 softlockup_panic=1 softlockup_all_cpu_backtrace=1 watchdog_thresh=60 mitigations=off tsc=reliable root=/dev/nvme0n1 rw init=/sbin/guest-init LIMIT=$limit -- $*" \
+		-drive "if=none,id=root,format=raw,snapshot=on,cache=unsafe,file=$image/root.img" \
+		-drive "if=none,id=job,format=raw,snapshot=on,cache=unsafe,file=$work/job.img" \
+		-device nvme,id=nvme,serial=1 -device nvme-ns,drive=root,nsid=1 -device nvme-ns,drive=job,nsid=2 \
+		-netdev "$network" -device virtio-net-pci,netdev=net,romfile= -serial "$serial" -device virtio-serial \
+		-chardev file,id=output,path=/proc/self/fd/3 -device virtserialport,chardev=output,nr=1 \
+		-chardev "file,id=results,path=$work/results.tar" -device virtserialport,chardev=results,nr=2 \
+		-chardev "file,id=status,path=$work/status" -device virtserialport,chardev=status,nr=3 \
+		<&0 &
+	machine=$!
+	exec 3>&-
+	status=0
+	wait "$machine" || status=$?
+	machine=
+	wait "$output"
+}
+
+boot "$@"
+if [ ! -s "$work/status" ] && grep -q 'BUG: soft lockup' "$console" 2>/dev/null; then
+	echo "run.sh: the machine's processors locked up in its kernel; it starts again. Where they were:" >&2
+	grep -m 1 -A 100 'BUG: soft lockup' "$console" >&2
+	boot "$@"
+fi
 if [ $# = 0 ]; then exit "$status"; fi
 if [ -n "$results" ]; then
 	mkdir -p "$results"

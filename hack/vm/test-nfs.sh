@@ -137,7 +137,7 @@ if grep -q '^plain-' "$job/runs"; then
 fi
 if grep -qv '^plain-' "$job/runs"; then
 	# The machine ends with this script, however that ends.
-	setpriv --pdeathsig TERM hack/vm/run.sh -t "${LIMIT:-$((all ? 36000 : 4200))}" -o "$results" "$job" ./test-nfs || status=$?
+	setpriv --pdeathsig TERM hack/vm/run.sh -t "${LIMIT:-$((all ? 36000 : 3600))}" -o "$results" "$job" ./test-nfs || status=$?
 fi
 touch "$work/plain" "$results/table"
 cat "$work/plain" >>"$results/table"
