@@ -46,12 +46,13 @@ type parts struct {
 
 // jobs are what runs beside the controller while this process leads, and its metrics.
 type jobs struct {
-	run     []func(ctx context.Context)
-	metrics []prometheus.Collector
+	run      []func(ctx context.Context)
+	metrics  []prometheus.Collector
+	overSize func(namespace, class string) (claims []string) // see provisioner.Pool; nil if nothing is measured
 }
 
 // newJobs makes the jobs: one expands volumes, and for each share one empties the trash, one sweeps it for
-// orphans and one expires archives. controller returns the controller, which is made later; it must not be
+// orphans, one expires archives and, if wanted, one measures usage. controller returns the controller, which is made later; it must not be
 // called before the jobs run.
 func newJobs(p parts, warn warnOfClass, controller func() *control.Controller) (j jobs, err error) {
 	config := sweep.Config{
@@ -82,13 +83,15 @@ func newJobs(p parts, warn warnOfClass, controller func() *control.Controller) (
 	if err != nil {
 		return j, err
 	}
-	resizer, err := newResizer(p, func(claim *v1.PersistentVolumeClaim, kind, reason, text string) {
+	tell := func(claim *v1.PersistentVolumeClaim, kind, reason, text string) {
 		controller().Tell(claim, kind, reason, text)
-	})
+	}
+	resizer, err := newResizer(p, tell)
 	if err != nil {
 		return j, err
 	}
 	j.run, j.metrics = append(j.run, resizer.Run), append(j.metrics, resizer.Collectors()...)
+	j.measure(p, tell)
 	return j, nil
 }
 
