@@ -25,6 +25,7 @@ func podCases() []testCase {
 		{"subPath", testSubPath},
 		{"StatefulSet", testStatefulSet},
 		{"generic ephemeral volume", testEphemeral},
+		{"a mounted volume grows", testExpandMounted},
 		{"owner, group and setgid of a class", testOwnership},
 		{"delete what tenants leave behind", testLeavings},
 	}
