@@ -71,20 +71,24 @@ func New(config Config) *Measurer {
 func (m *Measurer) Run(ctx context.Context) {
 	ctx = klog.NewContext(ctx, klog.LoggerWithValues(klog.FromContext(ctx), "share", m.config.Keeper.Name()))
 	wait.UntilWithContext(ctx, func(ctx context.Context) {
-		if m.config.Keeper.WaitReady(ctx) != nil {
-			return
-		}
-		began := m.now()
-		err := m.pass(ctx)
-		switch took := m.now().Sub(began); {
-		case ctx.Err() != nil:
-		case err != nil:
-			klog.FromContext(ctx).V(1).Info("Cannot measure the directories now", "because", err.Error())
-		case took > m.config.Interval:
-			klog.FromContext(ctx).Info("Measuring all directories took longer than USAGE_INTERVAL, so figures are older than that; give it more time, or a higher USAGE_RATE",
-				"took", took.Round(time.Second), "interval", m.config.Interval, "rate", m.config.Rate)
+		if m.config.Keeper.WaitReady(ctx) == nil {
+			m.round(ctx)
 		}
 	}, m.config.Interval/rounds)
+}
+
+// round makes a pass, and logs if that took longer than it may.
+func (m *Measurer) round(ctx context.Context) {
+	began := m.now()
+	err := m.pass(ctx)
+	switch took := m.now().Sub(began); {
+	case ctx.Err() != nil:
+	case err != nil:
+		klog.FromContext(ctx).V(1).Info("Cannot measure the directories now", "because", err.Error())
+	case took > m.config.Interval:
+		klog.FromContext(ctx).Info("USAGE_INTERVAL is too short: measuring all directories took longer, so figures are older than that. Give it more time, or a higher USAGE_RATE",
+			"USAGE_INTERVAL", m.config.Interval, "took", took.Round(time.Second), "USAGE_RATE", m.config.Rate)
+	}
 }
 
 // pass measures each directory that was not measured for an interval.

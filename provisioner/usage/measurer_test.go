@@ -1,6 +1,7 @@
 package usage
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"k8s.io/klog/v2"
+	"k8s.io/klog/v2/textlogger"
 
 	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/sharetest"
@@ -201,6 +205,28 @@ func TestAStopEndsAWalk(t *testing.T) {
 	}
 	if _, found := w.usage("data"); found {
 		t.Error("half a walk counts")
+	}
+}
+
+func TestAnIntervalThatIsTooShortIsSaid(t *testing.T) {
+	w := newWorld(t)
+	w.volume("data", "", 0)
+	var log bytes.Buffer
+	ctx := klog.NewContext(t.Context(), textlogger.NewLogger(textlogger.NewConfig(textlogger.Output(&log))))
+	w.Measurer.round(ctx)
+	if log.Len() > 0 {
+		t.Errorf("of a pass in time it logs %s", &log)
+	}
+	w.clock = w.clock.Add(time.Hour)
+	w.Hook(func(name string, call func() error) error {
+		if name == "measure" {
+			w.clock = w.clock.Add(time.Hour)
+		}
+		return call()
+	})
+	w.Measurer.round(ctx)
+	if text := log.String(); !strings.Contains(text, "USAGE_INTERVAL is too short") || !strings.Contains(text, `USAGE_INTERVAL="1h0m0s"`) {
+		t.Errorf("it logs %q", text)
 	}
 }
 
