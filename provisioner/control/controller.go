@@ -83,6 +83,7 @@ type Controller struct {
 	watchdog    *leaderelection.HealthzAdaptor
 	released    *releasedVolumes
 	told        told // by Tell
+	refused     *refusedClaims
 }
 
 // New builds the controller and all informers; nothing runs before Run.
@@ -116,6 +117,8 @@ func New(ctx context.Context, config Config) (*Controller, error) {
 		metrics:  c.metrics,
 		told:     &told{},
 	}
+	c.refused = newRefusedClaims(refusedStands(config.Informers, common.known))
+	common.refused = c.refused
 	c.absent = &absentVolumes{claims: config.Informers.Waiting, volumes: volumes.GetStore(), known: common.known, tell: common.tellAbsence(ctx)}
 	for _, p := range config.Provisioners {
 		l := &queue{claims: &claimInformer{SharedIndexInformer: claims, unbound: config.Informers.Unbound}, volumes: newVolumeInformer(config.Informers, c.released, p)}
@@ -147,7 +150,7 @@ func (c *Controller) newLibrary(ctx context.Context, l *queue, g *guard) *contro
 	events := func(namespace string) corev1.EventInterface {
 		return c.held.through(c.config.Clients.Events.CoreV1().Events(namespace))
 	}
-	client := newLibraryClient(c.config.Clients.Main, events, &saveWatch{c.gate, g.recorder, c.metrics}, c.released)
+	client := newLibraryClient(c.config.Clients.Main, events, &saveWatch{c.gate, g.recorder, c.metrics, c.refused}, c.released)
 	return controller.NewProvisionController(klog.FromContext(ctx), client, names[0], g,
 		controller.AdditionalProvisionerNames(names[1:]),
 		controller.LeaderElection(false),
@@ -248,8 +251,13 @@ func (c *Controller) WarnOfClass(name, reason, message string) {
 
 // Tell publishes an event on a claim, unless the last one of Tell about it was the same: what is retried for
 // thousands of claims must not crowd out the events of others. kind is v1.EventTypeNormal or
-// v1.EventTypeWarning.
+// v1.EventTypeWarning, which says that the expansion of the claim's volume is refused.
 func (c *Controller) Tell(claim *v1.PersistentVolumeClaim, kind, reason, text string) {
+	if kind == v1.EventTypeWarning {
+		c.refused.add(claim.UID, RefusedClaim{Namespace: claim.Namespace, Name: claim.Name, Reason: reasonExpansion, Text: brief(text), Since: time.Now()})
+	} else {
+		c.refused.forget(claim.UID)
+	}
 	if c.told.isNew(claim.UID, reason+" "+text) {
 		c.recorder.Event(claim, kind, reason, text)
 	}
