@@ -48,6 +48,7 @@ type parts struct {
 type jobs struct {
 	run     []func(ctx context.Context)
 	metrics []prometheus.Collector
+	shares  []shareJobs
 }
 
 // newJobs makes the jobs: one expands volumes, and for each share one empties the trash, one sweeps it for
@@ -72,6 +73,7 @@ func newJobs(p parts, warn warnOfClass, controller func() *control.Controller) (
 		expirer := expiry.New(expiry.Config{Keeper: k, Steps: p.steps, Report: warn.expiryFailed, Held: warn.expiryHeld})
 		j.run = append(j.run, emptier.Run, sweeper.Run, expirer.Run)
 		sweepers = append(sweepers, sweeper)
+		j.shares = append(j.shares, shareJobs{k, emptier, sweeper, expirer})
 		j.metrics = slices.Concat(j.metrics, emptier.Collectors(), sweeper.Collectors(), expirer.Collectors())
 	}
 	err = p.informers.OnNewOwner(func(pv *v1.PersistentVolume) {

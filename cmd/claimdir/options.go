@@ -31,6 +31,7 @@ type options struct {
 	leaderElect  bool
 	podNamespace string
 	httpAddress  string
+	pageAddress  string
 	logFormat    string
 	verbosity    int
 }
@@ -47,6 +48,7 @@ func newOptions() options {
 		expandMounted: true,
 		leaderElect:   true,
 		httpAddress:   ":8080",
+		pageAddress:   "127.0.0.1:8081",
 		logFormat:     "text",
 		verbosity:     0,
 	}

@@ -12,6 +12,8 @@ type Data struct {
 	// Leads says that this replica leads. Refused, and Trash, Archives and Findings of the shares, are known to
 	// the leader alone.
 	Leads bool
+	// Starting says that the list of volumes is not complete yet.
+	Starting bool
 
 	Shares     []Share
 	Volumes    List[Volume]    // the largest first
@@ -110,6 +112,7 @@ type Volume struct {
 	Share, Name      string
 	Namespace, Claim string
 	Size
+	Measured time.Time // when Used was measured; zero if that is not known
 }
 
 // Namespace is what the volumes of one namespace's claims have together.
