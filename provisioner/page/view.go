@@ -117,6 +117,9 @@ func head(s string) string {
 	return strings.ToValidUTF8(s[:most], "") + "…"
 }
 
+// nbsp is a blank at which no line is broken.
+const nbsp = "\u00a0"
+
 // bytesText writes a number of bytes, such as 1.5 GiB.
 func bytesText[T int64 | uint64](n T) string {
 	units := []string{"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"}
@@ -125,9 +128,9 @@ func bytesText[T int64 | uint64](n T) string {
 		value /= 1024
 	}
 	if unit == 0 || value == math.Trunc(value) || math.Abs(value) >= 100 {
-		return fmt.Sprintf("%.0f %s", value, units[unit])
+		return fmt.Sprintf("%.0f"+nbsp+"%s", value, units[unit])
 	}
-	return fmt.Sprintf("%.1f %s", value, units[unit])
+	return fmt.Sprintf("%.1f"+nbsp+"%s", value, units[unit])
 }
 
 // count writes a number with its thousands apart.
@@ -165,7 +168,7 @@ func percent(part, all uint64) string {
 	if all == 0 {
 		return ""
 	}
-	return fmt.Sprintf("%.0f %%", 100*float64(part)/float64(all))
+	return fmt.Sprintf("%.0f"+nbsp+"%%", 100*float64(part)/float64(all))
 }
 
 func number(n any) float64 {
