@@ -40,7 +40,7 @@ func example() page.Data {
 	}{
 		{"analytics", "warehouse", "bulk", size(500*gib, 412*gib)}, {"media", "originals", "bulk", size(2*tib, 388*gib)}, {"analytics", "lake", "bulk", size(400*gib, 371*gib)},
 		{"team-blue", "registry", "fast", size(100*gib, 144*gib)}, {"media", "thumbnails", "bulk", size(200*gib, 98*gib)}, {"team-red", "models", "fast", size(80*gib, 0)},
-		{"team-blue", "postgres-backup", "fast", size(120*gib, 66*gib)}, {"ci", "cache-0", "fast", size(50*gib, 47*gib)},
+		{"team-blue", "postgres-backup", "fast", size(120*gib, 66*gib)},
 	} {
 		row := page.Volume{Share: v.share, Name: fmt.Sprintf("pvc-3e%02d41c8-6d0b-4c55-8f1e-2b7c90aa%04d", i*7, i*379), Namespace: v.namespace, Claim: v.claim, Size: v.size}
 		if v.size.Known {

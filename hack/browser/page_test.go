@@ -255,7 +255,7 @@ func TestThePageAsAPersonSeesIt(t *testing.T) {
 	look(t, example(), func(b tester, width int, scheme string) {
 		text := b.text()
 		for _, want := range []string{
-			"leads", "1 in trouble", "1,204", "analytics/warehouse", "412 GiB", "and 1,196 more", "team-blue/scratch", "does not have room", "in 2 days", "held back",
+			"leads", "1 in trouble", "1,204", "analytics/warehouse", "412 GiB", "and 1,197 more", "team-blue/scratch", "does not have room", "in 2 days", "held back",
 			"2 could not be removed so far", "claimdir doctor --fix", "has not answered since", "712 GiB",
 		} {
 			if !strings.Contains(text, want) {

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"cmp"
 	"slices"
 	"sync"
 	"time"
@@ -21,6 +22,9 @@ const (
 	explainedMost, explainedMostOfOne = 1000, 50
 	// tidyEvery is how long a look for refusals that stand no more is not repeated to make room.
 	tidyEvery = time.Minute
+	// missedLong is how long a claim that found no room may be refused without being counted: a refusal that stands
+	// is repeated at each resync, and finds room then if there is any.
+	missedLong = 2 * cluster.Resync
 )
 
 // RefusedClaim is a claim for which nothing is done now, and why.
@@ -49,7 +53,7 @@ type refusedClaims struct {
 	explained   int
 	explainedOf map[string]int // by namespace
 	tidied      time.Time
-	missed      bool // some claim found no room
+	missed      time.Time // when a claim found no room
 }
 
 func newRefusedClaims(stands func(types.UID, RefusedClaim) bool) *refusedClaims {
@@ -75,6 +79,7 @@ func (c *refusedClaims) add(uid types.UID, r RefusedClaim) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	before, known := c.claims[uid]
+	r.Text = cmp.Or(r.Text, r.Reason)
 	if known {
 		r.Since = before.Since
 		c.drop(uid)
@@ -85,7 +90,7 @@ func (c *refusedClaims) add(uid types.UID, r RefusedClaim) {
 		full = len(c.claims) >= refusedMost
 	}
 	if full {
-		c.missed = true
+		c.missed = time.Now()
 		return
 	}
 	if c.explained >= explainedMost || c.explainedOf[r.Namespace] >= explainedMostOfOne {
@@ -128,7 +133,6 @@ func (c *refusedClaims) tidy() {
 		}
 	}
 	c.tidied = time.Now()
-	c.missed = c.missed && len(c.claims) >= refusedMost
 }
 
 // list returns no more than that many of the claims that are refused now, with their reasons: a namespace after
@@ -136,7 +140,7 @@ func (c *refusedClaims) tidy() {
 func (c *refusedClaims) list(most int) (first []RefusedClaim, total int, more bool) {
 	c.mu.Lock()
 	c.tidy()
-	total, more = len(c.claims), c.missed
+	total, more = len(c.claims), !c.missed.IsZero() && time.Since(c.missed) < missedLong
 	all := make([]RefusedClaim, 0, c.explained)
 	for _, r := range c.claims {
 		if r.Text != "" {

@@ -135,7 +135,7 @@ func TestRefusedClaimsAreBounded(t *testing.T) {
 		for _, uid := range first[:4000] {
 			gone[uid] = true
 		}
-		time.Sleep(2 * tidyEvery)
+		time.Sleep(missedLong)
 		for i := range 30 {
 			add("small", i)
 			add(fmt.Sprint("other-", i), 1)

@@ -15,8 +15,8 @@ import (
 const (
 	// fresh is how long a page is served again at least.
 	fresh = 2 * time.Second
-	// share of one processor's time that making pages takes at most, however often they are asked for: one in so
-	// many.
+	// oneIn bounds what making pages costs, however often they are asked for: one part in so many of one
+	// processor's time.
 	oneIn = 50
 )
 
