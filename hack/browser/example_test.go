@@ -49,12 +49,10 @@ func example() page.Data {
 		d.Volumes.Rows = append(d.Volumes.Rows, row)
 	}
 	d.Volumes.Total = 1204
-	for _, n := range []page.Namespace{
+	d.Namespaces.Rows = []page.Namespace{
 		{Name: "analytics", Volumes: 61, Measured: 61, Size: size(2*tib, 1130*gib)}, {Name: "media", Volumes: 12, Measured: 12, Size: size(3*tib, 690*gib)},
 		{Name: "team-blue", Volumes: 240, Measured: 240, Size: size(1*tib, 402*gib)}, {Name: "team-red", Volumes: 188, Measured: 151, Size: size(900*gib, 260*gib)},
 		{Name: "ci", Volumes: 512, Measured: 512, Size: size(2*tib, 190*gib)},
-	} {
-		d.Namespaces.Rows = append(d.Namespaces.Rows, n)
 	}
 	d.Namespaces.Total = 38
 	d.Refused.Rows = []page.Refused{

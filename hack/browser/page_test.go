@@ -313,7 +313,7 @@ func TestHostileNamesAreShown(t *testing.T) {
 
 // A page that is served on loopback is not for a name that a stranger made mean that address.
 func TestAnotherNameOfLoopbackGetsNothing(t *testing.T) {
-	server := httptest.NewServer(page.Handler(func() page.Data { return example() }, true))
+	server := httptest.NewServer(page.Handler(example, true))
 	t.Cleanup(server.Close)
 	b := tester{t, start(t)}
 	local := strings.Replace(server.URL, "127.0.0.1", "localhost", 1) + "/"

@@ -120,7 +120,9 @@ func (p *Process) Get(ctx context.Context, path string) (string, error) {
 }
 
 // Page reads claimdir's page; any answer but 200 is an error.
-func (p *Process) Page(ctx context.Context) (string, error) { return p.get(ctx, `Serving the page`, "/") }
+func (p *Process) Page(ctx context.Context) (string, error) {
+	return p.get(ctx, `Serving the page`, "/")
+}
 
 // get reads a path at the address that the log names behind those words.
 func (p *Process) get(ctx context.Context, logged, path string) (string, error) {

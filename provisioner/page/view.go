@@ -65,7 +65,7 @@ func write(w io.Writer, d Data) error { return pages.Execute(w, newView(d)) }
 func newView(d Data) view {
 	v := view{Data: d, Style: template.CSS(style), Several: len(d.Shares) > 1, LookedFor: true, ListedAll: true} //nolint:gosec // our own
 	v.Shares = List[Share]{Rows: d.Shares}.first(Entries)
-	v.Data.Volumes, v.Data.Namespaces, v.Data.Refused = d.Volumes.first(Rows), d.Namespaces.first(Rows), d.Refused.first(Entries)
+	v.Volumes, v.Namespaces, v.Refused = d.Volumes.first(Rows), d.Namespaces.first(Rows), d.Refused.first(Entries)
 	for _, volume := range v.Volumes.Rows {
 		v.VolumesAt, v.Used = max(v.VolumesAt, volume.Requested, volume.Used), v.Used || volume.Known
 	}
