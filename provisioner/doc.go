@@ -87,8 +87,8 @@
 //	steps        what is done to a share for a volume: the door through which every room changes one
 //
 // Beside it and above, side by side, which cmd/claimdir brings together: trash, expiry,
-// sweep and resize are jobs that run while this process leads; control runs the library; page shows
-// on one HTML page what all of them know; archives, recovery, doctor and handback are what the
-// commands of these names do, and output is what they print. TestImports holds who may import
-// whom. For tests alone there is sharetest.
+// sweep, resize and usage are jobs that run while this process leads; control runs the library;
+// page shows on one HTML page what all of them know; archives, recovery, doctor and handback are
+// what the commands of these names do, and output is what they print. TestImports holds who may
+// import whom. For tests alone there is sharetest.
 package provisioner

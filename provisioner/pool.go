@@ -18,6 +18,10 @@ import (
 // Pool is all the shares that one claimdir serves. It says on which of them the volume
 // of a claim is to be made, and on which a PersistentVolume lies.
 type Pool struct {
+	// OverSize returns the claims of a namespace and class that hold more than they requested: see package usage.
+	// It is nil if nothing is measured. It must be set before the Pool is used.
+	OverSize func(namespace, class string) (claims []string)
+
 	steps     *steps.Steps
 	objects   Objects
 	shares    []*access.Keeper

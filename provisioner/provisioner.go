@@ -50,6 +50,9 @@ func (p *Provisioner) provision(ctx context.Context, o controller.ProvisionOptio
 	if err := volume.Check(o.PVC); err != nil {
 		return nil, err
 	}
+	if err := p.checkMeasured(o.StorageClass.Name, c); err != nil {
+		return nil, err
+	}
 	path, err := c.Pattern.Expand(volume.Vars(o.PVName, o.PVC))
 	if err != nil {
 		return nil, refusal.Refuse(refusal.ReasonPath, "%w", err)
@@ -68,7 +71,7 @@ func (p *Provisioner) provision(ctx context.Context, o controller.ProvisionOptio
 		return nil, err
 	}
 	err = p.steps.On(ctx, on, path, "provision "+v.Name, func(ctx context.Context, op steps.Op) error {
-		return op.Create(ctx, v, c.OnExisting, func() error { return p.takeRoom(on, c, v) })
+		return op.Create(ctx, v, c.OnExisting, func() error { return p.mayBegin(on, c, v) })
 	})
 	if err != nil {
 		p.giveRoomBack(on, v)

@@ -107,7 +107,7 @@ func (p *Pool) ask(on *access.Keeper, c class.Class, q request) error {
 	room := p.room(on)
 	if need := c.MinFree.Of(room.Size); room.Free < need {
 		return refusal.Postpone(refusal.ReasonRoom, "%s has %s free, and StorageClass %s asks that %s stay free (minFree): make room on the share; this is retried automatically",
-			nameOf(on), inUnits(float64(room.Free)), q.class, inUnits(float64(need)))
+			nameOf(on), class.FormatSize(float64(room.Free)), q.class, class.FormatSize(float64(need)))
 	}
 	if c.Overcommit == 0 {
 		return nil
@@ -118,7 +118,7 @@ func (p *Pool) ask(on *access.Keeper, c class.Class, q request) error {
 	if most := float64(room.Size) * c.Overcommit; of.sum()+bytes > most {
 		return refusal.Postpone(refusal.ReasonRoom, "the volumes of %s request %s, and with %s more they would be above %s, %v times its size (overcommit of StorageClass %s): "+
 			"release volumes, or enlarge the share; this is retried automatically",
-			nameOf(on), inUnits(of.sum()), inUnits(bytes), inUnits(most), c.Overcommit, q.class)
+			nameOf(on), class.FormatSize(of.sum()), class.FormatSize(bytes), class.FormatSize(most), c.Overcommit, q.class)
 	}
 	if q.promiseTo != "" {
 		of.promised[q.promiseTo] = bytes
@@ -132,17 +132,4 @@ func nameOf(on *access.Keeper) string {
 		return "the share"
 	}
 	return fmt.Sprintf("share %q", on.Name())
-}
-
-// inUnits writes a number of bytes for people, as Kubernetes writes quantities, with one decimal.
-func inUnits(bytes float64) string {
-	units := []string{"", "Ki", "Mi", "Gi", "Ti", "Pi"}
-	i := 0
-	for ; bytes >= 1024 && i < len(units)-1; i++ {
-		bytes /= 1024
-	}
-	if i == 0 {
-		return fmt.Sprintf("%.0f", bytes)
-	}
-	return fmt.Sprintf("%.1f%s", bytes, units[i])
 }

@@ -46,13 +46,14 @@ type parts struct {
 
 // jobs are what runs beside the controller while this process leads, and its metrics.
 type jobs struct {
-	run     []func(ctx context.Context)
-	metrics []prometheus.Collector
-	shares  []shareJobs
+	run      []func(ctx context.Context)
+	metrics  []prometheus.Collector
+	shares   []shareJobs
+	overSize func(namespace, class string) (claims []string) // see provisioner.Pool; nil if nothing is measured
 }
 
 // newJobs makes the jobs: one expands volumes, and for each share one empties the trash, one sweeps it for
-// orphans and one expires archives. controller returns the controller, which is made later; it must not be
+// orphans, one expires archives and, if wanted, one measures usage. controller returns the controller, which is made later; it must not be
 // called before the jobs run.
 func newJobs(p parts, warn warnOfClass, controller func() *control.Controller) (j jobs, err error) {
 	config := sweep.Config{
@@ -73,7 +74,7 @@ func newJobs(p parts, warn warnOfClass, controller func() *control.Controller) (
 		expirer := expiry.New(expiry.Config{Keeper: k, Steps: p.steps, Report: warn.expiryFailed, Held: warn.expiryHeld})
 		j.run = append(j.run, emptier.Run, sweeper.Run, expirer.Run)
 		sweepers = append(sweepers, sweeper)
-		j.shares = append(j.shares, shareJobs{k, emptier, sweeper, expirer})
+		j.shares = append(j.shares, shareJobs{keeper: k, emptier: emptier, sweeper: sweeper, expirer: expirer})
 		j.metrics = slices.Concat(j.metrics, emptier.Collectors(), sweeper.Collectors(), expirer.Collectors())
 	}
 	err = p.informers.OnNewOwner(func(pv *v1.PersistentVolume) {
@@ -85,12 +86,15 @@ func newJobs(p parts, warn warnOfClass, controller func() *control.Controller) (
 		return j, err
 	}
 	resizer, err := newResizer(p, func(claim *v1.PersistentVolumeClaim, kind, reason, text string) {
-		controller().Tell(claim, kind, reason, text)
+		controller().TellExpansion(claim, kind, reason, text)
 	})
 	if err != nil {
 		return j, err
 	}
 	j.run, j.metrics = append(j.run, resizer.Run), append(j.metrics, resizer.Collectors()...)
+	j.measure(p, func(claim *v1.PersistentVolumeClaim, kind, reason, text string) {
+		controller().Tell(claim, kind, reason, text)
+	})
 	return j, nil
 }
 

@@ -32,11 +32,11 @@ type controllerOptions struct{ options }
 // commands below it.
 func controllerCommand(p program) *cobra.Command {
 	c := &cobra.Command{Use: "claimdir", Long: controllerHead, Annotations: endsWith(controllerTail)}
-	return p.command(c, &controllerOptions{newOptions()}, archiveCommand(p), doctorCommand(p), handbackCommand(p), recoverCommand(p))
+	return p.command(c, &controllerOptions{newOptions()}, archiveCommand(p), doctorCommand(p), handbackCommand(p), recoverCommand(p), usageCommand(p))
 }
 
 func (o *controllerOptions) flags() []*pflag.FlagSet {
-	return []*pflag.FlagSet{o.provisionerFlags(), o.allShareFlags(), o.clusterFlags(), o.watchFlags()}
+	return []*pflag.FlagSet{o.provisionerFlags(), o.allShareFlags(), o.usageFlags(), o.clusterFlags(), o.watchFlags()}
 }
 
 func (o *controllerOptions) provisionerFlags() *pflag.FlagSet {
@@ -64,6 +64,16 @@ func (o *controllerOptions) allShareFlags() *pflag.FlagSet {
 	return withVariables(f)
 }
 
+func (o *controllerOptions) usageFlags() *pflag.FlagSet {
+	f := section("Usage")
+	durationVar(f, &o.usageInterval, "usage-interval",
+		"how often to measure how much each directory holds, such as 6h; 0 means never. StorageClasses with onOverSize need it")
+	f.IntVar(&o.usageRate, "usage-rate", o.usageRate, "how many files and directories a second to look at on a share; 0 means no limit")
+	f.StringVar(&o.usageMetrics, "usage-metrics", o.usageMetrics,
+		"which `metrics` to serve of what was measured: namespace, or volume for those of each claim, too, which are many in a large cluster")
+	return withVariables(f)
+}
+
 func (o *controllerOptions) clusterFlags() *pflag.FlagSet {
 	f := section("Cluster")
 	o.addKubeconfig(f)
@@ -88,6 +98,7 @@ func (o *controllerOptions) complete(args []string) (problems []error) {
 	problems = append(unexpected(args), o.checkNames()...)
 	problems = append(problems, o.checkShares()...)
 	problems = append(problems, o.checkPace()...)
+	problems = append(problems, o.checkUsage()...)
 	problem := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
 	if o.leaderElect && o.podNamespace == "" {
 		problem("--pod-namespace (POD_NAMESPACE) is required for leader election outside a cluster: it is the namespace of the Lease")
@@ -136,6 +147,29 @@ func (o *controllerOptions) checkPace() (problems []error) {
 	}
 	if o.orphanGrace < 0 {
 		problem("--orphan-grace %s: must not be negative", o.orphanGrace)
+	}
+	return problems
+}
+
+// The values of --usage-metrics.
+const (
+	metricsOfNamespaces = "namespace"
+	metricsOfVolumes    = "volume"
+)
+
+// minUsageRate is the lowest limit: with less the pauses would look like a share that does not answer.
+const minUsageRate = 10
+
+func (o *controllerOptions) checkUsage() (problems []error) {
+	problem := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
+	if o.usageInterval != 0 && o.usageInterval < time.Second {
+		problem("--usage-interval %s: must be at least 1s; 0 means that nothing is measured", o.usageInterval)
+	}
+	if o.usageRate != 0 && o.usageRate < minUsageRate {
+		problem("--usage-rate %d: must be at least %d; 0 means no limit", o.usageRate, minUsageRate)
+	}
+	if o.usageMetrics != metricsOfNamespaces && o.usageMetrics != metricsOfVolumes {
+		problem("--usage-metrics %q: allowed are %s and %s", o.usageMetrics, metricsOfNamespaces, metricsOfVolumes)
 	}
 	return problems
 }

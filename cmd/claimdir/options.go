@@ -24,6 +24,9 @@ type options struct {
 	sweepInterval time.Duration
 	orphanGrace   time.Duration
 	expandMounted bool
+	usageInterval time.Duration // 0: nothing is measured
+	usageRate     int           // files and directories a second
+	usageMetrics  string
 	nfsServer     string
 	nfsPath       string
 
@@ -46,6 +49,8 @@ func newOptions() options {
 		sweepInterval: time.Hour,
 		orphanGrace:   time.Hour,
 		expandMounted: true,
+		usageRate:     2000,
+		usageMetrics:  metricsOfNamespaces,
 		leaderElect:   true,
 		httpAddress:   ":8080",
 		pageAddress:   "127.0.0.1:8081",

@@ -22,6 +22,7 @@ func TestHelpIsTheGoldenFile(t *testing.T) {
 		"testdata/help-recover.txt":  {"recover", "--help"},
 		"testdata/help-doctor.txt":   {"doctor", "--help"},
 		"testdata/help-handback.txt": {"handback", "--help"},
+		"testdata/help-usage.txt":    {"usage", "--help"},
 
 		"testdata/help-archive.txt":         {"archive", "--help"},
 		"testdata/help-archive-list.txt":    {"archive", "list", "--help"},
@@ -113,7 +114,7 @@ func TestParse(t *testing.T) {
 }
 
 func TestAllProblemsAreReportedAtOnce(t *testing.T) {
-	args := []string{"--sweep-interval=1w", "--workers=many", "--bogus=1", "--bogus2", "-z", "--mount-path", "relative", "stray", "--nfs-path=x", "--log-format=xml", "-v=11", "--drain-timeout=-1s", "--page-address=8081", "--trash-rate"}
+	args := []string{"--sweep-interval=1w", "--workers=many", "--bogus=1", "--bogus2", "-z", "--mount-path", "relative", "stray", "--nfs-path=x", "--log-format=xml", "-v=11", "--drain-timeout=-1s", "--usage-interval=6", "--usage-metrics=claim", "--usage-rate=3", "--page-address=8081", "--trash-rate"}
 	err := run(t.Context(), args, env("PROVISIONER_NAME=a b", "WORKERS=few", "ADDITIONAL_PROVISIONER_NAMES=x/y,/", "ENABLE_LEADER_ELECTION=perhaps"), silent)
 	if _, usage := errors.AsType[*usageError](err); !usage {
 		t.Fatalf("got %v, want a usage error", err)
@@ -121,6 +122,9 @@ func TestAllProblemsAreReportedAtOnce(t *testing.T) {
 	for _, want := range []string{
 		`--workers (WORKERS) "many": must be an integer`,
 		`--enable-leader-election (ENABLE_LEADER_ELECTION) "perhaps"`,
+		`--usage-interval (USAGE_INTERVAL) "6": allowed are durations such as "30d" (30 days), "1d12h" or "90m"`,
+		`--usage-metrics "claim": allowed are namespace and volume`,
+		`--usage-rate 3: must be at least 10; 0 means no limit`,
 		`--sweep-interval (SWEEP_INTERVAL) "1w": allowed are durations such as "30d" (30 days), "1d12h" or "90m"`,
 		"unknown flag: --bogus\n", "unknown flag: --bogus2\n", "unknown flag: -z\n",
 		`--mount-path "relative": must be absolute`,
@@ -149,7 +153,7 @@ func TestACommandTakesOnlyItsOwnFlags(t *testing.T) {
 		env  func(string) (string, bool)
 		want string
 	}{
-		"a command that there is not":       {[]string{"frobnicate"}, noEnv, `there is no command "frobnicate"; commands are: archive, doctor, handback, recover`},
+		"a command that there is not":       {[]string{"frobnicate"}, noEnv, `there is no command "frobnicate"; commands are: archive, doctor, handback, recover, usage`},
 		"a flag of another command":         {[]string{"recover", "--workers=3"}, env("PROVISIONER_NAME=a/b"), "unknown flag: --workers"},
 		"a second command":                  {[]string{"recover", "recover"}, env("PROVISIONER_NAME=a/b"), `unexpected argument "recover"`},
 		"an output that there is not":       {[]string{"doctor", "-o", "yaml"}, env("PROVISIONER_NAME=a/b"), `--output "yaml": allowed are table and json`},
@@ -188,7 +192,7 @@ func TestExitCodes(t *testing.T) {
 // The last line says whose help is of use.
 func TestUsageErrorNamesTheHelp(t *testing.T) {
 	for args, want := range map[string]string{
-		"frobnicate":         "claimdir: there is no command \"frobnicate\"; commands are: archive, doctor, handback, recover\nSee claimdir --help.\n",
+		"frobnicate":         "claimdir: there is no command \"frobnicate\"; commands are: archive, doctor, handback, recover, usage\nSee claimdir --help.\n",
 		"archive list a b":   "claimdir: arguments [\"a\" \"b\"]: only one is allowed, NAMESPACE or NAMESPACE/CLAIM\nSee claimdir archive list --help.\n",
 		"archive list --a=b": "claimdir: unknown flag: --a\nSee claimdir archive list --help.\n",
 	} {

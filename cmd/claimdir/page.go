@@ -56,9 +56,6 @@ type overview struct {
 	leadership *control.Leadership
 	controller *control.Controller
 	shares     []shareJobs
-	// used returns how much a volume really uses, and when that was measured, or false if that is not known. It is
-	// nil if nothing is measured. It must return at once.
-	used func(share, pv string) (bytes int64, at time.Time, known bool)
 }
 
 // shareJobs are a share and its jobs.
@@ -67,6 +64,7 @@ type shareJobs struct {
 	emptier *trash.Emptier
 	sweeper *sweep.Sweeper
 	expirer *expiry.Expirer
+	used    func(path, pv string) (bytes int64, at time.Time, known bool) // see usage.Measurer; nil if nothing is measured
 }
 
 func (o *overview) data() page.Data {
@@ -94,12 +92,12 @@ func (o *overview) addVolumes(d *page.Data) {
 	on := o.finder()
 	o.informers.EachSized(func(pv cluster.Sized) {
 		v := page.Volume{Name: pv.Name, Namespace: pv.Namespace, Size: page.Size{Requested: pv.Bytes}}
-		if i := on(pv.Server, pv.Export); i >= 0 {
+		if i, path := on(pv.Server, pv.Export); i >= 0 {
 			d.Shares[i].Volumes++
 			d.Shares[i].Requested += pv.Bytes
 			v.Share = d.Shares[i].Name
-			if o.used != nil {
-				v.Used, v.Measured, v.Known = o.used(v.Share, pv.Name)
+			if used := o.shares[i].used; used != nil {
+				v.Used, v.Measured, v.Known = used(path, pv.Name)
 			}
 		}
 		sizes.Add(v)
@@ -113,11 +111,11 @@ func (o *overview) addVolumes(d *page.Data) {
 	}
 }
 
-// finder returns a function that returns which share has an exported path of a server, or -1 if none has. It
-// remembers each spelling of a server, of which there are few.
-func (o *overview) finder() func(server, export string) int {
+// finder returns a function that returns which share has an exported path of a server, and the path there, or -1 if
+// none has it. It remembers each spelling of a server, of which there are few.
+func (o *overview) finder() func(server, export string) (i int, path string) {
 	at := map[string][]int{} // shares by server
-	return func(server, export string) int {
+	return func(server, export string) (int, string) {
 		same, known := at[server]
 		if !known {
 			for i, s := range o.shares {
@@ -129,11 +127,11 @@ func (o *overview) finder() func(server, export string) int {
 		}
 		export = path.Clean(export)
 		for _, i := range same {
-			if _, below := share.Below(o.shares[i].keeper.Source().Path, export); below {
-				return i
+			if relative, below := share.Below(o.shares[i].keeper.Source().Path, export); below {
+				return i, relative
 			}
 		}
-		return -1
+		return -1, ""
 	}
 }
 

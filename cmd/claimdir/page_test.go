@@ -106,8 +106,8 @@ func TestThePageShowsWhatThePartsKnow(t *testing.T) {
 		Status:     v1.PersistentVolumeClaimStatus{Phase: v1.ClaimPending},
 	}
 	o, client, s := newOverview(t, control.NewLeadership(nil), append(objects, elsewhere, foreign, claim)...)
-	o.used = func(share, pv string) (int64, time.Time, bool) {
-		return 7 << 40, time.Now(), share == "fast" && pv == "pvc-000003"
+	o.shares[1].used = func(path, pv string) (int64, time.Time, bool) {
+		return 7 << 40, time.Now(), path == "pvc-000003" && pv == path
 	}
 	if d := o.data(); !d.Shares[0].Starting || d.Shares[0].Size != 0 || d.Shares[0].Trash.Known || !d.Shares[0].Findings.At.IsZero() {
 		t.Errorf("before anything runs: %+v", d.Shares[0])

@@ -61,7 +61,7 @@ func serve(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	config.Background = jobs.run
+	config.Background, pool.OverSize = jobs.run, jobs.overSize
 	config.Workers, config.DrainTimeout = o.workers, o.drainTimeout
 	if c, err = control.New(ctx, config); err != nil {
 		return err

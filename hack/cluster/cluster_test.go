@@ -84,6 +84,7 @@ var cases = []testCase{
 	{"many expansions, and the leader is killed", testExpandMany},
 	{"a namesake gets nothing of an expansion", testExpandNamesake},
 	{"a class asks for room", testRoom},
+	{"what a volume holds is measured, told and frozen", testUsage},
 	{"with EXPAND_MOUNTED=false a volume grows when no pod uses it", testExpandUnused},
 	{"a late-binding claim is bound once a node is selected", testLateBinding},
 	{"200 claims at once", testMany},

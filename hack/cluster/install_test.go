@@ -160,6 +160,7 @@ func testHardened(t *testing.T, bed *testbed.Bed) {
 	claims := client.CoreV1().PersistentVolumeClaims(w.Name)
 	for patch, want := range map[string]string{
 		`{"status":{"conditions":[{"type":"Resizing","status":"True"}]}}`:                                "",
+		`{"status":{"conditions":[{"type":"claimdir/OverSize","status":"True"}]}}`:                       "",
 		`{"status":{"capacity":{"storage":"9Ti"}}}`:                                                      "",
 		`{"status":{"capacity":{"storage":"1Ki"}}}`:                                                      "only say in a claim's status",
 		`{"status":{"allocatedResources":{"storage":"9Ti"}}}`:                                            "only say in a claim's status",

@@ -34,6 +34,16 @@ const (
 	Adopt  Existing = "adopt"  // the volume takes it as it is, mode and owner untouched
 )
 
+// OverSize says what happens when a claim's directory holds more than the claim has requested.
+type OverSize string
+
+// The answers to a directory that holds too much.
+const (
+	Ignore OverSize = "ignore" // nothing
+	Tell   OverSize = "tell"   // events and a condition on the claim
+	Freeze OverSize = "freeze" // besides, new claims of its namespace and class wait
+)
+
 // DefaultMode is the mode of directories whose class names none.
 const DefaultMode uint32 = 0o777
 
@@ -56,6 +66,7 @@ type Class struct {
 	MinFree MinFree
 	// Overcommit is how many times the share's size the volumes on it may request together; 0 means no limit.
 	Overcommit float64
+	OnOverSize OverSize
 }
 
 // Parse checks the parameters of a StorageClass and returns the Class they describe. It compares keys exactly, takes an empty value for the
@@ -73,6 +84,7 @@ func Parse(params map[string]string) (Class, error) {
 		Shares:     note(&p, shares, params),
 		MinFree:    note(&p, minFree, params),
 		Overcommit: note(&p, overcommit, params),
+		OnOverSize: note(&p, onOverSize, params),
 	}
 	c.ArchiveRetention = note(&p, c.archiveRetention, params)
 	p = append(p, unknown(params)...)

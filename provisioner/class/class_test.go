@@ -37,11 +37,12 @@ func TestNothingGivenMeansTheDefaults(t *testing.T) {
 func TestParseReadsEveryParameter(t *testing.T) {
 	c, err := Parse(map[string]string{
 		"pathPattern": "${.PVC.namespace}/${.PVC.name}", "onDelete": "Retain", "onExisting": "ADOPT", "mode": "3770", "uid": "0", "gid": "4294967294",
+		"onOverSize": "Freeze",
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.Pattern.String() != "${.PVC.namespace}/${.PVC.name}" || c.OnDelete != Retain || c.OnExisting != Adopt || c.Mode != 0o3770 {
+	if c.Pattern.String() != "${.PVC.namespace}/${.PVC.name}" || c.OnDelete != Retain || c.OnExisting != Adopt || c.Mode != 0o3770 || c.OnOverSize != Freeze {
 		t.Errorf("got %+v", c)
 	}
 	if c.UID == nil || *c.UID != 0 || c.GID == nil || *c.GID != 4294967294 {
@@ -105,6 +106,7 @@ func TestParseRefusesAndSaysWhatIsAllowed(t *testing.T) {
 		"a padded policy":            {"onDelete", " delete", `" delete" is not allowed`},
 		"a bad boolean":              {"archiveOnDelete", "yes", `parameter "archiveOnDelete": "yes" is not allowed; allowed are "true" (archive) and "false" (delete)`},
 		"an unknown answer":          {"onExisting", "share", `parameter "onExisting": "share" is not allowed; allowed are "refuse" and "adopt"`},
+		"an unknown limit":           {"onOverSize", "stop", `parameter "onOverSize": "stop" is not allowed; allowed are "ignore", "tell" and "freeze"`},
 		"a mode with a nine":         {"mode", "0779", `parameter "mode": "0779" is not a mode; allowed are octal digits up to 3777`},
 		"a mode with words":          {"mode", "u=rwx", "octal digits up to 3777"},
 		"a mode of six digits":       {"mode", "002770", "octal digits up to 3777"},

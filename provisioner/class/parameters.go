@@ -44,6 +44,9 @@ func Parameters() []Parameter {
 			"with both figures in an event. A claim that gets an existing directory or an archive back does not wait."},
 		{"overcommit", "", "How many times the size of the share all volumes on it may request together, such as `\"1.5\"`. A claim or an expansion " +
 			"that would bring them above waits, with both figures in an event. Archives and retained directories are not counted."},
+		{"onOverSize", string(Ignore), "What happens when a directory holds more than its claim has requested: `tell` publishes an event at 80 % and at 100 % " +
+			"and sets the condition `claimdir/OverSize` on the claim; `freeze` also makes new claims of the same namespace and class wait. " +
+			"Needs `USAGE_INTERVAL`. Nothing is ever removed or made read-only."},
 	}
 }
 

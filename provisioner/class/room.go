@@ -90,3 +90,16 @@ func parseSize(s string) uint64 {
 	}
 	return uint64(math.Ceil(n))
 }
+
+// FormatSize writes a number of bytes for people, as Kubernetes writes quantities, with one decimal.
+func FormatSize(bytes float64) string {
+	units := []string{"", "Ki", "Mi", "Gi", "Ti", "Pi"}
+	i := 0
+	for ; bytes >= 1024 && i < len(units)-1; i++ {
+		bytes /= 1024
+	}
+	if i == 0 {
+		return fmt.Sprintf("%.0f", bytes)
+	}
+	return fmt.Sprintf("%.1f%s", bytes, units[i])
+}

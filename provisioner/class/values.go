@@ -68,6 +68,15 @@ func onExisting(params map[string]string) (Existing, error) {
 	return existing, wrap("onExisting", err)
 }
 
+func onOverSize(params map[string]string) (OverSize, error) {
+	s := params["onOverSize"]
+	if s == "" {
+		return Ignore, nil
+	}
+	answer, err := choose(s, Ignore, Tell, Freeze)
+	return answer, wrap("onOverSize", err)
+}
+
 func mode(params map[string]string) (uint32, error) {
 	s := params["mode"]
 	if s == "" {

@@ -251,13 +251,8 @@ func (c *Controller) WarnOfClass(name, reason, message string) {
 
 // Tell publishes an event on a claim, unless the last one of Tell about it was the same: what is retried for
 // thousands of claims must not crowd out the events of others. kind is v1.EventTypeNormal or
-// v1.EventTypeWarning, which says that the expansion of the claim's volume is refused.
+// v1.EventTypeWarning.
 func (c *Controller) Tell(claim *v1.PersistentVolumeClaim, kind, reason, text string) {
-	if kind == v1.EventTypeWarning {
-		c.refused.add(claim.UID, RefusedClaim{Namespace: claim.Namespace, Name: claim.Name, Reason: reasonExpansion, Text: brief(text), Since: time.Now()})
-	} else {
-		c.refused.forget(claim.UID)
-	}
 	if c.told.isNew(claim.UID, reason+" "+text) {
 		c.recorder.Event(claim, kind, reason, text)
 	}

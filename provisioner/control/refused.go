@@ -159,6 +159,16 @@ func (c *refusedClaims) list(most int) (first []RefusedClaim, total int, more bo
 	return first, total, more
 }
 
+// TellExpansion is Tell for what becomes of the expansion of a claim's volume. A warning says that it is refused.
+func (c *Controller) TellExpansion(claim *v1.PersistentVolumeClaim, kind, reason, text string) {
+	if kind == v1.EventTypeWarning {
+		c.refused.add(claim.UID, RefusedClaim{Namespace: claim.Namespace, Name: claim.Name, Reason: reasonExpansion, Text: brief(text), Since: time.Now()})
+	} else {
+		c.refused.forget(claim.UID)
+	}
+	c.Tell(claim, kind, reason, text)
+}
+
 // Refused returns the claims that are refused now, no more than most, with their reasons: a namespace after the
 // other, of each the last first. total is how many there are; if more is true, there are that many or more. It
 // calls nobody. Only a replica that leads refuses claims.

@@ -172,17 +172,21 @@ func TestAnExpansionIsRefusedUntilItIsComplete(t *testing.T) {
 	w := newWorld(t).start()
 	w.controller.refused = c
 	claim := newClaim("a", "nfs")
-	w.controller.Tell(claim, v1.EventTypeWarning, "VolumeResizeFailed", "no room")
+	w.controller.TellExpansion(claim, v1.EventTypeWarning, "VolumeResizeFailed", "no room")
 	since := time.Now()
-	w.controller.Tell(claim, v1.EventTypeWarning, "VolumeResizeFailed", "still no room")
+	w.controller.TellExpansion(claim, v1.EventTypeWarning, "VolumeResizeFailed", "still no room")
 	if list, total, _ := w.controller.Refused(5); total != 1 || list[0].Text != "still no room" || list[0].Since.After(since) {
 		t.Errorf("%+v of %d", list, total)
 	}
-	w.controller.Tell(claim, v1.EventTypeNormal, "VolumeResizeSuccessful", "done")
+	w.controller.Tell(claim, v1.EventTypeWarning, "VolumeOverSize", "it holds more than it requests") // is no refusal
+	if list, total, _ := w.controller.Refused(5); total != 1 || list[0].Text != "still no room" {
+		t.Errorf("%+v of %d", list, total)
+	}
+	w.controller.TellExpansion(claim, v1.EventTypeNormal, "VolumeResizeSuccessful", "done")
 	if list, total, _ := w.controller.Refused(5); total != 0 || len(list) != 0 {
 		t.Errorf("%+v of %d", list, total)
 	}
-	w.controller.Tell(claim, v1.EventTypeWarning, "VolumeResizeFailed", "no room")
+	w.controller.TellExpansion(claim, v1.EventTypeWarning, "VolumeResizeFailed", "no room")
 	if stands = false; len(w.refusedNames()) != 0 {
 		t.Errorf("%q", w.refusedNames())
 	}

@@ -22,6 +22,7 @@ const (
 	ReasonBusy    = "busy"    // another operation on the path is running
 	ReasonCluster = "cluster" // the API server does not say what must be known
 	ReasonRoom    = "room"    // the share has too little room for what the class asks
+	ReasonFrozen  = "frozen"  // claims of the namespace hold more than they requested
 )
 
 // unchanged is what Unchanged appends to the text of a refusal.

@@ -1,7 +1,6 @@
 package resize
 
 import (
-	"encoding/json"
 	"slices"
 	"time"
 
@@ -58,25 +57,15 @@ func next(claim *v1.PersistentVolumeClaim, pv *v1.PersistentVolume) todo {
 	return t
 }
 
-// precondition makes a patch apply to an object as it was read, and to no other of its name.
-func precondition(object metav1.Object) map[string]any {
-	return map[string]any{"uid": object.GetUID(), "resourceVersion": object.GetResourceVersion()}
-}
-
 type fields = map[string]any
 
 // storage is a list of resources, of which an expansion has one.
 func storage(value any) fields { return fields{string(v1.ResourceStorage): value} }
 
-// deleted is a list's entry of that type in a strategic merge patch that removes it.
-func deleted(condition v1.PersistentVolumeClaimConditionType) fields {
-	return fields{"type": condition, "$patch": "delete"}
-}
-
 // beginPatch says in the claim's status that the volume grows. It is a strategic merge patch, like
 // finishPatch: a merge patch would remove the conditions that others have set.
 func beginPatch(claim *v1.PersistentVolumeClaim, target resource.Quantity, now time.Time) patch {
-	conditions := []any{deleted(v1.PersistentVolumeClaimControllerResizeError)}
+	conditions := []any{cluster.WithoutCondition(v1.PersistentVolumeClaimControllerResizeError)}
 	if !has(claim, v1.PersistentVolumeClaimResizing) { // else a repeat would change the time, and each change brings a repeat
 		conditions = append(conditions, fields{"type": v1.PersistentVolumeClaimResizing, "status": v1.ConditionTrue, "lastTransitionTime": metav1.NewTime(now)})
 	}
@@ -92,7 +81,7 @@ func noRoomPatch(claim *v1.PersistentVolumeClaim, text string, now time.Time) pa
 	return newPatch(types.StrategicMergePatchType, claim, "status", fields{
 		"allocatedResourceStatuses": storage(v1.PersistentVolumeClaimControllerResizeInfeasible),
 		"conditions": []any{
-			deleted(v1.PersistentVolumeClaimResizing),
+			cluster.WithoutCondition(v1.PersistentVolumeClaimResizing),
 			fields{
 				"type": v1.PersistentVolumeClaimControllerResizeError, "status": v1.ConditionTrue, "lastTransitionTime": metav1.NewTime(now),
 				"reason": "NoRoom", "message": text,
@@ -111,7 +100,7 @@ func growPatch(pv *v1.PersistentVolume, target resource.Quantity) patch {
 func finishPatch(claim *v1.PersistentVolumeClaim, size resource.Quantity) patch {
 	conditions := []any{}
 	for _, condition := range cluster.ResizeConditions() {
-		conditions = append(conditions, deleted(condition))
+		conditions = append(conditions, cluster.WithoutCondition(condition))
 	}
 	return newPatch(types.StrategicMergePatchType, claim, "status", fields{
 		"capacity": storage(size.String()), "allocatedResourceStatuses": storage(nil), "conditions": conditions,
@@ -124,11 +113,7 @@ type patch struct {
 }
 
 func newPatch(kind types.PatchType, of metav1.Object, part string, content fields) patch {
-	data, err := json.Marshal(fields{"metadata": precondition(of), part: content})
-	if err != nil { // cannot happen: it is made of texts alone
-		panic(err)
-	}
-	return patch{kind, data}
+	return patch{kind, cluster.Patch(of, part, content)}
 }
 
 // unused reports whether Kubernetes (1.37 and later) says that no pod uses the claim.

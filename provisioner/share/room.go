@@ -17,10 +17,20 @@ func (s *Share) Room() (Room, error) {
 		return Room{}, err
 	}
 	defer s.done(root)
-	var stat unix.Statfs_t
-	if err := unix.Fstatfs(root.fd(), &stat); err != nil {
+	room, _, err := roomOf(root)
+	if err != nil {
 		return Room{}, unreachable(err)
 	}
+	return room, nil
+}
+
+// roomOf asks the server for the size and free space that it has for a directory, and for the bytes that are
+// used of it.
+func roomOf(opened *dir) (room Room, used uint64, err error) {
+	var stat unix.Statfs_t
+	if err := unix.Fstatfs(opened.fd(), &stat); err != nil {
+		return Room{}, 0, err
+	}
 	unit := uint64(stat.Bsize) // its type differs between architectures
-	return Room{Size: stat.Blocks * unit, Free: stat.Bavail * unit}, nil
+	return Room{Size: stat.Blocks * unit, Free: stat.Bavail * unit}, (stat.Blocks - stat.Bfree) * unit, nil
 }

@@ -1,0 +1,95 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"claimdir/provisioner/ledger"
+	"claimdir/provisioner/output"
+	"claimdir/provisioner/usage"
+)
+
+const usageHead = `claimdir usage lists how much the volumes, archives and retained directories on the shares hold, the largest
+first: those of all claims, of the claims of one namespace, or of one claim.
+
+    kubectl -n claimdir exec deploy/claimdir -- /claimdir usage
+
+It prints what the controller measured last, if USAGE_INTERVAL is set in the Deployment, such as 6h. USED is
+what is taken on the server's disk, as du(1) counts it; >= says that a part could not be read. Where the server
+itself enforces a size for a volume, it is asked for the figure. The command needs no cluster and changes
+nothing.
+
+Usage: claimdir usage [NAMESPACE[/CLAIM]] [flags]
+`
+
+const usageTail = `
+Exit codes: 0 all listed; 1 failed, or something could not be read (standard error says what; the rest is
+listed); 2 wrong configuration.
+`
+
+// usageOptions are those of claimdir usage.
+type usageOptions struct {
+	options
+
+	names  []string // a namespace or a claim; empty means all
+	output string
+}
+
+func usageCommand(p program) *cobra.Command {
+	c := &cobra.Command{Use: "usage", Short: "list how much the volumes and archives hold", Long: usageHead, Annotations: endsWith(usageTail)}
+	return p.command(c, &usageOptions{options: newOptions()})
+}
+
+func (o *usageOptions) flags() []*pflag.FlagSet {
+	return []*pflag.FlagSet{o.shareFlags(), outputFlags(&o.output)}
+}
+
+func (o *usageOptions) complete(args []string) []error {
+	o.names = args
+	problems := append(o.checkShares(), checkOutput(o.output)...)
+	if len(args) > 1 {
+		problems = append(problems, fmt.Errorf("arguments %q: only one is allowed, NAMESPACE or NAMESPACE/CLAIM", args))
+	}
+	return append(problems, checkArchiveNames(args, "NAMESPACE and NAMESPACE/CLAIM")...)
+}
+
+func (o *usageOptions) run(_ context.Context, std streams) error {
+	mounts, err := findShares(o.options)
+	if err != nil {
+		return err
+	}
+	opened, closed := openShares(mounts)
+	if len(opened) == 0 && len(closed) > 0 {
+		return errors.Join(closed...)
+	}
+	var shares []usage.Share
+	for _, s := range opened {
+		shares = append(shares, usage.Share{Name: s.Name, Store: ledger.Store{Dirs: s.dirs, Records: s.records}})
+	}
+	now := time.Now()
+	report := usage.Find(shares, now)
+	if len(o.names) > 0 {
+		namespace, claim, _ := strings.Cut(o.names[0], "/")
+		report = report.Of(namespace, claim)
+	}
+	if o.output == "json" {
+		err = usage.WriteJSON(std.out, report)
+	} else if err = usage.WriteTable(std.out, report, now, std.width); len(report.Directories) == 0 {
+		fmt.Fprintf(std.err, "No volume, archive or retained directory found of %q.\n", o.names[0])
+	}
+	unread := slices.Concat(closed, report.Unread)
+	for _, err := range unread {
+		fmt.Fprintln(std.err, "claimdir:", output.Line(err))
+	}
+	if n := len(unread); n > 0 {
+		err = errors.Join(err, fmt.Errorf("%d records or shares could not be read; all others were read", n))
+	}
+	return err
+}
