@@ -13,7 +13,7 @@ import (
 
 // testPage: the page of a claimdir at work shows what is there, and only at its own address.
 func testPage(t *testing.T, bed *testbed.Bed) {
-	w := newWorld(t, bed)
+	w := newWorld(t, bed, "USAGE_INTERVAL=1s")
 	w.class()
 	block := v1.PersistentVolumeBlock
 	w.Claim("data")
@@ -36,7 +36,7 @@ func testPage(t *testing.T, bed *testbed.Bed) {
 			return nil
 		})
 	}
-	shows(w.provisioner, "leads", testbed.Server+":"+testbed.Export, ">ready<", "iB", w.Name+"/data", pv.Name, `spec.volumeMode "Block"`, "The trash is empty", "Swept")
+	shows(w.provisioner, "leads", testbed.Server+":"+testbed.Export, ">ready<", "iB", w.Name+"/data", pv.Name, `spec.volumeMode "Block"`, "The trash is empty", "Swept", ">Used</th>")
 	w.DeleteClaim("raw")
 	shows("No claim is refused")
 	if page, err := w.process.Get(t.Context(), "/"); err == nil || !strings.Contains(err.Error(), "404") {
