@@ -107,8 +107,8 @@ type Sized struct {
 	Bytes     int64
 }
 
-// EachSized calls do with each PersistentVolume of ours. None is decoded, so that 100,000 take some
-// milliseconds.
+// EachSized calls do with each PersistentVolume of ours. None is decoded: 100,000 take some
+// tens of milliseconds.
 func (i *Informers) EachSized(do func(Sized)) {
 	for _, object := range i.volumes.GetStore().List() {
 		if held, ok := object.(*heldVolume); ok && held.is(isOurs) {
