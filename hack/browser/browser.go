@@ -85,6 +85,7 @@ func (b *Browser) start(ctx context.Context, program string) error {
 	}
 	b.cmd = exec.CommandContext(ctx, program, args...)
 	b.cmd.ExtraFiles = []*os.File{theirIn, theirOut} // 3 and 4
+	b.cmd.Env = append(os.Environ(), "TMPDIR="+b.profile) // it leaves files there
 	b.cmd.Stdout, b.cmd.Stderr = &b.said, &b.said
 	b.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	b.cmd.Cancel = b.kill
