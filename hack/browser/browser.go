@@ -84,7 +84,7 @@ func (b *Browser) start(ctx context.Context, program string) error {
 		args = append([]string{"--no-sandbox"}, args...) // Chromium has none for root, and the page is ours
 	}
 	b.cmd = exec.CommandContext(ctx, program, args...)
-	b.cmd.ExtraFiles = []*os.File{theirIn, theirOut} // 3 and 4
+	b.cmd.ExtraFiles = []*os.File{theirIn, theirOut}      // 3 and 4
 	b.cmd.Env = append(os.Environ(), "TMPDIR="+b.profile) // it leaves files there
 	b.cmd.Stdout, b.cmd.Stderr = &b.said, &b.said
 	b.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
