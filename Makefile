@@ -19,13 +19,18 @@ demo: control-plane ## show claimdir's main job on a real control plane on this 
 	@go -C hack run ./demo
 
 .PHONY: test
-test: test-unit test-cluster-api ## run all tests that need no virtual machine
+test: test-unit test-page test-cluster-api ## run all tests that need no virtual machine
 
 .PHONY: test-unit
 test-unit: ## run the tests that need no cluster
 	CLAIMDIR_TEST_BRIEF=1 go test $(RACE) -shuffle=on -timeout 20m ./...
 # Cut off at each place, not at every tenth: the race detector makes that six times slower.
 	TMPDIR=$(MEMORY) go test -shuffle=on -timeout 20m ./provisioner ./provisioner/ledger ./provisioner/share ./provisioner/trash
+
+.PHONY: test-page
+test-page: ## look at the page in headless Chromium; ARGS='-screenshots DIR' keeps pictures of it
+	@. hack/tools/lib.sh && need chromium chromium
+	go -C hack test -count=1 -timeout 5m -tags browser ./browser $(ARGS)
 
 # Its cases wait for leases, sweeps and Kubernetes: a fifth of their time is computed.
 .PHONY: test-cluster-api

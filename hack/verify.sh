@@ -35,7 +35,7 @@ check_tidy() {
 check_vet() {
 	local module status=0
 	for module in $(code_modules); do
-		go -C "$module" vet -tags vm ./... || status=1
+		go -C "$module" vet -tags vm,browser ./... || status=1
 	done
 	return "$status"
 }
@@ -44,7 +44,7 @@ check_lint() {
 	local module lint config=$PWD/hack/golangci.yml status=0
 	lint=$(tool golangci-lint)
 	for module in $(code_modules); do
-		(cd "$module" && "$lint" run --config "$config" --build-tags vm ./...) || status=1
+		(cd "$module" && "$lint" run --config "$config" --build-tags vm,browser ./...) || status=1
 	done
 	return "$status"
 }

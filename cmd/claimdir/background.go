@@ -48,6 +48,7 @@ type parts struct {
 type jobs struct {
 	run      []func(ctx context.Context)
 	metrics  []prometheus.Collector
+	shares   []shareJobs
 	overSize func(namespace, class string) (claims []string) // see provisioner.Pool; nil if nothing is measured
 }
 
@@ -73,6 +74,7 @@ func newJobs(p parts, warn warnOfClass, controller func() *control.Controller) (
 		expirer := expiry.New(expiry.Config{Keeper: k, Steps: p.steps, Report: warn.expiryFailed, Held: warn.expiryHeld})
 		j.run = append(j.run, emptier.Run, sweeper.Run, expirer.Run)
 		sweepers = append(sweepers, sweeper)
+		j.shares = append(j.shares, shareJobs{keeper: k, emptier: emptier, sweeper: sweeper, expirer: expirer})
 		j.metrics = slices.Concat(j.metrics, emptier.Collectors(), sweeper.Collectors(), expirer.Collectors())
 	}
 	err = p.informers.OnNewOwner(func(pv *v1.PersistentVolume) {
@@ -83,15 +85,16 @@ func newJobs(p parts, warn warnOfClass, controller func() *control.Controller) (
 	if err != nil {
 		return j, err
 	}
-	tell := func(claim *v1.PersistentVolumeClaim, kind, reason, text string) {
-		controller().Tell(claim, kind, reason, text)
-	}
-	resizer, err := newResizer(p, tell)
+	resizer, err := newResizer(p, func(claim *v1.PersistentVolumeClaim, kind, reason, text string) {
+		controller().TellExpansion(claim, kind, reason, text)
+	})
 	if err != nil {
 		return j, err
 	}
 	j.run, j.metrics = append(j.run, resizer.Run), append(j.metrics, resizer.Collectors()...)
-	j.measure(p, tell)
+	j.measure(p, func(claim *v1.PersistentVolumeClaim, kind, reason, text string) {
+		controller().Tell(claim, kind, reason, text)
+	})
 	return j, nil
 }
 

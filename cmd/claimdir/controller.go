@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"net"
+	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -83,6 +85,8 @@ func (o *controllerOptions) clusterFlags() *pflag.FlagSet {
 func (o *controllerOptions) watchFlags() *pflag.FlagSet {
 	f := section("Monitoring")
 	f.StringVar(&o.httpAddress, "http-address", o.httpAddress, "the `address` that serves /metrics, /healthz, /readyz and /sharez")
+	f.StringVar(&o.pageAddress, "page-address", o.pageAddress,
+		"the `address` that serves a page to look at, which names all tenants' claims: kubectl port-forward reaches it on loopback; off serves none")
 	f.StringVar(&o.logFormat, "log-format", o.logFormat, "text or json")
 	f.IntVarP(&o.verbosity, "verbosity", "v", o.verbosity,
 		"how much to log: 0 changes of data and of the leader, 2 also what the libraries do, 4 also every step")
@@ -99,6 +103,9 @@ func (o *controllerOptions) complete(args []string) (problems []error) {
 	if o.leaderElect && o.podNamespace == "" {
 		problem("--pod-namespace (POD_NAMESPACE) is required for leader election outside a cluster: it is the namespace of the Lease")
 	}
+	if wrong := wrongAddress(o.pageAddress); wrong != "" && o.pageAddress != pageOff {
+		problem("--page-address %q: %s; allowed are HOST:PORT and off", o.pageAddress, wrong)
+	}
 	if o.logFormat != "text" && o.logFormat != "json" {
 		problem("--log-format %q: allowed are text and json", o.logFormat)
 	}
@@ -106,6 +113,18 @@ func (o *controllerOptions) complete(args []string) (problems []error) {
 		problem("--verbosity %d: allowed are 0 to 10", o.verbosity)
 	}
 	return problems
+}
+
+// wrongAddress returns what is wrong with an address to listen on, or an empty string.
+func wrongAddress(address string) string {
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return "it is not HOST:PORT"
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return fmt.Sprintf("%q is not a port", port)
+	}
+	return ""
 }
 
 // checkPace checks the limits of concurrency, rate and time.

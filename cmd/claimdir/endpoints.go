@@ -41,14 +41,19 @@ func (e *endpoints) listen(ctx context.Context, address string, registry *promet
 	if err != nil {
 		return nil, fmt.Errorf("listen on --http-address: %w", err)
 	}
-	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second}
+	klog.FromContext(ctx).Info("Serving /metrics, /healthz, /readyz and /sharez", "address", listener.Addr().String())
+	return serveOn(ctx, listener, mux, "metrics and probes"), nil
+}
+
+// serveOn serves on a listener until stop is called. what says in the log what is served.
+func serveOn(ctx context.Context, listener net.Listener, handler http.Handler, what string) (stop func()) {
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second}
 	go func() {
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-			klog.FromContext(ctx).Error(err, "Cannot serve metrics and probes any longer")
+			klog.FromContext(ctx).Error(err, "Cannot serve any longer", "what", what)
 		}
 	}()
-	klog.FromContext(ctx).Info("Serving /metrics, /healthz, /readyz and /sharez", "address", listener.Addr().String())
-	return func() { _ = server.Close() }, nil
+	return func() { _ = server.Close() }
 }
 
 func (e *endpoints) healthy() error {

@@ -15,7 +15,7 @@ import (
 // request. tell publishes an event on a claim.
 func (j *jobs) measure(p parts, tell func(claim *v1.PersistentVolumeClaim, kind, reason, text string)) {
 	var measurers []*usage.Measurer
-	for _, k := range p.keepers {
+	for i, k := range p.keepers {
 		j.metrics = append(j.metrics, requestedBytes(k, p.informers))
 		if p.usageInterval == 0 {
 			continue
@@ -25,6 +25,7 @@ func (j *jobs) measure(p parts, tell func(claim *v1.PersistentVolumeClaim, kind,
 			Interval: p.usageInterval, Rate: p.usageRate, PerVolume: p.usageMetrics == metricsOfVolumes,
 		})
 		measurers = append(measurers, m)
+		j.shares[i].used = m.Used
 		j.run, j.metrics = append(j.run, m.Run), append(j.metrics, m.Collectors()...)
 	}
 	if len(measurers) > 0 {

@@ -34,6 +34,7 @@ type options struct {
 	leaderElect  bool
 	podNamespace string
 	httpAddress  string
+	pageAddress  string
 	logFormat    string
 	verbosity    int
 }
@@ -52,6 +53,7 @@ func newOptions() options {
 		usageMetrics:  metricsOfNamespaces,
 		leaderElect:   true,
 		httpAddress:   ":8080",
+		pageAddress:   "127.0.0.1:8081",
 		logFormat:     "text",
 		verbosity:     0,
 	}

@@ -114,7 +114,7 @@ func TestParse(t *testing.T) {
 }
 
 func TestAllProblemsAreReportedAtOnce(t *testing.T) {
-	args := []string{"--sweep-interval=1w", "--workers=many", "--bogus=1", "--bogus2", "-z", "--mount-path", "relative", "stray", "--nfs-path=x", "--log-format=xml", "-v=11", "--drain-timeout=-1s", "--usage-interval=6", "--usage-metrics=claim", "--usage-rate=3", "--trash-rate"}
+	args := []string{"--sweep-interval=1w", "--workers=many", "--bogus=1", "--bogus2", "-z", "--mount-path", "relative", "stray", "--nfs-path=x", "--log-format=xml", "-v=11", "--drain-timeout=-1s", "--usage-interval=6", "--usage-metrics=claim", "--usage-rate=3", "--page-address=8081", "--trash-rate"}
 	err := run(t.Context(), args, env("PROVISIONER_NAME=a b", "WORKERS=few", "ADDITIONAL_PROVISIONER_NAMES=x/y,/", "ENABLE_LEADER_ELECTION=perhaps"), silent)
 	if _, usage := errors.AsType[*usageError](err); !usage {
 		t.Fatalf("got %v, want a usage error", err)
@@ -135,6 +135,7 @@ func TestAllProblemsAreReportedAtOnce(t *testing.T) {
 		`--additional-provisioner-names "/"`,
 		`unexpected argument "stray"`,
 		"--drain-timeout -1s",
+		`--page-address "8081": it is not HOST:PORT; allowed are HOST:PORT and off`,
 		"flag needs an argument: --trash-rate",
 	} {
 		if strings.Count(err.Error(), want) < 1 {

@@ -72,6 +72,8 @@ func serve(ctx context.Context, o options) error {
 		}
 	}
 	endpoints.use(c.Healthy, c.Ready, served.ready)
+	known := &overview{options: o, cluster: id, informers: informers, leadership: leadership, controller: c, shares: jobs.shares}
+	defer servePage(ctx, o.pageAddress, known.data)()
 	// The keepers run until all operations have ended.
 	keeping, stopKeeping := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopKeeping()

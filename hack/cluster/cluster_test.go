@@ -101,6 +101,7 @@ var cases = []testCase{
 	{"two replicas, the leader killed", testFailover},
 	{"two replicas, the leader paused", testPausedLeader},
 	{"the metrics tell what happened", testMetrics},
+	{"the page shows volumes, refused claims and room, at its own address alone", testPage},
 	{"logs are JSON if asked for", testJSONLogs},
 	{"a bad configuration names every problem", testBadConfiguration},
 	{"an API server that cannot stream lists", testLists},

@@ -49,7 +49,7 @@ type Process struct {
 // else in its environment than the Deployment gives it and a kubeconfig.
 func (b *Bed) Claimdir(c Config) (*Process, error) {
 	p := &Process{log: &buffer{copy: c.Log}, ended: make(chan struct{})}
-	p.cmd = exec.Command(cmp.Or(c.Program, b.program), "--http-address=127.0.0.1:0")
+	p.cmd = exec.Command(cmp.Or(c.Program, b.program), "--http-address=127.0.0.1:0", "--page-address=127.0.0.1:0")
 	p.cmd.Env = b.environment(c)
 	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
 	// Its own group: a Ctrl-C on the terminal is for the caller, who then stops
@@ -116,7 +116,17 @@ func (p *Process) WaitReady(ctx context.Context) error {
 
 // Get reads one of claimdir's endpoints; any answer but 200 is an error.
 func (p *Process) Get(ctx context.Context, path string) (string, error) {
-	address := regexp.MustCompile(`Serving /metrics, /healthz, /readyz and /sharez.*?(127\.0\.0\.1:\d+)`).FindStringSubmatch(p.Log())
+	return p.get(ctx, `Serving /metrics, /healthz, /readyz and /sharez`, path)
+}
+
+// Page reads claimdir's page; any answer but 200 is an error.
+func (p *Process) Page(ctx context.Context) (string, error) {
+	return p.get(ctx, `Serving the page`, "/")
+}
+
+// get reads a path at the address that the log names behind those words.
+func (p *Process) get(ctx context.Context, logged, path string) (string, error) {
+	address := regexp.MustCompile(logged + `.*?(127\.0\.0\.1:\d+)`).FindStringSubmatch(p.Log())
 	if address == nil {
 		return "", errors.New("claimdir does not serve yet")
 	}

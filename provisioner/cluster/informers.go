@@ -98,6 +98,25 @@ func (i *Informers) EachSize(server, export string, do func(name string, bytes i
 	}
 }
 
+// Sized is what EachSized tells of a PersistentVolume.
+type Sized struct {
+	Name      string
+	Namespace string // of its claim; empty if it has none
+	Server    string // of its nfs source
+	Export    string // the exported path of that
+	Bytes     int64
+}
+
+// EachSized calls do with each PersistentVolume of ours. None is decoded: 100,000 take some
+// tens of milliseconds.
+func (i *Informers) EachSized(do func(Sized)) {
+	for _, object := range i.volumes.GetStore().List() {
+		if held, ok := object.(*heldVolume); ok && held.is(isOurs) {
+			do(Sized{held.name(), held.namespace.Value(), held.server.Value(), held.more(), held.size})
+		}
+	}
+}
+
 // Volume returns the PersistentVolume of that name, or false if there is none of ours.
 func (i *Informers) Volume(name string) (*v1.PersistentVolume, bool) {
 	object, found, err := i.volumes.GetStore().GetByKey(name)

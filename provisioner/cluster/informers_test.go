@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -12,6 +13,7 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
@@ -227,5 +229,26 @@ func TestNewOwner(t *testing.T) {
 				t.Errorf("told %d times, the last change included, want %d", got, want)
 			}
 		})
+	}
+}
+
+func TestSizesAreReadWithoutDecoding(t *testing.T) {
+	sized := func(pv *v1.PersistentVolume, size, namespace string) *v1.PersistentVolume {
+		pv.Spec.Capacity = v1.ResourceList{v1.ResourceStorage: resource.MustParse(size)}
+		if namespace != "" {
+			pv.Spec.ClaimRef = &v1.ObjectReference{Namespace: namespace, Name: "data"}
+		}
+		return pv
+	}
+	i := started(t,
+		sized(at("a", "nas", "/export/a", ours), "1Gi", "team"),
+		sized(at("b", "other", "/b", peers), "5M", ""),
+		sized(at("foreign", "nas", "/export/c", "somebody"), "1Ti", "team"),
+	)
+	got := map[string]Sized{}
+	i.EachSized(func(s Sized) { got[s.Name] = s })
+	want := map[string]Sized{"a": {"a", "team", "nas", "/export/a", 1 << 30}, "b": {"b", "", "other", "/b", 5_000_000}}
+	if !maps.Equal(got, want) {
+		t.Errorf("%+v, want %+v", got, want)
 	}
 }

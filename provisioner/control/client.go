@@ -121,16 +121,23 @@ type saveWatch struct {
 	gate     *gate
 	recorder record.EventRecorder
 	metrics  *metrics
+	refused  *refusedClaims
 }
 
 func (w *saveWatch) observe(pv *v1.PersistentVolume, err error) {
+	claim := pv.Spec.ClaimRef
 	switch {
 	case err == nil || apierrors.IsAlreadyExists(err):
 		w.gate.leave(opSave, pv.Name)
-	case refusedForGood(err) && pv.Spec.ClaimRef != nil:
-		w.metrics.failures.WithLabelValues(opSave, pv.Spec.StorageClassName, reasonSave).Inc()
-		w.recorder.Event(pv.Spec.ClaimRef, v1.EventTypeWarning, eventProvisionFailed,
-			fmt.Sprintf("the API server refuses PersistentVolume %s: %v; the directory is kept and saving is retried", pv.Name, err))
+		if claim != nil {
+			w.refused.forget(claim.UID)
+		}
+	case refusedForGood(err) && claim != nil:
+		class := pv.Spec.StorageClassName
+		w.metrics.failures.WithLabelValues(opSave, class, reasonSave).Inc()
+		text := brief(fmt.Sprintf("the API server refuses PersistentVolume %s: %v; the directory is kept and saving is retried", pv.Name, err))
+		w.refused.add(claim.UID, RefusedClaim{Namespace: claim.Namespace, Name: claim.Name, Class: class, Reason: reasonSave, Text: text, Since: time.Now()})
+		w.recorder.Event(claim, v1.EventTypeWarning, eventProvisionFailed, text)
 	}
 }
 

@@ -83,6 +83,7 @@ type Controller struct {
 	watchdog    *leaderelection.HealthzAdaptor
 	released    *releasedVolumes
 	told        told // by Tell
+	refused     *refusedClaims
 }
 
 // New builds the controller and all informers; nothing runs before Run.
@@ -116,6 +117,8 @@ func New(ctx context.Context, config Config) (*Controller, error) {
 		metrics:  c.metrics,
 		told:     &told{},
 	}
+	c.refused = newRefusedClaims(refusedStands(config.Informers, common.known))
+	common.refused = c.refused
 	c.absent = &absentVolumes{claims: config.Informers.Waiting, volumes: volumes.GetStore(), known: common.known, tell: common.tellAbsence(ctx)}
 	for _, p := range config.Provisioners {
 		l := &queue{claims: &claimInformer{SharedIndexInformer: claims, unbound: config.Informers.Unbound}, volumes: newVolumeInformer(config.Informers, c.released, p)}
@@ -147,7 +150,7 @@ func (c *Controller) newLibrary(ctx context.Context, l *queue, g *guard) *contro
 	events := func(namespace string) corev1.EventInterface {
 		return c.held.through(c.config.Clients.Events.CoreV1().Events(namespace))
 	}
-	client := newLibraryClient(c.config.Clients.Main, events, &saveWatch{c.gate, g.recorder, c.metrics}, c.released)
+	client := newLibraryClient(c.config.Clients.Main, events, &saveWatch{c.gate, g.recorder, c.metrics, c.refused}, c.released)
 	return controller.NewProvisionController(klog.FromContext(ctx), client, names[0], g,
 		controller.AdditionalProvisionerNames(names[1:]),
 		controller.LeaderElection(false),

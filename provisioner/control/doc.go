@@ -8,6 +8,7 @@
 //	gate.go        after a stop the library still works off its backlog; the gate refuses it
 //	guard.go       around each Provision and Delete: panics become errors, refusals become events, all are counted
 //	brief.go       limits the texts of events, which tenants could make long
+//	refused.go     remembers which claims are refused, and why, for whoever looks
 //	absent.go      tells claims that name a volume that does not exist, which the library passes over
 //	released.go    does not release a volume again while its PersistentVolume is being deleted
 //	client.go      events on their own connection; saving a PersistentVolume has a time limit and is observed;

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"time"
 
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -54,6 +55,7 @@ type guard struct {
 	recorder record.EventRecorder
 	metrics  *metrics
 	told     *told
+	refused  *refusedClaims
 	turns    turnLimiter
 }
 
@@ -86,6 +88,7 @@ func (g *guard) namesOneClass(claim *v1.PersistentVolumeClaim) bool {
 	err := briefError{fmt.Errorf("annotation %s is %q, and spec.storageClassName is %q: remove the annotation, or make both the same",
 		v1.BetaStorageClassAnnotation, annotated, *field)}
 	g.metrics.failures.WithLabelValues(opProvision, annotated, reasonTwoClasses).Inc()
+	g.remember(claim, annotated, reasonTwoClasses, err)
 	g.recorder.Event(claim, v1.EventTypeWarning, eventProvisionFailed, err.Error())
 	return false
 }
@@ -168,11 +171,21 @@ func (g *guard) failed(ctx context.Context, op string, object apiObject, class s
 	}
 	g.metrics.failures.WithLabelValues(op, class, reason).Inc()
 	err = briefError{err}
+	if op == opProvision {
+		g.remember(object, class, reason, err)
+	}
 	if refused == nil || !refused.Final() && !refused.Waits() {
 		return err
 	}
 	g.tell(ctx, op, object, reason, err)
 	return &controller.IgnoredError{Reason: err.Error()}
+}
+
+// remember notes that a claim is refused.
+func (g *guard) remember(claim apiObject, class, reason string, err error) {
+	g.refused.add(claim.GetUID(), RefusedClaim{
+		Namespace: claim.GetNamespace(), Name: claim.GetName(), Class: class, Reason: reason, Text: err.Error(), Since: time.Now(),
+	})
 }
 
 // tell publishes a refusal, and logs it once for each text of an object.

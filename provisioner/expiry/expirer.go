@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -57,6 +58,9 @@ type Expirer struct {
 	told      map[reason]time.Time
 	held      *prometheus.GaugeVec
 	now       func() time.Time // tests exchange it
+
+	soonest soonest
+	found   atomic.Pointer[Archives]
 }
 
 // New makes the Expirer of a share. Nothing expires before Run.
@@ -79,9 +83,12 @@ func (e *Expirer) Run(ctx context.Context) {
 
 // expire makes one check. It reports an archive that cannot be moved, and retries it later.
 func (e *Expirer) expire(ctx context.Context) error {
-	expired, err := e.expired(ctx)
+	expired, check, err := e.expired(ctx)
 	due, heldErr := e.holdBack(ctx, expired)
 	err = errors.Join(err, heldErr)
+	if check != nil {
+		e.end(check)
+	}
 	for _, archive := range due {
 		path, parseErr := volpath.ParseRecorded(archive.Path)
 		if parseErr != nil || ctx.Err() != nil {
@@ -103,22 +110,26 @@ func (e *Expirer) expire(ctx context.Context) error {
 	return err
 }
 
-// expired returns the archives that have expired by our clock. If some records cannot be read,
-// it returns an error too.
-func (e *Expirer) expired(ctx context.Context) (expired []ledger.Record, err error) {
+// expired returns the archives that have expired by our clock, and the check; that is nil if the share could not
+// be read. If some records cannot be read, it returns an error too.
+func (e *Expirer) expired(ctx context.Context) (expired []ledger.Record, looked *check, err error) {
 	all := e.now().Sub(e.since) > rereadEvery
 	if all {
 		e.ends, e.since = map[string]*time.Time{}, e.now()
 	}
-	known := func(file string) bool {
-		end, read := e.ends[file]
-		return read && !e.over(end)
-	}
 	var found []ledger.Record
 	var ends map[string]*time.Time
 	var damaged error
+	known := func(file string) bool {
+		end, read := e.ends[file]
+		if !read || e.over(end) {
+			return false
+		}
+		looked.list(file, end)
+		return true
+	}
 	err = e.config.Keeper.Background(ctx, "find expired archives", func(_ context.Context, store ledger.Store) error {
-		found, ends, damaged = nil, map[string]*time.Time{}, nil // the work runs again if a handle is stale
+		found, ends, damaged, looked = nil, map[string]*time.Time{}, nil, e.newCheck(all) // the work runs again if a handle is stale
 		for r, err := range store.Records.Archives(known) {
 			if ctx.Err() != nil { // the process is stopping
 				return ctx.Err()
@@ -134,23 +145,25 @@ func (e *Expirer) expired(ctx context.Context) (expired []ledger.Record, err err
 			if err != nil {
 				continue
 			}
-			if r.Cluster != e.config.Steps.Cluster() { // a PersistentVolume of that cluster may use it
-				ends[ledger.FileOf(path)] = nil
-			} else if ends[ledger.FileOf(path)] = r.Until; e.over(r.Until) {
+			file, ours := ledger.FileOf(path), r.Cluster == e.config.Steps.Cluster()
+			looked.read(file, r, ours)
+			if !ours { // a PersistentVolume of that cluster may use it
+				ends[file] = nil
+			} else if ends[file] = r.Until; e.over(r.Until) {
 				found = append(found, r)
 			}
 		}
 		return nil
 	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	maps.Copy(e.ends, ends)
 	maps.DeleteFunc(e.seen, func(file string, _ sighting) bool {
 		end, read := ends[file]
 		return read && !e.over(end) || all && !read // our clock was set back, or the archive is gone
 	})
-	return found, damaged
+	return found, looked, damaged
 }
 
 func (e *Expirer) over(end *time.Time) bool { return end != nil && !end.After(e.now()) }

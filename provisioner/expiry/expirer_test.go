@@ -166,7 +166,7 @@ func TestAnotherClustersArchiveDoesNotEnd(t *testing.T) {
 func TestAnArchiveIsAskedForItsEndOnceMore(t *testing.T) {
 	w := newWorld(t)
 	archive := w.ending(t, "pvc-1", time.Second)
-	due, err := w.expired(t.Context())
+	due, _, err := w.expired(t.Context())
 	must(t, err)
 	if len(due) != 1 {
 		t.Fatal(due)
@@ -274,7 +274,7 @@ func TestRecordsOfArchivesAreNotReadAllTheTime(t *testing.T) {
 		archive := w.ending(t, "pvc-1", 0)
 		looks := func(want int) {
 			t.Helper()
-			due, err := w.expired(t.Context())
+			due, _, err := w.expired(t.Context())
 			if must(t, err); len(due) != want {
 				t.Errorf("due %v, want %d", due, want)
 			}

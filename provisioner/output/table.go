@@ -52,7 +52,7 @@ func (t *Table) Write(w io.Writer) error {
 		for i, cell := range row {
 			last := i == len(row)-1
 			if t.Width > 0 && (!last || !t.Text) {
-				cell = cut(cell, widths[i])
+				cell = Cut(cell, widths[i])
 			}
 			_, _ = out.WriteString(cell) // Flush returns the error
 			if !last {
@@ -106,8 +106,8 @@ func limitOf(widths []int, room int) (limit int) {
 	return max(limit, minCut)
 }
 
-// cut shortens a cell to a width by taking out its middle, because names differ at both ends.
-func cut(cell string, width int) string {
+// Cut shortens a text to a width in characters by taking out its middle, because names differ at both ends.
+func Cut(cell string, width int) string {
 	runes := []rune(cell)
 	if len(runes) <= width {
 		return cell

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -202,6 +203,9 @@ func TestAVolumeThatComesMeanwhile(t *testing.T) {
 
 func TestWhatIsFoundIsLoggedOnce(t *testing.T) {
 	w := newWorld(t, time.Hour)
+	if _, ended := w.Found(); !ended.IsZero() {
+		t.Errorf("a pass has ended at %v", ended)
+	}
 	w.record(t, ledger.Active, "pvc-1", "a")
 	w.Tree(t, "a/file", "b/")
 	var log bytes.Buffer
@@ -215,6 +219,14 @@ func TestWhatIsFoundIsLoggedOnce(t *testing.T) {
 	must(t, w.pass(ctx))
 	if n := strings.Count(log.String(), "Found an orphan"); n != 3 {
 		t.Errorf("%d lines:\n%s", n, &log)
+	}
+	findings, ended := w.Found()
+	var objects []string
+	for _, f := range findings {
+		objects = append(objects, f.Kind+" "+f.Object)
+	}
+	if !slices.Equal(objects, []string{"directory b", "directory c", "record a"}) || time.Since(ended) > time.Minute {
+		t.Errorf("known are %q of %v", objects, ended)
 	}
 }
 

@@ -69,6 +69,7 @@ type Sweeper struct {
 
 	mu       sync.Mutex
 	findings []doctor.Finding // of the last pass
+	ended    time.Time        // the last pass
 }
 
 // New makes the Sweeper of a share. It does nothing before Run.
@@ -119,7 +120,15 @@ func (s *Sweeper) report(ctx context.Context, findings []doctor.Finding) {
 			klog.FromContext(ctx).Info("Found an orphan", "kind", f.Kind, "object", f.Object, "problem", f.Problem, "remedy", f.Remedy)
 		}
 	}
-	s.findings = findings
+	s.findings, s.ended = findings, time.Now()
 	s.metrics.show(findings)
-	s.metrics.ended.Set(float64(time.Now().UnixMilli()) / 1000)
+	s.metrics.ended.Set(float64(s.ended.UnixMilli()) / 1000)
+}
+
+// Found returns what the last pass found, and when it ended: zero if none has. The findings must not be changed.
+// It calls nobody.
+func (s *Sweeper) Found() (findings []doctor.Finding, ended time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.findings, s.ended
 }

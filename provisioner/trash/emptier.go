@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -67,6 +68,7 @@ type Emptier struct {
 	turn    time.Duration // turn
 	first   time.Duration // retryFirst
 	since   time.Time     // when Busy became true; zero if it is not
+	queue   atomic.Pointer[queue]
 }
 
 // New makes the Emptier of a share. Nothing is removed before Run.
@@ -80,6 +82,7 @@ func (e *Emptier) Run(ctx context.Context) {
 	logger := klog.LoggerWithValues(klog.FromContext(ctx), "share", e.config.Keeper.Name())
 	ctx = klog.NewContext(ctx, logger)
 	q := newQueue(logger, e.first, e.metrics)
+	e.queue.Store(q)
 	var workers sync.WaitGroup
 	for range AtOnce {
 		workers.Go(func() { e.work(ctx, q) })
@@ -87,6 +90,16 @@ func (e *Emptier) Run(ctx context.Context) {
 	wait.UntilWithContext(ctx, func(ctx context.Context) { e.list(ctx, q) }, e.every)
 	q.ShutDown()
 	workers.Wait()
+}
+
+// Waiting is how many directories are in the trash and, by the reasons of share.RemovalReason, how many of them
+// could not be removed so far. known is false until the trash has been listed. It calls nobody.
+func (e *Emptier) Waiting() (directories int, failing map[string]int, known bool) {
+	q := e.queue.Load()
+	if q == nil {
+		return 0, nil, false
+	}
+	return q.counts()
 }
 
 // postponed reports whether new directories in the trash have to wait.

@@ -2,6 +2,8 @@ package trash
 
 import (
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -78,4 +80,31 @@ claimdir_trash_volumes{share="slow"} 0
 	if problems, err := testutil.GatherAndLint(registry); err != nil || len(problems) > 0 {
 		t.Error(problems, err)
 	}
+}
+
+func TestWhatWaitsIsKnown(t *testing.T) {
+	w := newWorld(t)
+	if n, failing, known := w.Waiting(); n != 0 || len(failing) != 0 || known {
+		t.Errorf("before it runs: %d, %v, %v", n, failing, known)
+	}
+	stays := w.discard(t, "pvc-1", 1)
+	w.discard(t, "pvc-2", 3)
+	var healed atomic.Bool
+	w.through(func(name string, call func() error) error {
+		if name == "open "+stays && !healed.Load() {
+			return syscall.EACCES
+		}
+		return call()
+	})
+	w.run(t, func() bool {
+		n, failing, known := w.Waiting()
+		switch {
+		case !known:
+		case !healed.Load():
+			healed.Store(n == 1 && len(failing) == 1 && failing["permission"] == 1)
+		default:
+			return n == 0 && len(failing) == 0
+		}
+		return false
+	})
 }

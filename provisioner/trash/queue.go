@@ -1,6 +1,7 @@
 package trash
 
 import (
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -23,6 +24,7 @@ type queue struct {
 	metrics *metrics
 
 	mu          sync.Mutex
+	looked      bool // a listing was taken
 	directories map[string]*directory
 	failing     map[string]int  // directories by reason
 	removed     map[string]bool // removed since the current listing began, which may still contain them
@@ -73,6 +75,7 @@ func (q *queue) listed(names []string) {
 func (q *queue) exchange(names []string) (added []string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	q.looked = true
 	for name := range q.directories {
 		if !has(names, name) { // somebody else removed it
 			q.forget(name)
@@ -92,6 +95,16 @@ func (q *queue) exchange(names []string) (added []string) {
 func has(listing []string, name string) bool {
 	_, found := slices.BinarySearch(listing, name)
 	return found
+}
+
+// counts returns how many directories there are and, by reason, how many fail; looked is false before the first
+// listing.
+func (q *queue) counts() (directories int, failing map[string]int, looked bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	failing = maps.Clone(q.failing)
+	maps.DeleteFunc(failing, func(_ string, n int) bool { return n == 0 })
+	return len(q.directories), failing, q.looked
 }
 
 // begin marks a directory that Get returned as tried. It returns false if the directory is

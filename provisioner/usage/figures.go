@@ -3,6 +3,7 @@ package usage
 import (
 	"context"
 	"errors"
+	"time"
 
 	"k8s.io/apimachinery/pkg/api/resource"
 
@@ -81,6 +82,18 @@ func (m *Measurer) figuresOf(records *ledger.Ledger, path volpath.Path, r ledger
 	}
 	f.state, f.claim, f.class, f.requested = r.State, r.Claim, r.Class, sizeOf(r)
 	return f, nil
+}
+
+// Used returns how many bytes the directory of a volume held, by its path and its PersistentVolume, and when it began
+// to be measured, or false if that is not known. It asks nobody.
+func (m *Measurer) Used(path, pv string) (bytes int64, at time.Time, known bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	f, found := m.known[path]
+	if !found || f.PV != pv || f.Began.IsZero() {
+		return 0, time.Time{}, false
+	}
+	return f.Bytes, f.Began, true
 }
 
 // sizeOf returns the size in a record, in bytes, or 0 if it cannot be read.

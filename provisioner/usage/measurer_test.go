@@ -29,6 +29,11 @@ func TestWhatWasMeasuredOutlivesTheProcess(t *testing.T) {
 	if !found || first.Bytes < 600<<10 || first.Bytes > 700<<10 || first.Files != 1 || first.Directories != 1 || !first.Began.Equal(w.clock) {
 		t.Fatalf("measured %+v", first)
 	}
+	bytes, at, known := w.Used("data", "pvc-data")
+	_, _, another := w.Used("data", "pvc-other")
+	if !known || bytes != first.Bytes || !at.Equal(first.Began) || another {
+		t.Errorf("known are %d bytes of %v, %v, and of another volume: %v", bytes, at, known, another)
+	}
 	w.Restart(t)
 	w.start()
 	w.fill("data", 200<<10)
