@@ -22,7 +22,12 @@ func (p *Pool) checkMeasured(name string, c class.Class) error {
 // mayBegin is asked at the moment when the directory of a new volume would be begun, and promises the volume room.
 func (p *Pool) mayBegin(on *access.Keeper, c class.Class, v volume.Volume) error {
 	if c.OnOverSize == class.Freeze {
-		if over := p.OverSize(v.Claim.Namespace, v.Class); len(over) > 0 {
+		over, known := p.OverSize(on, v.Claim.Namespace, v.Class)
+		if !known {
+			return refusal.Postpone(refusal.ReasonFrozen, "it is not known yet whether claims of this namespace hold more than they requested: claimdir has just started, and reads what it measured before; "+
+				"this is retried automatically")
+		}
+		if len(over) > 0 {
 			return refusal.Postpone(refusal.ReasonFrozen, "claims of this namespace hold more than they requested: %s; StorageClass %s lets no new volume begin here meanwhile (onOverSize: freeze): "+
 				"remove data there, or request more for them; this is retried automatically", few(over), v.Class)
 		}

@@ -3,15 +3,22 @@ package provisioner
 import (
 	"testing"
 
+	"claimdir/provisioner/access"
 	"claimdir/provisioner/refusal"
 )
 
 func TestANamespaceThatHoldsTooMuchGetsNoNewVolume(t *testing.T) {
 	w := newWorld(t)
 	over := map[string][]string{"ns nfs": {"a", "b", "c", "d"}}
-	w.OverSize = func(namespace, class string) []string { return over[namespace+" "+class] }
+	known := false
+	w.OverSize = func(_ *access.Keeper, namespace, class string) ([]string, bool) {
+		return over[namespace+" "+class], known
+	}
 	o := options("ns/data", "pvc-1", at("data", "onOverSize", "freeze"))
 	_, _, err := w.Provision(t.Context(), o)
+	refused(t, err, refusal.ReasonFrozen, false, "it is not known yet whether claims of this namespace hold more than they requested")
+	known = true
+	_, _, err = w.Provision(t.Context(), o)
 	refused(t, err, refusal.ReasonFrozen, false, "claims of this namespace hold more than they requested: a, b, c and 1 more; StorageClass nfs lets no new volume begin here meanwhile (onOverSize: freeze)")
 	w.Holds(t)
 	w.provision(t, options("other/data", "pvc-2", at("other", "onOverSize", "freeze")))

@@ -19,8 +19,9 @@ import (
 // of a claim is to be made, and on which a PersistentVolume lies.
 type Pool struct {
 	// OverSize returns the claims of a namespace and class that hold more than they requested: see package usage.
-	// It is nil if nothing is measured. It must be set before the Pool is used.
-	OverSize func(namespace, class string) (claims []string)
+	// known is false until what was measured on the share has been read. OverSize is nil if nothing is measured. It
+	// must be set before the Pool is used.
+	OverSize func(on *access.Keeper, namespace, class string) (claims []string, known bool)
 
 	steps     *steps.Steps
 	objects   Objects

@@ -49,7 +49,7 @@ type jobs struct {
 	run      []func(ctx context.Context)
 	metrics  []prometheus.Collector
 	shares   []shareJobs
-	overSize func(namespace, class string) (claims []string) // see provisioner.Pool; nil if nothing is measured
+	overSize func(on *access.Keeper, namespace, class string) (claims []string, known bool) // see provisioner.Pool; nil if nothing is measured
 }
 
 // newJobs makes the jobs: one expands volumes, and for each share one empties the trash, one sweeps it for

@@ -29,12 +29,14 @@ func (j *jobs) measure(p parts, tell func(claim *v1.PersistentVolumeClaim, kind,
 		j.run, j.metrics = append(j.run, m.Run), append(j.metrics, m.Collectors()...)
 	}
 	if len(measurers) > 0 {
-		j.overSize = func(namespace, class string) (claims []string) {
-			for _, m := range measurers {
-				claims = append(claims, m.OverSize(namespace, class)...)
+		j.overSize = func(on *access.Keeper, namespace, class string) (claims []string, known bool) {
+			for i, m := range measurers {
+				over, read := m.OverSize(namespace, class)
+				claims = append(claims, over...)
+				known = known || read && p.keepers[i] == on // a share that does not answer holds up no other
 			}
 			slices.Sort(claims)
-			return claims
+			return claims, known
 		}
 	}
 }

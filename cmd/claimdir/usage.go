@@ -22,7 +22,7 @@ first: those of all claims, of the claims of one namespace, or of one claim.
     kubectl -n claimdir exec deploy/claimdir -- /claimdir usage
 
 It prints what the controller measured last, if USAGE_INTERVAL is set in the Deployment, such as 6h. USED is
-what is taken on the server's disk, as du(1) counts it; >= says that a part could not be read. Where the server
+what is taken on the server's disk, as du(1) counts it; >= says that a part was not counted. Where the server
 itself enforces a size for a volume, it is asked for the figure. The command needs no cluster and changes
 nothing.
 
@@ -74,14 +74,14 @@ func (o *usageOptions) run(_ context.Context, std streams) error {
 		shares = append(shares, usage.Share{Name: s.Name, Store: ledger.Store{Dirs: s.dirs, Records: s.records}})
 	}
 	now := time.Now()
-	report := usage.Find(shares, now)
+	var of usage.Of
 	if len(o.names) > 0 {
-		namespace, claim, _ := strings.Cut(o.names[0], "/")
-		report = report.Of(namespace, claim)
+		of.Namespace, of.Claim, _ = strings.Cut(o.names[0], "/")
 	}
+	report := usage.Find(shares, of, now)
 	if o.output == "json" {
 		err = usage.WriteJSON(std.out, report)
-	} else if err = usage.WriteTable(std.out, report, now, std.width); len(report.Directories) == 0 {
+	} else if err = usage.WriteTable(std.out, report, now, std.width); len(report.Directories) == 0 && len(o.names) > 0 {
 		fmt.Fprintf(std.err, "No volume, archive or retained directory found of %q.\n", o.names[0])
 	}
 	unread := slices.Concat(closed, report.Unread)

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	v1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
@@ -56,6 +57,10 @@ func testUsage(t *testing.T, bed *testbed.Bed) {
 
 	w.process.Kill()
 	w.process = w.start("USAGE_INTERVAL=2s", "USAGE_METRICS=volume")
+	time.Sleep(2 * time.Second) // the new leader tries the claim at once
+	if phase := w.getClaim("more").Status.Phase; phase != v1.ClaimPending {
+		t.Errorf("after a restart the claim is %s", phase)
+	}
 	out, err := bed.Run(t.Context(), testbed.Config{Share: w.share, Provisioner: w.provisioner}, "usage")
 	w.Must(err)
 	if line := regexp.MustCompile(`(?m)^` + w.Name + `/data +volume +3\.0Mi +1\.0Mi +30\d% +1 +\d+s ago +` + regexp.QuoteMeta(dir) + `$`); !line.MatchString(out) {

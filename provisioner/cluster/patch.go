@@ -9,12 +9,14 @@ import (
 
 // Patch returns a patch that sets fields in one part of an object, such as its status. It carries the object's
 // UID and resource version, so the API server refuses it if the object is another one of that name, or has
-// changed since it was read. content must be what package json can write.
+// changed since it was read; without a resource version, only if it is another one. content must be what
+// package json can write.
 func Patch(of metav1.Object, part string, content map[string]any) []byte {
-	data, err := json.Marshal(map[string]any{
-		"metadata": map[string]any{"uid": of.GetUID(), "resourceVersion": of.GetResourceVersion()},
-		part:       content,
-	})
+	precondition := map[string]any{"uid": of.GetUID()}
+	if version := of.GetResourceVersion(); version != "" {
+		precondition["resourceVersion"] = version
+	}
+	data, err := json.Marshal(map[string]any{"metadata": precondition, part: content})
 	if err != nil { // cannot happen: see above
 		panic(err)
 	}

@@ -151,6 +151,12 @@ func (l *Ledger) Records() iter.Seq2[Record, error] {
 	return l.records(l.keys, func(string) bool { return true })
 }
 
+// RecordsBut yields the records of which skip returns false, as Records does. It lists all, but reads only these. skip
+// gets the path that FileOf returns, of each record once.
+func (l *Ledger) RecordsBut(skip func(file string) bool) iter.Seq2[Record, error] {
+	return l.records(l.keys, func(key string) bool { return !skip(keyNamed(key)) })
+}
+
 // Archives yields the records of archives as Records does. It lists the keys of all records, but
 // reads only those whose key may be of an archive and for which skip returns false. skip gets the
 // path that FileOf returns.

@@ -30,10 +30,17 @@ type Usage struct {
 
 	Began time.Time `json:"began"`
 	Ended time.Time `json:"ended"`
+	// Partial says that the measurement was ended before all was counted, because it took too long.
+	Partial bool `json:"partial,omitempty"`
 	// Told is the percentage of the volume's size that people were told of: see package usage. 0 if they were
 	// told nothing.
 	Told int `json:"told,omitempty"`
+	// ToldOf is the size, in bytes, of which Told is the percentage.
+	ToldOf int64 `json:"toldOf,omitempty"`
 }
+
+// AtLeast reports whether the figures are too small: something could not be read, or was not counted.
+func (u Usage) AtLeast() bool { return u.Unreadable > 0 || u.Partial }
 
 // OfVolume reports whether the usage is that of the record's volume.
 func (u Usage) OfVolume(r Record) bool { return u.PV == r.PV && u.Cluster == r.Cluster }
@@ -109,7 +116,8 @@ func (l *Ledger) readUsage(name string) (u Usage, found bool, err error) {
 }
 
 // LeftUsage returns the paths that were measured and have no record any more: recorded says of a path whether it
-// has one, and gets what FileOf returns. LeftUsage removes damaged files, which do not say of which path they are.
+// has one, and gets what FileOf returns. LeftUsage removes damaged files, which do not say of which path they are,
+// and passes over what cannot be read.
 func (l *Ledger) LeftUsage(recorded func(file string) bool) (left []volpath.Path, err error) {
 	names, err := l.share.ListMeta(usageDir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -124,8 +132,11 @@ func (l *Ledger) LeftUsage(recorded func(file string) bool) (left []volpath.Path
 			continue
 		}
 		u, _, err := l.readUsage(key)
-		if err != nil {
+		if share.IsStale(err) {
 			return nil, fmt.Errorf("usage %s: %w", name, err)
+		}
+		if err != nil { // it is no file, or may not be read: it stays
+			continue
 		}
 		path, err := volpath.ParseRecorded(u.Path)
 		if err != nil {

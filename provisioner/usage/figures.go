@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 
 	"claimdir/provisioner/ledger"
+	"claimdir/provisioner/share"
 	"claimdir/provisioner/volpath"
 )
 
@@ -22,66 +23,101 @@ type figures struct {
 }
 
 // read brings what is known up to date with the records, and returns the paths that were measured and have no
-// record any more.
-func (m *Measurer) read(ctx context.Context) (left []volpath.Path, err error) {
-	var found map[string]figures
-	err = m.config.Keeper.Background(ctx, "read what was measured", func(_ context.Context, store ledger.Store) error {
-		recorded := map[string]bool{}
-		found, left = map[string]figures{}, nil // the work runs again if a handle is stale
-		whole := true
-		for r, err := range store.Records.Records() {
-			switch {
-			case ctx.Err() != nil: // the process is stopping
-				return ctx.Err()
-			case errors.Is(err, ledger.ErrDamaged): // doctor reports it
-				whole = false
-				continue
-			case err != nil:
-				return err
-			}
-			path, err := volpath.ParseRecorded(r.Path)
-			if err != nil {
-				whole = false
-				continue
-			}
-			recorded[ledger.FileOf(path)] = true
-			if r.Cluster != m.config.Steps.Cluster() || r.State == ledger.Creating {
-				continue
-			}
-			if found[r.Path], err = m.figuresOf(store.Records, path, r); err != nil {
-				return err
-			}
+// record any more. all reads every record; otherwise only those that are not known.
+func (m *Measurer) read(ctx context.Context, all bool) (left []volpath.Path, err error) {
+	var r reading
+	var of []volpath.Path
+	err = m.config.Keeper.Background(ctx, "read what was measured", func(_ context.Context, store ledger.Store) (err error) {
+		r, of = reading{found: map[string]figures{}, recorded: map[string]bool{}}, nil // the work runs again if a handle is stale
+		if err := m.readRecords(ctx, store.Records, all, &r); err != nil || !all || r.damaged {
+			return err
 		}
-		if !whole { // a record that cannot be read may be that of a path that was measured
-			return nil
-		}
-		left, err = store.Records.LeftUsage(func(file string) bool { return recorded[file] })
+		of, err = store.Records.LeftUsage(func(file string) bool { return r.recorded[file] })
 		return err
 	})
-	if err != nil {
+	if err != nil { // if ctx has ended, the operation may still run
 		return nil, err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.known = found
-	return left, nil
+	m.known, m.loaded = r.found, true
+	return of, nil
 }
 
-// figuresOf returns what is known of the directory of a record, from memory or from the share.
-func (m *Measurer) figuresOf(records *ledger.Ledger, path volpath.Path, r ledger.Record) (figures, error) {
-	m.mu.Lock()
-	f, known := m.known[r.Path]
-	m.mu.Unlock()
-	if !known || !f.OfVolume(r) {
-		u, _, err := records.Usage(path, r)
-		if err != nil {
-			return figures{}, err
+// reading is what was read of the records.
+type reading struct {
+	found    map[string]figures // by path
+	recorded map[string]bool    // files of records, as ledger.FileOf has them
+	damaged  bool               // a record cannot be read, and may be that of a path that was measured
+}
+
+func (m *Measurer) readRecords(ctx context.Context, records *ledger.Ledger, all bool, to *reading) error {
+	before := m.byFile()
+	skip := func(file string) bool {
+		to.recorded[file] = true
+		f, known := before[file]
+		if known && !all {
+			to.found[f.Path] = f
 		}
-		u.PV, u.Cluster, u.Path = r.PV, r.Cluster, r.Path
-		f = figures{Usage: u}
+		return known && !all
 	}
+	for r, err := range records.RecordsBut(skip) {
+		switch {
+		case ctx.Err() != nil: // the process is stopping
+			return ctx.Err()
+		case errors.Is(err, ledger.ErrDamaged): // doctor reports it
+			to.damaged = true
+			continue
+		case err != nil:
+			return err
+		}
+		path, err := volpath.ParseRecorded(r.Path)
+		if err != nil {
+			to.damaged = true
+			continue
+		}
+		if r.Cluster != m.config.Steps.Cluster() || r.State == ledger.Creating {
+			continue
+		}
+		f, known := before[ledger.FileOf(path)]
+		if !known || !f.OfVolume(r) {
+			if f.Usage, err = usageOf(records, path, r); err != nil {
+				return err
+			}
+		}
+		f.describe(r)
+		to.found[r.Path] = f
+	}
+	return nil
+}
+
+// byFile returns what is known, by the files of the records.
+func (m *Measurer) byFile() map[string]figures {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	files := make(map[string]figures, len(m.known))
+	for name, f := range m.known {
+		if path, err := volpath.ParseRecorded(name); err == nil {
+			files[ledger.FileOf(path)] = f
+		}
+	}
+	return files
+}
+
+// usageOf returns what the share says of the directory of a record. A file that cannot be read counts as none: the next
+// measurement writes it anew.
+func usageOf(records *ledger.Ledger, path volpath.Path, r ledger.Record) (ledger.Usage, error) {
+	u, _, err := records.Usage(path, r)
+	if share.IsStale(err) || errors.Is(err, share.ErrNotRecognised) {
+		return u, err
+	}
+	u.PV, u.Cluster, u.Path = r.PV, r.Cluster, r.Path
+	return u, nil
+}
+
+// describe takes over what a record says.
+func (f *figures) describe(r ledger.Record) {
 	f.state, f.claim, f.class, f.requested = r.State, r.Claim, r.Class, sizeOf(r)
-	return f, nil
 }
 
 // Used returns how many bytes the directory of a volume held, by its path and its PersistentVolume, and when it began

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"io/fs"
 	"slices"
 	"sync"
 	"time"
@@ -17,15 +16,25 @@ import (
 
 	"claimdir/provisioner/access"
 	"claimdir/provisioner/class"
-	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/share"
 	"claimdir/provisioner/steps"
 	"claimdir/provisioner/volpath"
 )
 
-// rounds is how many times within an interval a Measurer looks for what is to be measured. So a new volume is
-// measured within a tenth of the interval.
-const rounds = 10
+const (
+	// rounds is how many times within an interval a Measurer looks for what is to be measured, so that new volumes
+	// need not wait for those whose turn it is.
+	rounds = 10
+	// turns is the part of an interval that one directory may take. One that takes longer counts with what was
+	// counted by then: a tenant can make more files than can be counted in a day, and others are to be measured, too.
+	turns = 4
+	// again is how many times as long as its last measurement took a directory is left alone that is measured in
+	// every round.
+	again = 10
+)
+
+// errTurnOver ends a measurement.
+var errTurnOver = errors.New("it takes too long")
 
 // Objects is what a Measurer reads from caches: see cluster.Informers.
 type Objects interface {
@@ -58,44 +67,85 @@ type Measurer struct {
 	classes class.Cache
 	now     func() time.Time
 
-	mu    sync.Mutex
-	known map[string]figures // of volumes, archives and retained directories of this cluster, by path
+	readAll time.Time            // when all records were read
+	trash   time.Time            // when the trash was measured
+	well    time.Time            // when a pass ended well, or the first began
+	said    map[string]time.Time // when what was logged
+
+	mu     sync.Mutex
+	known  map[string]figures // of volumes, archives and retained directories of this cluster, by path
+	loaded bool               // known was read once
 }
 
 // New makes the Measurer of a share. It does nothing before Run.
 func New(config Config) *Measurer {
-	return &Measurer{config: config, meter: share.NewMeter(config.Rate), now: time.Now, known: map[string]figures{}}
+	return &Measurer{config: config, meter: share.NewMeter(config.Rate), now: time.Now, said: map[string]time.Time{}, known: map[string]figures{}}
 }
 
 // Run measures until ctx ends. It returns when its operation has ended, which does not wait for the pace.
 func (m *Measurer) Run(ctx context.Context) {
 	ctx = klog.NewContext(ctx, klog.LoggerWithValues(klog.FromContext(ctx), "share", m.config.Keeper.Name()))
-	wait.UntilWithContext(ctx, func(ctx context.Context) {
+	wait.NonSlidingUntilWithContext(ctx, func(ctx context.Context) {
 		if m.config.Keeper.WaitReady(ctx) == nil {
 			m.round(ctx)
 		}
 	}, m.config.Interval/rounds)
 }
 
-// round makes a pass, and logs if that took longer than it may.
+// round makes a pass, and logs what people must know of it: that nothing was measured for an interval, or that
+// something is measured too late.
 func (m *Measurer) round(ctx context.Context) {
-	began := m.now()
+	if m.well.IsZero() {
+		m.well = m.now()
+	}
 	err := m.pass(ctx)
-	switch took := m.now().Sub(began); {
+	switch {
 	case ctx.Err() != nil:
-	case err != nil:
+	case err == nil:
+		m.well = m.now()
+		m.sayLate(ctx)
+	case m.now().Sub(m.well) > m.config.Interval:
+		m.say(ctx, "Cannot measure the directories", err)
+	default:
 		klog.FromContext(ctx).V(1).Info("Cannot measure the directories now", "because", err.Error())
-	case took > m.config.Interval:
-		klog.FromContext(ctx).Info("USAGE_INTERVAL is too short: measuring all directories took longer, so figures are older than that. Give it more time, or a higher USAGE_RATE",
-			"USAGE_INTERVAL", m.config.Interval, "took", took.Round(time.Second), "USAGE_RATE", m.config.Rate)
 	}
 }
 
-// pass measures each directory that was not measured for an interval.
+// say logs an error, once an interval: there may be one of each directory.
+func (m *Measurer) say(ctx context.Context, what string, err error) {
+	if at, is := m.said[what]; is && m.now().Sub(at) < m.config.Interval {
+		return
+	}
+	m.said[what] = m.now()
+	klog.FromContext(ctx).Info(what, "because", err.Error())
+}
+
+// sayLate logs that a volume was measured more than two intervals ago.
+func (m *Measurer) sayLate(ctx context.Context) {
+	oldest := m.now()
+	for _, f := range m.volumes() {
+		if !f.Began.IsZero() && f.Began.Before(oldest) {
+			oldest = f.Began
+		}
+	}
+	if m.now().Sub(oldest) > 2*m.config.Interval {
+		m.say(ctx, "Figures are older than two times USAGE_INTERVAL", errTooShort)
+	}
+}
+
+// errTooShort says what to do about an interval within which not all can be measured.
+var errTooShort = errors.New("USAGE_INTERVAL is too short to measure all directories at USAGE_RATE: give it more time, or a higher rate")
+
+// pass measures directories that were not measured for an interval, until it is time to look for new ones.
 func (m *Measurer) pass(ctx context.Context) error {
-	left, err := m.read(ctx)
+	began := m.now()
+	all := m.readAll.IsZero() || began.Sub(m.readAll) >= m.config.Interval || began.Before(m.readAll)
+	left, err := m.read(ctx, all)
 	if err != nil {
 		return err
+	}
+	if all {
+		m.readAll = began
 	}
 	for _, path := range left {
 		err := m.on(ctx, path, "forget the usage of "+path.String(), steps.Op.ForgetUsage)
@@ -106,6 +156,9 @@ func (m *Measurer) pass(ctx context.Context) error {
 	for _, path := range m.due() {
 		if err := passOver(ctx, path, m.measure(ctx, path)); err != nil {
 			return err
+		}
+		if m.now().Sub(began) >= m.config.Interval/rounds {
+			break
 		}
 	}
 	return m.measureTrash(ctx)
@@ -128,83 +181,40 @@ func (m *Measurer) on(ctx context.Context, path volpath.Path, name string, work 
 	return m.config.Steps.On(ctx, access.Periodic{Keeper: m.config.Keeper}, path, name, func(_ context.Context, op steps.Op) error { return work(op) })
 }
 
-// due returns the paths that are to be measured now: first those that were measured longest ago. What people were
-// told of is measured in every round, so that nobody waits long after he has made room.
+// due returns the paths that are to be measured now: in turns, one of which people were told something, and the one
+// that was measured longest ago. The former are measured in every round, so that nobody waits long after he has made
+// room, unless they take too long for that.
 func (m *Measurer) due() (paths []volpath.Path) {
+	now := m.now()
+	since := func(t time.Time) time.Duration {
+		if t.After(now) { // the clock was ahead then
+			return m.config.Interval
+		}
+		return now.Sub(t)
+	}
 	m.mu.Lock()
-	var all []figures
+	var often, others []figures
 	for _, f := range m.known {
-		if f.Told > 0 || m.now().Sub(f.Began) >= m.config.Interval {
-			all = append(all, f)
+		switch age := since(f.Began); {
+		case f.Told > 0 && age >= again*f.Ended.Sub(f.Began):
+			often = append(often, f)
+		case age >= m.config.Interval:
+			others = append(others, f)
 		}
 	}
 	m.mu.Unlock()
-	slices.SortFunc(all, func(a, b figures) int { return cmp.Or(a.Began.Compare(b.Began), cmp.Compare(a.Path, b.Path)) })
-	for _, f := range all {
-		if path, err := volpath.ParseRecorded(f.Path); err == nil {
-			paths = append(paths, path)
+	oldest := func(a, b figures) int { return cmp.Or(a.Began.Compare(b.Began), cmp.Compare(a.Path, b.Path)) }
+	slices.SortFunc(often, oldest)
+	slices.SortFunc(others, oldest)
+	for i := range max(len(often), len(others)) {
+		for _, list := range [][]figures{often, others} {
+			if i >= len(list) {
+				continue
+			}
+			if path, err := volpath.ParseRecorded(list[i].Path); err == nil {
+				paths = append(paths, path)
+			}
 		}
 	}
 	return paths
 }
-
-// measure measures the directory of a path that has a record of this cluster.
-func (m *Measurer) measure(ctx context.Context, path volpath.Path) error {
-	u, err := m.look(ctx, path)
-	if err != nil {
-		return err
-	}
-	m.mu.Lock()
-	f := m.known[path.String()]
-	m.mu.Unlock()
-	told := f.Told
-	f.Usage = u
-	f.Told = m.tell(ctx, f, told)
-	if err := m.on(ctx, path, "write the usage of "+path.String(), func(op steps.Op) error { return op.RecordUsage(f.Usage) }); err != nil {
-		return err
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.known[path.String()] = f
-	return nil
-}
-
-// look measures the directory that a path's record says is its volume's.
-func (m *Measurer) look(ctx context.Context, path volpath.Path) (u ledger.Usage, err error) {
-	err = m.config.Keeper.Background(ctx, "measure "+path.String(), func(_ context.Context, store ledger.Store) error {
-		r, found, err := store.Records.Lookup(path)
-		if err != nil {
-			return err
-		}
-		if !found || r.Cluster != m.config.Steps.Cluster() {
-			return fs.ErrNotExist
-		}
-		u = ledger.Usage{PV: r.PV, Cluster: r.Cluster, Path: r.Path, Began: m.time()}
-		u.Usage, err = store.Dirs.Measure(ctx, m.meter, path, r.Directory)
-		u.Ended = m.time()
-		return err
-	})
-	return u, err
-}
-
-// measureTrash measures what the trash holds, once an interval.
-func (m *Measurer) measureTrash(ctx context.Context) error {
-	var u ledger.Usage
-	err := m.config.Keeper.Background(ctx, "measure the trash", func(_ context.Context, store ledger.Store) (err error) {
-		var last ledger.Usage
-		if last, _, err = store.Records.TrashUsage(); err != nil || m.now().Sub(last.Began) < m.config.Interval {
-			return err
-		}
-		u = ledger.Usage{Began: m.time()}
-		u.Usage, err = store.Dirs.MeasureTrash(ctx, m.meter)
-		u.Ended = m.time()
-		return err
-	})
-	if err != nil || u.Began.IsZero() {
-		return err
-	}
-	return m.config.Steps.RecordTrashUsage(ctx, access.Periodic{Keeper: m.config.Keeper}, u)
-}
-
-// time is now, as people read it.
-func (m *Measurer) time() time.Time { return m.now().UTC().Truncate(time.Second) }

@@ -61,7 +61,7 @@ func TestArchivesRetainedDirectoriesAndTheTrashAreMeasured(t *testing.T) {
 	}, id))
 	w.Tree(t, ".claimdir/trash/pvc-gone@x-1/volume/file")
 	w.round(0)
-	report := Find([]Share{{Store: store}}, w.clock)
+	report := Find([]Share{{Store: store}}, Of{}, w.clock)
 	var got []string
 	for _, d := range report.Directories {
 		if d.Used == nil {
@@ -106,12 +106,12 @@ func TestFiguresGoWithTheirRecord(t *testing.T) {
 	whole, err := os.ReadFile(damaged)
 	must(t, err)
 	must(t, os.WriteFile(damaged, []byte("{"), 0o600))
-	w.round(time.Minute)
+	w.round(time.Hour)
 	if _, found := w.usage("data"); !found {
 		t.Error("figures went although a record cannot be read")
 	}
 	must(t, os.WriteFile(damaged, whole, 0o600))
-	w.round(time.Minute)
+	w.round(time.Hour)
 	left, err := filepath.Glob(w.Dir + "/.claimdir/usage/*")
 	must(t, err)
 	for i := range left {
@@ -134,11 +134,11 @@ func TestFiguresAreOfTheVolumeThatHasThePath(t *testing.T) {
 	taken, err := store.Records.Take(path, old, false)
 	must(t, err)
 	must(t, store.Records.Activate(path, taken, old.Directory))
-	report := Find([]Share{{Store: store}}, w.clock)
+	report := Find([]Share{{Store: store}}, Of{}, w.clock)
 	if i := slices.IndexFunc(report.Directories, func(d Directory) bool { return d.Volume == "pvc-new" }); i < 0 || report.Directories[i].Used != nil {
 		t.Errorf("%+v", report.Directories)
 	}
-	w.round(time.Minute)
+	w.round(time.Hour)
 	if u, _, err := store.Records.Usage(path, old); err != nil || !u.OfVolume(old) || !u.Began.Equal(w.clock) {
 		t.Errorf("%+v, %v", u, err)
 	}
@@ -213,25 +213,136 @@ func TestAStopEndsAWalk(t *testing.T) {
 	}
 }
 
+// logged returns what a round logs.
+func (w *world) logged(t *testing.T) string {
+	t.Helper()
+	var log bytes.Buffer
+	w.Measurer.round(klog.NewContext(t.Context(), textlogger.NewLogger(textlogger.NewConfig(textlogger.Output(&log)))))
+	return log.String()
+}
+
 func TestAnIntervalThatIsTooShortIsSaid(t *testing.T) {
 	w := newWorld(t)
 	w.volume("data", "", 0)
-	var log bytes.Buffer
-	ctx := klog.NewContext(t.Context(), textlogger.NewLogger(textlogger.NewConfig(textlogger.Output(&log))))
-	w.Measurer.round(ctx)
-	if log.Len() > 0 {
-		t.Errorf("of a pass in time it logs %s", &log)
+	w.volume("other", "", 0)
+	if text := w.logged(t); text != "" {
+		t.Errorf("of a pass in time it logs %s", text)
 	}
-	w.clock = w.clock.Add(time.Hour)
+	late := w.known["data"]
+	late.Began = w.clock.Add(-3 * time.Hour)
+	w.clock = w.clock.Add(time.Minute)
+	w.known["data"] = late
 	w.Hook(func(name string, call func() error) error {
-		if name == "measure" {
-			w.clock = w.clock.Add(time.Hour)
+		if name == "open data" {
+			return syscall.EIO
 		}
 		return call()
 	})
-	w.Measurer.round(ctx)
-	if text := log.String(); !strings.Contains(text, "USAGE_INTERVAL is too short") || !strings.Contains(text, `USAGE_INTERVAL="1h0m0s"`) {
+	if text := w.logged(t); !strings.Contains(text, "USAGE_INTERVAL is too short to measure all directories at USAGE_RATE: give it more time, or a higher rate") {
 		t.Errorf("it logs %q", text)
+	}
+	if text := w.logged(t); text != "" {
+		t.Errorf("it says once more %q", text)
+	}
+}
+
+// A share that is full cannot keep figures. They count all the same, are measured no oftener, and people are told once.
+func TestAFullShareIsMeasured(t *testing.T) {
+	w := newWorld(t)
+	w.class("nfs", "freeze")
+	w.volume("data", "nfs", 2000<<10)
+	w.volume("other", "nfs", 0)
+	measured := 0
+	w.Hook(func(name string, call func() error) error {
+		if strings.HasPrefix(name, "create ") {
+			return syscall.ENOSPC
+		}
+		if name == "open other" {
+			measured++
+		}
+		return call()
+	})
+	if text := w.logged(t); !strings.Contains(text, "Cannot keep on the share what was measured") || !strings.Contains(text, "no space left") {
+		t.Errorf("it logs %q", text)
+	}
+	once := measured
+	for range 3 {
+		w.clock = w.clock.Add(time.Minute)
+		if text := w.logged(t); text != "" {
+			t.Errorf("it logs once more %q", text)
+		}
+	}
+	if over := w.overSize("nfs"); len(over) != 1 || len(w.told) != 1 || measured != once {
+		t.Errorf("over %q, told %q, opened %d times, then %d", over, w.told, once, measured)
+	}
+}
+
+// A tree that cannot be counted in time counts with what was counted, and others have their turn.
+func TestAnEndlessTreeHoldsUpNoOther(t *testing.T) {
+	w := newWorld(t)
+	w.rate = 100
+	w.start()
+	w.config.Interval = 2 * time.Second
+	w.now = time.Now
+	w.volume("endless", "", 0)
+	for i := range 400 {
+		w.Tree(t, fmt.Sprintf("endless/%d", i))
+	}
+	w.volume("other", "", 0)
+	for range 4 {
+		must(t, w.pass(t.Context()))
+	}
+	u, _ := w.usage("endless")
+	if _, found := w.usage("other"); !found || !u.Partial || u.Files == 0 || u.Files > 300 {
+		t.Errorf("%+v, the other one: %v", u, found)
+	}
+}
+
+// A clock that was ahead once does not stop the measurements.
+func TestAClockThatWasAheadDoesNotMatter(t *testing.T) {
+	w := newWorld(t)
+	w.volume("data", "", 0)
+	w.round(365 * 24 * time.Hour)
+	w.Restart(t)
+	w.start()
+	w.round(-365 * 24 * time.Hour)
+	if u, _ := w.usage("data"); !u.Began.Equal(w.clock) {
+		t.Errorf("%+v", u)
+	}
+	if u, _, err := w.Store(t).Records.TrashUsage(); err != nil || !u.Began.Equal(w.clock) {
+		t.Errorf("trash: %+v, %v", u, err)
+	}
+}
+
+// What is no file among the figures is nobody's figure.
+func TestABadFileAmongTheFiguresHoldsUpNothing(t *testing.T) {
+	w := newWorld(t)
+	w.volume("data", "", 0)
+	w.volume("other", "", 0)
+	w.Tree(t, ".claimdir/usage/other.json/", ".claimdir/usage/stray.json/")
+	w.round(0)
+	if _, found := w.usage("data"); !found || w.known["other"].Began.IsZero() {
+		t.Error("nothing is measured")
+	}
+	w.overSize("")
+}
+
+// Between two intervals a round reads no record that it knows.
+func TestARoundReadsOnlyNewRecords(t *testing.T) {
+	w := newWorld(t)
+	for i := range 20 {
+		w.volume(fmt.Sprint("data-", i), "", 0)
+	}
+	w.round(0)
+	w.volume("new", "", 0)
+	calls := 0
+	w.Hook(func(_ string, call func() error) error {
+		calls++
+		return call()
+	})
+	w.round(time.Minute)
+	if _, found := w.usage("new"); !found || calls > 60 {
+		t.Errorf("%d calls; the new volume was measured: %v", calls, found)
 	}
 }
 

@@ -32,13 +32,13 @@ func newCollector(m *Measurer) *collector {
 		m: m,
 		volume: kinds{
 			desc("volume_used_bytes", "Bytes that the volume's directory held when it was last measured.", "namespace", "persistentvolumeclaim"),
-			desc("volume_used_files", "Files that the volume's directory held when it was last measured.", "namespace", "persistentvolumeclaim"),
+			desc("volume_used_files", "Files that the volume's directory held when it was last measured; absent if the server enforces a size for it.", "namespace", "persistentvolumeclaim"),
 			desc("volume_requested_bytes", "Size of the volume.", "namespace", "persistentvolumeclaim"),
 			desc("volume_usage_timestamp_seconds", "When the volume was last measured.", "namespace", "persistentvolumeclaim"),
 		},
 		namespace: kinds{
 			desc("namespace_used_bytes", "Bytes that the directories of the namespace's volumes held when they were last measured.", "namespace"),
-			desc("namespace_used_files", "Files that the directories of the namespace's volumes held when they were last measured.", "namespace"),
+			desc("namespace_used_files", "Files that the directories of the namespace's volumes held when they were last measured; absent if the server enforces a size for one.", "namespace"),
 			desc("namespace_requested_bytes", "Sizes of the namespace's volumes together.", "namespace"),
 			desc("namespace_usage_timestamp_seconds", "When that volume of the namespace was measured that was measured longest ago; 0 if one never was.", "namespace"),
 		},
@@ -58,6 +58,7 @@ func (c *collector) Describe(to chan<- *prometheus.Desc) {
 // sums are the figures of one namespace, or of one claim: two volumes may have been made for claims of one name.
 type sums struct {
 	used, files, requested int64
+	uncounted              int // volumes whose files nobody counts: see share.Usage.Limit
 	oldest                 time.Time
 }
 
@@ -71,6 +72,9 @@ func add[K comparable](all map[K]*sums, key K, f figures) {
 	s.used += f.Bytes
 	s.files += f.Files
 	s.requested += f.requested
+	if f.Limit > 0 {
+		s.uncounted++
+	}
 	if f.Began.Before(s.oldest) {
 		s.oldest = f.Began
 	}
@@ -105,7 +109,9 @@ func (k kinds) send(to chan<- prometheus.Metric, s *sums, labels ...string) {
 	}
 	gauge(k.at, at)
 	gauge(k.used, float64(s.used))
-	gauge(k.files, float64(s.files))
+	if s.uncounted == 0 {
+		gauge(k.files, float64(s.files))
+	}
 }
 
 // volumes returns what is known of the volumes that exist.

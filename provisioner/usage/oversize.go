@@ -9,8 +9,6 @@ import (
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/util/retry"
-	"k8s.io/klog/v2"
 
 	"claimdir/provisioner/class"
 	"claimdir/provisioner/cluster"
@@ -60,37 +58,48 @@ func percentOf(bytes, size int64) int64 {
 	return int64(float64(bytes) / float64(size) * 100)
 }
 
-// tell says on the claim of a volume what was measured, if its class wants that, and returns what people are told
-// of from now on. If the API server does not answer, that is told, and the next round tries again.
-func (m *Measurer) tell(ctx context.Context, f figures, told int) int {
-	pv, bound := m.boundVolume(f)
+// tell says on the claim of a volume what was measured, if its class wants that, and notes in f what people are told
+// of from now on.
+func (m *Measurer) tell(ctx context.Context, f *figures) {
+	told := f.Told
+	pv, bound := m.boundVolume(*f)
 	if !bound {
-		return 0
+		f.Told, f.ToldOf = 0, 0
+		return
 	}
-	size := pv.Spec.Capacity.Storage().Value()
+	answer, size := m.answer(pv), pv.Spec.Capacity.Storage().Value()
+	if answer == class.Ignore && told == 0 {
+		return
+	}
 	percent, now := percentOf(f.Bytes, size), 0
-	if m.answer(pv) != class.Ignore {
-		now = level(told, percent)
-	}
-	if now == 0 && told == 0 {
-		return 0
+	if answer != class.Ignore {
+		now = f.level(size)
 	}
 	text := fmt.Sprintf("the directory holds %s, %d %% of the %s that the claim has", atLeast(f.Usage), percent, class.FormatSize(float64(size)))
-	if (now == overSize) != (told == overSize) {
-		if err := m.setCondition(ctx, pv.Spec.ClaimRef, now == overSize, text); err != nil {
-			klog.FromContext(ctx).V(1).Info("Cannot say yet how full a volume is", "PVC", klog.KRef(f.claim.Namespace, f.claim.Name), "because", err.Error())
-			return told
-		}
+	if err := m.setCondition(ctx, pv.Spec.ClaimRef, now == overSize, text); err != nil { // it is set when the directory is measured again
+		m.say(ctx, "Cannot say in the status of a claim how full its volume is", err)
 	}
 	if now > told {
 		reason, advice := eventFillingUp, "remove data, or request more, if the class allows that"
 		if now == overSize {
 			reason = eventOverSize
-			if m.answer(pv) == class.Freeze {
+			if answer == class.Freeze {
 				advice += "; new claims of this namespace and class wait until then"
 			}
 		}
 		m.config.Tell(claimOf(pv.Spec.ClaimRef), v1.EventTypeWarning, reason, text+": "+advice)
+	}
+	if f.Told = now; now != told {
+		f.ToldOf = size
+	}
+}
+
+// level is the level of a directory whose volume has a size. Figures that are too small tell nobody that there is room
+// again, as long as the volume is not larger: a tenant can make a part of a tree unreadable.
+func (f figures) level(size int64) int {
+	now := level(f.Told, percentOf(f.Bytes, size))
+	if f.AtLeast() && size <= f.ToldOf {
+		now = max(now, f.Told)
 	}
 	return now
 }
@@ -123,7 +132,7 @@ func (m *Measurer) answer(pv *v1.PersistentVolume) class.OverSize {
 // atLeast writes how much is used.
 func atLeast(u ledger.Usage) string {
 	text := class.FormatSize(float64(u.Bytes))
-	if u.Unreadable > 0 {
+	if u.AtLeast() {
 		return "at least " + text
 	}
 	return text
@@ -136,30 +145,27 @@ func claimOf(ref *v1.ObjectReference) *v1.PersistentVolumeClaim {
 	}
 }
 
-// setCondition sets the condition ConditionOverSize on a claim, or removes it. A claim that is gone needs none.
+// setCondition sets the condition ConditionOverSize on a claim, or removes it, if the claim does not have it so. A claim
+// that is gone needs none. The patch changes this condition alone, whatever else of the claim changes meanwhile.
 func (m *Measurer) setCondition(ctx context.Context, ref *v1.ObjectReference, over bool, text string) error {
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
 	claims := m.config.Client.CoreV1().PersistentVolumeClaims(ref.Namespace)
-	err := retry.RetryOnConflict(retry.DefaultRetry, func() error {
-		claim, err := claims.Get(ctx, ref.Name, metav1.GetOptions{})
-		if cluster.IsAbsent(err) || err == nil && claim.UID != ref.UID {
-			return nil
-		}
-		if err != nil || over == hasCondition(claim) {
-			return err
-		}
-		condition := cluster.WithoutCondition(ConditionOverSize)
-		if over {
-			condition = map[string]any{
-				"type": ConditionOverSize, "status": v1.ConditionTrue, "reason": eventOverSize, "message": text, "lastTransitionTime": metav1.NewTime(m.now()),
-			}
-		}
-		data := cluster.Patch(claim, "status", map[string]any{"conditions": []any{condition}})
-		_, err = claims.Patch(ctx, ref.Name, types.StrategicMergePatchType, data, metav1.PatchOptions{}, "status")
-		return err
-	})
+	claim, err := claims.Get(ctx, ref.Name, metav1.GetOptions{})
+	if cluster.IsAbsent(err) || err == nil && (claim.UID != ref.UID || over == hasCondition(claim)) {
+		return nil
+	}
 	if err != nil {
+		return fmt.Errorf("read claim %s/%s: %w", ref.Namespace, ref.Name, err)
+	}
+	condition := cluster.WithoutCondition(ConditionOverSize)
+	if over {
+		condition = map[string]any{
+			"type": ConditionOverSize, "status": v1.ConditionTrue, "reason": eventOverSize, "message": text, "lastTransitionTime": metav1.NewTime(m.now()),
+		}
+	}
+	data := cluster.Patch(claimOf(ref), "status", map[string]any{"conditions": []any{condition}})
+	if _, err = claims.Patch(ctx, ref.Name, types.StrategicMergePatchType, data, metav1.PatchOptions{}, "status"); err != nil && !cluster.IsAbsent(err) {
 		return fmt.Errorf("write the status of claim %s/%s: %w", ref.Namespace, ref.Name, err)
 	}
 	return nil
@@ -170,9 +176,11 @@ func hasCondition(claim *v1.PersistentVolumeClaim) bool {
 }
 
 // OverSize returns the claims of a namespace and class that hold more than their volumes' sizes, sorted by name. It
-// goes by the last figures, and by the sizes as they are now.
-func (m *Measurer) OverSize(namespace, class string) (claims []string) {
+// goes by the last figures, and by the sizes as they are now. known is false until what was measured before has been
+// read from the share.
+func (m *Measurer) OverSize(namespace, class string) (claims []string, known bool) {
 	m.mu.Lock()
+	known = m.loaded
 	var found []figures
 	for _, f := range m.known {
 		if f.Told == overSize && f.claim.Namespace == namespace && f.class == class {
@@ -182,10 +190,10 @@ func (m *Measurer) OverSize(namespace, class string) (claims []string) {
 	m.mu.Unlock()
 	for _, f := range found {
 		pv, bound := m.boundVolume(f)
-		if bound && level(overSize, percentOf(f.Bytes, pv.Spec.Capacity.Storage().Value())) == overSize {
+		if bound && f.level(pv.Spec.Capacity.Storage().Value()) == overSize {
 			claims = append(claims, f.claim.Name)
 		}
 	}
 	slices.Sort(claims)
-	return claims
+	return claims, known
 }

@@ -1,6 +1,7 @@
 package usage
 
 import (
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -8,6 +9,7 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 func TestLevelsAreRearmedFivePointsLower(t *testing.T) {
@@ -72,19 +74,74 @@ func TestPeopleAreToldOncePerCrossing(t *testing.T) {
 	expect(false)
 }
 
-func TestWhatTheAPIServerDidNotHearIsSaidAgain(t *testing.T) {
+// A status that cannot be written holds up neither the event nor the freeze, and is written later.
+func TestAStatusThatCannotBeWrittenIsWrittenLater(t *testing.T) {
 	w := newWorld(t)
-	w.class("nfs", "tell")
+	w.class("nfs", "freeze")
 	w.volume("data", "nfs", 2000<<10)
 	w.refuse = errRefused
 	w.round(0)
-	if u, _ := w.usage("data"); u.Told != 0 || len(w.told) > 0 {
-		t.Errorf("%+v, told %q", u, w.told)
+	if u, _ := w.usage("data"); u.Told != 100 || len(w.told) != 1 || len(w.overSize("nfs")) != 1 {
+		t.Errorf("%+v, told %q, over %q", u, w.told, w.overSize("nfs"))
 	}
 	w.refuse = nil
-	w.round(time.Hour)
+	w.round(time.Minute)
 	if _, over := w.conditions("data")[ConditionOverSize]; !over || len(w.told) != 1 {
 		t.Errorf("told %q", w.told)
+	}
+	w.refuse = errRefused
+	w.fill("data", 0)
+	w.round(time.Hour)
+	w.refuse = nil
+	w.round(time.Hour) // what is not true any more goes, too
+	if _, over := w.conditions("data")[ConditionOverSize]; over {
+		t.Error("the condition stays")
+	}
+}
+
+// Somebody else's write, or an older copy of the claim, takes the condition away.
+func TestAConditionThatWasLostComesBack(t *testing.T) {
+	w := newWorld(t)
+	w.class("nfs", "tell")
+	w.volume("data", "nfs", 2000<<10)
+	w.round(0)
+	claims := w.client.CoreV1().PersistentVolumeClaims("team")
+	claim, err := claims.Get(t.Context(), "data", metav1.GetOptions{})
+	must(t, err)
+	claim.Status.Conditions = nil
+	_, err = claims.UpdateStatus(t.Context(), claim, metav1.UpdateOptions{})
+	must(t, err)
+	w.round(time.Minute)
+	if _, over := w.conditions("data")[ConditionOverSize]; !over {
+		t.Error("it does not")
+	}
+}
+
+// Whoever hides files does not get out of a freeze; whoever requests more does.
+func TestWhatCannotBeReadDoesNotCountAsRoom(t *testing.T) {
+	w := newWorld(t)
+	w.class("nfs", "freeze")
+	w.volume("data", "nfs", 2000<<10)
+	w.round(0)
+	deep := w.Dir + "/data"
+	for range 258 {
+		deep += "/d"
+	}
+	must(t, os.MkdirAll(deep, 0o755))
+	must(t, os.Rename(w.Dir+"/data/file", deep+"/file"))
+	for range 3 {
+		w.round(time.Hour)
+	}
+	if u, _ := w.usage("data"); !u.AtLeast() || u.Told != 100 || len(w.overSize("nfs")) != 1 {
+		t.Errorf("%+v, over %q", u, w.overSize("nfs"))
+	}
+	w.volumes["pvc-data"].Spec.Capacity[v1.ResourceStorage] = resource.MustParse("1Gi")
+	if over := w.overSize("nfs"); len(over) > 0 {
+		t.Errorf("over %q", over)
+	}
+	w.round(time.Hour)
+	if _, over := w.conditions("data")[ConditionOverSize]; over {
+		t.Error("the condition stays although the claim is larger")
 	}
 }
 
@@ -95,7 +152,7 @@ func TestANamesakeIsToldNothing(t *testing.T) {
 	w.volume("data", "nfs", 2000<<10)
 	w.volumes["pvc-data"].Spec.ClaimRef.UID = "uid-other"
 	w.round(0)
-	if len(w.told) > 0 || len(w.conditions("data")) != 1 || len(w.OverSize("team", "nfs")) > 0 {
+	if len(w.told) > 0 || len(w.conditions("data")) != 1 || len(w.overSize("nfs")) > 0 {
 		t.Errorf("told %q, conditions %q", w.told, w.conditions("data"))
 	}
 }
@@ -112,17 +169,20 @@ func TestClaimsOverSizeAreNamedUntilTheyAreNot(t *testing.T) {
 	w.round(0)
 	expect := func(class string, want ...string) {
 		t.Helper()
-		if got := w.OverSize("team", class); !slices.Equal(got, want) {
+		if got := w.overSize(class); !slices.Equal(got, want) {
 			t.Errorf("%s: %q, want %q", class, got, want)
 		}
 	}
 	expect("nfs", "a", "b")
 	expect("other", "d")
-	if got := w.OverSize("another", "nfs"); len(got) > 0 {
+	if got, _ := w.OverSize("another", "nfs"); len(got) > 0 {
 		t.Errorf("another namespace: %q", got)
 	}
 	w.Restart(t)
 	w.start()
+	if over, known := w.OverSize("team", "nfs"); known {
+		t.Errorf("before anything was read, it says %q", over)
+	}
 	w.round(time.Minute)
 	expect("nfs", "a", "b")
 	w.volumes["pvc-a"].Spec.Capacity[v1.ResourceStorage] = resource.MustParse("2Mi") // it was expanded

@@ -17,7 +17,7 @@ import (
 func WriteJSON(w io.Writer, r Report) error { return output.JSON(w, r) }
 
 // WriteTable writes the report as tables for people, with ages as of now: one of the shares, if it has any, and one
-// of the directories. width is that of the terminal; 0 if there is none. It returns the error of w.
+// of the directories, with a column for the cluster if there are several. width is that of the terminal; 0 if there is none. It returns the error of w.
 func WriteTable(w io.Writer, r Report, now time.Time, width int) error {
 	if len(r.Shares) > 0 {
 		table := output.Table{Width: width}
@@ -37,17 +37,25 @@ func WriteTable(w io.Writer, r Report, now time.Time, width int) error {
 		return nil
 	}
 	shares := slices.ContainsFunc(r.Directories, func(d Directory) bool { return d.Share != "" })
+	clusters := map[string]bool{}
+	for _, d := range r.Directories {
+		clusters[d.Cluster] = d.Cluster != ""
+	}
+	delete(clusters, "")
 	table := output.Table{Width: width}
-	row := func(claim, kind, share string, rest ...string) {
+	row := func(claim, kind, share, cluster string, rest ...string) {
 		cells := []string{claim, kind}
 		if shares {
 			cells = append(cells, orDash(share))
 		}
+		if len(clusters) > 1 {
+			cells = append(cells, orDash(cluster))
+		}
 		table.Row(append(cells, rest...)...)
 	}
-	row("CLAIM", "KIND", "SHARE", "USED", "REQUESTED", "PERCENT", "FILES", "MEASURED", "PATH")
+	row("CLAIM", "KIND", "SHARE", "CLUSTER", "USED", "REQUESTED", "PERCENT", "FILES", "MEASURED", "PATH")
 	for _, d := range r.Directories {
-		row(d.claim(), d.Kind, d.Share, d.used(), d.requested(), d.percent(), d.files(), d.when(now), d.Path)
+		row(d.claim(), d.Kind, d.Share, d.Cluster, d.used(), d.requested(), d.percent(), d.files(), d.when(now), d.Path)
 	}
 	return table.Write(w)
 }
@@ -109,8 +117,10 @@ func (d Directory) when(now time.Time) string {
 		return "enforced by the server"
 	}
 	age := duration.HumanDuration(now.Sub(*d.Measured)) + " ago"
-	if d.AtLeast {
+	if d.Used.Unreadable > 0 {
 		age += fmt.Sprintf(", %d unreadable", d.Used.Unreadable)
+	} else if d.AtLeast {
+		age += ", took too long"
 	}
 	return age
 }

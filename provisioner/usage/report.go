@@ -43,7 +43,7 @@ type Directory struct {
 	Used *share.Usage `json:"used,omitempty"`
 	// Percent is how many hundredths of Requested are used.
 	Percent *int64 `json:"percent,omitempty"`
-	// AtLeast says that something could not be read, so that the figures are too small.
+	// AtLeast says that something could not be read, or took too long to count, so that the figures are too small.
 	AtLeast bool `json:"atLeast,omitempty"`
 	// Measured is when the measurement began, or now if the server enforces a size.
 	Measured *time.Time `json:"measured,omitempty"`
@@ -70,25 +70,27 @@ type Report struct {
 	Unread []error `json:"-"`
 }
 
-// Find reports on the shares. It reads what was measured, and asks the servers for what they enforce.
-func Find(shares []Share, now time.Time) Report {
+// Of says of which claims a report is.
+type Of struct {
+	// Namespace and Claim may be empty, and then mean all.
+	Namespace, Claim string
+}
+
+func (o Of) includes(c ledger.Claim) bool {
+	return (o.Namespace == "" || c.Namespace == o.Namespace) && (o.Claim == "" || c.Name == o.Claim)
+}
+
+// Find reports on the shares, or on what they have of some claims. It reads what was measured, and asks the servers for
+// what they enforce.
+func Find(shares []Share, of Of, now time.Time) Report {
 	report := Report{Directories: []Directory{}, Shares: []Total{}}
 	for _, s := range shares {
-		if err := s.add(&report, now); err != nil {
+		if err := s.add(&report, of, now); err != nil {
 			report.Unread = append(report.Unread, output.OfShare(s.Name, err))
 		}
 	}
 	slices.SortFunc(report.Directories, compare)
 	return report
-}
-
-// Of leaves of the report the directories of one namespace or, if claim is not empty, of one claim.
-func (r Report) Of(namespace, claim string) Report {
-	r.Shares = nil
-	r.Directories = slices.DeleteFunc(slices.Clone(r.Directories), func(d Directory) bool {
-		return d.Namespace != namespace || claim != "" && d.Claim != claim
-	})
-	return r
 }
 
 func compare(a, b Directory) int {
@@ -105,7 +107,7 @@ func (d Directory) bytes() int64 {
 }
 
 // add adds a share to the report. What cannot be read is in Unread, and the rest is added.
-func (s Share) add(report *Report, now time.Time) error {
+func (s Share) add(report *Report, of Of, now time.Time) error {
 	room, err := s.Store.Dirs.Room()
 	if err != nil {
 		return fmt.Errorf("ask for its size: %w", err)
@@ -118,7 +120,7 @@ func (s Share) add(report *Report, now time.Time) error {
 			continue
 		}
 		kind, shown := kindOf(r)
-		if !shown {
+		if !shown || !of.includes(r.Claim) {
 			continue
 		}
 		d, err := s.directory(kind, r, now)
@@ -127,6 +129,9 @@ func (s Share) add(report *Report, now time.Time) error {
 		}
 		total.add(d)
 		report.Directories = append(report.Directories, d)
+	}
+	if of != (Of{}) {
+		return nil
 	}
 	report.Shares = append(report.Shares, total)
 	trash, err := s.trash()
@@ -182,6 +187,7 @@ func (s Share) directory(kind string, r ledger.Record, now time.Time) (Directory
 	u, found, err := s.Store.Records.Usage(path, r)
 	if found && !u.Began.IsZero() {
 		d.measured(u.Usage, u.Began)
+		d.AtLeast = u.AtLeast()
 	}
 	return d, err
 }
@@ -191,6 +197,7 @@ func (s Share) trash() (Directory, error) {
 	u, found, err := s.Store.Records.TrashUsage()
 	if found {
 		d.measured(u.Usage, u.Began)
+		d.AtLeast = u.AtLeast()
 	}
 	return d, err
 }

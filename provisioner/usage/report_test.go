@@ -21,7 +21,7 @@ func TestMetricsOfNamespacesAndVolumes(t *testing.T) {
 	w.volume("more", "", 100<<10)
 	w.round(0)
 	w.volume("late", "", 100<<10)
-	_, err := w.read(t.Context())
+	_, err := w.read(t.Context(), true)
 	must(t, err)
 	registry := prometheus.NewPedanticRegistry()
 	for _, c := range w.Collectors() {
@@ -81,7 +81,7 @@ func TestTheReportIsSortedBySize(t *testing.T) {
 	w.volume("large", "", 900<<10)
 	w.round(0)
 	w.volume("new", "", 0)
-	report := Find([]Share{{Store: w.Store(t)}}, w.clock)
+	report := Find([]Share{{Store: w.Store(t)}}, Of{}, w.clock)
 	var order []string
 	for _, d := range report.Directories {
 		order = append(order, d.Claim)
@@ -93,14 +93,17 @@ func TestTheReportIsSortedBySize(t *testing.T) {
 	if total.Volumes != 3 || total.Unmeasured != 1 || total.Requested != 3<<20 || total.Used < 1000<<10 || total.Size == 0 || total.Free == 0 {
 		t.Errorf("%+v", total)
 	}
-	if of := report.Of("team", "small"); len(of.Directories) != 1 || len(of.Shares) > 0 || *of.Directories[0].Percent < 9 || *of.Directories[0].Percent > 13 {
+	find := func(namespace, claim string) Report {
+		return Find([]Share{{Store: w.Store(t)}}, Of{namespace, claim}, w.clock)
+	}
+	if of := find("team", "small"); len(of.Directories) != 1 || len(of.Shares) > 0 || *of.Directories[0].Percent < 9 || *of.Directories[0].Percent > 13 {
 		t.Errorf("%+v", of)
 	}
-	if of := report.Of("nobody", ""); len(of.Directories) > 0 {
+	if of := find("team", ""); len(of.Directories) != 3 {
 		t.Errorf("%+v", of)
 	}
-	if len(report.Directories) != 4 {
-		t.Error("Of changed the report")
+	if of := find("nobody", ""); len(of.Directories) > 0 {
+		t.Errorf("%+v", of)
 	}
 	var text bytes.Buffer
 	must(t, WriteJSON(&text, report))
@@ -129,26 +132,63 @@ func TestTheTablesSayWhatIsSpecial(t *testing.T) {
 			directory("big", &share.Usage{Bytes: 12 << 30, Files: 1234, Directories: 5}),
 			directory("closed", &share.Usage{Bytes: 1 << 20, Files: 3, Directories: 2, Unreadable: 2}),
 			directory("held", &share.Usage{Bytes: 5 << 20, Limit: 10 << 30}),
+			directory("endless", &share.Usage{Bytes: 1 << 30, Files: 9000000, Directories: 2}),
 			directory("new", nil),
 			{Kind: Trash, Path: ".claimdir/trash"},
 		},
 	}
+	r.Directories[3].AtLeast = true
 	var text bytes.Buffer
 	must(t, WriteTable(&text, r, now, 0))
 	want := []string{
 		"SHARE  SIZE     FREE    VOLUMES  REQUESTED  USED    MEASURED",
 		"-      100.0Gi  60.0Gi  4        30.0Gi     12.0Gi  3 of 4",
 		"",
-		"CLAIM        KIND    USED     REQUESTED  PERCENT  FILES  MEASURED                PATH",
-		"team/big     volume  12.0Gi   10.0Gi     120%     1234   120m ago                team/big",
-		"team/closed  volume  >=1.0Mi  10.0Gi     0%       3      120m ago, 2 unreadable  team/closed",
-		"team/held    volume  5.0Mi    10.0Gi     0%       -      enforced by the server  team/held",
-		"team/new     volume  -        10.0Gi     -        -      never                   team/new",
-		"-            trash   -        -          -        -      never                   .claimdir/trash",
+		"CLAIM         KIND    USED     REQUESTED  PERCENT  FILES    MEASURED                 PATH",
+		"team/big      volume  12.0Gi   10.0Gi     120%     1234     120m ago                 team/big",
+		"team/closed   volume  >=1.0Mi  10.0Gi     0%       3        120m ago, 2 unreadable   team/closed",
+		"team/held     volume  5.0Mi    10.0Gi     0%       -        enforced by the server   team/held",
+		"team/endless  volume  >=1.0Gi  10.0Gi     10%      9000000  120m ago, took too long  team/endless",
+		"team/new      volume  -        10.0Gi     -        -        never                    team/new",
+		"-             trash   -        -          -        -        never                    .claimdir/trash",
 		"",
 	}
 	if got := text.String(); got != strings.Join(want, "\n") {
 		t.Errorf("%s", got)
+	}
+}
+
+func TestDirectoriesOfSeveralClustersAreToldApart(t *testing.T) {
+	r := Report{Directories: []Directory{
+		{Kind: Volume, Namespace: "team", Claim: "data", Cluster: "cluster-a", Path: "a"}, {Kind: Volume, Namespace: "team", Claim: "data", Cluster: "cluster-b", Path: "b"},
+	}}
+	var text bytes.Buffer
+	must(t, WriteTable(&text, r, time.Now(), 0))
+	for _, want := range []string{"CLAIM      KIND    CLUSTER    USED", "team/data  volume  cluster-a  -", "team/data  volume  cluster-b  -"} {
+		if !strings.Contains(text.String(), want) {
+			t.Errorf("it has no %q:\n%s", want, &text)
+		}
+	}
+}
+
+// The server does not say how many files there are, so no figure does.
+func TestFilesThatNobodyCountsAreInNoMetric(t *testing.T) {
+	w := newWorld(t)
+	w.volume("data", "", 0)
+	w.round(0)
+	held := w.known["data"]
+	held.Limit = 1 << 20
+	w.known["data"] = held
+	registry := prometheus.NewPedanticRegistry()
+	for _, c := range w.Collectors() {
+		must(t, registry.Register(c))
+	}
+	gathered, err := registry.Gather()
+	must(t, err)
+	for _, family := range gathered {
+		if strings.HasSuffix(family.GetName(), "_used_files") {
+			t.Errorf("there is %v", family)
+		}
 	}
 }
 

@@ -127,6 +127,16 @@ func (w *world) round(after time.Duration) {
 	must(w.t, w.pass(w.t.Context()))
 }
 
+// overSize are the claims of the namespace that hold too much, which must be known.
+func (w *world) overSize(class string) []string {
+	w.t.Helper()
+	claims, known := w.OverSize("team", class)
+	if !known {
+		w.t.Error("it is not known which claims hold too much")
+	}
+	return claims
+}
+
 // usage is what the share says of a volume.
 func (w *world) usage(name string) (ledger.Usage, bool) {
 	w.t.Helper()
