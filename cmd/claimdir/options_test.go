@@ -22,6 +22,7 @@ func TestHelpIsTheGoldenFile(t *testing.T) {
 		"testdata/help-recover.txt":  {"recover", "--help"},
 		"testdata/help-doctor.txt":   {"doctor", "--help"},
 		"testdata/help-handback.txt": {"handback", "--help"},
+		"testdata/help-quota.txt":    {"quota", "--help"},
 
 		"testdata/help-archive.txt":         {"archive", "--help"},
 		"testdata/help-archive-list.txt":    {"archive", "list", "--help"},

@@ -1,0 +1,148 @@
+package quota
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"time"
+
+	"claimdir/provisioner/output"
+	"claimdir/provisioner/share"
+)
+
+const (
+	// saveEvery is how often projects.json is written while walks go on. What ended since is walked
+	// again after a kill.
+	saveEvery = 5 * time.Second
+	// againFirst is the wait before a walk that failed is repeated. It doubles up to againLast,
+	// because a tree may be large.
+	againFirst = 30 * time.Second
+	againLast  = time.Hour
+)
+
+// walk gives a project id to what a directory holds. It looks at everything first, and gives the id
+// only if nothing has another one.
+type walk struct {
+	volume *volume
+	id     uint32
+	looked bool
+	tree   *share.Tree // nil before the first step of each of the two
+}
+
+// failure is a walk that did not complete.
+type failure struct {
+	line  string // what was said
+	wait  time.Duration
+	again time.Time
+}
+
+// beginWalk puts a walk before all others, which take longer, unless there is one, or one has failed
+// lately.
+func (j *Job) beginWalk(v *volume, id uint32) {
+	if time.Now().Before(j.failed[v.number()].again) {
+		return
+	}
+	for _, w := range j.walks {
+		if w.volume.number() == v.number() && w.id == id {
+			w.volume = v
+			return
+		}
+	}
+	// With the id on the directory itself, a walk before this one has looked.
+	w := &walk{volume: v, id: id, looked: v.has.ID == id && !j.config.DryRun}
+	j.walks = append([]*walk{w}, j.walks...)
+}
+
+// walkOn makes a step of the walk whose turn it is.
+func (j *Job) walkOn(ctx context.Context) error {
+	w := j.walks[0]
+	j.walks = j.walks[1:]
+	if j.active[w.volume.number()] == nil {
+		return nil // released meanwhile; a volume that has the directory again is walked anew
+	}
+	return j.view(ctx, func(s *share.Share) error {
+		ended, err := w.step(ctx, j, s)
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err != nil:
+			j.fail(w, err)
+		case ended:
+			j.end(w)
+		default:
+			j.walks = append(j.walks, w)
+		}
+		if time.Since(j.saved) < saveEvery {
+			return nil
+		}
+		return j.save(s)
+	})
+}
+
+// step goes on with a walk, and reports whether it has ended.
+func (w *walk) step(ctx context.Context, j *Job, s *share.Share) (ended bool, err error) {
+	v := w.volume
+	if w.tree == nil {
+		if w.looked {
+			if err := s.SetProject(v.path, v.directory, w.id); err != nil {
+				return false, err
+			}
+		}
+		if w.tree, err = s.Walk(v.path, v.directory, w.id); err != nil {
+			return false, err
+		}
+		w.tree.Give, w.tree.Pace = w.looked, func() error { return j.pace.Wait(ctx) }
+	}
+	done, err := w.tree.Step(s)
+	switch {
+	case err != nil || !done:
+		return false, err
+	case w.tree.LeftOut > 0:
+		return false, fmt.Errorf("%d files could not be opened or changed; the first: %w", w.tree.LeftOut, w.tree.Left)
+	case w.looked || j.config.DryRun:
+		return true, nil
+	}
+	w.looked, w.tree = true, nil
+	return false, nil
+}
+
+// end says how a walk has ended, and marks the directory as finished.
+func (j *Job) end(w *walk) {
+	v := w.volume
+	line := fmt.Sprintf("volume %s: project id %d on %d of %d files, %s", v.path, w.id, w.tree.Given+1, w.tree.Files+1, size(w.tree.Bytes))
+	if j.config.DryRun {
+		line = fmt.Sprintf("would set volume %s: project id %d on %d files, %s", v.path, w.id, w.tree.Files+1, size(w.tree.Bytes))
+	}
+	if w.tree.Bytes > v.limit {
+		line += fmt.Sprintf(": more than its limit %s, so writes to it fail", size(v.limit))
+	}
+	fmt.Fprintln(j.config.Out, output.Cell(line))
+	delete(j.failed, v.number())
+	if p, has := j.projects.byDirectory[v.number()]; has && p.ID == w.id {
+		p.Unfinished = false
+		j.put(p)
+	}
+	delete(j.left, v.path.String())
+}
+
+// fail says why a walk did not complete, and puts its repeat off.
+func (j *Job) fail(w *walk, err error) {
+	if f, is := errors.AsType[*share.ForeignProject](err); is {
+		err = j.foreign(f)
+	}
+	number, path := w.volume.number(), w.volume.path.String()
+	wait := min(max(2*j.failed[number].wait, againFirst), againLast)
+	f := failure{fmt.Sprintf("volume %s: left alone: %s", path, output.Line(err)), wait, time.Now().Add(wait)}
+	if j.left[path] != f.line {
+		fmt.Fprintln(j.config.Out, output.Cell(f.line))
+	}
+	j.failed[number], j.left[path] = f, f.line
+}
+
+// sortedBy returns all values in the order of their keys.
+func sortedBy[T any](all iter.Seq[T], key func(T) string) []T {
+	return slices.SortedFunc(all, func(a, b T) int { return cmp.Compare(key(a), key(b)) })
+}
