@@ -118,7 +118,7 @@ func (j *Job) look(s *share.Share, r ledger.Record) (*volume, error) {
 	if err != nil {
 		return nil, err
 	}
-	has, err := s.Project(path, r.Directory)
+	has, err := j.limits(s).Project(path, r.Directory)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, errors.New("its directory is absent; claimdir doctor says what to do")
@@ -152,7 +152,7 @@ func (j *Job) giveIDs(ctx context.Context, s *share.Share, found reading) error 
 	give := func() error {
 		for _, v := range without {
 			_, err := j.projects.give(v.number(), v.path.String(), j.config.Base, func(id uint32) (bool, error) {
-				usage, err := s.ProjectUsage(id)
+				usage, err := j.limits(s).ProjectUsage(id)
 				return usage != share.ProjectUsage{}, err
 			})
 			if err != nil {
@@ -176,7 +176,7 @@ func (j *Job) giveIDs(ctx context.Context, s *share.Share, found reading) error 
 	if j.config.DryRun {
 		return give()
 	}
-	return s.AloneOnFileSystem(ctx, give)
+	return j.limits(s).AloneOnFileSystem(ctx, give)
 }
 
 // bring brings the limit of a volume that has an id up to date, and begins a walk if one is needed.
@@ -213,7 +213,7 @@ func (j *Job) put(p project) {
 
 // setLimit sets the limit of a volume's project if it is another one.
 func (j *Job) setLimit(s *share.Share, v *volume, p project) error {
-	usage, err := s.ProjectUsage(p.ID)
+	usage, err := j.limits(s).ProjectUsage(p.ID)
 	if err != nil || usage.Limit == v.limit {
 		return err
 	}
@@ -221,7 +221,7 @@ func (j *Job) setLimit(s *share.Share, v *volume, p project) error {
 	if usage.Limit == 0 {
 		line = fmt.Sprintf("volume %s: project id %d, limit %s", v.path, p.ID, size(v.limit))
 	}
-	return j.change(line, func() error { return s.LimitProject(p.ID, v.limit) })
+	return j.change(line, func() error { return j.limits(s).LimitProject(p.ID, v.limit) })
 }
 
 // drop removes the limits of directories that no active record names, and forgets those whose files
@@ -234,13 +234,13 @@ func (j *Job) drop(s *share.Share, found reading) error {
 		if found.named[p.Directory] {
 			continue
 		}
-		usage, err := s.ProjectUsage(p.ID)
+		usage, err := j.limits(s).ProjectUsage(p.ID)
 		if err != nil {
 			return err
 		}
 		if usage.Limit > 0 {
 			line := fmt.Sprintf("project id %d: no limit, was %s: the directory that was at %s is no volume in use now", p.ID, size(usage.Limit), p.Path)
-			if err := j.change(line, func() error { return s.LimitProject(p.ID, 0) }); err != nil {
+			if err := j.change(line, func() error { return j.limits(s).LimitProject(p.ID, 0) }); err != nil {
 				return err
 			}
 		}

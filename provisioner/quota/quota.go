@@ -12,6 +12,7 @@ import (
 	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/output"
 	"claimdir/provisioner/share"
+	"claimdir/provisioner/volpath"
 )
 
 // DefaultBase is the first project id that is given out by default. Administrators use small ones.
@@ -40,11 +41,20 @@ type Config struct {
 	Call share.Call
 }
 
+// limits is what a pass needs of the file system of a view. Tests have one without quotas.
+type limits interface {
+	Project(p volpath.Path, id *share.Identity) (share.Project, error)
+	ProjectUsage(project uint32) (share.ProjectUsage, error)
+	LimitProject(project uint32, bytes uint64) error
+	AloneOnFileSystem(ctx context.Context, do func() error) error
+}
+
 // Job sets the quotas of one share.
 type Job struct {
 	config  Config
 	share   *share.Share
 	records *ledger.Ledger
+	limits  func(s *share.Share) limits
 	block   uint64 // bytes to whose multiples limits are rounded
 	pace    *rate.Limiter
 	unlock  func()
@@ -64,30 +74,35 @@ type Job struct {
 // another process does that, and ledger.ErrNoRecords if the directory is not a share of claimdir.
 // Close it after Run.
 func Open(config Config) (*Job, error) {
-	j := &Job{
-		config: config, pace: rate.NewLimiter(pace, pace/10), unlock: func() {}, saved: time.Now(),
-		failed: map[uint64]failure{}, left: map[string]string{},
-	}
+	j := newJob(config)
 	var err error
 	if j.share, err = share.Open(config.Dir); err != nil {
 		return nil, err
 	}
 	if j.block, err = j.share.CheckQuotas(); err != nil {
-		return nil, fmt.Errorf("%s: %w", config.Dir, err)
+		return nil, err
 	}
 	if j.records, err = ledger.OpenReadOnly(j.share); err != nil {
 		return nil, err
 	}
 	if !config.DryRun {
 		if j.unlock, err = j.share.LockMeta(); err != nil {
-			return nil, fmt.Errorf("%s: %w", config.Dir, err)
+			return nil, err
 		}
 	}
 	if j.projects, err = readProjects(j.share); err != nil {
 		j.unlock()
-		return nil, fmt.Errorf("%s: %w", config.Dir, err)
+		return nil, err
 	}
 	return j, nil
+}
+
+func newJob(config Config) *Job {
+	return &Job{
+		config: config, limits: func(s *share.Share) limits { return s },
+		pace: rate.NewLimiter(pace, pace/10), unlock: func() {}, saved: time.Now(),
+		failed: map[uint64]failure{}, left: map[string]string{},
+	}
 }
 
 // Close lets another process have the share.
