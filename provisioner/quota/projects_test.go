@@ -51,9 +51,9 @@ func TestProjectsOfACopyOfTheShare(t *testing.T) {
 
 func TestProjectsThatCannotBeUsed(t *testing.T) {
 	for text, want := range map[string]string{
-		``:             "unexpected end",
-		`{"layout":0}`: "layout 0",
-		`{"layout":2,"next":5,"projects":[]}`:                                                     "run a newer one",
+		``:                                    "unexpected end",
+		`{"layout":0}`:                        "layout 0",
+		`{"layout":2,"next":5,"projects":[]}`: "run a newer one",
 		`{"layout":1,"next":5,"projects":[{"id":1,"directory":1},{"id":1,"directory":2}]}`:        "project id 1 of directory 2 is there twice",
 		`{"layout":1,"next":5,"projects":[{"id":1,"directory":1},{"id":2,"directory":1}]}`:        "project id 2 of directory 1 is there twice",
 		`{"layout":1,"next":5,"projects":[{"id":5,"directory":1}]}`:                               "not below 5",
