@@ -137,7 +137,9 @@ func (j *Job) look(s *share.Share, r ledger.Record) (*volume, error) {
 func (j *Job) giveIDs(ctx context.Context, s *share.Share, found reading) error {
 	var without []*volume
 	for _, v := range found.inOrder() {
-		if _, has := j.projects.byDirectory[v.number()]; has {
+		before := j.projects.byDirectory[v.number()]
+		now, known := j.projects.confirm(v.number(), v.has.ID)
+		if j.unsaved = j.unsaved || now != before; known {
 			continue
 		}
 		if v.has.ID != 0 {
@@ -231,7 +233,7 @@ func (j *Job) drop(s *share.Share, found reading) error {
 		return nil
 	}
 	for _, p := range j.projects.sorted() {
-		if found.named[p.Directory] {
+		if found.named[p.Directory] || p.Unconfirmed { // of what is not the directory's the limit may be somebody else's
 			continue
 		}
 		usage, err := j.limits(s).ProjectUsage(p.ID)

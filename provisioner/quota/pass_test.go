@@ -330,6 +330,33 @@ func TestADryRunChangesNothing(t *testing.T) {
 	}
 }
 
+// The file of a copy of the share: what is not confirmed is neither used nor taken away.
+func TestThePassesOfACopyOfTheShare(t *testing.T) {
+	w := newWorld(t)
+	for _, name := range []string{"archive", "here", "lost"} {
+		w.volume(name, "1Mi")
+	}
+	sharetest.Must(t, w.pass(t.Context()))
+	w.walked("archive", "here", "lost")
+	w.release("archive")
+	w.server.has["lost"] = share.Project{}
+	file := w.dir + "/.claimdir/" + projectsFile
+	text, err := os.ReadFile(file)
+	sharetest.Must(t, err)
+	sharetest.Must(t, os.WriteFile(file, bytes.Replace(text, []byte(`"place":"`), []byte(`"place":"other`), 1), 0o600))
+	w.start(Config{Base: 100})
+	w.passes([]string{"volume lost: project id 103, limit 1Mi"}, []string{"103=1048576"})
+	w.walked("here", "lost")
+	if w.server.usage[100].Limit == 0 {
+		t.Error("the limit of a directory that is not confirmed went")
+	}
+	w.start(Config{Base: 100})
+	w.passes(nil, nil)
+	w.volume("archive", "2Mi")
+	w.passes([]string{"volume archive: limit 2Mi, was 1Mi"}, []string{"100=2097152"})
+	w.walked("archive")
+}
+
 // A walk that fails is repeated later and later, and said once for each reason.
 func TestAWalkThatFailsIsPutOff(t *testing.T) {
 	w := newWorld(t)

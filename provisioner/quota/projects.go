@@ -34,6 +34,8 @@ type project struct {
 	Path string `json:"path"`
 	// Unfinished says that something in the directory may have no id yet.
 	Unfinished bool `json:"unfinished,omitempty"`
+	// Unconfirmed says that the entry was written on another copy of the share: see confirm.
+	Unconfirmed bool `json:"unconfirmed,omitempty"`
 }
 
 // projects are the directories that have project ids, by their numbers.
@@ -52,8 +54,7 @@ type file struct {
 	Projects []project `json:"projects"`
 }
 
-// readProjects reads projects.json, which may be absent. One of another copy of the share says
-// nothing of the directories of this one, but which ids not to give out.
+// readProjects reads projects.json, which may be absent.
 func readProjects(s *share.Share) (projects, error) {
 	data, err := s.ReadLargeFile("", projectsFile, maxProjectsFile)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -84,12 +85,28 @@ func decodeProjects(data []byte, place string) (projects, error) {
 			return projects{}, fmt.Errorf("%w: project id %d of directory %d is there twice, or not below %d", errProjects, one.ID, one.Directory, f.Next)
 		}
 		ids[one.ID] = true
+		one.Unconfirmed = one.Unconfirmed || f.Place != place
 		p.byDirectory[one.Directory] = one
 	}
-	if f.Place != place {
-		clear(p.byDirectory)
-	}
 	return p, nil
+}
+
+// confirm returns the entry of a directory that has a project id, or 0. If the entry is of another
+// copy of the share, where numbers were others, it holds if the directory has its very id: then it is
+// no copy, but share.json was written anew. If the directory has no id, the entry is another one's,
+// and is forgotten.
+func (p *projects) confirm(directory uint64, has uint32) (one project, known bool) {
+	one, known = p.byDirectory[directory]
+	switch {
+	case !known || !one.Unconfirmed || has != 0 && has != one.ID:
+		return one, known
+	case has == 0:
+		delete(p.byDirectory, directory)
+		return project{}, false
+	}
+	one.Unconfirmed, one.Unfinished = false, true
+	p.byDirectory[directory] = one
+	return one, true
 }
 
 // encode returns projects.json, in the order of the ids, a line for each directory.

@@ -38,14 +38,36 @@ func TestProjectsAreReadAsTheyWereWritten(t *testing.T) {
 	}
 }
 
-// The numbers of directories mean nothing on a copy of the share; which ids were given out still does.
+// The numbers of directories mean nothing on a copy of the share. Where share.json was only written
+// anew, the directories themselves say so.
 func TestProjectsOfACopyOfTheShare(t *testing.T) {
-	p := projects{next: 9, byDirectory: map[uint64]project{131: {ID: 8, Directory: 131}}}
+	p := projects{next: 9, byDirectory: map[uint64]project{}}
+	for id := range uint32(4) {
+		p.byDirectory[uint64(id)+131] = project{ID: id + 5, Directory: uint64(id) + 131}
+	}
 	data, err := p.encode("1.2.3")
 	sharetest.Must(t, err)
-	got, err := decodeProjects(data, "4.5.6")
-	if err != nil || len(got.byDirectory) > 0 || got.next != 9 {
-		t.Errorf("%+v, %v", got, err)
+	p, err = decodeProjects(data, "4.5.6")
+	if err != nil || p.next != 9 {
+		t.Errorf("next %d, %v", p.next, err)
+	}
+	if one, known := p.confirm(131, 5); !known || one != (project{ID: 5, Directory: 131, Unfinished: true}) || p.byDirectory[131] != one {
+		t.Errorf("a directory that has its id: %+v, %v", one, known)
+	}
+	if one, known := p.confirm(132, 0); known || len(p.byDirectory) != 3 {
+		t.Errorf("a directory without an id: %+v, %v", one, known)
+	}
+	if one, known := p.confirm(133, 77); !known || !one.Unconfirmed {
+		t.Errorf("a directory with another id: %+v, %v", one, known)
+	}
+	data, err = p.encode("4.5.6")
+	sharetest.Must(t, err)
+	p, err = decodeProjects(data, "4.5.6")
+	sharetest.Must(t, err)
+	for directory, unconfirmed := range map[uint64]bool{131: false, 133: true, 134: true} {
+		if one, known := p.byDirectory[directory]; !known || one.Unconfirmed != unconfirmed {
+			t.Errorf("after a restart: %+v, %v", one, known)
+		}
 	}
 }
 
@@ -76,7 +98,7 @@ func TestAnIDIsGivenOutOnceAndToNobodyElse(t *testing.T) {
 	give := func(directory uint64, base uint32, want uint32) {
 		t.Helper()
 		got, err := p.give(directory, "data", base, inUse)
-		if err != nil || got != (project{want, directory, "data", true}) || p.byDirectory[directory] != got {
+		if err != nil || got != (project{ID: want, Directory: directory, Path: "data", Unfinished: true}) || p.byDirectory[directory] != got {
 			t.Errorf("%+v, %v; want id %d", got, err, want)
 		}
 	}

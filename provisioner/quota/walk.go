@@ -60,16 +60,19 @@ func (j *Job) beginWalk(v *volume, id uint32) {
 func (j *Job) walkOn(ctx context.Context) error {
 	w := j.walks[0]
 	j.walks = j.walks[1:]
-	if j.active[w.volume.number()] == nil {
-		return nil // released meanwhile; a volume that has the directory again is walked anew
+	if released := j.active[w.volume.number()] == nil; released && (w.tree == nil || !w.looked) {
+		return nil // a volume that has the directory again is walked anew
 	}
+	// Half a walk would leave directories that the kernel does not let into those above them, and a
+	// removal moves deep ones up: so it goes on, wherever the released directory is now.
 	return j.view(ctx, func(s *share.Share) error {
 		ended, err := w.step(ctx, j, s)
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case err != nil:
+		case err != nil && j.active[w.volume.number()] != nil:
 			j.fail(w, err)
+		case err != nil: // perhaps of a tree that is being removed
 		case ended:
 			j.end(w)
 		default:
