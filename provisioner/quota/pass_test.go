@@ -138,19 +138,23 @@ func (w *world) passes(lines, calls []string) {
 func (w *world) walked(want ...string) {
 	w.t.Helper()
 	var paths []string
-	for _, k := range w.walks {
+	for _, k := range w.walking {
 		paths = append(paths, k.volume.path.String())
 		w.server.has[k.volume.path.String()] = share.Project{ID: k.id, Inherited: true}
 		w.server.usage[k.id] = share.ProjectUsage{Limit: w.server.usage[k.id].Limit, Files: 1}
 		k.tree = &share.Tree{}
 		w.end(k)
 	}
-	w.walks = nil
+	w.noWalks()
 	slices.Sort(paths)
 	if !slices.Equal(paths, want) {
 		w.t.Errorf("walks over %q, want %q", paths, want)
 	}
 	sharetest.Must(w.t, w.save(w.share))
+}
+
+func (w *world) noWalks() {
+	w.fresh, w.walks, w.walking = nil, nil, map[uint64]*walk{}
 }
 
 func TestALimitComesAndGoesWithItsRecord(t *testing.T) {
@@ -364,11 +368,11 @@ func TestAWalkThatFailsIsPutOff(t *testing.T) {
 	w.passes([]string{"volume a: project id 100, limit 1Mi"}, []string{"100=1048576"})
 	w.out.Reset()
 	for _, want := range []time.Duration{againFirst, 2 * againFirst, 4 * againFirst} {
-		w.fail(w.walks[0], errors.New("no luck"))
-		w.walks = nil
+		w.fail(w.nextWalk(), errors.New("no luck"))
+		w.noWalks()
 		sharetest.Must(t, w.pass(t.Context()))
-		if len(w.walks) > 0 || len(w.left) != 1 {
-			t.Fatalf("%d walks, left %q", len(w.walks), w.left)
+		if len(w.walking) > 0 || len(w.left) != 1 {
+			t.Fatalf("%d walks, left %q", len(w.walking), w.left)
 		}
 		f := w.failed[w.volumeOf("a")]
 		if f.wait != want {

@@ -63,10 +63,12 @@ type Job struct {
 	unsaved  bool      // the file on the share is older than projects
 	saved    time.Time // when it was written
 
-	active map[uint64]*volume // as of the last pass, by the number of the directory
-	walks  []*walk            // which take turns: the first one is next
-	failed map[uint64]failure // of walks, by the number of the directory
-	left   map[string]string  // what was said of each volume or record that is left alone, by what it is
+	active  map[uint64]*volume // as of the last pass, by the number of the directory
+	walking map[uint64]*walk   // by the number of the directory
+	fresh   []*walk            // those that have made no step: they come first, because most are short
+	walks   []*walk            // the others, which take turns
+	failed  map[uint64]failure // of walks, by the number of the directory
+	left    map[string]string  // what was said of each volume or record that is left alone, by what it is
 }
 
 // Open returns the Job of a share that claimdir has used, and lets no other process have it. The
@@ -101,7 +103,7 @@ func newJob(config Config) *Job {
 	return &Job{
 		config: config, limits: func(s *share.Share) limits { return s },
 		pace: rate.NewLimiter(pace, pace/10), unlock: func() {}, saved: time.Now(),
-		failed: map[uint64]failure{}, left: map[string]string{},
+		walking: map[uint64]*walk{}, failed: map[uint64]failure{}, left: map[string]string{},
 	}
 }
 
@@ -148,8 +150,11 @@ func (j *Job) Run(ctx context.Context) error {
 // round makes a pass, and then goes on with the walks until all have ended, with more passes between
 // when it is time.
 func (j *Job) round(ctx context.Context, began time.Time, once bool) error {
-	err := j.pass(ctx)
-	for err == nil && len(j.walks) > 0 && ctx.Err() == nil {
+	_, err := j.share.CheckQuotas() // they may have been switched off since the last one
+	if err == nil {
+		err = j.pass(ctx)
+	}
+	for err == nil && len(j.walking) > 0 && ctx.Err() == nil {
 		if !once && time.Since(began) >= j.config.Every {
 			began = time.Now()
 			if err = j.pass(ctx); err != nil {

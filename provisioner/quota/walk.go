@@ -39,44 +39,61 @@ type failure struct {
 	again time.Time
 }
 
-// beginWalk puts a walk before all others, which take longer, unless there is one, or one has failed
+// beginWalk puts a walk before all others that have begun, unless there is one, or one has failed
 // lately.
 func (j *Job) beginWalk(v *volume, id uint32) {
 	if time.Now().Before(j.failed[v.number()].again) {
 		return
 	}
-	for _, w := range j.walks {
-		if w.volume.number() == v.number() && w.id == id {
-			w.volume = v
-			return
-		}
+	if w := j.walking[v.number()]; w != nil && w.id == id {
+		w.volume = v
+		return
 	}
 	// With the id on the directory itself, a walk before this one has looked.
 	w := &walk{volume: v, id: id, looked: v.has.ID == id && !j.config.DryRun}
-	j.walks = append([]*walk{w}, j.walks...)
+	j.walking[v.number()] = w
+	j.fresh = append(j.fresh, w)
+}
+
+// nextWalk takes the walk whose turn it is.
+func (j *Job) nextWalk() *walk {
+	from := &j.walks
+	if len(j.fresh) > 0 {
+		from = &j.fresh
+	}
+	w := (*from)[0]
+	*from = (*from)[1:]
+	return w
 }
 
 // walkOn makes a step of the walk whose turn it is.
 func (j *Job) walkOn(ctx context.Context) error {
-	w := j.walks[0]
-	j.walks = j.walks[1:]
-	if released := j.active[w.volume.number()] == nil; released && (w.tree == nil || !w.looked) {
+	w := j.nextWalk()
+	number := w.volume.number()
+	if j.walking[number] != w {
+		return nil // the number is another directory's by now
+	}
+	if released := j.active[number] == nil; released && (w.tree == nil || !w.looked) {
+		delete(j.walking, number)
 		return nil // a volume that has the directory again is walked anew
 	}
 	// Half a walk would leave directories that the kernel does not let into those above them, and a
 	// removal moves deep ones up: so it goes on, wherever the released directory is now.
 	return j.view(ctx, func(s *share.Share) error {
 		ended, err := w.step(ctx, j, s)
-		switch {
-		case ctx.Err() != nil:
+		if ctx.Err() != nil {
 			return ctx.Err()
-		case err != nil && j.active[w.volume.number()] != nil:
-			j.fail(w, err)
-		case err != nil: // perhaps of a tree that is being removed
-		case ended:
-			j.end(w)
-		default:
+		}
+		if err == nil && !ended {
 			j.walks = append(j.walks, w)
+			return nil
+		}
+		delete(j.walking, number)
+		switch {
+		case err == nil:
+			j.end(w)
+		case j.active[number] != nil: // or else the tree may be being removed
+			j.fail(w, err)
 		}
 		if time.Since(j.saved) < saveEvery {
 			return nil

@@ -60,7 +60,7 @@ type busyFile struct {
 const (
 	// busyRounds is how often a walk comes back to the files that a client has, and busyWait how
 	// long it waits before: the client gives them back when the server asks, which opening did.
-	busyRounds = 5
+	busyRounds = 25
 	busyWait   = 200 * time.Millisecond
 )
 

@@ -215,7 +215,7 @@ func TestQuotaHoldsAVolumeToItsClaim(t *testing.T) {
 	if _, filesystem := setting(t); (filesystem == "xfs") != strings.Contains(root, full(t)) {
 		t.Errorf("of root, whom only XFS holds to the limit: %q", root)
 	}
-	must(t, os.Remove(dir+"/ns/data/of-root"))
+	must(t, os.RemoveAll(dir+"/ns/data/of-root")) // perhaps there was not even room for its name
 
 	var out bytes.Buffer
 	job, err := quota.Open(quota.Config{Dir: l.dir, Base: quota.DefaultBase, Every: time.Second, Out: &out})
@@ -718,10 +718,14 @@ func TestQuotaSaysWhereItCannotWork(t *testing.T) {
 	if err == nil || !strings.Contains(string(out), share.ErrNotRoot.Error()) {
 		t.Errorf("as user 1000: %v, %s", err, out)
 	}
-	if filesystem == "xfs" {
-		l.shell(`umount "$1"; mount -o loop,pqnoenforce "$1.img" "$1"`, l.top)
-		if _, err := setQuotas(t, l.dir, nil); err == nil || !strings.Contains(err.Error(), "counts what projects use but does not enforce limits") {
-			t.Errorf("without enforcement: %v", err)
-		}
+	counting := l.top + "-counting"
+	l.shell(`mkdir "$1"; truncate -s 400M "$1.img"
+		case $2 in
+		ext4) mkfs.ext4 -q -O quota,project -E nodiscard,quotatype=prjquota "$1.img"; mount -o loop "$1.img" "$1" ;;
+		xfs) mkfs.xfs -q -K "$1.img"; mount -o loop,pqnoenforce "$1.img" "$1" ;;
+		esac`, counting, filesystem)
+	t.Cleanup(func() { l.shell(`umount "$1"; rm "$1.img"; rmdir "$1"`, counting) })
+	if _, err := setQuotas(t, counting, nil); err == nil || !strings.Contains(err.Error(), system+", counts what projects use but does not enforce limits: allowed are") {
+		t.Errorf("without enforcement: %v", err)
 	}
 }
