@@ -116,6 +116,19 @@ func mustSetQuotas(t *testing.T, dir string) string {
 	return said
 }
 
+// setQuotasAsService makes one run with no more capabilities than manifests/quota/claimdir-quota@.service leaves.
+func setQuotasAsService(t *testing.T, dir string) string {
+	t.Helper()
+	self, err := os.Executable()
+	must(t, err)
+	command := exec.Command("setpriv", "--bounding-set=-all,+sys_admin,+sys_resource,+fowner,+dac_override,+dac_read_search", "--no-new-privs", self, "quota", dir)
+	command.Env = append(os.Environ(), actingAs+"=1")
+	out, err := command.CombinedOutput()
+	t.Logf("claimdir quota says:\n%s", out)
+	must(t, err)
+	return string(out)
+}
+
 // attributesOf returns the project id, and whether it is handed down, as the server's file system has them.
 func attributesOf(t *testing.T, path string) (id uint32, inherited bool) {
 	t.Helper()
@@ -241,6 +254,13 @@ func TestQuotaHoldsAVolumeToItsClaim(t *testing.T) {
 	if want := "volume ns/data: limit 48Mi, was 16Mi\n"; out.String() != want {
 		t.Errorf("it says %q, want %q", out.String(), want)
 	}
+
+	// As docs/quota.md takes them off.
+	l.shell(`sed -n 's/^{"id":\([0-9]*\),.*/\1/p' "$1/.claimdir/projects.json" |
+		while read -r id; do setquota -P "$id" 0 0 0 0 "$2"; done`, l.dir, l.top)
+	if got := sizeOf(t, dir+"/ns/data"); got != whole {
+		t.Errorf("without limits the volume's size is %d, the share's was %d", got, whole)
+	}
 }
 
 // What a volume holds already gets the id, whatever it is, and nothing outside, wherever links and
@@ -284,7 +304,7 @@ func TestQuotaCoversWhatIsThere(t *testing.T) {
 	wantExists(t, l.dir+"/.claimdir/projects.json", false)
 	wantProject(t, outside, 0)
 
-	said = mustSetQuotas(t, l.dir)
+	said = setQuotasAsService(t, l.dir)
 	if !strings.Contains(said, "more than its limit 1Mi, so writes to it fail") {
 		t.Error("it does not say that the volume holds more than its limit")
 	}
@@ -725,6 +745,13 @@ func TestQuotaSaysWhereItCannotWork(t *testing.T) {
 		xfs) mkfs.xfs -q -K "$1.img"; mount -o loop,pqnoenforce "$1.img" "$1" ;;
 		esac`, counting, filesystem)
 	t.Cleanup(func() { l.shell(`umount "$1"; rm "$1.img"; rmdir "$1"`, counting) })
+	if filesystem == "ext4" { // as docs/quota.md prepares one that is there
+		l.shell(`truncate -s 64M "$1.old"; mkfs.ext4 -q "$1.old"; tune2fs -O project,quota -Q prjquota "$1.old"; mkdir "$1.there"; mount -o loop,prjquota "$1.old" "$1.there"`, counting)
+		t.Cleanup(func() { l.shell(`umount "$1.there"; rm "$1.old"; rmdir "$1.there"`, counting) })
+		if _, err := open(t, counting+".there").CheckQuotas(); err != nil {
+			t.Errorf("an ext4 that got quotas later: %v", err)
+		}
+	}
 	if _, err := setQuotas(t, counting, nil); err == nil || !strings.Contains(err.Error(), system+", counts what projects use but does not enforce limits: allowed are") {
 		t.Errorf("without enforcement: %v", err)
 	}
