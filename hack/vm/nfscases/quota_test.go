@@ -639,6 +639,57 @@ func TestQuotaComesBackToWhatAClientHas(t *testing.T) {
 	wantProject(t, l.dir+"/data", quota.DefaultBase)
 }
 
+// The first walk over a large tree takes its time, and the limits of others do not wait for it.
+func TestQuotaOfALargeTreeDelaysNoOther(t *testing.T) {
+	l := limit(t)
+	other := claimed(t, "other", "pvc-2", "delete", "1Mi")
+	p := provisionAll(t, l.dir, claimed(t, "large", "pvc-1", "delete", "64Mi"), other)
+	for i := range 150 {
+		must(t, os.Mkdir(fmt.Sprintf("%s/large/%d", l.dir, i), 0o755))
+		for k := range 100 {
+			write(t, fmt.Sprintf("%s/large/%d/%d", l.dir, i, k), "")
+		}
+	}
+	var out bytes.Buffer
+	job, err := quota.Open(quota.Config{Dir: l.dir, Base: quota.DefaultBase, Every: time.Second, Out: &out})
+	must(t, err)
+	defer job.Close()
+	ctx, end := context.WithCancel(t.Context())
+	ended := make(chan error)
+	start := time.Now()
+	go func() { ended <- job.Run(ctx) }()
+	eventually(t, "the other volume has a limit", func() error { return wantSize(t, l.dir+"/other", mebi) })
+	must(t, p.steps.On(t.Context(), p.on, other.Path, "expand", func(_ context.Context, op steps.Op) error {
+		return op.RecordSize(other, resource.MustParse("2Mi"))
+	}))
+	must(t, p.provision(t.Context(), claimed(t, "new", "pvc-3", "delete", "4Mi")))
+	eventually(t, "the other volume has grown", func() error { return wantSize(t, l.dir+"/other", 2*mebi) })
+	eventually(t, "the new volume has a limit", func() error { return wantSize(t, l.dir+"/new", 4*mebi) })
+	took := time.Since(start)
+	text, err := os.ReadFile(l.dir + "/.claimdir/projects.json")
+	must(t, err)
+	if !bytes.Contains(text, []byte(`"path":"large","unfinished":true`)) {
+		t.Errorf("the large tree was done by then: %s", text)
+	}
+	eventually(t, "the large tree is done", func() error { return wantSize(t, l.dir+"/large/149", 64*mebi) })
+	end()
+	must(t, <-ended)
+	t.Logf("all but the large tree took %s; it says:\n%s", took, out.String())
+	job.Close()
+	mustSetQuotas(t, l.dir)
+	id, _ := attributesOf(t, l.dir+"/large")
+	wantProject(t, l.dir+"/large", id)
+}
+
+// wantSize compares what df shows.
+func wantSize(t *testing.T, dir string, want uint64) error {
+	t.Helper()
+	if got := sizeOf(t, dir); got != want {
+		return fmt.Errorf("%s has %d bytes, want %d", dir, got, want)
+	}
+	return nil
+}
+
 // A thousand volumes at once, and then again and again.
 func TestQuotaOfAThousandVolumes(t *testing.T) {
 	l := limit(t)
