@@ -88,7 +88,7 @@
 //
 // Beside it and above, side by side, which cmd/claimdir brings together: trash, expiry,
 // sweep, resize and usage are jobs that run while this process leads; control runs the library;
-// page shows on one HTML page what all of them know; archives, recovery, doctor and handback are
-// what the commands of these names do, and output is what they print. TestImports holds who may
-// import whom. For tests alone there is sharetest.
+// page shows on one HTML page what all of them know; archives, recovery, doctor, handback and quota
+// are what the commands of these names do, and output is what they print; quota runs on the NFS
+// server. TestImports holds who may import whom. For tests alone there is sharetest.
 package provisioner

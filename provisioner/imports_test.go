@@ -66,6 +66,7 @@ func rooms() map[string][]string {
 		"recovery":    {"cluster/pvs", "ledger", "output", "share", "volpath", "volume"},
 		"doctor":      {"class", "cluster/pvs", "ledger", "output", "refusal", "share", "steps", "volpath", "volume"}, // not cluster: cmd asks it
 		"handback":    {"class", "cluster/pvs", "output", "share", "volume"},
+		"quota":       {"ledger", "output", "share", "volpath"}, // on the NFS server: no cluster, and no steps, which work through NFS
 
 		"sharetest": {"access", "ledger", "refusal", "share", "steps", "volpath"}, // for tests alone: no room's row may have it
 	}
@@ -112,6 +113,7 @@ func rules() (all []rule) {
 		rule{"archives", []string{"k8s.io/client-go/..."}, nil, "there is no cluster to ask"},
 		rule{"page", nil, []string{"k8s.io/...", "sigs.k8s.io/sig-storage-lib-external-provisioner/..."}, "is given what it shows: it can ask nobody"},
 		rule{"output", []string{"k8s.io/client-go/..."}, nil, "writes to what it is given"},
+		rule{"quota", []string{"k8s.io/client-go/..."}, nil, "there is no cluster to ask"},
 		rule{"handback", []string{"k8s.io/client-go/..."}, nil, "is given what it judges; cmd asks the cluster"},
 		rule{"doctor", []string{"k8s.io/client-go/..."}, nil, "is given what it compares; cmd asks the cluster"},
 		rule{"", []string{"k8s.io/client-go/..."}, nil, "needs no API client: the PersistentVolume carries its policy"},

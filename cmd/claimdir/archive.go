@@ -51,6 +51,14 @@ func checkArchiveNames(args []string, allowed string) (problems []error) {
 	return problems
 }
 
+// checkOneName refuses more than one argument, and one that is neither NAMESPACE nor NAMESPACE/CLAIM.
+func checkOneName(args []string) (problems []error) {
+	if len(args) > 1 {
+		problems = append(problems, fmt.Errorf("arguments %q: only one is allowed, NAMESPACE or NAMESPACE/CLAIM", args))
+	}
+	return append(problems, checkArchiveNames(args, "NAMESPACE and NAMESPACE/CLAIM")...)
+}
+
 // isName reports whether s is a name or NAMESPACE/CLAIM.
 func isName(s string) bool {
 	parts := strings.Split(s, "/")

@@ -53,11 +53,7 @@ func (o *usageOptions) flags() []*pflag.FlagSet {
 
 func (o *usageOptions) complete(args []string) []error {
 	o.names = args
-	problems := append(o.checkShares(), checkOutput(o.output)...)
-	if len(args) > 1 {
-		problems = append(problems, fmt.Errorf("arguments %q: only one is allowed, NAMESPACE or NAMESPACE/CLAIM", args))
-	}
-	return append(problems, checkArchiveNames(args, "NAMESPACE and NAMESPACE/CLAIM")...)
+	return slices.Concat(o.checkShares(), checkOutput(o.output), checkOneName(args))
 }
 
 func (o *usageOptions) run(_ context.Context, std streams) error {

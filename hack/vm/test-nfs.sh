@@ -41,7 +41,7 @@ part() {
 	"provisioner crashes") run=$crashes parallel=6 ;; # each story has a share of its own, and waits for the server
 	"provisioner swaps") run='^TestHostile(ALinkSwappedIn|WhatComesAndGoes|Inventory)' ;;
 	"hack/vm/nfscases all-but-outages") mine+="|$outages" ;;
-	"hack/vm/nfscases all-but-late-and-outages") mine+="|$outages|^TestACallArrivesAfterThePathHasANewOwner$" ;;
+	"hack/vm/nfscases all-but-late-quotas-and-outages") mine+="|$outages|^TestACallArrivesAfterThePathHasANewOwner$|^TestQuota" ;;
 	"hack/vm/nfscases outages") run=$outages ;;
 	*)
 		echo "test-nfs.sh: $1 has no part $2" >&2

@@ -10,6 +10,7 @@
 //	staged/                             records that are being created
 //	trash/<pv>@<tag>-<n>/record.json    the record of a directory in the trash
 //	trash/<pv>@<tag>-<n>/volume/        that directory
+//	projects.json                       of package quota, on a server where it runs
 //
 // <key> is the path as one file name; see key. <pv>@<tag> is the owner's own name
 // (volpath.Own): its PersistentVolume and a tag of its cluster. A late call for one volume

@@ -135,8 +135,13 @@ func (s *Share) inMeta(name, step string, do func(d *dir) error) error {
 // ReadFile returns the content of a file in a directory below .claimdir. The error is
 // fs.ErrNotExist if it is absent.
 func (s *Share) ReadFile(in, name string) (data []byte, err error) {
+	return s.ReadLargeFile(in, name, maxMetaFile)
+}
+
+// ReadLargeFile is ReadFile for a file of up to limit bytes; ReadFile takes one of a mebibyte.
+func (s *Share) ReadLargeFile(in, name string, limit int64) (data []byte, err error) {
 	err = s.inMeta(in, "read "+name+" in", func(d *dir) (err error) {
-		data, err = d.readFile(name, maxMetaFile)
+		data, err = d.readFile(name, limit)
 		return err
 	})
 	return data, err

@@ -10,6 +10,7 @@ import (
 
 	"claimdir/provisioner/class"
 	"claimdir/provisioner/ledger"
+	"claimdir/provisioner/quota"
 	"claimdir/provisioner/refusal"
 	"claimdir/provisioner/share"
 	"claimdir/provisioner/sharetest"
@@ -26,6 +27,7 @@ import (
 //	restore PATH PV POLICY ARCHIVED   make one from the archive of the volume ARCHIVED
 //	release PATH PV POLICY            what the deletion of its PersistentVolume does
 //	look-after                        what a leader does by and by
+//	quota                             one run of claimdir quota
 func act(name string, args ...string) error {
 	dir, args := args[0], args[1:]
 	switch name {
@@ -33,6 +35,13 @@ func act(name string, args ...string) error {
 		return os.Mkdir(dir+"/"+args[0], 0o755)
 	case "rename":
 		return os.Rename(dir+"/"+args[0], dir+"/"+args[1])
+	case "quota":
+		job, err := quota.Open(quota.Config{Dir: dir, Base: quota.DefaultBase, Once: true, Out: os.Stderr})
+		if err != nil {
+			return err
+		}
+		defer job.Close()
+		return job.Run(context.Background())
 	}
 	p, err := openProcess(dir)
 	if err != nil {
