@@ -170,6 +170,20 @@ func wantLimit(t *testing.T, dir string, id uint32, want uint64) share.ProjectUs
 	return usage
 }
 
+// wantEnforced checks what claimdir usage learns of the volume ns/data without a walk: its size, and how much is used,
+// which is least to most.
+func wantEnforced(t *testing.T, dir string, size uint64, least, most int64) {
+	t.Helper()
+	found, err := open(t, dir).Enforced(pathOf(t, "ns/data"), nil)
+	must(t, err)
+	if found.Limit != int64(size) || found.Bytes < least || found.Bytes > most {
+		t.Errorf("the server says %+v, want a limit of %d and from %d to %d bytes used", found, size, least, most)
+	}
+	if found, err := open(t, dir).Enforced(pathOf(t, "ns"), nil); err != nil || found != (share.Usage{}) {
+		t.Errorf("of a directory without a limit it says %+v, %v", found, err)
+	}
+}
+
 // sizeOf is what df shows.
 func sizeOf(t *testing.T, dir string) uint64 {
 	t.Helper()
@@ -215,9 +229,11 @@ func TestQuotaHoldsAVolumeToItsClaim(t *testing.T) {
 	if got := sizeOf(t, dir); got != whole {
 		t.Errorf("the share's size is %d, was %d", got, whole)
 	}
+	wantEnforced(t, dir, 16*mebi, 0, 4*mebi)
 	if said := fill(t, "1000", dir+"/ns/data/before/small", 8); said != "" {
 		t.Errorf("within the limit: %s", said)
 	}
+	wantEnforced(t, dir, 16*mebi, 8*mebi, 12*mebi)
 	if said := fill(t, "1000", dir+"/ns/data/large", 16); !strings.Contains(said, full(t)) {
 		t.Errorf("past the limit: %q, want %q", said, full(t))
 	}
