@@ -10,6 +10,8 @@
 //	staged/                             records that are being created
 //	trash/<pv>@<tag>-<n>/record.json    the record of a directory in the trash
 //	trash/<pv>@<tag>-<n>/volume/        that directory
+//	usage/<key>.json                    how much the directory of a path held when it was measured
+//	usage/+trash.json                   how much the trash held
 //	projects.json                       of package quota, on a server where it runs
 //
 // <key> is the path as one file name; see key. <pv>@<tag> is the owner's own name
