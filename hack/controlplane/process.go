@@ -17,7 +17,7 @@ import (
 
 const (
 	// readyTimeout is for one component; a busy machine needs a part of it.
-	readyTimeout = 2 * time.Minute
+	readyTimeout = 5 * time.Minute
 	readyPoll    = 50 * time.Millisecond
 	// logTail is how much of a component's log an error carries.
 	logTail = 4096
