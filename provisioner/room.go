@@ -105,6 +105,10 @@ type request struct {
 // ask refuses a request that the class does not allow, and otherwise keeps the room if it is promised.
 func (p *Pool) ask(on *access.Keeper, c class.Class, q request) error {
 	room := p.room(on)
+	if room.Size == 0 && (c.MinFree != (class.MinFree{}) || c.Overcommit != 0) {
+		return refusal.Postpone(refusal.ReasonRoom, "%s does not say how large it is, so claimdir cannot do what StorageClass %s asks (minFree, overcommit): "+
+			"use a class without these, or a server whose statfs gives a size; this is retried automatically", nameOf(on), q.class)
+	}
 	if need := c.MinFree.Of(room.Size); room.Free < need {
 		return refusal.Postpone(refusal.ReasonRoom, "%s has %s free, and StorageClass %s asks that %s stay free (minFree): make room on the share; this is retried automatically",
 			nameOf(on), class.FormatSize(float64(room.Free)), q.class, class.FormatSize(float64(need)))

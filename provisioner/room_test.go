@@ -39,6 +39,17 @@ func TestAClaimWaitsUntilEnoughIsFree(t *testing.T) {
 	}
 }
 
+// Some servers say nothing in answer to statfs.
+func TestAShareThatDoesNotSayItsSizeHasNoRoomToPromise(t *testing.T) {
+	w := newWorld(t)
+	w.withRoom(0, 0)
+	for _, asks := range [][2]string{{"minFree", "1Gi"}, {"minFree", "5%"}, {"overcommit", "1.5"}} {
+		_, _, err := w.Provision(t.Context(), options("ns/data", "pvc-1", at("data", asks[0], asks[1])))
+		refused(t, err, refusal.ReasonRoom, false, "the share does not say how large it is, so claimdir cannot do what StorageClass nfs asks (minFree, overcommit)")
+	}
+	w.provision(t, options("ns/data", "pvc-1", at("data")))
+}
+
 // What is on the share already takes no room.
 func TestAnExistingDirectoryNeedsNoRoom(t *testing.T) {
 	w := newWorld(t)
