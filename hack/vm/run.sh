@@ -65,11 +65,11 @@ boot() {
 	output=$!
 	# Software emulation always: a /dev/kvm that opens need not work. When this script is killed its qemu goes too. tsc: without it
 	# the kernel distrusts the processors' clock, which the emulated ones have in common, and asks an emulated chip, 16 us each time.
-	# A processor that is stuck for twice watchdog_thresh is a lock-up.
+	# A processor that is stuck for twice watchdog_thresh is a lock-up, and so is a stall of RCU, whose report resets the former.
 	setpriv --pdeathsig TERM timeout --foreground --kill-after=5 $((limit + 60)) \
 		qemu-system-x86_64 -M q35 -cpu max -accel tcg,thread=multi -m "$memory" -smp 2 -nodefaults -display none -no-reboot \
 		-kernel "$image/vmlinuz" \
-		-append "console=ttyS0 loglevel=5 panic=-1 softlockup_panic=1 softlockup_all_cpu_backtrace=1 watchdog_thresh=60 mitigations=off tsc=reliable root=/dev/nvme0n1 rw init=/sbin/guest-init LIMIT=$limit -- $*" \
+		-append "console=ttyS0 loglevel=5 panic=-1 softlockup_panic=1 softlockup_all_cpu_backtrace=1 watchdog_thresh=20 sysctl.kernel.panic_on_rcu_stall=1 rcupdate.rcu_cpu_stall_timeout=60 mitigations=off tsc=reliable root=/dev/nvme0n1 rw init=/sbin/guest-init LIMIT=$limit -- $*" \
 		-drive "if=none,id=root,format=raw,snapshot=on,cache=unsafe,file=$image/root.img" \
 		-drive "if=none,id=job,format=raw,snapshot=on,cache=unsafe,file=$work/job.img" \
 		-device nvme,id=nvme,serial=1 -device nvme-ns,drive=root,nsid=1 -device nvme-ns,drive=job,nsid=2 \
@@ -87,9 +87,10 @@ boot() {
 }
 
 boot "$@"
-if [ ! -s "$work/status" ] && grep -q 'BUG: soft lockup' "$console" 2>/dev/null; then
+stuck='BUG: soft lockup|rcu: INFO: .* stall'
+if [ ! -s "$work/status" ] && grep -qE "$stuck" "$console" 2>/dev/null; then
 	echo "run.sh: the machine's processors locked up in its kernel; it starts again. Where they were:" >&2
-	grep -m 1 -A 100 'BUG: soft lockup' "$console" >&2
+	grep -E -m 1 -A 200 "$stuck" "$console" >&2
 	boot "$@"
 fi
 if [ $# = 0 ]; then exit "$status"; fi
