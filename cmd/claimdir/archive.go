@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -11,8 +10,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"claimdir/provisioner/archives"
-	"claimdir/provisioner/ledger"
-	"claimdir/provisioner/output"
 )
 
 const archiveHead = `claimdir archive lists, restores and removes archives: the directories that claimdir kept on the share
@@ -82,25 +79,16 @@ func (f archivesFound) of(retained bool) []archives.Archive {
 }
 
 func findArchives(o options, std streams) (archivesFound, error) {
-	mounts, err := findShares(o)
+	opened, closed, err := openAll(o)
 	if err != nil {
 		return archivesFound{}, err
 	}
-	opened, closed := openShares(mounts)
-	if len(opened) == 0 && len(closed) > 0 {
-		return archivesFound{}, errors.Join(closed...)
-	}
 	var shares []archives.Share
 	for _, s := range opened {
-		shares = append(shares, archives.Share{Name: s.Name, Store: ledger.Store{Dirs: s.dirs, Records: s.records}})
+		shares = append(shares, archives.Share{Name: s.Name, Store: s.store()})
 	}
-	found := archivesFound{Found: archives.Find(shares), shares: len(mounts)}
+	found := archivesFound{Found: archives.Find(shares), shares: len(opened) + len(closed)}
 	found.Unread = append(closed, found.Unread...)
-	for _, err := range found.Unread {
-		fmt.Fprintln(std.err, "claimdir:", output.Line(err))
-	}
-	if n := len(found.Unread); n > 0 {
-		found.incomplete = fmt.Errorf("%d records or shares could not be read; all others were read", n)
-	}
+	found.incomplete = printUnread(std, found.Unread)
 	return found, nil
 }

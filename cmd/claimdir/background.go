@@ -53,8 +53,8 @@ type jobs struct {
 }
 
 // newJobs makes the jobs: one expands volumes, and for each share one empties the trash, one sweeps it for
-// orphans, one expires archives and, if wanted, one measures usage. controller returns the controller, which is made later; it must not be
-// called before the jobs run.
+// orphans, one expires archives and, if wanted, one measures usage. controller returns the controller, which is
+// made later; it must not be called before the jobs run.
 func newJobs(p parts, warn warnOfClass, controller func() *control.Controller) (j jobs, err error) {
 	config := sweep.Config{
 		Steps: p.steps, Client: p.client, Objects: p.informers, Volume: p.informers.Volume, VolumesThat: p.informers.VolumesThat, Report: warn.aboutDirectory,

@@ -8,7 +8,6 @@ import (
 
 	"claimdir/provisioner/cluster"
 	"claimdir/provisioner/doctor"
-	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/output"
 	"claimdir/provisioner/steps"
 )
@@ -68,7 +67,7 @@ func newFixer(o options, client kubernetes.Interface) (doctor.Fixer, error) {
 	}
 	opened, _ := openShares(mounts) // a share that cannot be opened has one finding, which cannot be fixed here
 	for _, s := range opened {
-		fixer.Shares[s.Name] = steps.Direct{From: s.Source, Store: ledger.Store{Dirs: s.dirs, Records: s.records}}
+		fixer.Shares[s.Name] = steps.Direct{From: s.Source, Store: s.store()}
 	}
 	return fixer, nil
 }

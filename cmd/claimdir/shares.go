@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"claimdir/provisioner/ledger"
+	"claimdir/provisioner/output"
 	"claimdir/provisioner/share"
 )
 
@@ -57,6 +58,33 @@ func openShares(mounts []share.Mount) (opened []openedShare, closed []error) {
 		opened = append(opened, openedShare{mount, dirs, records})
 	}
 	return opened, closed
+}
+
+// store is the share together with its records.
+func (s openedShare) store() ledger.Store { return ledger.Store{Dirs: s.dirs, Records: s.records} }
+
+// openAll finds the shares and opens them. closed has an error for each that cannot be opened; if none can, err has them.
+func openAll(o options) (opened []openedShare, closed []error, err error) {
+	mounts, err := findShares(o)
+	if err != nil {
+		return nil, nil, err
+	}
+	opened, closed = openShares(mounts)
+	if len(opened) == 0 {
+		return nil, nil, errors.Join(closed...)
+	}
+	return opened, closed, nil
+}
+
+// printUnread prints what could not be read, and returns an error that says how much, or nil.
+func printUnread(std streams, unread []error) error {
+	for _, err := range unread {
+		fmt.Fprintln(std.err, "claimdir:", output.Line(err))
+	}
+	if n := len(unread); n > 0 {
+		return fmt.Errorf("%d records or shares could not be read; all others were read", n)
+	}
+	return nil
 }
 
 // given is the value of NFS_SERVER or NFS_PATH: one for all shares, or one for each.

@@ -11,8 +11,6 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"claimdir/provisioner/ledger"
-	"claimdir/provisioner/output"
 	"claimdir/provisioner/usage"
 )
 
@@ -57,17 +55,13 @@ func (o *usageOptions) complete(args []string) []error {
 }
 
 func (o *usageOptions) run(_ context.Context, std streams) error {
-	mounts, err := findShares(o.options)
+	opened, closed, err := openAll(o.options)
 	if err != nil {
 		return err
 	}
-	opened, closed := openShares(mounts)
-	if len(opened) == 0 && len(closed) > 0 {
-		return errors.Join(closed...)
-	}
 	var shares []usage.Share
 	for _, s := range opened {
-		shares = append(shares, usage.Share{Name: s.Name, Store: ledger.Store{Dirs: s.dirs, Records: s.records}})
+		shares = append(shares, usage.Share{Name: s.Name, Store: s.store()})
 	}
 	now := time.Now()
 	var of usage.Of
@@ -80,12 +74,5 @@ func (o *usageOptions) run(_ context.Context, std streams) error {
 	} else if err = usage.WriteTable(std.out, report, now, std.width); len(report.Directories) == 0 && len(o.names) > 0 {
 		fmt.Fprintf(std.err, "No volume, archive or retained directory found of %q.\n", o.names[0])
 	}
-	unread := slices.Concat(closed, report.Unread)
-	for _, err := range unread {
-		fmt.Fprintln(std.err, "claimdir:", output.Line(err))
-	}
-	if n := len(unread); n > 0 {
-		err = errors.Join(err, fmt.Errorf("%d records or shares could not be read; all others were read", n))
-	}
-	return err
+	return errors.Join(err, printUnread(std, slices.Concat(closed, report.Unread)))
 }

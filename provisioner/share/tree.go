@@ -177,11 +177,10 @@ func (t *Tree) entry(root, in *dir, e dirent) (below []place, err error) {
 		return nil, err
 	}
 	t.Files++
-	names := uint64(stat.Nlink) // its type differs between architectures
+	t.Bytes += uint64(onDisk(stat))
 	if kind == unix.S_IFDIR {
-		below, names = []place{{handle: handle}}, 1
+		below = []place{{handle: handle}}
 	}
-	t.Bytes += uint64(stat.Blocks) * 512 / max(1, names)
 	return below, t.file(root, busyFile{handle, e.name})
 }
 

@@ -52,7 +52,11 @@ const maxMeasured = 256
 // walk the tree. The error is ErrChanged for another directory than id, and fs.ErrNotExist if there is none.
 func (s *Share) Measure(ctx context.Context, meter *Meter, p volpath.Path, id *Identity) (usage Usage, err error) {
 	err = s.withDirectory(p, id, func(opened *dir) error {
-		if usage, err = s.enforced(opened); err != nil || usage.Limit > 0 {
+		room, err := s.Room()
+		if err != nil {
+			return err
+		}
+		if usage, err = enforced(opened, room); err != nil || usage.Limit > 0 {
 			return err
 		}
 		usage, err = s.measure(ctx, meter, opened)
@@ -65,10 +69,10 @@ func (s *Share) Measure(ctx context.Context, meter *Meter, p volpath.Path, id *I
 }
 
 // Enforced returns what the server says of the directory p, whose identity must match id, if it enforces a size for
-// it. Otherwise the Usage is zero. It walks no tree.
-func (s *Share) Enforced(p volpath.Path, id *Identity) (usage Usage, err error) {
+// it. Otherwise the Usage is zero. room is that of the share, as Room returns it. Enforced walks no tree.
+func (s *Share) Enforced(p volpath.Path, id *Identity, room Room) (usage Usage, err error) {
 	err = s.withDirectory(p, id, func(opened *dir) error {
-		usage, err = s.enforced(opened)
+		usage, err = enforced(opened, room)
 		return err
 	})
 	if err != nil {
@@ -89,12 +93,8 @@ func (s *Share) withDirectory(p volpath.Path, id *Identity, do func(opened *dir)
 		return err
 	}
 	defer opened.close()
-	found, err := s.identifyOpen(opened)
-	if err != nil {
+	if err := s.mustBe(opened.file, id); err != nil {
 		return err
-	}
-	if id.Match(found) == Different {
-		return ErrChanged
 	}
 	return do(opened)
 }
@@ -114,22 +114,18 @@ func (s *Share) MeasureTrash(ctx context.Context, meter *Meter) (usage Usage, er
 }
 
 // enforced returns what the server says of a directory for which it enforces a size. For all other directories
-// it says what it says of the whole share, and the Usage is zero.
+// it says what it says of the whole share, which is room, and the Usage is zero.
 //
 // Some servers say a little less of a share at each moment, as it fills up. So only a size that is at least one
 // hundredth smaller than the share's counts.
-func (s *Share) enforced(opened *dir) (Usage, error) {
-	share, err := s.Room()
-	if err != nil {
-		return Usage{}, err
-	}
+func enforced(opened *dir, room Room) (Usage, error) {
 	var own Room
 	var used uint64
-	err = opened.run("measure", func() (err error) {
+	err := opened.run("measure", func() (err error) {
 		own, used, err = roomOf(opened)
 		return err
 	})
-	if err != nil || own.Size == 0 || own.Size > share.Size-share.Size/100 {
+	if err != nil || own.Size == 0 || own.Size > room.Size-room.Size/100 {
 		return Usage{}, err
 	}
 	return Usage{Bytes: int64(used), Limit: int64(own.Size)}, nil
@@ -242,13 +238,21 @@ func (m *measurement) stays(opened *os.File) (bool, error) {
 
 // count adds one file or directory.
 func (m *measurement) count(stat unix.Stat_t) {
+	m.usage.Bytes += onDisk(stat)
 	if stat.Mode&unix.S_IFMT == unix.S_IFDIR {
 		m.usage.Directories++
-		m.usage.Bytes += stat.Blocks * blockSize
 		return
 	}
 	m.usage.Files++
-	m.usage.Bytes += stat.Blocks * blockSize / max(1, int64(stat.Nlink)) // its type differs between architectures
+}
+
+// onDisk is how many bytes a file or directory takes on the disk: of a file with several names the part of one.
+func onDisk(stat unix.Stat_t) int64 {
+	names := int64(stat.Nlink) // its type differs between architectures
+	if stat.Mode&unix.S_IFMT == unix.S_IFDIR {
+		names = 1 // the others are those of the directories in it
+	}
+	return stat.Blocks * blockSize / max(1, names)
 }
 
 // blockSize is the unit of st_blocks, whatever the file system's own is: see stat(2).

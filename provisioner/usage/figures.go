@@ -40,7 +40,7 @@ func (m *Measurer) read(ctx context.Context, all bool) (left []volpath.Path, err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.known, m.loaded = r.found, true
+	m.known = r.found
 	return of, nil
 }
 

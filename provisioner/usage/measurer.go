@@ -72,14 +72,14 @@ type Measurer struct {
 	well    time.Time            // when a pass ended well, or the first began
 	said    map[string]time.Time // when what was logged
 
-	mu     sync.Mutex
-	known  map[string]figures // of volumes, archives and retained directories of this cluster, by path
-	loaded bool               // known was read once
+	mu sync.Mutex
+	// known are those of volumes, archives and retained directories of this cluster, by path; nil until they were read.
+	known map[string]figures
 }
 
 // New makes the Measurer of a share. It does nothing before Run.
 func New(config Config) *Measurer {
-	return &Measurer{config: config, meter: share.NewMeter(config.Rate), now: time.Now, said: map[string]time.Time{}, known: map[string]figures{}}
+	return &Measurer{config: config, meter: share.NewMeter(config.Rate), now: time.Now, said: map[string]time.Time{}}
 }
 
 // Run measures until ctx ends. It returns when its operation has ended, which does not wait for the pace.

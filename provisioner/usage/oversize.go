@@ -180,7 +180,7 @@ func hasCondition(claim *v1.PersistentVolumeClaim) bool {
 // read from the share.
 func (m *Measurer) OverSize(namespace, class string) (claims []string, known bool) {
 	m.mu.Lock()
-	known = m.loaded
+	known = m.known != nil
 	var found []figures
 	for _, f := range m.known {
 		if f.Told == overSize && f.claim.Namespace == namespace && f.class == class {

@@ -1,6 +1,7 @@
 package usage
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"slices"
@@ -17,13 +18,14 @@ import (
 func WriteJSON(w io.Writer, r Report) error { return output.JSON(w, r) }
 
 // WriteTable writes the report as tables for people, with ages as of now: one of the shares, if it has any, and one
-// of the directories, with a column for the cluster if there are several. width is that of the terminal; 0 if there is none. It returns the error of w.
+// of the directories, with a column for the cluster if there are several. width is that of the terminal; 0 if there is
+// none. It returns the error of w.
 func WriteTable(w io.Writer, r Report, now time.Time, width int) error {
 	if len(r.Shares) > 0 {
 		table := output.Table{Width: width}
 		table.Row("SHARE", "SIZE", "FREE", "VOLUMES", "REQUESTED", "USED", "MEASURED")
 		for _, t := range r.Shares {
-			table.Row(orDash(t.Share), size(float64(t.Size)), size(float64(t.Free)), strconv.Itoa(t.Volumes), size(float64(t.Requested)), size(float64(t.Used)),
+			table.Row(cmp.Or(t.Share, "-"), size(float64(t.Size)), size(float64(t.Free)), strconv.Itoa(t.Volumes), size(float64(t.Requested)), size(float64(t.Used)),
 				fmt.Sprintf("%d of %d", t.Volumes-t.Unmeasured, t.Volumes))
 		}
 		if err := table.Write(w); err != nil {
@@ -39,17 +41,18 @@ func WriteTable(w io.Writer, r Report, now time.Time, width int) error {
 	shares := slices.ContainsFunc(r.Directories, func(d Directory) bool { return d.Share != "" })
 	clusters := map[string]bool{}
 	for _, d := range r.Directories {
-		clusters[d.Cluster] = d.Cluster != ""
+		if d.Cluster != "" {
+			clusters[d.Cluster] = true
+		}
 	}
-	delete(clusters, "")
 	table := output.Table{Width: width}
 	row := func(claim, kind, share, cluster string, rest ...string) {
 		cells := []string{claim, kind}
 		if shares {
-			cells = append(cells, orDash(share))
+			cells = append(cells, cmp.Or(share, "-"))
 		}
 		if len(clusters) > 1 {
-			cells = append(cells, orDash(cluster))
+			cells = append(cells, cmp.Or(cluster, "-"))
 		}
 		table.Row(append(cells, rest...)...)
 	}
@@ -58,13 +61,6 @@ func WriteTable(w io.Writer, r Report, now time.Time, width int) error {
 		row(d.claim(), d.Kind, d.Share, d.Cluster, d.used(), d.requested(), d.percent(), d.files(), d.when(now), d.Path)
 	}
 	return table.Write(w)
-}
-
-func orDash(text string) string {
-	if text == "" {
-		return "-"
-	}
-	return text
 }
 
 func size(bytes float64) string { return class.FormatSize(bytes) }

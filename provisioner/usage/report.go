@@ -123,7 +123,7 @@ func (s Share) add(report *Report, of Of, now time.Time) error {
 		if !shown || !of.includes(r.Claim) {
 			continue
 		}
-		d, err := s.directory(kind, r, now)
+		d, err := s.directory(kind, r, room, now)
 		if err != nil {
 			unread(err)
 		}
@@ -166,7 +166,7 @@ func (t *Total) add(d Directory) {
 }
 
 // directory returns what is known of the directory of a record. With an error it returns what the record says.
-func (s Share) directory(kind string, r ledger.Record, now time.Time) (Directory, error) {
+func (s Share) directory(kind string, r ledger.Record, room share.Room, now time.Time) (Directory, error) {
 	d := Directory{
 		Kind: kind, Namespace: r.Claim.Namespace, Claim: r.Claim.Name, Volume: r.PV, Share: s.Name, Cluster: r.Cluster, Path: r.Path, Requested: sizeOf(r),
 	}
@@ -175,9 +175,9 @@ func (s Share) directory(kind string, r ledger.Record, now time.Time) (Directory
 		return d, nil // doctor reports it
 	}
 	if kind == Volume {
-		enforced, err := s.Store.Dirs.Enforced(path, r.Directory)
+		enforced, err := s.Store.Dirs.Enforced(path, r.Directory, room)
 		if enforced.Limit > 0 {
-			d.measured(enforced, now)
+			d.measured(ledger.Usage{Usage: enforced, Began: now})
 			return d, nil
 		}
 		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, share.ErrChanged) { // what sweep and doctor look after
@@ -186,8 +186,7 @@ func (s Share) directory(kind string, r ledger.Record, now time.Time) (Directory
 	}
 	u, found, err := s.Store.Records.Usage(path, r)
 	if found && !u.Began.IsZero() {
-		d.measured(u.Usage, u.Began)
-		d.AtLeast = u.AtLeast()
+		d.measured(u)
 	}
 	return d, err
 }
@@ -196,15 +195,14 @@ func (s Share) trash() (Directory, error) {
 	d := Directory{Kind: Trash, Share: s.Name, Path: ".claimdir/" + share.TrashDir}
 	u, found, err := s.Store.Records.TrashUsage()
 	if found {
-		d.measured(u.Usage, u.Began)
-		d.AtLeast = u.AtLeast()
+		d.measured(u)
 	}
 	return d, err
 }
 
 // measured adds what was measured.
-func (d *Directory) measured(u share.Usage, at time.Time) {
-	d.Used, d.Measured, d.AtLeast = &u, new(at.UTC().Truncate(time.Second)), u.Unreadable > 0
+func (d *Directory) measured(u ledger.Usage) {
+	d.Used, d.Measured, d.AtLeast = &u.Usage, new(u.Began.UTC().Truncate(time.Second)), u.AtLeast()
 	if d.Requested > 0 {
 		d.Percent = new(percentOf(u.Bytes, d.Requested))
 	}

@@ -122,7 +122,7 @@ func TestTheTablesSayWhatIsSpecial(t *testing.T) {
 	directory := func(claim string, u *share.Usage) Directory {
 		d := Directory{Kind: Volume, Namespace: "team", Claim: claim, Volume: "pvc-" + claim, Path: "team/" + claim, Requested: 10 << 30}
 		if u != nil {
-			d.measured(*u, now.Add(-2*time.Hour))
+			d.measured(ledger.Usage{Usage: *u, Began: now.Add(-2 * time.Hour)})
 		}
 		return d
 	}

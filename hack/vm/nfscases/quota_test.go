@@ -174,12 +174,15 @@ func wantLimit(t *testing.T, dir string, id uint32, want uint64) share.ProjectUs
 // which is least to most.
 func wantEnforced(t *testing.T, dir string, size uint64, least, most int64) {
 	t.Helper()
-	found, err := open(t, dir).Enforced(pathOf(t, "ns/data"), nil)
+	s := open(t, dir)
+	room, err := s.Room()
+	must(t, err)
+	found, err := s.Enforced(pathOf(t, "ns/data"), nil, room)
 	must(t, err)
 	if found.Limit != int64(size) || found.Bytes < least || found.Bytes > most {
 		t.Errorf("the server says %+v, want a limit of %d and from %d to %d bytes used", found, size, least, most)
 	}
-	if found, err := open(t, dir).Enforced(pathOf(t, "ns"), nil); err != nil || found != (share.Usage{}) {
+	if found, err := s.Enforced(pathOf(t, "ns"), nil, room); err != nil || found != (share.Usage{}) {
 		t.Errorf("of a directory without a limit it says %+v, %v", found, err)
 	}
 }
