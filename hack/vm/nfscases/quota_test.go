@@ -236,7 +236,11 @@ func TestQuotaHoldsAVolumeToItsClaim(t *testing.T) {
 	if said := fill(t, "1000", dir+"/ns/data/before/small", 8); said != "" {
 		t.Errorf("within the limit: %s", said)
 	}
-	wantEnforced(t, dir, 16*mebi, 8*mebi, 12*mebi)
+	most := int64(12 * mebi)
+	if _, filesystem := setting(t); filesystem == "xfs" {
+		most = 16 * mebi // it reserves more blocks for a file that grows, gives them back later, and counts them meanwhile
+	}
+	wantEnforced(t, dir, 16*mebi, 8*mebi, most)
 	if said := fill(t, "1000", dir+"/ns/data/large", 16); !strings.Contains(said, full(t)) {
 		t.Errorf("past the limit: %q, want %q", said, full(t))
 	}
