@@ -18,7 +18,7 @@ import (
 // puts it on a mounted export; make test-nfs does that, for all suites.
 func TestShare(t *testing.T) {
 	cases := map[string]func(*testing.T, site){}
-	for _, part := range []map[string]func(*testing.T, site){createCases(), parentCases(), linkCases(), identityCases(), asideCases(), settleCases(), removeCases(), trashCases(), renameCases(), metaCases(), goneCases(), usageCases()} {
+	for _, part := range []map[string]func(*testing.T, site){createCases(), parentCases(), linkCases(), identityCases(), asideCases(), settleCases(), removeCases(), trashCases(), renameCases(), metaCases(), goneCases(), usageCases(), copyCases()} {
 		maps.Copy(cases, part)
 	}
 	for name, test := range cases {

@@ -1,0 +1,165 @@
+package share
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"sort"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"claimdir/provisioner/volpath"
+)
+
+// sameTrees is the independent checker of copies: it describes two trees and compares every line. It opens names by paths, as
+// the engine never does, and uses nothing of the engine.
+func sameTrees(t *testing.T, source, copied string) {
+	t.Helper()
+	same(t, describe(t, source), describe(t, copied))
+}
+
+// accessed is the part of a description that reading a file may change.
+var accessed = regexp.MustCompile(` accessed -?\d+`)
+
+// same compares two descriptions, but for times of access.
+func same(t *testing.T, want, got map[string]string) {
+	t.Helper()
+	for name, is := range want {
+		if accessed.ReplaceAllString(got[name], "") != accessed.ReplaceAllString(is, "") {
+			t.Errorf("%q\nis %s\nnot %s", name, got[name], is)
+		}
+	}
+	for name, is := range got {
+		if _, known := want[name]; !known {
+			t.Errorf("%q is only in the copy: %s", name, is)
+		}
+	}
+}
+
+// describe returns what a copy must keep of every name below dir, and of dir itself.
+func describe(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	found, groups := map[string]string{}, map[uint64][]string{}
+	must(t, filepath.WalkDir(dir, func(name string, _ os.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		below := strings.TrimPrefix(strings.TrimPrefix(name, dir), "/")
+		var stat unix.Stat_t
+		if err := unix.Lstat(name, &stat); err != nil {
+			return err
+		}
+		line := fmt.Sprintf("mode %o owner %d:%d changed %d", stat.Mode, stat.Uid, stat.Gid, stat.Mtim.Nano())
+		kind := stat.Mode & unix.S_IFMT
+		if kind != unix.S_IFDIR && stat.Nlink > 1 {
+			groups[stat.Ino] = append(groups[stat.Ino], below)
+		}
+		switch kind {
+		case unix.S_IFREG:
+			line += fmt.Sprintf(" size %d accessed %d %s", stat.Size, stat.Atim.Nano(), contentOf(t, name, stat.Size))
+		case unix.S_IFLNK:
+			target, err := os.Readlink(name)
+			if err != nil {
+				return err
+			}
+			line += fmt.Sprintf(" leads to %q", target)
+		}
+		if kind == unix.S_IFREG || kind == unix.S_IFDIR {
+			line += extendedOf(t, name)
+		}
+		found[below] = line
+		return nil
+	}))
+	for _, names := range groups {
+		if len(names) == 1 { // the others are elsewhere
+			continue
+		}
+		sort.Strings(names)
+		group := fmt.Sprintf(" one of %d: %x", len(names), sha256.Sum256([]byte(strings.Join(names, "\n"))))
+		for _, name := range names {
+			found[name] += group
+		}
+	}
+	return found
+}
+
+// contentOf says where a file has content, in units of 4096 bytes that are not zeros, and what.
+func contentOf(t *testing.T, name string, size int64) string {
+	t.Helper()
+	file, err := os.OpenFile(name, os.O_RDONLY|unix.O_NOATIME, 0)
+	if errors.Is(err, os.ErrPermission) {
+		file, err = os.Open(name)
+	}
+	must(t, err)
+	defer file.Close()
+	sum, data := sha256.New(), 0
+	buffer, zeros := make([]byte, 4096), make([]byte, 4096)
+	for at := int64(0); at < size; {
+		next, err := unix.Seek(int(file.Fd()), at, unix.SEEK_DATA)
+		if errors.Is(err, unix.ENXIO) {
+			break
+		}
+		if err == nil {
+			at = next - next%4096
+		}
+		n, err := file.ReadAt(buffer, at)
+		if err != nil && !errors.Is(err, io.EOF) {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(buffer[:n], zeros[:n]) {
+			fmt.Fprintf(sum, "%d:", at)
+			sum.Write(buffer[:n])
+			data++
+		}
+		at += 4096
+	}
+	return fmt.Sprintf("units %d sum %x", data, sum.Sum(nil))
+}
+
+// extendedOf lists the extended attributes that a copy keeps.
+func extendedOf(t *testing.T, name string) string {
+	t.Helper()
+	list := make([]byte, 64<<10)
+	n, err := unix.Llistxattr(name, list)
+	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EACCES) {
+		return ""
+	}
+	must(t, err)
+	var lines []string
+	for _, attribute := range strings.Split(string(list[:n]), "\x00") {
+		if !strings.HasPrefix(attribute, "user.") && !strings.HasPrefix(attribute, "system.posix_acl_") && attribute != "system.nfs4_acl" {
+			continue
+		}
+		value := make([]byte, 64<<10)
+		n, err := unix.Lgetxattr(name, attribute, value)
+		must(t, err)
+		lines = append(lines, fmt.Sprintf(" %s %x", attribute, value[:n]))
+	}
+	sort.Strings(lines)
+	return strings.Join(lines, "")
+}
+
+// blocksOf is how many bytes a file takes on the disk.
+func blocksOf(t *testing.T, name string) int64 {
+	t.Helper()
+	var stat syscall.Stat_t
+	must(t, syscall.Lstat(name, &stat))
+	return stat.Blocks * 512
+}
+
+// pathOfData is the directory that most cases copy.
+func pathOfData() volpath.Path {
+	p, err := volpath.Parse("data")
+	if err != nil {
+		panic(err)
+	}
+	return p
+}
