@@ -121,8 +121,8 @@ func (s *Share) Copy(ctx context.Context, copier *Copier, from CopyFrom, staging
 	if progress != nil {
 		c.progress = progress
 	}
-	err := from.Share.withDirectory(from.Path, from.Identity, func(source *dir) error {
-		return c.inStaging(path.Join(CopiesDir, staging), source) //nolint:contextcheck // the copy holds ctx
+	err := from.Share.withDirectory(from.Path, from.Identity, func(source *dir) error { //nolint:contextcheck // the copy holds ctx
+		return c.inStaging(path.Join(CopiesDir, staging), source)
 	})
 	if err != nil {
 		err = fmt.Errorf("copy %s: %w", from.Path, plain(err))
@@ -210,6 +210,9 @@ func (c *copying) opens(on *Share, open func() (int, error)) (int, error) {
 	}
 	return fd, nil
 }
+
+// closeRead closes a descriptor that was only read: that loses nothing.
+func closeRead(fd int) { _ = unix.Close(fd) }
 
 func (c *copying) result() Copied {
 	c.mu.Lock()

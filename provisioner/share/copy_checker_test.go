@@ -134,7 +134,7 @@ func extendedOf(t *testing.T, name string) string {
 	}
 	must(t, err)
 	var lines []string
-	for _, attribute := range strings.Split(string(list[:n]), "\x00") {
+	for attribute := range strings.SplitSeq(string(list[:n]), "\x00") {
 		if !strings.HasPrefix(attribute, "user.") && !strings.HasPrefix(attribute, "system.posix_acl_") && attribute != "system.nfs4_acl" {
 			continue
 		}

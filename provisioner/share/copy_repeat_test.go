@@ -70,7 +70,7 @@ var errKilled = errors.New("killed")
 // copyUntil copies until a call, and none after it.
 func (s site) copyUntil(workers int, calls int64) (Copied, int64, error) {
 	var made atomic.Int64
-	view := s.share.During(context.Background(), func(_ string, call func() error) error { //nolint:usetesting // a process of its own
+	view := s.share.During(context.Background(), func(_ string, call func() error) error {
 		if made.Add(1) > calls {
 			return errKilled
 		}
@@ -78,7 +78,7 @@ func (s site) copyUntil(workers int, calls int64) (Copied, int64, error) {
 	})
 	defer view.Release()
 	p := pathOfData()
-	got, err := view.Copy(context.Background(), NewCopier(workers, 0, 0), CopyFrom{Path: p}, staging, nil) //nolint:usetesting // as above
+	got, err := view.Copy(context.Background(), NewCopier(workers, 0, 0), CopyFrom{Path: p}, staging, nil)
 	return got, made.Load(), err
 }
 

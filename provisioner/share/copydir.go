@@ -120,7 +120,7 @@ func (c *copying) finishGone(n *copyNode) error {
 	case err != nil:
 		return c.failed(n, "", err)
 	}
-	defer unix.Close(target)
+	defer closeRead(target)
 	return c.finishOpen(n, target, -1)
 }
 
@@ -181,7 +181,7 @@ func (c *copying) removeOthers(n *copyNode) error {
 	if err != nil {
 		return err
 	}
-	defer unix.Close(listing)
+	defer closeRead(listing)
 	for {
 		var names []dirent
 		size := 0

@@ -74,7 +74,7 @@ func (c *copying) copyOnce(n *copyNode, name string) error {
 	if err != nil {
 		return err
 	}
-	defer unix.Close(pinned)
+	defer closeRead(pinned)
 	var stat unix.Stat_t
 	err = c.source(func() error { return unix.Fstat(pinned, &stat) })
 	switch {

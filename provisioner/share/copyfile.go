@@ -27,7 +27,7 @@ func (c *copying) copySmall(e *copyEntry) error {
 	if err != nil {
 		return err
 	}
-	defer unix.Close(in)
+	defer closeRead(in)
 	out, err := c.createCopy(e.in.target, e.name)
 	if err != nil {
 		return err
@@ -235,7 +235,7 @@ func (c *copying) makePart(e *copyEntry, finish func(in, out int) error) (*part,
 	if err != nil {
 		return nil, err
 	}
-	defer unix.Close(in)
+	defer closeRead(in)
 	p, out, err := c.openPart(e.stat)
 	if err != nil {
 		return nil, err
