@@ -151,6 +151,7 @@ type copying struct {
 	noClone  support
 	noServer support
 	noAtime  support
+	noEmpty  support
 	seenACL  seenACLs
 
 	mu      sync.Mutex

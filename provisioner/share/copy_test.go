@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -86,10 +87,11 @@ func sparseFile(t *testing.T, name string, size int64, at ...int64) {
 // manyKinds makes a tree of everything that a copy keeps.
 func manyKinds(t *testing.T, data string) {
 	t.Helper()
+	t.Cleanup(func() { openUpAll(filepath.Dir(data)) })
 	tree(t, data, "plain/file", "plain/below/empty/", "modes/suid", "modes/sgid", "modes/sticky/", "modes/setgid/file", "modes/read-only/file", "owned")
 	must(t, os.WriteFile(data+"/nothing", nil, 0o444))
 	must(t, os.WriteFile(data+"/middle", []byte(strings.Repeat("middle ", 100_000)), 0o600))
-	must(t, os.WriteFile(data+"/large", []byte(strings.Repeat("large ", 1_500_000)), 0o640))
+	must(t, os.WriteFile(data+"/large", []byte(strings.Repeat("large ", 900_000)), 0o640))
 	sparseFile(t, data+"/sparse", 300<<20, 0, 5<<20, 200<<20)
 	sparseFile(t, data+"/hole", 200<<20)
 	sparseFile(t, data+"/small-hole", 40<<10, 8<<10)
@@ -165,19 +167,18 @@ func giveACLs(t *testing.T, data string) {
 
 func copyKeeps(t *testing.T, s site) {
 	data := s.dir + "/team/data"
+	t.Cleanup(func() { openUpAll(s.dir) })
 	manyKinds(t, data)
 	before := describe(t, data)
+	times := accessTimes(t, data)
 	progress := &CopyProgress{}
 	got, err := s.share.Copy(t.Context(), copier(), CopyFrom{Path: pathOf(t, "team/data"), Identity: identify(t, s.share, "team/data")}, staging, progress)
 	must(t, err)
+	same(t, times, accessTimes(t, s.staged()))
 	sameTrees(t, data, s.staged())
 	s.onlyTree(t)
 	files, directories := int64(0), int64(0)
-	after := describe(t, s.staged())
-	for name, is := range before {
-		if after[name] != is {
-			t.Errorf("%q\nis  %s\nnot %s", name, after[name], is)
-		}
+	for _, is := range before {
 		if strings.HasPrefix(is, "mode 4") {
 			directories++
 		} else {
@@ -190,7 +191,7 @@ func copyKeeps(t *testing.T, s site) {
 	if progress.Files.Load() != files || progress.Directories.Load() != directories || progress.Bytes.Load() != got.Cloned+got.Server+got.Read {
 		t.Errorf("progress %d %d %d of %+v", progress.Files.Load(), progress.Directories.Load(), progress.Bytes.Load(), got)
 	}
-	if total := got.Cloned + got.Server + got.Read; total < 9_700_000 || total > 11<<20 {
+	if total := got.Cloned + got.Server + got.Read; total < 6_000_000 || total > 8<<20 {
 		t.Errorf("copied %d bytes of content", total)
 	}
 	if used := blocksOf(t, s.staged()+"/sparse"); used > 4<<20 {

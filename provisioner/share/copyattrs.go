@@ -25,6 +25,11 @@ func (c *copying) giveAll(e *copyEntry, in int, m made) error {
 		if acl, err = c.giveExtended(e, in, m.fd); err != nil {
 			return c.failed(e.in, e.name, err)
 		}
+		if e.name == "" && !e.in.fresh {
+			if err := c.takeExtended(in, m.fd); err != nil {
+				return c.failed(e.in, e.name, err)
+			}
+		}
 	}
 	return c.failed(e.in, e.name, c.giveOwner(e, m, acl))
 }
@@ -51,7 +56,7 @@ func (c *copying) giveOwner(e *copyEntry, m made, acl []byte) error {
 			return err
 		}
 	}
-	return c.target(func() error { return m.setTimes(e.stat.Atim, e.stat.Mtim) })
+	return c.setTimes(e.stat, m)
 }
 
 // allModeBits are those that chmod(2) sets.
@@ -96,12 +101,21 @@ func (m made) chmod(mode uint32) error {
 	return unix.Fchmod(m.fd, mode)
 }
 
-func (m made) setTimes(accessed, modified unix.Timespec) error {
-	times := []unix.Timespec{accessed, modified}
+func (c *copying) setTimes(stat *unix.Stat_t, m made) error {
+	times := []unix.Timespec{stat.Atim, stat.Mtim}
 	if m.fd < 0 {
-		return unix.UtimesNanoAt(m.in, m.name, times, unix.AT_SYMLINK_NOFOLLOW)
+		return c.target(func() error { return unix.UtimesNanoAt(m.in, m.name, times, unix.AT_SYMLINK_NOFOLLOW) })
 	}
-	return unix.UtimesNanoAt(unix.AT_FDCWD, fmt.Sprintf("/proc/self/fd/%d", m.fd), times, 0)
+	if c.noEmpty.has() {
+		err := c.target(func() error { return unix.UtimesNanoAt(m.fd, "", times, unix.AT_EMPTY_PATH) })
+		if !errors.Is(err, unix.EINVAL) {
+			return err
+		}
+		c.noEmpty.refused(err) // a kernel before 5.8
+	}
+	return c.target(func() error {
+		return unix.UtimesNanoAt(unix.AT_FDCWD, fmt.Sprintf("/proc/self/fd/%d", m.fd), times, 0)
+	})
 }
 
 // failed adds the path to an error, unless it has one or is that of the end of the copy.

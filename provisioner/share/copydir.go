@@ -166,6 +166,9 @@ func (c *copying) makeOrOpenUp(parent int, name string) (made bool, err error) {
 	case found.Mode&0o700 != 0o700:
 		err = c.target(func() error { return unix.Fchmodat(parent, name, 0o700, 0) }) // the copy has no link there: nobody else can change it
 	}
+	if err == nil {
+		err = c.handDownNothing(parent, name)
+	}
 	return false, err
 }
 

@@ -12,9 +12,10 @@ import (
 type copyEntry struct {
 	in   *copyNode
 	name string
-	// pinned is a descriptor of the file, opened with O_PATH: whatever a tenant exchanges, it remains this file.
-	pinned int
-	stat   *unix.Stat_t
+	// pinned is a descriptor of the file, opened with O_PATH: whatever a tenant exchanges, it remains this file. It is the
+	// opened one if that is not below zero, which is open for reading.
+	pinned, opened int
+	stat           *unix.Stat_t
 }
 
 // copyNames copies some names of a directory.
@@ -27,7 +28,7 @@ func (c *copying) copyNames(n *copyNode, names []dirent) error {
 		return err
 	}
 	for _, e := range names {
-		if err := c.copyName(n, e.name); err != nil {
+		if err := c.copyName(n, e); err != nil {
 			c.done(n)
 			return c.failed(n, e.name, err)
 		}
@@ -37,9 +38,9 @@ func (c *copying) copyNames(n *copyNode, names []dirent) error {
 }
 
 // copyName copies one name. A directory that somebody changes may list a name twice, and then two workers have the same name.
-func (c *copying) copyName(n *copyNode, name string) (err error) {
+func (c *copying) copyName(n *copyNode, listed dirent) (err error) {
 	for range maxRestarts {
-		err = c.copyOnce(n, name)
+		err = c.copyOnce(n, listed)
 		if !errors.Is(err, errMadeTwice) {
 			return err
 		}
@@ -47,7 +48,7 @@ func (c *copying) copyName(n *copyNode, name string) (err error) {
 	var copied unix.Stat_t
 	look := c.target(func() error { return unix.Fstat(n.target, &copied) })
 	if n.parent != nil && (IsStale(look) || look == nil && copied.Nlink == 0) {
-		c.changed(n, name) // another worker has removed the directory, because the source had another kind there
+		c.changed(n, listed.name) // another worker has removed the directory, because the source had another kind there
 		return nil
 	}
 	return err
@@ -64,9 +65,19 @@ func madeTwice(err error) error {
 	return err
 }
 
-func (c *copying) copyOnce(n *copyNode, name string) error {
+func (c *copying) copyOnce(n *copyNode, listed dirent) error {
+	var stat unix.Stat_t
+	e := &copyEntry{n, listed.name, -1, -1, &stat}
+	if n.fresh && listed.kind == unix.DT_REG { // most likely it is to be read
+		if opened, err := c.openListed(e); err != nil {
+			return err
+		} else if opened {
+			defer closeRead(e.opened)
+			return madeTwice(c.copyFile(e))
+		}
+	}
 	pinned, err := c.opens(c.from, func() (int, error) {
-		return unix.Openat(n.source, name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+		return unix.Openat(n.source, e.name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	})
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // removed meanwhile
@@ -75,7 +86,7 @@ func (c *copying) copyOnce(n *copyNode, name string) error {
 		return err
 	}
 	defer closeRead(pinned)
-	var stat unix.Stat_t
+	e.pinned = pinned
 	err = c.source(func() error { return unix.Fstat(pinned, &stat) })
 	switch {
 	case IsStale(err): // another client has removed it
@@ -85,14 +96,43 @@ func (c *copying) copyOnce(n *copyNode, name string) error {
 	case uint64(stat.Dev) != c.device: // its type differs between architectures
 		return errOtherFileSystem
 	}
-	e := &copyEntry{n, name, pinned, &stat}
-	switch stat.Mode & unix.S_IFMT {
+	return c.copyPinned(e)
+}
+
+// openListed opens what was listed as a regular file, without waiting for anything, and reports false if it is none any more, or
+// may not be read. That costs a call less than to look at it first.
+func (c *copying) openListed(e *copyEntry) (bool, error) {
+	how := unix.O_RDONLY | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_NOCTTY | unix.O_CLOEXEC
+	if c.noAtime.has() {
+		how |= unix.O_NOATIME
+	}
+	opened, err := c.opens(c.from, func() (int, error) { return unix.Openat(e.in.source, e.name, how, 0) })
+	if _, ofKernel := errors.AsType[unix.Errno](err); ofKernel {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	err = c.source(func() error { return unix.Fstat(opened, e.stat) })
+	if err == nil && uint64(e.stat.Dev) == c.device && e.stat.Mode&unix.S_IFMT == unix.S_IFREG {
+		e.opened, e.pinned = opened, opened
+		return true, nil
+	}
+	closeRead(opened)
+	if _, ofKernel := errors.AsType[unix.Errno](err); ofKernel {
+		err = nil
+	}
+	return false, err
+}
+
+func (c *copying) copyPinned(e *copyEntry) error {
+	switch e.stat.Mode & unix.S_IFMT {
 	case unix.S_IFDIR:
 		return madeTwice(c.makeDirectory(e))
 	case unix.S_IFREG, unix.S_IFLNK, unix.S_IFIFO, unix.S_IFSOCK:
 		return madeTwice(c.copyFile(e))
 	}
-	c.leftOut(fmt.Sprintf("device %q", n.at(name)))
+	c.leftOut(fmt.Sprintf("device %q", e.in.at(e.name)))
 	return nil
 }
 

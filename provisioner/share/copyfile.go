@@ -17,7 +17,7 @@ const (
 	// attempts is how often a file is copied that somebody is changing.
 	attempts = 4
 	// least and most bytes that are copied before a repeat may begin there.
-	leastStep = 1 << 20
+	leastStep = 4 << 20
 	mostStep  = 64 << 20
 )
 
@@ -27,7 +27,7 @@ func (c *copying) copySmall(e *copyEntry) error {
 	if err != nil {
 		return err
 	}
-	defer closeRead(in)
+	defer c.closeSource(e, in)
 	out, err := c.createCopy(e.in.target, e.name)
 	if err != nil {
 		return err
@@ -42,6 +42,9 @@ func (c *copying) copySmall(e *copyEntry) error {
 
 // openSource opens a pinned regular file for reading, so that the time of access stays as it is if we may ask for that.
 func (c *copying) openSource(e *copyEntry) (in int, err error) {
+	if e.opened >= 0 {
+		return e.opened, nil
+	}
 	open := func(how int) (int, error) {
 		return c.opens(c.from, func() (int, error) {
 			return unix.Open(fmt.Sprintf("/proc/self/fd/%d", e.pinned), how|unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
@@ -62,6 +65,12 @@ func (c *copying) openSource(e *copyEntry) (in int, err error) {
 		return -1, err
 	}
 	return in, nil
+}
+
+func (c *copying) closeSource(e *copyEntry, in int) {
+	if in != e.opened {
+		closeRead(in)
+	}
 }
 
 // createCopy creates a regular file of the copy, which nobody else can open before it has its owner.
@@ -235,7 +244,7 @@ func (c *copying) makePart(e *copyEntry, finish func(in, out int) error) (*part,
 	if err != nil {
 		return nil, err
 	}
-	defer closeRead(in)
+	defer c.closeSource(e, in)
 	p, out, err := c.openPart(e.stat)
 	if err != nil {
 		return nil, err

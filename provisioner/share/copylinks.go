@@ -160,8 +160,8 @@ func (c *copying) makeLinkedPart(e *copyEntry) (string, error) {
 	}
 	p, err := c.makePart(e, func(in, out int) error {
 		acl, err := c.giveExtended(e, in, out)
-		if err == nil && acl != nil {
-			err = c.giveServerACL(e, acl, made{fd: out})
+		if err == nil && acl != nil { // the last pass finds it there, and keeps it when it sets the mode
+			_, err = c.setServerACL(e, acl, out)
 		}
 		return err
 	})
@@ -242,6 +242,12 @@ func (c *copying) applyNote(key string, known *note) error {
 		if err != nil {
 			acl = nil // no NFSv4 server
 		}
-		return c.giveOwner(e, made{fd: out}, acl)
+		if err := c.giveOwner(e, made{fd: out}, nil); err != nil || acl == nil {
+			return err
+		}
+		if _, err := c.setServerACL(e, acl, out); err != nil {
+			return err
+		}
+		return c.setTimes(&stat, made{fd: out})
 	})
 }

@@ -79,6 +79,11 @@ func (c *copying) tree(in, source *dir, stat *unix.Stat_t) error {
 	if top.fresh, err = c.makeOrOpenUp(in.fd(), copyTree); err != nil {
 		return err
 	}
+	for _, name := range []string{copyTree, copyParts, copyLinks} {
+		if err := c.handDownNothing(in.fd(), name); err != nil {
+			return err
+		}
+	}
 	if top.source, err = c.openAgain(source); err != nil {
 		return err
 	}

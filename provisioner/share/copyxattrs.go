@@ -19,8 +19,8 @@ const (
 	aclServer  = "system.nfs4_acl"
 )
 
-// giveExtended gives an open file or directory of the copy the extended attributes of an open one of the source. It takes
-// away those that it inherited. It returns the ACL of an NFSv4 server, which is to be set after the mode: on some servers a
+// giveExtended gives an open file or directory of the copy the extended attributes of an open one of the source. It
+// returns the ACL of an NFSv4 server, which is to be set after the mode: on some servers a
 // change of the mode replaces it. A POSIX ACL must be set before the owner: the system lets only the owner do that.
 func (c *copying) giveExtended(e *copyEntry, in, out int) (acl []byte, err error) {
 	names, err := c.listExtended(c.source, in)
@@ -41,7 +41,7 @@ func (c *copying) giveExtended(e *copyEntry, in, out int) (acl []byte, err error
 			return nil, err
 		}
 	}
-	return acl, c.takeExtended(out, names)
+	return acl, nil
 }
 
 // giveOne copies one extended attribute. It counts one that the destination cannot have.
@@ -64,9 +64,12 @@ func (c *copying) giveOne(e *copyEntry, in, out int, name string) error {
 	return nil
 }
 
-// takeExtended removes attributes that the source does not have: ACLs that a directory above hands down, and what an earlier
-// run saw.
-func (c *copying) takeExtended(out int, keep []string) error {
+// takeExtended removes attributes that the source does not have, and an earlier run saw.
+func (c *copying) takeExtended(in, out int) error {
+	keep, err := c.listExtended(c.source, in)
+	if err != nil {
+		return err
+	}
 	names, err := c.listExtended(c.target, out)
 	if err != nil {
 		return err
@@ -77,6 +80,18 @@ func (c *copying) takeExtended(out int, keep []string) error {
 			continue
 		}
 		if err := c.target(func() error { return unix.Fremovexattr(out, name) }); err != nil && !errors.Is(err, unix.ENODATA) {
+			return err
+		}
+	}
+	return nil
+}
+
+// handDownNothing takes the ACLs from a directory of the copy: one that it has handed down to it, and one that it hands down to
+// what is made in it. It gets those of the source when it is complete.
+func (c *copying) handDownNothing(in int, name string) error {
+	for _, list := range []string{aclDefault, aclAccess} {
+		err := c.target(func() error { return unix.Removexattr(fmt.Sprintf("/proc/self/fd/%d/%s", in, name), list) })
+		if err != nil && !errors.Is(err, unix.ENODATA) && !errors.Is(err, unix.EOPNOTSUPP) {
 			return err
 		}
 	}
@@ -148,15 +163,23 @@ func (c *copying) giveServerACL(e *copyEntry, acl []byte, m made) error {
 	if c.seenACL.has(key) {
 		return nil
 	}
-	now, err := c.getExtended(c.target, m.fd, aclServer)
-	if err == nil && bytes.Equal(now, acl) {
+	same, err := c.setServerACL(e, acl, m.fd)
+	if same {
 		c.seenACL.add(key)
-		return nil
-	}
-	err = c.target(func() error { return unix.Fsetxattr(m.fd, aclServer, acl, 0) })
-	if errors.Is(err, unix.EOPNOTSUPP) {
-		c.leftOut(fmt.Sprintf("%s of %q", aclServer, e.in.at(e.name)))
-		return nil
 	}
 	return err
+}
+
+// setServerACL reports whether an open file of the copy had the ACL already.
+func (c *copying) setServerACL(e *copyEntry, acl []byte, out int) (same bool, err error) {
+	now, err := c.getExtended(c.target, out, aclServer)
+	if err == nil && bytes.Equal(now, acl) {
+		return true, nil
+	}
+	err = c.target(func() error { return unix.Fsetxattr(out, aclServer, acl, 0) })
+	if errors.Is(err, unix.EOPNOTSUPP) {
+		c.leftOut(fmt.Sprintf("%s of %q", aclServer, e.in.at(e.name)))
+		return false, nil
+	}
+	return false, err
 }
