@@ -35,6 +35,7 @@ func copyCases() map[string]func(*testing.T, site) {
 		"a copy of another share is one of this":           copyBetween,
 		"a copy takes what the share hands down":           copyInherits,
 		"a copy leaves out devices and names them":         copyDevices,
+		"a copy of a file of as many names as may be":      copyMostLinks,
 		"a copy needs neither clones nor copies of ranges": copyWays,
 	}
 }

@@ -30,13 +30,16 @@ const oddities = 8
 
 func (s *support) has() bool { return s.no.Load() == 0 && s.odd.Load() < oddities }
 
+// errNotSupported is what an NFS client may say if the server does not know a call. It has no name outside of the kernel.
+const errNotSupported = unix.Errno(524)
+
 // refused reports whether err says that the call does not work, so that the next way is to be tried.
 func (s *support) refused(err error) bool {
 	switch {
 	case err == nil:
 		s.odd.Store(0)
 		return false
-	case errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.ENOSYS), errors.Is(err, unix.EXDEV), errors.Is(err, unix.ENOTTY):
+	case errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.ENOSYS), errors.Is(err, unix.EXDEV), errors.Is(err, unix.ENOTTY), errors.Is(err, errNotSupported):
 		s.no.Store(1)
 		return true
 	case errors.Is(err, unix.EINVAL), errors.Is(err, unix.EPERM), errors.Is(err, unix.ETXTBSY): // of this file, or of an old seccomp profile

@@ -88,7 +88,7 @@ func (c *copying) linkKnown(e *copyEntry, key string) (bool, error) {
 // link gives a file in the directory of links a name in the tree. It reports false if there is no such file.
 func (c *copying) link(e *copyEntry, key string) (bool, error) {
 	link := func() error {
-		return c.target(func() error { return unix.Linkat(c.links.fd(), key, e.in.target, e.name, 0) })
+		return c.call(c.to, "link a copy", func() error { return unix.Linkat(c.links.fd(), key, e.in.target, e.name, 0) })
 	}
 	err := link()
 	if errors.Is(err, fs.ErrExist) {
