@@ -68,8 +68,8 @@ type CopyProgress struct {
 	Files atomic.Int64
 	// Directories are those whose own files are complete.
 	Directories atomic.Int64
-	// Bytes are those of content, without holes. Of a file that an earlier run has completed they are what it takes
-	// on the disk.
+	// Bytes are those of content, without holes. Of what an earlier run has completed they are what it takes on the
+	// disk. A file that is copied again, because somebody has changed it, counts each time.
 	Bytes atomic.Int64
 }
 

@@ -116,7 +116,7 @@ func copyLargeCutOff(t *testing.T, s site) {
 	size := times(80<<20, 20<<20)
 	tree(t, data, "file")
 	must(t, os.WriteFile(data+"/large", []byte(strings.Repeat("large one ", size/10)), 0o600))
-	sparseFile(t, data+"/holes", 1<<30, 0, 100<<20, 600<<20)
+	sparseFile(t, data+"/holes", int64(times(1<<30, 60<<20)), 0, 10<<20, 50<<20)
 	setTimes(t, data+"/large", 1)
 	copied, rounds := int64(0), 0
 	for {

@@ -204,6 +204,11 @@ func (c *copying) allow(length int64) error {
 func (c *copying) wrote(f *content, length, offset int64) error {
 	f.end = offset
 	c.progress.Bytes.Add(length)
+	return c.passed(f, length, offset)
+}
+
+// passed notes that the copy is complete up to an offset, for which some bytes were read.
+func (c *copying) passed(f *content, length, offset int64) error {
 	if f.part == nil {
 		return nil
 	}

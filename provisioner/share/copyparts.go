@@ -120,6 +120,7 @@ func (c *copying) openPart(stat *unix.Stat_t) (*part, int, error) {
 			return unix.Openat(c.parts.fd(), p.name(), unix.O_WRONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 		})
 		if err == nil {
+			c.progress.Bytes.Add(min(offset, stat.Blocks*blockSize))
 			return p, out, nil
 		}
 		if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) {

@@ -36,6 +36,9 @@ func (c *copying) write(f *content, data []byte, at int64, holes bool) error {
 			var zero bool
 			if length, zero = run(data); zero {
 				data, at = data[length:], at+int64(length)
+				if err := c.passed(f, int64(length), at); err != nil {
+					return err
+				}
 				continue
 			}
 		}

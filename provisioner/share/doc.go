@@ -16,6 +16,9 @@
 //     aside first: it is renamed into a directory below .claimdir under its volume's own name
 //     (volpath.Own), and its identity is compared there. See aside.go.
 //
+// A copy of a directory (Copy) is made below .claimdir, in a staging directory that a repeat finds again, and is no volume
+// before a later step renames it.
+//
 // The calls of a view pass through the Call that During was given. The calls inside the removal of
 // a tree are only announced to it, without their effect.
 //
