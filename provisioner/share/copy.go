@@ -98,7 +98,8 @@ type Copied struct {
 // examples is how many things a Copied names.
 const examples = 3
 
-// Copy copies the directory from to .claimdir/copies/<staging>/tree, until ctx is done. It keeps regular files with
+// Copy copies the directory from to .claimdir/copies/<staging>/tree, until ctx is done; staging is a name of the copy's own, as
+// volpath.Own makes them. Of several copies at a time each has another one. It keeps regular files with
 // their holes, directories, symbolic links, pipes, sockets, names that share a file, modes, owners, times, user.*
 // attributes and ACLs, also those of the top directory. It leaves out and counts device nodes, and security.* and
 // trusted.* attributes; of these security.selinux does not count, because the system gives it to each file.
