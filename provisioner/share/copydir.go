@@ -65,7 +65,7 @@ func (c *copying) readNames(n *copyNode) (names []dirent, last bool, err error) 
 			return err
 		}
 		var size int
-		if names, size, err = readDirents(n.source, buffer, names[:0]); err != nil || size == 0 {
+		if names, size, err = readDirentsInto(n.source, buffer, names[:0]); err != nil || size == 0 {
 			last = true
 			return err
 		}
@@ -189,7 +189,7 @@ func (c *copying) removeOthers(n *copyNode) error {
 		var names []dirent
 		size := 0
 		err := c.target(func() (err error) {
-			names, size, err = readDirents(listing, buffer, nil)
+			names, size, err = readDirentsInto(listing, buffer, nil)
 			return err
 		})
 		if err != nil || size == 0 {

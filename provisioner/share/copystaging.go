@@ -118,7 +118,7 @@ func (d *dir) someNames() (names []dirent, err error) {
 	defer listing.Close()
 	buffer := make([]byte, 8*len(direntBuffer{}))
 	err = d.run("list", func() error {
-		names, _, err = readDirents(int(listing.Fd()), buffer, nil)
+		names, _, err = readDirentsInto(int(listing.Fd()), buffer, nil)
 		return err
 	})
 	return names, err

@@ -147,7 +147,7 @@ func (d *dir) entries() (entries []dirent, err error) {
 	defer listing.Close()
 	buffer := new(direntBuffer)
 	for n := 1; n > 0; {
-		if entries, n, err = readDirents(int(listing.Fd()), buffer[:], entries); err != nil {
+		if entries, n, err = readDirents(int(listing.Fd()), buffer, entries); err != nil {
 			return nil, err
 		}
 	}

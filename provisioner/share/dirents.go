@@ -71,11 +71,16 @@ func (r *removal) appendDirents(names []dirent, dir *os.File) ([]dirent, int, er
 		buffer = new(direntBuffer)
 	}
 	defer r.buffers.Put(buffer)
-	return readDirents(int(dir.Fd()), buffer[:], names)
+	return readDirents(int(dir.Fd()), buffer, names)
 }
 
 // readDirents is appendDirents with a given buffer.
-func readDirents(fd int, buffer []byte, names []dirent) ([]dirent, int, error) {
+func readDirents(fd int, buffer *direntBuffer, names []dirent) ([]dirent, int, error) {
+	return readDirentsInto(fd, buffer[:], names)
+}
+
+// readDirentsInto is readDirents with a buffer of any size that holds a name.
+func readDirentsInto(fd int, buffer []byte, names []dirent) ([]dirent, int, error) {
 	n, err := retryInterrupted(func() (int, error) { return unix.Getdents(fd, buffer) })
 	if err != nil {
 		return names, 0, ignoreAbsent(err) // a directory that was removed meanwhile is empty

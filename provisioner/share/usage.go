@@ -176,7 +176,7 @@ func (m *measurement) tree(opened *os.File, depth int) error {
 	for {
 		n := 0
 		err := m.call(func() (err error) {
-			names, n, err = readDirents(int(opened.Fd()), m.buffer[:], names[:0])
+			names, n, err = readDirents(int(opened.Fd()), &m.buffer, names[:0])
 			return err
 		})
 		if IsStale(err) && depth == 0 { // a repeat opens the directory anew
