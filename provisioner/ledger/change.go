@@ -49,7 +49,7 @@ func (l *Ledger) Update(path volpath.Path, r Record) error { return l.write(path
 func (l *Ledger) Archive(archive volpath.Path, r Record, directory *share.Identity) error {
 	a := r
 	a.State, a.Origin, a.Path, a.Released, a.Directory = Archived, r.Path, archive.String(), new(now()), directory
-	a.RestoredFrom = ""
+	a.RestoredFrom, a.CopyOf = "", nil
 	if kept, err := time.ParseDuration(r.ArchiveRetention); err == nil {
 		a.Until = new(a.Released.Add(kept))
 	}

@@ -55,7 +55,7 @@ func (c Claim) LeavesTo(heir Claim) bool {
 }
 
 // Record says which volume owns a path, and describes the volume as it was created. Later only
-// these fields change: State, Directory, Owners and the times; Size when the volume is expanded; Claim when the volume is handed to
+// these fields change: State, Directory, CopyOf, Owners and the times; Size when the volume is expanded; Claim when the volume is handed to
 // another claim, or when the UID of its namespace becomes known; Path, Origin, ArchiveRetention and
 // Until when the volume becomes an archive; Cluster and the claim's UIDs when another cluster takes
 // over a volume that it has recovered.
@@ -91,6 +91,8 @@ type Record struct {
 	Origin string `json:"origin,omitempty"`
 	// RestoredFrom is the path of the archive from which the directory is or was restored.
 	RestoredFrom string `json:"restoredFrom,omitempty"`
+	// CopyOf says from which directory the volume was or is copied. It is nil for any other volume.
+	CopyOf *Copy `json:"copyOf,omitempty"`
 	// Owners is how many volumes had the directory before this one. It tells which of two records
 	// that name one directory is the later one, whatever the clocks of those that wrote them said.
 	Owners int `json:"owners,omitempty"`
@@ -115,8 +117,8 @@ func decode(data []byte, path volpath.Path) (Record, error) {
 	if err := json.Unmarshal(data, &r); err != nil {
 		return Record{}, fmt.Errorf("%w of %s: %w", ErrDamaged, path, err)
 	}
-	if r.Layout > Layout {
-		return Record{}, fmt.Errorf("record of %s has layout %d and this claimdir knows %d: run a newer one", path, r.Layout, Layout)
+	if r.Layout > layoutCopying {
+		return Record{}, fmt.Errorf("record of %s has layout %d and this claimdir knows %d: run a newer one", path, r.Layout, layoutCopying)
 	}
 	if strings.EqualFold(r.Path, path.String()) && r.Path != path.String() {
 		return Record{}, fmt.Errorf("record of %s: it is that of path %q; the share does not tell the two names apart", path, r.Path)
@@ -146,6 +148,9 @@ func decodeKeyed(data []byte, found, file string) (Record, error) {
 
 func encode(r Record) ([]byte, error) {
 	r.Layout = Layout
+	if r.Copying() {
+		r.Layout = layoutCopying
+	}
 	data, err := json.MarshalIndent(r, "", "  ")
 	return append(data, '\n'), err
 }

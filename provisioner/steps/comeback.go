@@ -101,7 +101,8 @@ func (op Op) PutArchiveBack(ctx context.Context, v volume.Volume, archive ledger
 	if archive.Claim.Namespace != v.Claim.Namespace {
 		return fmt.Errorf("put archive %s back: it is of namespace %q, and the PersistentVolume of namespace %q", archive.Path, archive.Claim.Namespace, v.Claim.Namespace)
 	}
-	return op.Create(ctx, back, class.Refuse, nil)
+	_, err = op.Create(ctx, back, Begin{Existing: class.Refuse})
+	return err
 }
 
 // ErrNoTrash says that the trash does not have the directory of a volume, or not any more.

@@ -14,19 +14,27 @@ import (
 	"claimdir/provisioner/volume"
 )
 
+// Begin says how a volume is begun that has no record yet.
+type Begin struct {
+	// Existing says what becomes of a directory that is there already.
+	Existing class.Existing
+	// Room, if not nil, is asked before a new directory is begun, and may refuse it.
+	Room func() error
+	// CopyOf, if not nil, returns what the volume is to be a copy of, or nil if it is none.
+	CopyOf func(ctx context.Context) (*ledger.Copy, error)
+}
+
 // Create makes the volume v at the operation's path, or completes what an earlier call
-// began: it takes the path, brings the directory there from its origin, and records that
-// it is complete and which directory it is. existing says what becomes of a directory
-// that is there already. room, if not nil, is asked before a new directory is begun, and may
-// refuse it.
-func (op Op) Create(ctx context.Context, v volume.Volume, existing class.Existing, room func() error) error {
-	record, err := op.take(ctx, v, existing, room)
+// began, and returns its record: it takes the path, brings the directory there from its origin, and records that
+// it is complete and which directory it is. The error is a *CopyingError if the volume is a copy that is not whole yet.
+func (op Op) Create(ctx context.Context, v volume.Volume, begin Begin) (ledger.Record, error) {
+	record, err := op.take(ctx, v, begin)
 	if err != nil {
-		return err
+		return record, err
 	}
 	from := originOf(record)
 	if record.State == ledger.Active {
-		return op.complete(ctx, record, from)
+		return record, op.complete(ctx, record, from)
 	}
 	directory, err := from.place(op, record)
 	if err == nil {
@@ -38,16 +46,29 @@ func (op Op) Create(ctx context.Context, v volume.Volume, existing class.Existin
 		err = op.Store.Records.Activate(op.Path, record, directory)
 	}
 	if err != nil {
-		record.Directory = directory // what this call made is known, and goes also inside of a volume that came meanwhile
-		return errors.Join(err, ignoreKept(op.giveUp(ctx, record)))
+		return record, op.failed(ctx, record, directory, err)
 	}
 	klog.FromContext(ctx).Info(from.done(), "path", op.Path, "mode", record.Mode)
-	return from.finish(op, record)
+	return record, from.finish(op, record)
+}
+
+// failed undoes what was done for a volume that cannot be completed, and returns err. What was copied stays for the next
+// try, unless another volume has the path.
+func (op Op) failed(ctx context.Context, r ledger.Record, directory *share.Identity, err error) error {
+	var taken *ledger.TakenError
+	if r.CopyOf != nil {
+		if !errors.As(err, &taken) {
+			return err
+		}
+	} else {
+		r.Directory = directory // what this call made is known, and goes also inside of a volume that came meanwhile
+	}
+	return errors.Join(err, ignoreKept(op.giveUp(ctx, r)))
 }
 
 // take makes the path this volume's, or says whose it is. What the record of an earlier
 // call says of the origin holds, whatever the claim says by now.
-func (op Op) take(ctx context.Context, v volume.Volume, existing class.Existing, room func() error) (ledger.Record, error) {
+func (op Op) take(ctx context.Context, v volume.Volume, begin Begin) (ledger.Record, error) {
 	record := v.Record()
 	record.State, record.Cluster = ledger.Creating, op.config.Cluster
 	known, found, err := op.lookAtPath(ctx, record)
@@ -59,20 +80,32 @@ func (op Op) take(ctx context.Context, v volume.Volume, existing class.Existing,
 		return known, checkRestoresToo(v, known)
 	case v.Restores:
 		var archive ledger.Record
-		archive, err = op.wanted(ctx, known, record, Wanted{v.Restore, existing == class.Adopt})
+		archive, err = op.wanted(ctx, known, record, Wanted{v.Restore, begin.Existing == class.Adopt})
 		if archive.Path != "" {
 			record.RestoredFrom, record.Owners = archive.Path, archive.Owners+1
-			existing = class.Refuse
+			begin.Existing = class.Refuse
 		}
+	case begin.CopyOf != nil:
+		record.CopyOf, err = op.copyOf(ctx, known, record, begin.CopyOf)
+		begin.Existing = class.Refuse
 	}
 	if err == nil && !found {
-		record.Adopted, err = op.lookForDirectory(record, existing, room)
+		record.Adopted, err = op.lookForDirectory(record, begin.Existing, begin.Room)
 	}
 	if err != nil {
 		return record, err
 	}
 	halfMade := found && known.State == ledger.Creating && !known.Adopted
-	return op.takeRecord(record, halfMade, existing == class.Adopt)
+	return op.takeRecord(record, halfMade, begin.Existing == class.Adopt)
+}
+
+// copyOf returns what the volume is to be a copy of. known is the record of the path, if it has one: a directory that
+// somebody has is not mixed up with a copy.
+func (op Op) copyOf(ctx context.Context, known, asking ledger.Record, find func(context.Context) (*ledger.Copy, error)) (*ledger.Copy, error) {
+	if known.State != "" && known.State != ledger.Creating {
+		return nil, ledger.Taken(op.Path, known, asking)
+	}
+	return find(ctx)
 }
 
 // wanted returns the archive that becomes the directory, or none if an empty one does too. known
@@ -145,8 +178,8 @@ func (op Op) lookAtPath(ctx context.Context, asking ledger.Record) (known ledger
 	if err := op.checkVolumesFor(ctx, asking); err != nil {
 		return known, found, op.knownOwner(known, asking, err)
 	}
-	if found && abandonedRestore(known, asking) {
-		return ledger.Record{}, false, op.undoRestore(ctx, known)
+	if found && abandoned(known, asking) {
+		return ledger.Record{}, false, op.giveUp(ctx, known)
 	}
 	if found && isLostNamesakes(known, asking) && op.config.Gone != nil && op.config.Gone(ctx, known) == nil {
 		return op.endLost(ctx, known)

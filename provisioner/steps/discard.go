@@ -55,10 +55,14 @@ func (op Op) discard(ctx context.Context, r ledger.Record) error {
 // trash sets a directory aside in the trash, under the first name of the volume's that is
 // free, which it returns.
 func (op Op) trash(r ledger.Record, path volpath.Path, id *share.Identity) (own string, err error) {
+	return trashName(r, func(own string) error { return op.Store.Dirs.SetAside(path, share.TrashDir, own, id) })
+}
+
+// trashName calls move with the volume's names in the trash until one is free, which it returns.
+func trashName(r ledger.Record, move func(own string) error) (own string, err error) {
 	for n := 1; ; n++ {
 		own = volpath.Trash(r.PV, r.Cluster, n)
-		err = op.Store.Dirs.SetAside(path, share.TrashDir, own, id)
-		if !errors.Is(err, fs.ErrExist) {
+		if err = move(own); !errors.Is(err, fs.ErrExist) {
 			return own, err
 		}
 	}

@@ -179,7 +179,7 @@ func (op Op) archivePresent(r, asking ledger.Record) (bool, error) {
 	if errors.Is(err, ledger.ErrDamaged) {
 		return false, nil
 	}
-	return restoring && abandonedRestore(getting, asking), err
+	return restoring && abandoned(getting, asking), err
 }
 
 // checkReleased makes a wish for the latest archive wait for the volume that is

@@ -26,6 +26,8 @@ func originOf(r ledger.Record) origin {
 	switch {
 	case r.RestoredFrom != "":
 		return archived{}
+	case r.CopyOf != nil:
+		return copied{}
 	case r.Adopted:
 		return existing{}
 	}
@@ -108,8 +110,11 @@ func (archived) finish(op Op, r ledger.Record) error { return op.endRestored(r) 
 
 func errMissing(op Op, r ledger.Record) error {
 	from := ""
-	if r.RestoredFrom != "" {
+	switch {
+	case r.RestoredFrom != "":
 		from = ", restored from " + r.RestoredFrom + ","
+	case r.CopyOf != nil:
+		from = ", a copy of " + r.CopyOf.Path + ","
 	}
 	return refusal.Postpone(refusal.ReasonRecord, "directory %q of the volume%s is missing; put it back from a copy, or delete the claim", op.Path, from)
 }

@@ -44,16 +44,7 @@ func (op Op) restore(r ledger.Record) (*share.Identity, error) {
 			return nil, err
 		}
 	}
-	err = op.Store.Dirs.WithParents(op.Path, func() error {
-		err := op.Store.Dirs.BringBack(share.MovingDir, own, op.Path)
-		if errors.Is(err, fs.ErrExist) {
-			if _, leftErr := op.Store.Dirs.RemoveMarked(op.Path); leftErr != nil {
-				return leftErr
-			}
-			err = op.Store.Dirs.BringBack(share.MovingDir, own, op.Path)
-		}
-		return err
-	})
+	err = op.bring(func() error { return op.Store.Dirs.BringBack(share.MovingDir, own, op.Path) })
 	if errors.Is(err, fs.ErrExist) {
 		return nil, errExists(op.Path.String(), r)
 	}
@@ -130,11 +121,11 @@ func (op Op) endRestored(r ledger.Record) error {
 	return op.Store.Records.Remove(archive, record)
 }
 
-// abandonedRestore reports whether owner is what an earlier claim of the same name left that
-// asked for an archive and went before it had it; or what asking's own claim left at another
-// path, which it had before its labels or annotations changed.
-func abandonedRestore(owner, asking ledger.Record) bool {
-	return owner.Restoring() && (owner.PV != asking.PV || owner.Path != asking.Path) &&
+// abandoned reports whether owner is what an earlier claim of the same name left that asked for an archive or a copy
+// and went before it had it; or what asking's own claim left at another path, which it had before its labels or
+// annotations changed.
+func abandoned(owner, asking ledger.Record) bool {
+	return (owner.Restoring() || owner.Copying()) && (owner.PV != asking.PV || owner.Path != asking.Path) &&
 		owner.Cluster == asking.Cluster && owner.Claim.Namespace == asking.Claim.Namespace && owner.Claim.Name == asking.Claim.Name
 }
 
@@ -149,7 +140,7 @@ func (op Op) giveBackAbandoned(ctx context.Context, archive, asking ledger.Recor
 		return err
 	}
 	getting, restoring, err := op.Store.Records.Restoring(p)
-	if err != nil || !restoring || !abandonedRestore(getting, asking) || getting.Path == op.Path.String() { // take does that one
+	if err != nil || !restoring || !abandoned(getting, asking) || getting.Path == op.Path.String() { // take does that one
 		return err
 	}
 	there, err := volpath.ParseRecorded(getting.Path)

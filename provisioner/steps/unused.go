@@ -63,8 +63,11 @@ func noneAnyMore(err error) error {
 // giveUp undoes what was done for a volume that will not be, as far as nothing is lost,
 // and frees its path.
 func (op Op) giveUp(ctx context.Context, r ledger.Record) error {
-	if r.Restoring() {
+	switch {
+	case r.Restoring():
 		return op.undoRestore(ctx, r)
+	case r.Copying():
+		return op.discardCopy(ctx, r)
 	}
 	return op.removeUnused(ctx, r)
 }

@@ -1,0 +1,198 @@
+package copies
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/klog/v2"
+
+	"claimdir/provisioner/access"
+	"claimdir/provisioner/fair"
+	"claimdir/provisioner/ledger"
+	"claimdir/provisioner/share"
+)
+
+// Job is one copy. All fields are required.
+type Job struct {
+	// Name is the own name of what the copy is for. It names the staging directory: see share.Copy. Of jobs of one name
+	// on one share only one runs.
+	Name string
+	// Namespace is whose turn it is.
+	Namespace string
+	// To is the share that gets the copy, From the one that has the source.
+	To, From *access.Keeper
+	// Find returns which directory is copied. It is called before the copy and once more after it, and returns an
+	// error if that is not, or no more, what was meant.
+	Find func(ctx context.Context, store ledger.Store) (share.CopyFrom, error)
+	// Wanted returns nil as long as what the copy is for exists. It is called every few seconds; any error ends the job.
+	Wanted func(ctx context.Context) error
+	// Begin is called with what the source holds, before the first byte is copied. It may refuse the copy.
+	Begin func(ctx context.Context, source share.Usage) error
+	// Complete is called when the tree is whole.
+	Complete func(ctx context.Context, result share.Copied) error
+	// Progress is called now and then with a text for people.
+	Progress func(text string)
+	// Ended is called when the job has ended, with its error. It is not called when the process stops.
+	Ended func(ctx context.Context, err error)
+}
+
+// Config is what Copies need.
+type Config struct {
+	// AtOnce is how many copies run at a time on each share.
+	AtOnce int
+	// Rate is how many calls a second the copies of one share make together, and Bandwidth how many bytes they read and
+	// write a second; 0 means no limit.
+	Rate, Bandwidth int
+	// Workers is how many files of a copy are copied at a time.
+	Workers int
+}
+
+// Copies runs jobs. It must be made by New.
+type Copies struct {
+	config  Config
+	metrics metrics
+	turn    time.Duration // turn, except in tests
+	first   time.Duration // firstProgress, except in tests
+
+	mu     sync.Mutex
+	lanes  map[*access.Keeper]*lane
+	ctx    context.Context //nolint:containedctx // of Run; nil before and after it
+	all    sync.WaitGroup
+	failed map[key]error // why the last runs of jobs failed, until Start has said it
+}
+
+// key tells the jobs apart.
+type key struct {
+	to   *access.Keeper
+	name string
+}
+
+// lane is the work on one share.
+type lane struct {
+	copier  *share.Copier
+	meter   *share.Meter
+	waiting fair.Queue[*task]
+	running int
+	tasks   map[string]*task // that wait or run, by name
+}
+
+// failedMost bounds what failed remembers.
+const failedMost = 10_000
+
+// New makes Copies. Nothing is copied before Run.
+func New(config Config) *Copies {
+	return &Copies{config: config, metrics: newMetrics(), turn: turn, first: firstProgress, lanes: map[*access.Keeper]*lane{}, failed: map[key]error{}}
+}
+
+// Collectors returns the metrics.
+func (c *Copies) Collectors() []prometheus.Collector { return c.metrics.collectors() }
+
+// Run lets jobs run until ctx ends, and returns when those that run have ended. What they have copied stays for their
+// next run.
+func (c *Copies) Run(ctx context.Context) {
+	c.mu.Lock()
+	c.ctx = ctx
+	for _, l := range c.lanes {
+		c.next(l)
+	}
+	c.mu.Unlock()
+	<-ctx.Done()
+	c.mu.Lock()
+	c.ctx = nil
+	c.mu.Unlock()
+	c.all.Wait()
+}
+
+// Start starts a job, unless one of its name waits or runs. It returns why the last run of the job failed, once; the next
+// call starts it anew.
+func (c *Copies) Start(job Job) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	l := c.lane(job.To)
+	if l.tasks[job.Name] != nil {
+		return nil
+	}
+	k := key{job.To, job.Name}
+	if err, failed := c.failed[k]; failed {
+		delete(c.failed, k)
+		return err
+	}
+	t := &task{Job: job, copies: c, lane: l}
+	l.tasks[job.Name] = t
+	l.waiting.Push(job.Namespace, t)
+	c.next(l)
+	return nil
+}
+
+// lane must be called with mu held.
+func (c *Copies) lane(to *access.Keeper) *lane {
+	l := c.lanes[to]
+	if l == nil {
+		l = &lane{copier: share.NewCopier(c.config.Workers, c.config.Rate, c.config.Bandwidth), meter: share.NewMeter(c.config.Rate), tasks: map[string]*task{}}
+		c.lanes[to] = l
+	}
+	return l
+}
+
+// next runs waiting tasks as long as there is room. It must be called with mu held.
+func (c *Copies) next(l *lane) {
+	for c.ctx != nil && l.running < c.config.AtOnce && l.waiting.Len() > 0 {
+		t, ctx := l.waiting.Pop(), c.ctx
+		l.running++
+		c.all.Go(func() { t.work(ctx) })
+	}
+}
+
+// othersWait reports whether a job of another namespace waits on the lane.
+func (c *Copies) othersWait(l *lane, namespace string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return l.waiting.Len() > l.waiting.LenOf(namespace)
+}
+
+// over takes a task off its lane. A task whose turn is over waits for the next one.
+func (c *Copies) over(ctx context.Context, t *task, err error) {
+	c.mu.Lock()
+	t.lane.running--
+	again := errors.Is(err, errTurnOver)
+	switch {
+	case again:
+		t.lane.waiting.Push(t.Namespace, t)
+	default:
+		delete(t.lane.tasks, t.Name)
+		if err != nil && ctx.Err() == nil {
+			if len(c.failed) >= failedMost {
+				clear(c.failed)
+			}
+			c.failed[key{t.To, t.Name}] = err
+		}
+	}
+	c.next(t.lane)
+	c.mu.Unlock()
+	if !again && ctx.Err() == nil {
+		t.Ended(ctx, err)
+	}
+}
+
+// Forget drops why the last run of a job failed: nobody waits for it any more.
+func (c *Copies) Forget(to *access.Keeper, name string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.failed, key{to, name})
+}
+
+// safely makes an error of a panic, so that one copy that triggers a bug does not end the process, leader after leader.
+func safely(ctx context.Context, work func() error) (err error) {
+	defer func() {
+		if value := recover(); value != nil {
+			klog.FromContext(ctx).Error(nil, "Panic in a copy", "panic", value, "stack", string(debug.Stack()))
+			err = fmt.Errorf("panic: %v", value)
+		}
+	}()
+	return work()
+}

@@ -1,0 +1,189 @@
+package copies
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"k8s.io/klog/v2"
+
+	"claimdir/provisioner/class"
+	"claimdir/provisioner/ledger"
+	"claimdir/provisioner/share"
+)
+
+const (
+	// turn is how long a job runs while jobs of other namespaces wait. It is doubled with each turn, because a job that
+	// goes on looks at all again that it has copied.
+	turn = 5 * time.Minute
+	// wantedEvery is how often a job asks whether it is still wanted.
+	wantedEvery = 2 * time.Second
+	// firstProgress is when a job tells its progress first, progressEvery how often it does then.
+	firstProgress, progressEvery = 10 * time.Second, 5 * time.Minute
+)
+
+// errTurnOver ends the run of a job that makes way for others.
+var errTurnOver = errors.New("its turn is over")
+
+// task is a job that waits or runs.
+type task struct {
+	Job
+
+	copies *Copies
+	lane   *lane
+	turns  int // that it has had
+
+	seen atomic.Pointer[seen] // nil until it has begun to copy
+}
+
+// seen is what a run shows of its progress.
+type seen struct {
+	total    share.Usage
+	progress share.CopyProgress
+}
+
+// work runs the job until it ends or its turn is over.
+func (t *task) work(ctx context.Context) {
+	ctx = klog.NewContext(ctx, klog.LoggerWithValues(klog.FromContext(ctx), "copy", t.Name, "share", t.To.Name()))
+	running := t.copies.metrics.running.WithLabelValues(t.To.Name())
+	running.Inc()
+	defer running.Dec()
+	err := safely(ctx, func() error { return t.run(ctx) })
+	t.turns++
+	if err != nil && ctx.Err() == nil && !errors.Is(err, errTurnOver) {
+		klog.FromContext(ctx).Info("The copy has failed", "because", err.Error())
+	}
+	t.copies.over(ctx, t, err)
+}
+
+// run makes the copy and hands it over.
+func (t *task) run(ctx context.Context) error {
+	if err := t.Wanted(ctx); err != nil {
+		return err
+	}
+	copying, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		t.watch(copying, stop)
+	}()
+	result, err := t.copy(copying)
+	if err == nil {
+		err = t.check(copying)
+	}
+	ended := context.Cause(copying)
+	stop(nil)
+	<-watched
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case err != nil && ended != nil: // its turn is over, or nobody wants it any more
+		return ended
+	case err != nil:
+		return err
+	}
+	t.count(result)
+	return t.Complete(ctx, result)
+}
+
+// copy makes the copy. It is one operation on each share: its calls are watched, and it stops at each of them.
+func (t *task) copy(ctx context.Context) (result share.Copied, err error) {
+	name := "copy to " + t.Name
+	err = t.From.Background(ctx, name, func(_ context.Context, source ledger.Store) error {
+		from, err := t.Find(ctx, source)
+		if err != nil {
+			return err
+		}
+		total, err := source.Dirs.Measure(ctx, t.lane.meter, from.Path, from.Identity)
+		if err != nil {
+			return fmt.Errorf("measure what is to be copied: %w", err)
+		}
+		if err := t.Begin(ctx, total); err != nil {
+			return err
+		}
+		now := &seen{total: total}
+		t.seen.Store(now)
+		if t.From == t.To {
+			result, err = source.Dirs.Copy(ctx, t.lane.copier, from, t.Name, &now.progress)
+			return err
+		}
+		from.Share = source.Dirs
+		return t.To.Background(ctx, name, func(_ context.Context, target ledger.Store) (err error) {
+			result, err = target.Dirs.Copy(ctx, t.lane.copier, from, t.Name, &now.progress)
+			return err
+		})
+	})
+	return result, err
+}
+
+// check looks at the source again: one that was released meanwhile may have lost files that are missing in the copy.
+func (t *task) check(ctx context.Context) error {
+	return t.From.Background(ctx, "look at the source of "+t.Name, func(_ context.Context, source ledger.Store) error {
+		_, err := t.Find(ctx, source)
+		return err
+	})
+}
+
+// watch ends the copy when nobody wants it any more or its turn is over, and tells its progress.
+func (t *task) watch(ctx context.Context, stop context.CancelCauseFunc) {
+	tick := time.NewTicker(min(wantedEvery, t.copies.first))
+	defer tick.Stop()
+	began, tell := time.Now(), t.copies.first
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if err := t.Wanted(ctx); err != nil {
+			stop(err)
+			return
+		}
+		ran := time.Since(began)
+		if ran >= t.copies.turn<<min(t.turns, 10) && t.copies.othersWait(t.lane, t.Namespace) {
+			stop(errTurnOver)
+			return
+		}
+		if ran >= tell {
+			tell = ran + progressEvery
+			t.Progress(t.text())
+		}
+	}
+}
+
+// text says how far the copy is.
+func (t *task) text() string {
+	now := t.seen.Load()
+	if now == nil {
+		return "measuring what is to be copied"
+	}
+	bytes, all := now.progress.Bytes.Load(), now.total.Bytes
+	text := fmt.Sprintf("copied %s of %s (%d %%), %d files", class.FormatSize(float64(bytes)), class.FormatSize(float64(all)), percent(bytes, all), now.progress.Files.Load())
+	if now.total.Files > 0 { // a server that enforces a size does not count them
+		text += fmt.Sprintf(" of %d", now.total.Files)
+	}
+	if t.turns > 0 {
+		text += "; it makes way for other copies in between"
+	}
+	return text
+}
+
+// percent returns how much part is of all, at most 99: what is not whole is not all.
+func percent(part, all int64) int64 {
+	if all <= 0 {
+		return 0
+	}
+	return min(99, int64(float64(part)/float64(all)*100))
+}
+
+func (t *task) count(result share.Copied) {
+	m := t.copies.metrics
+	for method, bytes := range map[string]int64{"clone": result.Cloned, "server": result.Server, "read": result.Read} {
+		m.bytes.WithLabelValues(t.To.Name(), method).Add(float64(bytes))
+	}
+	m.files.WithLabelValues(t.To.Name()).Add(float64(result.Files))
+	m.changed.WithLabelValues(t.To.Name()).Add(float64(result.Changed))
+}
