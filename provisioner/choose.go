@@ -18,8 +18,8 @@ import (
 	"claimdir/provisioner/volume"
 )
 
-// choose returns the share of a claim's volume.
-func (p *Pool) choose(ctx context.Context, claim *v1.PersistentVolumeClaim, v volume.Volume, c class.Class) (*access.Keeper, error) {
+// choose returns the share of a claim's volume. from is nil if that is to be no copy.
+func (p *Pool) choose(ctx context.Context, claim *v1.PersistentVolumeClaim, v volume.Volume, c class.Class, from *wantedSource) (*access.Keeper, error) {
 	candidates, err := p.candidates(c)
 	if err != nil {
 		return nil, err
@@ -33,6 +33,9 @@ func (p *Pool) choose(ctx context.Context, claim *v1.PersistentVolumeClaim, v vo
 	}
 	if v.Restores {
 		return p.withArchive(ctx, v, c, candidates)
+	}
+	if from != nil {
+		return p.besideSource(ctx, from, v, c, candidates)
 	}
 	return p.roomiest(v, c, candidates)
 }

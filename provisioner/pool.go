@@ -22,6 +22,9 @@ type Pool struct {
 	// known is false until what was measured on the share has been read. OverSize is nil if nothing is measured. It
 	// must be set before the Pool is used.
 	OverSize func(on *access.Keeper, namespace, class string) (claims []string, known bool)
+	// Copies makes volumes that are copies. If it is nil, claims that are to be copies are refused. It must be set before
+	// the Pool is used.
+	Copies *Copies
 
 	steps     *steps.Steps
 	objects   Objects

@@ -10,6 +10,7 @@ import (
 
 	"claimdir/provisioner/access"
 	"claimdir/provisioner/class"
+	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/refusal"
 	"claimdir/provisioner/steps"
 	"claimdir/provisioner/volume"
@@ -62,7 +63,11 @@ func (p *Provisioner) provision(ctx context.Context, o controller.ProvisionOptio
 	if v.Claim, err = p.steps.InNamespace(ctx, v.Claim); err != nil {
 		return nil, err
 	}
-	on, err := p.choose(ctx, o.PVC, v, c)
+	from, err := p.sourceWanted(o.PVC)
+	if err != nil {
+		return nil, err
+	}
+	on, err := p.choose(ctx, o.PVC, v, c, from)
 	if err != nil {
 		return nil, err
 	}
@@ -70,14 +75,22 @@ func (p *Provisioner) provision(ctx context.Context, o controller.ProvisionOptio
 	if err != nil {
 		return nil, err
 	}
-	err = p.steps.On(ctx, on, path, "provision "+v.Name, func(ctx context.Context, op steps.Op) error {
-		return op.Create(ctx, v, c.OnExisting, func() error { return p.mayBegin(on, c, v) })
+	var record ledger.Record
+	err = p.steps.On(ctx, on, path, "provision "+v.Name, func(ctx context.Context, op steps.Op) (err error) {
+		record, err = op.Create(ctx, v, steps.Begin{Existing: c.OnExisting, Room: func() error { return p.mayBegin(on, c, v) }, CopyOf: from.to(on)})
+		return err
 	})
+	if copying, is := errors.AsType[*steps.CopyingError](err); is {
+		return nil, p.startCopy(on, copying.Record, o.PVC, v, c)
+	}
 	if err != nil {
 		p.giveRoomBack(on, v)
 		return nil, err
 	}
 	p.startedOn.succeeded(v.Name)
+	if record.CopyOf.Whole() {
+		return p.copied(o.PVC, v, on, record)
+	}
 	return pv, nil
 }
 
@@ -87,6 +100,10 @@ func (p *Provisioner) Delete(ctx context.Context, pv *v1.PersistentVolume) error
 	on, v, err := p.find(pv)
 	if err != nil {
 		return err
+	}
+	if claim := p.awaited(pv); claim != "" {
+		return refusal.Unchanged(refusal.Postpone(refusal.ReasonBusy, "claim %q of namespace %q is to be a copy of this volume and has not got it yet: "+
+			"the volume is released when it has, or when that claim is deleted; this is retried automatically", claim, v.Claim.Namespace))
 	}
 	ctx = klog.NewContext(ctx, klog.LoggerWithValues(klog.FromContext(ctx), "path", v.Path))
 	return p.steps.On(ctx, on, v.Path, "release "+v.Name, func(ctx context.Context, op steps.Op) error {

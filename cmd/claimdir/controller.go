@@ -36,7 +36,7 @@ func controllerCommand(p program) *cobra.Command {
 }
 
 func (o *controllerOptions) flags() []*pflag.FlagSet {
-	return []*pflag.FlagSet{o.provisionerFlags(), o.allShareFlags(), o.usageFlags(), o.clusterFlags(), o.watchFlags()}
+	return []*pflag.FlagSet{o.provisionerFlags(), o.allShareFlags(), o.copyFlags(), o.usageFlags(), o.clusterFlags(), o.watchFlags()}
 }
 
 func (o *controllerOptions) provisionerFlags() *pflag.FlagSet {
@@ -99,6 +99,7 @@ func (o *controllerOptions) complete(args []string) (problems []error) {
 	problems = append(problems, o.checkShares()...)
 	problems = append(problems, o.checkPace()...)
 	problems = append(problems, o.checkUsage()...)
+	problems = append(problems, o.checkCopies()...)
 	problem := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
 	if o.leaderElect && o.podNamespace == "" {
 		problem("--pod-namespace (POD_NAMESPACE) is required for leader election outside a cluster: it is the namespace of the Lease")

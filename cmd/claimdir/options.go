@@ -27,6 +27,9 @@ type options struct {
 	usageInterval time.Duration // 0: nothing is measured
 	usageRate     int           // files and directories a second
 	usageMetrics  string
+	copiesAtOnce  int // of each share
+	copyRate      int // calls a second
+	copyBandwidth string
 	nfsServer     string
 	nfsPath       string
 
@@ -51,6 +54,9 @@ func newOptions() options {
 		expandMounted: true,
 		usageRate:     2000,
 		usageMetrics:  metricsOfNamespaces,
+		copiesAtOnce:  2,
+		copyRate:      2000,
+		copyBandwidth: "0",
 		leaderElect:   true,
 		httpAddress:   ":8080",
 		pageAddress:   "127.0.0.1:8081",

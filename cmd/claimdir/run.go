@@ -57,10 +57,15 @@ func serve(ctx context.Context, o options) error {
 	for _, p := range pool.Provisioners() {
 		config.Provisioners = append(config.Provisioners, p)
 	}
-	jobs, err := newJobs(parts{options: o, keepers: served.keepers, steps: ops, client: clients.Main, informers: informers, room: pool.HasRoom}, warn, func() *control.Controller { return c })
+	work := parts{options: o, keepers: served.keepers, steps: ops, client: clients.Main, informers: informers, room: pool.HasRoom}
+	jobs, err := newJobs(work, warn, func() *control.Controller { return c })
 	if err != nil {
 		return err
 	}
+	if pool.Copies, err = newCopies(work, func() *control.Controller { return c }); err != nil {
+		return err
+	}
+	jobs.run, jobs.metrics = append(jobs.run, pool.Copies.Jobs.Run), append(jobs.metrics, pool.Copies.Jobs.Collectors()...)
 	config.Background, pool.OverSize = jobs.run, jobs.overSize
 	config.Workers, config.DrainTimeout = o.workers, o.drainTimeout
 	if c, err = control.New(ctx, config); err != nil {

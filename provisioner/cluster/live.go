@@ -83,6 +83,13 @@ func (l Live) gone(ctx context.Context, r ledger.Record, same func(*v1.Persisten
 	return l.NoVolume(ctx, r)
 }
 
+// Claim returns the claim of that namespace and name, or nil if there is none. It gives up after ten seconds.
+func (l Live) Claim(ctx context.Context, namespace, name string) (*v1.PersistentVolumeClaim, error) {
+	ctx, cancel := context.WithTimeout(ctx, liveTimeout)
+	defer cancel()
+	return l.claim(ctx, ledger.Claim{Namespace: namespace, Name: name})
+}
+
 // claim returns the claim of that namespace and name, whatever its UID, or nil if there is none.
 func (l Live) claim(ctx context.Context, c ledger.Claim) (*v1.PersistentVolumeClaim, error) {
 	claim, err := l.Client.CoreV1().PersistentVolumeClaims(c.Namespace).Get(ctx, c.Name, metav1.GetOptions{})

@@ -31,7 +31,7 @@ func newClaims(trim cache.TransformFunc) makes {
 		list := func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) { return claims.List(ctx, o) }
 		source := &cache.ListWatch{ListWithContextFunc: paged(list, trim), WatchFuncWithContext: claims.Watch}
 		return cache.NewSharedIndexInformerWithOptions(cache.ToListWatcherWithWatchListSemantics(source, client), &v1.PersistentVolumeClaim{},
-			cache.SharedIndexInformerOptions{ResyncPeriod: resync, Indexers: cache.Indexers{stateIndex: indexClaim}})
+			cache.SharedIndexInformerOptions{ResyncPeriod: resync, Indexers: cache.Indexers{stateIndex: indexClaim, sourceIndex: indexSource}})
 	}
 }
 

@@ -185,6 +185,16 @@ func (c *Controller) Retry() {
 	}
 }
 
+// RetryClaim queues a claim again, and everything that waits for it. It does not block.
+func (c *Controller) RetryClaim(claim *v1.PersistentVolumeClaim) {
+	for _, l := range c.queues {
+		l.claims.requeueOne(string(claim.UID))
+	}
+	for _, l := range c.queues {
+		l.volumes.requeue()
+	}
+}
+
 // retryPause is how long requests to retry are gathered, because many operations end together.
 const retryPause = 100 * time.Millisecond
 

@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"time"
 
@@ -23,14 +24,28 @@ const (
 )
 
 // heldEvents holds normal events back while operations run: a claim is to be bound before others are
-// told that they are. Of several events about one object only the last is published: that a volume
+// told that they are. Of several events of the library about one object only the last is published: that a volume
 // was made tells more than that it is being made. Warnings never wait.
 type heldEvents struct {
 	busy func() bool // reports whether operations run
 
 	mu     sync.Mutex
-	order  []types.UID // of the objects, those that wait longest first
-	events map[types.UID]heldEvent
+	order  []heldKey // those that wait longest first
+	events map[heldKey]heldEvent
+}
+
+// heldKey is what is told of an object. The library's events of a claim tell one thing.
+type heldKey struct {
+	object types.UID
+	reason string // empty for those of the library
+}
+
+func heldKeyOf(event *v1.Event) heldKey {
+	key := heldKey{event.InvolvedObject.UID, event.Reason}
+	if strings.HasPrefix(event.Reason, "Provisioning") {
+		key.reason = ""
+	}
+	return key
 }
 
 type heldEvent struct {
@@ -41,7 +56,7 @@ type heldEvent struct {
 }
 
 func newHeldEvents(busy func() bool) *heldEvents {
-	return &heldEvents{busy: busy, events: map[types.UID]heldEvent{}}
+	return &heldEvents{busy: busy, events: map[heldKey]heldEvent{}}
 }
 
 // through returns a client that holds normal events back, and publishes through client.
@@ -72,7 +87,7 @@ func (c eventClient) CreateWithEventNamespaceWithContext(ctx context.Context, ev
 func (h *heldEvents) add(event heldEvent) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	object := event.InvolvedObject.UID
+	object := heldKeyOf(event.Event)
 	if earlier, waits := h.events[object]; waits {
 		event.since = earlier.since
 		h.events[object] = event

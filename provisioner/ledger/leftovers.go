@@ -25,9 +25,9 @@ func (l *Ledger) Sweep() iter.Seq2[Record, error] {
 }
 
 // RemoveStale removes the leftovers of killed processes: records that were being created, and empty
-// directories made to set a volume aside.
+// directories made to set a volume aside or to copy one.
 func (l *Ledger) RemoveStale() error {
-	for _, in := range []string{stagingDir, share.MovingDir} {
+	for _, in := range []string{stagingDir, share.MovingDir, share.CopiesDir} {
 		err := l.share.RemoveStale(in, "probe."+l.id)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err

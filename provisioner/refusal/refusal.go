@@ -23,6 +23,8 @@ const (
 	ReasonCluster = "cluster" // the API server does not say what must be known
 	ReasonRoom    = "room"    // the share has too little room for what the class asks
 	ReasonFrozen  = "frozen"  // claims of the namespace hold more than they requested
+	ReasonSource  = "source"  // what the volume is to be a copy of does not exist or cannot be copied
+	ReasonCopy    = "copy"    // the copy failed
 )
 
 // unchanged is what Unchanged appends to the text of a refusal.

@@ -1,10 +1,13 @@
 package share
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
 	"path"
+
+	"golang.org/x/sys/unix"
 
 	"claimdir/provisioner/volpath"
 )
@@ -60,4 +63,34 @@ func (s *Share) ListCopies() ([]string, error) {
 		return nil, nil
 	}
 	return names, err
+}
+
+// SharesBlocks tries whether files of the share can share their blocks (FICLONE), so that a copy takes no room. own is
+// the caller's own name.
+func (s *Share) SharesBlocks(own string) (shares bool, err error) {
+	const tried = 4 << 10 // a block of most file systems: less may be stored in another way
+	if err := s.MakeMeta(CopiesDir); err != nil {
+		return false, err
+	}
+	from, to := own+".from", own+".to"
+	err = s.inMeta(CopiesDir, "try to share blocks in", func(d *dir) (err error) {
+		defer func() { err = errors.Join(err, ignoreAbsent(d.unlink(from)), ignoreAbsent(d.unlink(to))) }()
+		if err := errors.Join(createAnew(d, from, bytes.Repeat([]byte{1}, tried)), createAnew(d, to, nil)); err != nil {
+			return err
+		}
+		return d.run("share blocks", func() error {
+			source, err := unix.Openat(d.fd(), from, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+			if err != nil {
+				return err
+			}
+			defer closeRead(source)
+			target, err := unix.Openat(d.fd(), to, unix.O_WRONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+			if err != nil {
+				return err
+			}
+			shares = unix.IoctlFileClone(target, source) == nil
+			return unix.Close(target)
+		})
+	})
+	return shares, err
 }

@@ -11,15 +11,11 @@ import (
 	"claimdir/provisioner/volpath"
 )
 
-// snapshotGroup is the API group of VolumeSnapshot. Kubernetes leaves only this data source and
-// claims to the provisioner.
-const snapshotGroup = "snapshot.storage.k8s.io"
-
 // Check refuses a claim that a directory on an NFS share cannot satisfy. Without it the claim would
 // be bound to a volume that is not what it requests.
 func Check(claim *v1.PersistentVolumeClaim) error {
 	spec := claim.Spec
-	switch source := DataSource(claim); {
+	switch source := pvs.DataSource(claim); {
 	case claim.Annotations[pvs.AnnotationTooLarge] != "":
 		return refuseClaim("the claim has %s; shorten its annotations and labels", claim.Annotations[pvs.AnnotationTooLarge])
 	case spec.Selector != nil:
@@ -30,7 +26,9 @@ func Check(claim *v1.PersistentVolumeClaim) error {
 			*spec.VolumeMode, v1.PersistentVolumeFilesystem)
 	case spec.VolumeAttributesClassName != nil && *spec.VolumeAttributesClassName != "":
 		return refuseClaim("spec.volumeAttributesClassName %q: not supported; remove it", *spec.VolumeAttributesClassName)
-	case source != nil:
+	case source != nil && claim.Annotations[AnnotationRestore] != "":
+		return refuseClaim("spec.dataSource %s %q and annotation %s: a volume has one origin; remove one of them", source.Kind, source.Name, AnnotationRestore)
+	case source != nil && !pvs.IsClaim(source):
 		return refuseClaim("spec.dataSource %s %q: not supported, the volume would be empty; remove the data source",
 			source.Kind, source.Name)
 	}
@@ -87,29 +85,8 @@ func Vars(name string, claim *v1.PersistentVolumeClaim) volpath.Vars {
 // ForPopulator reports whether the data source of the claim is neither a claim nor a snapshot. A
 // volume populator creates the volume then.
 func ForPopulator(claim *v1.PersistentVolumeClaim) bool {
-	source := DataSource(claim)
-	if source == nil {
-		return false
-	}
-	group := ""
-	if source.APIGroup != nil {
-		group = *source.APIGroup
-	}
-	isClaim := group == "" && source.Kind == "PersistentVolumeClaim"
-	isSnapshot := group == snapshotGroup && source.Kind == "VolumeSnapshot"
-	return !isClaim && !isSnapshot
-}
-
-// DataSource returns the data source of the claim, or nil. The API server copies dataSource to
-// dataSourceRef, but an old object may have only the former.
-func DataSource(claim *v1.PersistentVolumeClaim) *v1.TypedObjectReference {
-	if ref := claim.Spec.DataSourceRef; ref != nil {
-		return ref
-	}
-	if source := claim.Spec.DataSource; source != nil {
-		return &v1.TypedObjectReference{APIGroup: source.APIGroup, Kind: source.Kind, Name: source.Name}
-	}
-	return nil
+	source := pvs.DataSource(claim)
+	return source != nil && !pvs.IsClaim(source) && !pvs.IsSnapshot(source)
 }
 
 // ClassOfClaim returns the name of the claim's class. Old claims have it in an annotation instead

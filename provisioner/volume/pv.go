@@ -53,6 +53,7 @@ func (v Volume) annotations() map[string]string {
 	if v.RecoveredFrom != "" {
 		a[AnnotationRecoveredFrom] = v.RecoveredFrom
 	}
+	copyAnnotations(a, v.CopyOf)
 	return a
 }
 

@@ -32,6 +32,7 @@ func (v Volume) Record() ledger.Record {
 		UID:              v.UID,
 		GID:              v.GID,
 		RestoredFrom:     v.RestoredFrom,
+		CopyOf:           v.CopyOf,
 		Created:          v.Created,
 	}
 	for _, mode := range v.AccessModes {
@@ -60,6 +61,7 @@ func FromRecord(r ledger.Record) (Volume, error) {
 		Adopted:       r.Adopted,
 		Peer:          r.Policy == "",
 		RestoredFrom:  r.RestoredFrom,
+		CopyOf:        r.CopyOf,
 		Created:       r.Created,
 	}
 	for _, mode := range r.AccessModes {

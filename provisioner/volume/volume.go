@@ -83,6 +83,8 @@ type Volume struct {
 	// RestoredFrom is the path of the archive from which the directory is restored. Only the record
 	// has it.
 	RestoredFrom string
+	// CopyOf says of what the volume is a copy. Only the record has it.
+	CopyOf *ledger.Copy
 
 	// Created is when the volume was created. A claim does not have it.
 	Created time.Time

@@ -1,0 +1,156 @@
+package provisioner
+
+import (
+	"context"
+	"slices"
+
+	v1 "k8s.io/api/core/v1"
+
+	"claimdir/provisioner/access"
+	"claimdir/provisioner/class"
+	"claimdir/provisioner/cluster/pvs"
+	"claimdir/provisioner/ledger"
+	"claimdir/provisioner/refusal"
+	"claimdir/provisioner/volume"
+)
+
+// source is what a claim is to be a copy of.
+type source struct {
+	copy ledger.Copy // without its Share
+	on   *access.Keeper
+}
+
+// wantedSource finds the source of a claim when it is needed, and once.
+type wantedSource struct {
+	pool  *Pool
+	claim *v1.PersistentVolumeClaim
+	found *source
+}
+
+// sourceWanted returns what finds the source of a claim, or nil if the claim is to be no copy.
+func (p *Pool) sourceWanted(claim *v1.PersistentVolumeClaim) (*wantedSource, error) {
+	from := pvs.DataSource(claim)
+	switch {
+	case from == nil:
+		return nil, nil
+	case p.Copies == nil:
+		return nil, refusal.Refuse(refusal.ReasonClaim, "spec.dataSource %s %q: this claimdir makes no copies", from.Kind, from.Name)
+	}
+	return &wantedSource{pool: p, claim: claim}, nil
+}
+
+func (w *wantedSource) find(ctx context.Context) (*source, error) {
+	if w.found != nil {
+		return w.found, nil
+	}
+	var err error
+	w.found, err = w.pool.sourceOf(ctx, w.claim)
+	return w.found, err
+}
+
+// to returns what finds the source as a volume on a share records it: see steps.Begin. It returns nil if w is nil.
+func (w *wantedSource) to(on *access.Keeper) func(ctx context.Context) (*ledger.Copy, error) {
+	if w == nil {
+		return nil
+	}
+	return func(ctx context.Context) (*ledger.Copy, error) {
+		from, err := w.find(ctx)
+		if err != nil {
+			return nil, err
+		}
+		c := from.copy
+		if from.on != on {
+			c.Share = from.on.ID()
+		}
+		return &c, nil
+	}
+}
+
+// besideSource returns, of several shares, the one that has the source, where the server may copy it by itself, or else
+// the one with the most room.
+func (p *Pool) besideSource(ctx context.Context, w *wantedSource, v volume.Volume, c class.Class, candidates []*access.Keeper) (*access.Keeper, error) {
+	from, err := w.find(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if slices.Contains(candidates, from.on) {
+		candidates = []*access.Keeper{from.on}
+	}
+	return p.roomiest(v, c, candidates)
+}
+
+// sourceOf returns what a claim is to be a copy of: the volume of a claim of its namespace that is bound, is ours, and is
+// not larger than what the claim requests. A source that is deleted after the claim was made still counts: Delete keeps it.
+func (p *Pool) sourceOf(ctx context.Context, claim *v1.PersistentVolumeClaim) (*source, error) {
+	name := pvs.DataSource(claim).Name
+	pv, err := p.sourceVolume(ctx, claim, name)
+	if err != nil {
+		return nil, err
+	}
+	if !p.Copies.Names.Serve(pv) {
+		return nil, refusal.Refuse(refusal.ReasonSource, "spec.dataSource: claimdir has not made the volume of claim %q, so it cannot copy it: copy the files with a pod that mounts both claims", name)
+	}
+	on, v, err := p.find(pv)
+	if err != nil {
+		return nil, refusal.Refuse(refusal.ReasonSource, "spec.dataSource: the volume of claim %q: %s", name, refusal.Message(err))
+	}
+	size, request := pv.Spec.Capacity[v1.ResourceStorage], claim.Spec.Resources.Requests[v1.ResourceStorage]
+	if request.Cmp(size) < 0 {
+		return nil, refusal.Refuse(refusal.ReasonSource, "spec.resources.requests.storage %s: claim %q, which is to be copied, has %s; a copy must request at least as much", request.String(), name, size.String())
+	}
+	return &source{on: on, copy: ledger.Copy{Kind: ledger.CopyClaim, Path: v.Path.String(), PV: pv.Name, Cluster: p.steps.Cluster(), Claim: v.Claim}}, nil
+}
+
+// sourceVolume returns the PersistentVolume of the claim that is to be copied.
+func (p *Pool) sourceVolume(ctx context.Context, claim *v1.PersistentVolumeClaim, name string) (*v1.PersistentVolume, error) {
+	from, err := p.Copies.Live.Claim(ctx, claim.Namespace, name)
+	switch {
+	case err != nil:
+		return nil, refusal.Postpone(refusal.ReasonCluster, "spec.dataSource: %w", err)
+	case from == nil || from.CreationTimestamp.After(claim.CreationTimestamp.Time):
+		// The claim that was meant may be gone by now, and its volume kept for this copy.
+		for _, pv := range p.Copies.Objects.Released() {
+			if ref := pv.Spec.ClaimRef; ref != nil && ref.Namespace == claim.Namespace && ref.Name == name && keptFor(pv, claim) {
+				return pv, nil
+			}
+		}
+	}
+	switch {
+	case from == nil:
+		return nil, refusal.Postpone(refusal.ReasonSource, "spec.dataSource: there is no claim %q in namespace %q; create it, or delete this claim; this is retried automatically", name, claim.Namespace)
+	case from.Spec.VolumeName == "" || from.Status.Phase != v1.ClaimBound:
+		return nil, refusal.Postpone(refusal.ReasonSource, "spec.dataSource: claim %q is %s: it is copied when it is bound; this is retried automatically", name, from.Status.Phase)
+	case from.DeletionTimestamp != nil && from.DeletionTimestamp.Before(&claim.CreationTimestamp):
+		return nil, refusal.Postpone(refusal.ReasonSource, "spec.dataSource: claim %q is being deleted, and was when this claim was made; delete this claim; this is retried automatically", name)
+	}
+	pv, err := p.Copies.Live.Volume(ctx, from.Spec.VolumeName)
+	switch {
+	case err != nil:
+		return nil, refusal.Postpone(refusal.ReasonCluster, "spec.dataSource: %w", err)
+	case pv == nil || pv.Spec.ClaimRef == nil || pv.Spec.ClaimRef.UID != from.UID:
+		return nil, refusal.Postpone(refusal.ReasonSource, "spec.dataSource: PersistentVolume %s is not bound to claim %q; this is retried automatically", from.Spec.VolumeName, name)
+	}
+	return pv, nil
+}
+
+// keptFor reports whether a claim that is to be a copy of the claim of a released PersistentVolume was made before that was
+// released.
+func keptFor(pv *v1.PersistentVolume, claim *v1.PersistentVolumeClaim) bool {
+	released := pv.Status.LastPhaseTransitionTime // nil before Kubernetes 1.28
+	return claim.DeletionTimestamp == nil && released != nil && !claim.CreationTimestamp.After(released.Time)
+}
+
+// awaited returns the name of a claim that is to be a copy of the claim of a released PersistentVolume and has not got it
+// yet, or an empty name.
+func (p *Pool) awaited(pv *v1.PersistentVolume) string {
+	ref := pv.Spec.ClaimRef
+	if p.Copies == nil || ref == nil {
+		return ""
+	}
+	for _, claim := range p.Copies.Objects.CopiesOf(ref.Namespace, ref.Name) {
+		if sc, found := p.objects.Class(volume.ClassOfClaim(claim)); found && p.Copies.served(sc.Provisioner) && keptFor(pv, claim) {
+			return claim.Name
+		}
+	}
+	return ""
+}
