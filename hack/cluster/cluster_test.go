@@ -78,6 +78,7 @@ var cases = []testCase{
 	{"the policy on the volume decides, not the class", testPolicyOnVolume},
 	{"a volume deleted before its claim still has its policy honoured", testVolumeFirst},
 	{"a class that is gone is not missed on release", testClassGone},
+	{"a claim is a copy of another, and both are their own", testClone},
 	{"a claim is expanded, and others' conditions stay", testExpand},
 	{"an expansion counts for a quota", testExpandQuota},
 	{"an expansion that was cut off goes on", testExpandGoesOn},

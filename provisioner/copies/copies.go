@@ -63,7 +63,14 @@ type Copies struct {
 	lanes  map[*access.Keeper]*lane
 	ctx    context.Context //nolint:containedctx // of Run; nil before and after it
 	all    sync.WaitGroup
-	failed map[key]error // why the last runs of jobs failed, until Start has said it
+	failed map[key]failure
+}
+
+// failure is why the last run of a job failed.
+type failure struct {
+	err   error
+	times int       // it failed in a row
+	until time.Time // when it may be started again
 }
 
 // key tells the jobs apart.
@@ -81,12 +88,16 @@ type lane struct {
 	tasks   map[string]*task // that wait or run, by name
 }
 
-// failedMost bounds what failed remembers.
-const failedMost = 10_000
+const (
+	// failedMost bounds how many failures are remembered.
+	failedMost = 10_000
+	// retryFirst and retryMost bound the time after which a job that failed may be started again. It is doubled each time.
+	retryFirst, retryMost = time.Second, 5 * time.Minute
+)
 
 // New makes Copies. Nothing is copied before Run.
 func New(config Config) *Copies {
-	return &Copies{config: config, metrics: newMetrics(), turn: turn, first: firstProgress, lanes: map[*access.Keeper]*lane{}, failed: map[key]error{}}
+	return &Copies{config: config, metrics: newMetrics(), turn: turn, first: firstProgress, lanes: map[*access.Keeper]*lane{}, failed: map[key]failure{}}
 }
 
 // Collectors returns the metrics.
@@ -108,8 +119,8 @@ func (c *Copies) Run(ctx context.Context) {
 	c.all.Wait()
 }
 
-// Start starts a job, unless one of its name waits or runs. It returns why the last run of the job failed, once; the next
-// call starts it anew.
+// Start starts a job, unless one of its name waits or runs. A job that failed it starts again after a time that grows, and
+// returns until then why it failed.
 func (c *Copies) Start(job Job) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -117,10 +128,8 @@ func (c *Copies) Start(job Job) error {
 	if l.tasks[job.Name] != nil {
 		return nil
 	}
-	k := key{job.To, job.Name}
-	if err, failed := c.failed[k]; failed {
-		delete(c.failed, k)
-		return err
+	if f := c.failed[key{job.To, job.Name}]; time.Now().Before(f.until) {
+		return f.err
 	}
 	t := &task{Job: job, copies: c, lane: l}
 	l.tasks[job.Name] = t
@@ -160,17 +169,13 @@ func (c *Copies) over(ctx context.Context, t *task, err error) {
 	c.mu.Lock()
 	t.lane.running--
 	again := errors.Is(err, errTurnOver)
-	switch {
-	case again:
+	if again {
 		t.lane.waiting.Push(t.Namespace, t)
-	default:
+	} else {
 		delete(t.lane.tasks, t.Name)
-		if err != nil && ctx.Err() == nil {
-			if len(c.failed) >= failedMost {
-				clear(c.failed)
-			}
-			c.failed[key{t.To, t.Name}] = err
-		}
+	}
+	if !again && ctx.Err() == nil {
+		c.note(key{t.To, t.Name}, err)
 	}
 	c.next(t.lane)
 	c.mu.Unlock()
@@ -179,7 +184,20 @@ func (c *Copies) over(ctx context.Context, t *task, err error) {
 	}
 }
 
-// Forget drops why the last run of a job failed: nobody waits for it any more.
+// note remembers how a job ended. It must be called with mu held.
+func (c *Copies) note(k key, err error) {
+	if err == nil {
+		delete(c.failed, k)
+		return
+	}
+	if len(c.failed) >= failedMost {
+		clear(c.failed)
+	}
+	times := c.failed[k].times + 1
+	c.failed[k] = failure{err, times, time.Now().Add(min(retryMost, retryFirst<<min(times-1, 10)))}
+}
+
+// Forget drops what is remembered of a job that failed: nobody waits for it any more.
 func (c *Copies) Forget(to *access.Keeper, name string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
