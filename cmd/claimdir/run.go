@@ -65,7 +65,12 @@ func serve(ctx context.Context, o options) error {
 	if pool.Copies, err = newCopies(work, func() *control.Controller { return c }); err != nil {
 		return err
 	}
-	jobs.run, jobs.metrics = append(jobs.run, pool.Copies.Jobs.Run), append(jobs.metrics, pool.Copies.Jobs.Collectors()...)
+	snapshotter, err := newSnapshotter(work, leadership, pool.Copies.Jobs, func() *control.Controller { return c })
+	if err != nil {
+		return err
+	}
+	jobs.run = append(jobs.run, pool.Copies.Jobs.Run, snapshotter.Run)
+	jobs.metrics = slices.Concat(jobs.metrics, pool.Copies.Jobs.Collectors(), snapshotter.Collectors())
 	config.Background, pool.OverSize = jobs.run, jobs.overSize
 	config.Workers, config.DrainTimeout = o.workers, o.drainTimeout
 	if c, err = control.New(ctx, config); err != nil {

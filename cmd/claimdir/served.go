@@ -15,6 +15,7 @@ import (
 	"claimdir/provisioner/access"
 	"claimdir/provisioner/resize"
 	"claimdir/provisioner/share"
+	"claimdir/provisioner/snapshot"
 	"claimdir/provisioner/sweep"
 	"claimdir/provisioner/trash"
 	"claimdir/provisioner/volpath"
@@ -57,10 +58,10 @@ func leading(mayAct func() error) share.Call {
 // slots returns how many operations may run on one share at once: one for each worker that
 // processes a claim, and for each that releases a volume; if there are several shares, one
 // more for each worker that chooses among them; trash.AtOnce that empty the trash, one that
-// lists it, one that expires archives, one that measures usage, sweep.AtOnce, resize.AtOnce, and
-// provisioner.AtOnce at start.
+// lists it, one that expires archives, one that measures usage, sweep.AtOnce, resize.AtOnce, snapshot.AtOnce
+// and one that looks after snapshots, and provisioner.AtOnce at start.
 func slots(workers, shares int) int {
-	beside := trash.AtOnce + 3 + sweep.AtOnce + resize.AtOnce + provisioner.AtOnce
+	beside := trash.AtOnce + 4 + sweep.AtOnce + resize.AtOnce + snapshot.AtOnce + provisioner.AtOnce
 	if shares > 1 {
 		return 3*workers + beside
 	}

@@ -5,9 +5,6 @@ import (
 	"testing"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime/schema"
-
 	"claimdir/hack/testbed"
 )
 
@@ -26,17 +23,26 @@ func TestSnapshots(t *testing.T) {
 		}
 	})
 	withoutClass(t, bed)
-	if err := bed.AddSnapshots(ctx); err != nil {
-		t.Fatal(err)
+	t.Run("late", func(t *testing.T) { testSnapshotsLate(t, bed) })
+	if t.Failed() {
+		return
 	}
-	for _, name := range []string{"volumesnapshots", "volumesnapshotclasses", "volumesnapshotcontents"} {
-		if _, err := bed.Dynamic.Resource(snapshots(name)).List(ctx, metav1.ListOptions{}); err != nil {
-			t.Error(err)
+	t.Run("case", func(t *testing.T) {
+		for _, c := range snapshotCases {
+			t.Run(c.name, func(t *testing.T) {
+				t.Parallel()
+				c.test(t, bed)
+			})
 		}
-	}
+	})
 }
 
-// snapshots is a resource of the snapshot API.
-func snapshots(resource string) schema.GroupVersionResource {
-	return schema.GroupVersionResource{Group: "snapshot.storage.k8s.io", Version: "v1", Resource: resource}
+var snapshotCases = []testCase{
+	{"a snapshot is ready, and says what the API promises", testSnapshot},
+	{"a snapshot is deleted as its class says", testSnapshotDeleted},
+	{"a snapshot that names no class gets the default one", testSnapshotDefaultClass},
+	{"what is not ours or not allowed is left alone or refused", testSnapshotRefused},
+	{"a hostile VolumeSnapshotContent gets nothing", testSnapshotHostile},
+	{"kill -9 while snapshots are made", testSnapshotKilled},
+	{"many snapshots at once", testSnapshotMany},
 }

@@ -96,7 +96,21 @@ func (b *Bed) AddSnapshots(ctx context.Context) error {
 	if err := b.ApplySnapshotCRDs(ctx); err != nil {
 		return err
 	}
-	return b.StartSnapshotController(ctx)
+	if err := b.StartSnapshotController(ctx); err != nil {
+		return err
+	}
+	return b.AllowSnapshots(ctx)
+}
+
+// AllowSnapshots applies our component with claimdir's rights on VolumeSnapshots. It needs the CRDs.
+func (b *Bed) AllowSnapshots(ctx context.Context) error {
+	root, err := project.Root()
+	if err != nil {
+		return err
+	}
+	component := filepath.Join(root, "manifests", "components", "snapshots")
+	_, err = b.Kubectl(ctx, "apply", "-f", filepath.Join(component, "rbac.yaml"), "-f", filepath.Join(component, "class.yaml"))
+	return err
 }
 
 // Build builds claimdir with these arguments, under a name of its own, for Config.Program.

@@ -161,7 +161,7 @@ func (s *Snapshotter) expire(ctx context.Context, on *lane, r ledger.Snapshot, s
 		}
 		return nil
 	}
-	if _, reads := s.config.Reading(on.keeper.ID(), r.Own()); reads {
+	if _, reads := s.config.Reading(r.Claim.Namespace, r.Name, now); reads {
 		return nil
 	}
 	err := s.config.Steps.OnSnapshot(ctx, access.Periodic{Keeper: on.keeper}, r.Content, r.Cluster, "expire snapshot "+r.Content, func(ctx context.Context, op steps.SnapshotOp) error {

@@ -29,12 +29,17 @@ func (s *Snapshotter) remove(ctx context.Context, on *lane, content *snapshots.V
 	switch {
 	case errors.Is(err, errRefused): // what it names is not its
 		return s.letGo(ctx, content, err.Error())
+	case errors.Is(err, errWaits):
+		return err
 	case err != nil:
 		s.tellContent(content, v1.EventTypeWarning, eventFailed, err.Error()+"; this is retried automatically")
 		return err
 	}
 	return s.dropFinalizer(ctx, content)
 }
+
+// errWaits says that the data of a snapshot is still needed.
+var errWaits = errors.New("it waits")
 
 // released reports whether nothing needs a VolumeSnapshotContent that is being deleted: its VolumeSnapshot is being deleted or gone.
 func (s *Snapshotter) released(ctx context.Context, content *snapshots.VolumeSnapshotContent) (bool, error) {
@@ -56,9 +61,10 @@ func (s *Snapshotter) removeData(ctx context.Context, on *lane, content *snapsho
 		klog.FromContext(ctx).Info("The data of the VolumeSnapshotContent stays, because another one names it", "other", other)
 		return nil
 	}
-	if who, reads := s.config.Reading(on.keeper.ID(), s.own(name)); reads && !keeps {
-		s.tellContent(content, v1.EventTypeNormal, eventWaits, fmt.Sprintf("the data is removed when %s is restored from it; this is retried automatically", who))
-		return fmt.Errorf("%s is restored from the snapshot", who)
+	ref := content.Spec.Snapshot
+	if claim, reads := s.config.Reading(ref.Namespace, ref.Name, content.DeletionTimestamp.Time); reads && !keeps {
+		s.tellContent(content, v1.EventTypeNormal, eventWaits, fmt.Sprintf("the data is removed when claim %q is restored from it, or deleted; this is retried automatically", claim))
+		return fmt.Errorf("%w: claim %q is restored from the snapshot", errWaits, claim)
 	}
 	return s.on(ctx, on, name, "remove", func(ctx context.Context, op steps.SnapshotOp) error {
 		if keeps {

@@ -20,7 +20,7 @@ import (
 // ready, and bound to a VolumeSnapshotContent of ours that is bound to it; and the claim must request as much as the volume had.
 func (s *Snapshotter) Source(ctx context.Context, claim *v1.PersistentVolumeClaim) (on *access.Keeper, from ledger.Copy, err error) {
 	name := pvs.DataSource(claim).Name
-	content, err := s.contentOf(ctx, claim.Namespace, name)
+	content, err := s.contentOf(ctx, claim, name)
 	if err != nil {
 		return nil, from, err
 	}
@@ -44,7 +44,8 @@ func (s *Snapshotter) Source(ctx context.Context, claim *v1.PersistentVolumeClai
 }
 
 // contentOf returns the VolumeSnapshotContent of a ready VolumeSnapshot. It asks the API server, because the caches may be behind.
-func (s *Snapshotter) contentOf(ctx context.Context, namespace, name string) (*snapshots.VolumeSnapshotContent, error) {
+func (s *Snapshotter) contentOf(ctx context.Context, claim *v1.PersistentVolumeClaim, name string) (*snapshots.VolumeSnapshotContent, error) {
+	namespace := claim.Namespace
 	postpone := func(format string, args ...any) error {
 		return refusal.Postpone(refusal.ReasonSource, "spec.dataSource: VolumeSnapshot %q "+format+"; this is retried automatically", append([]any{name}, args...)...)
 	}
@@ -57,8 +58,8 @@ func (s *Snapshotter) contentOf(ctx context.Context, namespace, name string) (*s
 		return nil, refusal.Postpone(refusal.ReasonCluster, "spec.dataSource: %w", err)
 	case snapshot == nil:
 		return nil, postpone("does not exist in namespace %q; create it, or delete this claim", namespace)
-	case snapshot.DeletionTimestamp != nil:
-		return nil, postpone("is being deleted; delete this claim")
+	case snapshot.DeletionTimestamp != nil && snapshot.DeletionTimestamp.Before(&claim.CreationTimestamp):
+		return nil, postpone("is being deleted, and was when this claim was made; delete this claim")
 	case snapshot.Status == nil || snapshot.Status.Content == nil || snapshot.Status.Ready == nil || !*snapshot.Status.Ready:
 		return nil, postpone("is not ready to use yet")
 	}

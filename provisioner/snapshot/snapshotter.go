@@ -51,8 +51,9 @@ type Config struct {
 	Caches  *snapshots.Caches
 	Cluster Cluster
 	Copies  *copies.Copies
-	// Reading says for whom a copy is made of the snapshot of that own name on a share, if there is such a copy.
-	Reading func(share, own string) (who string, reads bool)
+	// Reading returns the name of a claim of the namespace that is to be restored from the VolumeSnapshot of that name and has not got
+	// its volume yet, if there is one that was made before that time.
+	Reading func(namespace, snapshot string, before time.Time) (claim string, reads bool)
 	// Tell publishes an event on an object, unless the last one about it was the same.
 	Tell func(object *v1.ObjectReference, kind, reason, text string)
 }
@@ -99,7 +100,7 @@ func newQueue() workqueue.TypedRateLimitingInterface[item] {
 // New makes a Snapshotter. Nothing is done before Run.
 func New(config Config) *Snapshotter {
 	if config.Reading == nil {
-		config.Reading = func(string, string) (string, bool) { return "", false }
+		config.Reading = func(string, string, time.Time) (string, bool) { return "", false }
 	}
 	s := &Snapshotter{config: config, wanted: newQueue(), metrics: newMetrics(), now: time.Now, pending: map[string]string{}}
 	for _, keeper := range config.Keepers {
