@@ -77,8 +77,10 @@ func testSnapshot(t *testing.T, bed *testbed.Bed) {
 	w.wantFile(w.treeOf(content.GetName())+"/file", "first")
 	w.wantFile(w.treeOf(content.GetName())+"/deep/er/file", "below")
 	w.EventOfAnyType(w.Name, "now", "SnapshotMade: the snapshot is a copy of claim data, from .* to .*, no pod used the source")
-	for _, warning := range w.Warnings(w.Name, "now") {
-		t.Errorf("the snapshot has the event %s", warning)
+	for _, warning := range w.Warnings(w.Name, "now") { // the snapshot-controller may be the faster one
+		if !strings.Contains(warning, "cannot find CSI PersistentVolumeSource") {
+			t.Errorf("the snapshot has the event %s", warning)
+		}
 	}
 	if left := w.entries(".claimdir/copies"); len(left) > 0 {
 		t.Errorf("left of the copy: %q", left)
@@ -151,7 +153,7 @@ func testSnapshotDeleted(t *testing.T, bed *testbed.Bed) {
 func testSnapshotDefaultClass(t *testing.T, bed *testbed.Bed) {
 	w := newSnapshotWorld(t, bed, "Delete", nil)
 	w.snapshot("plain", "data", "")
-	w.Event(w.Name, "plain", "cannot find CSI PersistentVolumeSource") // says the snapshot-controller
+	w.Event(w.Name, "plain", "SetDefaultSnapshotClassFailed") // says the snapshot-controller
 	w.snapshotClass(w.Name+"-default", "Delete", nil, map[string]any{"snapshot.storage.kubernetes.io/is-default-class": "true"})
 	snapshot, _ := w.ready("plain")
 	if class := field(snapshot, "spec", "volumeSnapshotClassName"); class != w.Name+"-default" {
