@@ -58,7 +58,7 @@ func (op SnapshotOp) Find(ctx context.Context) (ledger.Snapshot, bool, error) {
 	case r.Directory.Match(there) == share.Different:
 		return r, true, fmt.Errorf("%w: %s is another directory than the one that was made", ErrNoTree, ledger.SnapshotPath(op.Own()))
 	}
-	return r, true, nil
+	return r, true, op.Store.Dirs.RemoveEmptyDirectory(share.CopiesDir, op.Own()) // an earlier operation may have been cut off before it
 }
 
 // ErrNoTree says that the tree of a snapshot is gone.
@@ -159,8 +159,11 @@ func (op SnapshotOp) Expire(ctx context.Context, over func(end *time.Time) bool)
 // there is none. A tree that is not the one on record is not removed.
 func (op SnapshotOp) Discard(ctx context.Context) error {
 	r, found, err := op.Store.Records.Snapshot(op.content, op.cluster)
-	if err != nil || !found {
+	if err != nil {
 		return err
+	}
+	if !found { // an earlier operation may have been cut off before it removed the directory
+		return op.Store.Dirs.RemoveEmptyDirectory(share.SnapshotsDir, op.Own())
 	}
 	trash, err := op.discardTree(r)
 	if err != nil {
