@@ -54,7 +54,7 @@ func rooms() map[string][]string {
 		"volume":      {"class", "cluster/pvs", "ledger", "refusal", "share", "volpath"},
 		"steps":       {"class", "access", "ledger", "refusal", "share", "volpath", "volume"},
 		"copies":      {"access", "class", "fair", "ledger", "share"},
-		"":            {"class", "access", "cluster", "cluster/pvs", "copies", "ledger", "refusal", "share", "steps", "volpath", "volume"},
+		"":            {"class", "access", "cluster/pvs", "copies", "ledger", "refusal", "share", "steps", "volpath", "volume"},
 		"output":      {},
 		"page":        {"output"},
 		"trash":       {"access", "ledger", "refusal", "share", "steps"},
