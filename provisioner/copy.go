@@ -7,13 +7,11 @@ import (
 	"time"
 
 	v1 "k8s.io/api/core/v1"
-	"k8s.io/client-go/tools/cache"
 	"k8s.io/klog/v2"
 	"sigs.k8s.io/sig-storage-lib-external-provisioner/v10/controller"
 
 	"claimdir/provisioner/access"
 	"claimdir/provisioner/class"
-	"claimdir/provisioner/cluster"
 	"claimdir/provisioner/cluster/pvs"
 	"claimdir/provisioner/copies"
 	"claimdir/provisioner/ledger"
@@ -35,7 +33,7 @@ type Copies struct {
 	Jobs    *copies.Copies
 	Names   pvs.Names // of the provisioners that are served
 	Objects CopyObjects
-	Live    cluster.Live
+	Live    LiveObjects
 	// Tell publishes an event on a claim, unless the last one about it was the same. kind is v1.EventTypeNormal or
 	// v1.EventTypeWarning.
 	Tell func(claim *v1.PersistentVolumeClaim, kind, reason, text string)
@@ -48,9 +46,19 @@ type CopyObjects interface {
 	// CopiesOf returns the claims of a namespace that are not bound and are to be copies of the claim of that name.
 	CopiesOf(namespace, name string) []*v1.PersistentVolumeClaim
 	// UnboundClaim returns the claim of that name if it names no volume.
-	UnboundClaim(name cache.ObjectName) (*v1.PersistentVolumeClaim, bool)
+	UnboundClaim(namespace, name string) (*v1.PersistentVolumeClaim, bool)
 	// Released returns the PersistentVolumes of ours that are to be released.
 	Released() []*v1.PersistentVolume
+}
+
+// LiveObjects is what a Pool asks of the API server, never of a cache, for copies: see cluster.Live.
+type LiveObjects interface {
+	// Claim returns the claim of that namespace and name, or nil if there is none.
+	Claim(ctx context.Context, namespace, name string) (*v1.PersistentVolumeClaim, error)
+	// Volume returns the PersistentVolume of that name, or nil if there is none.
+	Volume(ctx context.Context, name string) (*v1.PersistentVolume, error)
+	// Gone returns nil if neither the claim of a record nor its PersistentVolume exists.
+	Gone(ctx context.Context, r ledger.Record) error
 }
 
 func (c *Copies) served(provisioner string) bool { return slices.Contains(c.Names, provisioner) }
@@ -139,7 +147,7 @@ func (c *copying) find(_ context.Context, store ledger.Store) (share.CopyFrom, e
 
 // wanted returns errClaimGone if the claim does not need the copy any more. What cannot be asked counts as wanted.
 func (c *copying) wanted(ctx context.Context) error {
-	if now, unbound := c.Copies.Objects.UnboundClaim(cache.MetaObjectToName(c.claim)); unbound && now.UID == c.claim.UID && now.DeletionTimestamp == nil {
+	if now, unbound := c.Copies.Objects.UnboundClaim(c.claim.Namespace, c.claim.Name); unbound && now.UID == c.claim.UID && now.DeletionTimestamp == nil {
 		return nil
 	}
 	now, err := c.Copies.Live.Claim(ctx, c.claim.Namespace, c.claim.Name)

@@ -42,33 +42,37 @@ func packages(t *testing.T) []goPackage {
 // run one way. doc.go says what each is for. A new room gets its row in both.
 func rooms() map[string][]string {
 	return map[string][]string{
-		"volpath":           {},
-		"class":             {"volpath"},
-		"share":             {"volpath"},
-		"ledger":            {"share", "volpath"},
-		"access":            {"ledger", "share", "volpath"},
-		"refusal":           {},
-		"fair":              {},
-		"cluster/pvs":       {"share"},
-		"cluster":           {"cluster/pvs", "ledger", "share"},
+		"volpath":     {},
+		"class":       {"volpath"},
+		"share":       {"volpath"},
+		"ledger":      {"share", "volpath"},
+		"access":      {"ledger", "share", "volpath"},
+		"refusal":     {},
+		"fair":        {},
+		"cluster/pvs": {"share"},
+		"cluster":     {"cluster/pvs", "ledger", "share"},
+		"volume":      {"class", "cluster/pvs", "ledger", "refusal", "share", "volpath"},
+		"steps":       {"class", "access", "ledger", "refusal", "share", "volpath", "volume"},
+		"copies":      {"access", "class", "fair", "ledger", "share"},
+		"":            {"class", "access", "cluster/pvs", "copies", "ledger", "refusal", "share", "steps", "volpath", "volume"},
+		"output":      {},
+		"page":        {"output"},
+		"trash":       {"access", "ledger", "refusal", "share", "steps"},
+		"expiry":      {"access", "ledger", "refusal", "share", "steps", "volpath"},
+		"sweep":       {"cluster", "cluster/pvs", "doctor", "access", "ledger", "share", "steps", "volpath", "volume"},
+		"resize":      {"access", "cluster", "cluster/pvs", "fair", "ledger", "refusal", "share", "steps", "volpath", "volume"},
+		"usage":       {"access", "class", "cluster", "ledger", "output", "share", "steps", "volpath", "volume"},
+		"control":     {"cluster", "cluster/pvs", "fair"}, // keeps the library honest for any Provisioner; cmd brings them together
+		"archives":    {"class", "ledger", "output", "share", "steps", "volpath", "volume"},
+		"recovery":    {"cluster/pvs", "ledger", "output", "share", "volpath", "volume"},
+		"doctor":      {"class", "cluster/pvs", "ledger", "output", "refusal", "share", "steps", "volpath", "volume"}, // not cluster: cmd asks it
+		"handback":    {"class", "cluster/pvs", "output", "share", "volume"},
+		"quota":       {"ledger", "output", "share", "volpath"}, // on the NFS server: no cluster, and no steps, which work through NFS
+
 		"cluster/snapshots": {}, // the snapshot API: like cluster, for objects that may not be there
-		"volume":            {"class", "cluster/pvs", "ledger", "refusal", "share", "volpath"},
-		"steps":             {"class", "access", "ledger", "refusal", "share", "volpath", "volume"},
-		"":                  {"class", "access", "ledger", "refusal", "share", "steps", "volpath", "volume"},
-		"output":            {},
-		"page":              {"output"},
-		"trash":             {"access", "ledger", "refusal", "share", "steps"},
-		"expiry":            {"access", "ledger", "refusal", "share", "steps", "volpath"},
-		"sweep":             {"cluster", "cluster/pvs", "doctor", "access", "ledger", "share", "steps", "volpath", "volume"},
-		"resize":            {"access", "cluster", "cluster/pvs", "fair", "ledger", "refusal", "share", "steps", "volpath", "volume"},
-		"snapshot":          {"access", "class", "cluster", "cluster/pvs", "cluster/snapshots", "copies", "fair", "ledger", "refusal", "share", "steps", "volpath", "volume"},
-		"usage":             {"access", "class", "cluster", "ledger", "output", "share", "steps", "volpath", "volume"},
-		"control":           {"cluster", "cluster/pvs", "fair"}, // keeps the library honest for any Provisioner; cmd brings them together
-		"archives":          {"class", "ledger", "output", "share", "steps", "volpath", "volume"},
-		"recovery":          {"cluster/pvs", "ledger", "output", "share", "volpath", "volume"},
-		"doctor":            {"class", "cluster/pvs", "ledger", "output", "refusal", "share", "steps", "volpath", "volume"}, // not cluster: cmd asks it
-		"handback":          {"class", "cluster/pvs", "output", "share", "volume"},
-		"quota":             {"ledger", "output", "share", "volpath"}, // on the NFS server: no cluster, and no steps, which work through NFS
+		"snapshot": {
+			"access", "class", "cluster", "cluster/pvs", "cluster/snapshots", "copies", "fair", "ledger", "refusal", "share", "steps", "volpath", "volume",
+		},
 
 		"sharetest": {"access", "ledger", "refusal", "share", "steps", "volpath"}, // for tests alone: no room's row may have it
 	}

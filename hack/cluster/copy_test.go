@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -10,7 +11,9 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"claimdir/hack/clustertest"
 	"claimdir/hack/testbed"
 )
 
@@ -90,8 +93,7 @@ func testClone(t *testing.T, bed *testbed.Bed) {
 	if text := clone.Annotations["claimdir/copied"]; !strings.HasPrefix(text, "claim data, from ") {
 		t.Errorf("the PersistentVolume says %q of the copy", text)
 	}
-	w.EventOfAnyType(w.Name, "clone", "the volume is a copy of claim data, from .*")
-	w.T.Log(w.Events(w.Name, "clone"), clone.Annotations)
+	w.EventOfAnyType(w.Name, "clone", "the volume is a copy of claim data, from .*, no pod used the source")
 	w.nothingCopied()
 	w.Must(os.WriteFile(filepath.Join(w.directoryOf(clone), "file"), []byte("changed\n"), 0o640))
 	w.wantFile(strings.TrimPrefix(source.Spec.NFS.Path, testbed.Export+"/")+"/file", "content\n")
@@ -100,4 +102,142 @@ func testClone(t *testing.T, bed *testbed.Bed) {
 	w.DeleteClaim("data")
 	w.VolumeGone(source.Name)
 	w.healthy()
+}
+
+// slowCopies lets a copy of some hundred files take some seconds.
+const slowCopies = "COPY_RATE=200"
+
+// begunCopy waits until a copy for a claim has begun and is not complete.
+func (w *world) begunCopy() {
+	w.T.Helper()
+	w.Eventually("a copy has begun", func() error {
+		trees, err := filepath.Glob(filepath.Join(w.share, ".claimdir/copies/*/tree/many"))
+		if err == nil && len(trees) == 0 {
+			err = fmt.Errorf("there is none in .claimdir/copies")
+		}
+		return err
+	})
+}
+
+// A source that is deleted after its copy was asked for stays until that has it, also while claimdir does not run and
+// when it is killed in the middle.
+func testCloneOfDeleted(t *testing.T, bed *testbed.Bed) {
+	w := newWorld(t, bed)
+	w.class("archiveOnDelete", "false")
+	w.Claim("data", requesting("10Mi"))
+	source := w.Bound("data")
+	w.fill(w.directoryOf(source), 300)
+	kept := t.TempDir()
+	w.Must(exec.CommandContext(t.Context(), "cp", "-a", w.directoryOf(source)+"/.", kept).Run())
+	if code := w.process.Stop(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	w.Claim("clone", copyOf("data"), requesting("10Mi"))
+	w.DeleteClaim("data")
+	w.Eventually("the source is released", func() error {
+		pv, err := bed.Admin.CoreV1().PersistentVolumes().Get(t.Context(), source.Name, metav1.GetOptions{})
+		if err == nil && pv.Status.Phase != v1.VolumeReleased {
+			err = fmt.Errorf("it is %s", pv.Status.Phase)
+		}
+		return err
+	})
+	w.process = w.start(slowCopies)
+	w.Event("", source.Name, `claim "clone" of namespace .* is to be a copy of this volume and has not got it yet`)
+	w.begunCopy()
+	w.process.Kill()
+	w.process = w.start(slowCopies)
+	clone := w.Bound("clone")
+	w.same(kept, w.directoryOf(clone))
+	w.VolumeGone(source.Name)
+	w.nothingCopied()
+}
+
+// A claim that goes while it is copied leaves nothing, and its source stays as it was.
+func testCloneCancelled(t *testing.T, bed *testbed.Bed) {
+	w := newWorld(t, bed, slowCopies)
+	w.class("archiveOnDelete", "false")
+	w.Claim("data", requesting("10Mi"))
+	source := w.Bound("data")
+	w.fill(w.directoryOf(source), 400)
+	w.Claim("clone", copyOf("data"), requesting("10Mi"))
+	w.begunCopy()
+	w.DeleteClaim("clone")
+	w.nothingCopied()
+	w.Eventually("only the source has a record, and the trash is empty", func() error {
+		if records, trash := w.allRecords(), w.entries(trashDir); len(records) != 1 || len(trash) != 0 {
+			return fmt.Errorf("records %q, trash %q", records, trash)
+		}
+		return nil
+	})
+	w.wantEntries("", filepath.Base(source.Spec.NFS.Path))
+	// A claim of that name is another one, and may be anything.
+	w.Claim("clone")
+	w.wantEntries(strings.TrimPrefix(w.Bound("clone").Spec.NFS.Path, testbed.Export+"/"))
+	w.healthy()
+}
+
+// What cannot be copied is refused with an event, and copied once that is mended.
+func testCloneRefused(t *testing.T, bed *testbed.Bed) {
+	w := newWorld(t, bed)
+	w.class("archiveOnDelete", "false")
+	w.Claim("absent", copyOf("later"))
+	w.Event(w.Name, "absent", `spec.dataSource: there is no claim "later" in namespace ".*"; create it, or delete this claim`)
+	w.Claim("later", requesting("2Mi"))
+	later := w.Bound("later")
+	w.Event(w.Name, "absent", `spec.resources.requests.storage 1Mi: claim "later", which is to be copied, has 2Mi; a copy must request at least as much`)
+	w.Must(os.WriteFile(filepath.Join(w.directoryOf(later), "large"), make([]byte, 3<<20), 0o600))
+	w.Claim("full", copyOf("later"), requesting("2Mi"))
+	w.Event(w.Name, "full", `claim "later" holds 3.0Mi, and this claim requests 2.0Mi: delete this claim, and request at least as much, or remove data there`)
+	w.Must(os.Truncate(filepath.Join(w.directoryOf(later), "large"), 1<<20))
+	w.same(w.directoryOf(later), w.directoryOf(w.Bound("full")))
+	w.Claim("both", copyOf("later"), requesting("2Mi"), clustertest.Annotated("claimdir/restore", "latest"))
+	w.Event(w.Name, "both", `spec.dataSource PersistentVolumeClaim "later" and annotation claimdir/restore: a volume has one origin; remove one of them`)
+
+	foreign := &v1.PersistentVolume{
+		ObjectMeta: metav1.ObjectMeta{Name: w.Name + "-foreign"},
+		Spec: v1.PersistentVolumeSpec{
+			Capacity: v1.ResourceList{v1.ResourceStorage: resource.MustParse("1Mi")}, AccessModes: []v1.PersistentVolumeAccessMode{v1.ReadWriteMany}, StorageClassName: "none-" + w.Name,
+			PersistentVolumeSource: v1.PersistentVolumeSource{NFS: &v1.NFSVolumeSource{Server: "nas.example.com", Path: later.Spec.NFS.Path}},
+			ClaimRef:               &v1.ObjectReference{Namespace: w.Name, Name: "foreign"},
+		},
+	}
+	_, err := bed.Admin.CoreV1().PersistentVolumes().Create(t.Context(), foreign, metav1.CreateOptions{})
+	w.Must(err)
+	w.T.Cleanup(func() {
+		_ = bed.Admin.CoreV1().PersistentVolumes().Delete(context.Background(), foreign.Name, metav1.DeleteOptions{})
+	})
+	w.Claim("foreign", clustertest.OfClass("none-"+w.Name), func(c *v1.PersistentVolumeClaim) { c.Spec.VolumeName = foreign.Name })
+	w.Bound("foreign")
+	w.Claim("thief", copyOf("foreign"))
+	w.Event(w.Name, "thief", `claimdir has not made the volume of claim "foreign", so it cannot copy it`)
+
+	w.nothingCopied()
+}
+
+// A copy may lie on another share than its source.
+func testCloneToAnotherShare(t *testing.T, bed *testbed.Bed) {
+	w := newSharesWorld(t, bed, slowCopies)
+	w.shareClass("both", "fast,slow")
+	w.Claim("data", clustertest.OfClass(w.Name+"-fast"), requesting("10Mi"))
+	source := w.wantOn("fast", "data")
+	w.fill(w.directoryOf(source), 200)
+	w.Claim("beside", clustertest.OfClass(w.Name+"-both"), copyOf("data"), requesting("10Mi"))
+	w.Claim("far", clustertest.OfClass(w.Name+"-slow"), copyOf("data"), requesting("10Mi"))
+	w.same(w.directoryOf(source), w.directoryOf(w.wantOn("fast", "beside")))
+	w.begunCopyOn("slow")
+	w.process.Kill()
+	w.process = w.start(append(sharesEnv("fast", "slow"), slowCopies)...)
+	w.same(w.directoryOf(source), w.directoryOf(w.wantOn("slow", "far")))
+}
+
+// begunCopyOn waits until something of a copy is on a share.
+func (w *sharesWorld) begunCopyOn(share string) {
+	w.T.Helper()
+	w.Eventually("a copy has begun on "+share, func() error {
+		trees, err := filepath.Glob(filepath.Join(w.share, share, ".claimdir/copies/*/tree/many"))
+		if err == nil && len(trees) == 0 {
+			err = fmt.Errorf("there is none in .claimdir/copies")
+		}
+		return err
+	})
 }

@@ -37,8 +37,8 @@ func (i *Informers) CopiesOf(namespace, name string) (claims []*v1.PersistentVol
 }
 
 // UnboundClaim returns the claim of that name if it names no volume.
-func (i *Informers) UnboundClaim(name cache.ObjectName) (*v1.PersistentVolumeClaim, bool) {
-	object, found, err := i.claims.GetStore().GetByKey(name.String())
+func (i *Informers) UnboundClaim(namespace, name string) (*v1.PersistentVolumeClaim, bool) {
+	object, found, err := i.claims.GetStore().GetByKey(cache.NewObjectName(namespace, name).String())
 	claim, unbound := object.(*v1.PersistentVolumeClaim)
 	return claim, err == nil && found && unbound && claim.Spec.VolumeName == ""
 }

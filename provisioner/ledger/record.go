@@ -117,8 +117,8 @@ func decode(data []byte, path volpath.Path) (Record, error) {
 	if err := json.Unmarshal(data, &r); err != nil {
 		return Record{}, fmt.Errorf("%w of %s: %w", ErrDamaged, path, err)
 	}
-	if r.Layout > layoutCopying {
-		return Record{}, fmt.Errorf("record of %s has layout %d and this claimdir knows %d: run a newer one", path, r.Layout, layoutCopying)
+	if r.Layout > Layout && !(r.Layout == layoutCopying && r.Copying()) {
+		return Record{}, fmt.Errorf("record of %s has layout %d and this claimdir knows %d: run a newer one", path, r.Layout, Layout)
 	}
 	if strings.EqualFold(r.Path, path.String()) && r.Path != path.String() {
 		return Record{}, fmt.Errorf("record of %s: it is that of path %q; the share does not tell the two names apart", path, r.Path)

@@ -26,6 +26,8 @@ func Check(claim *v1.PersistentVolumeClaim) error {
 			*spec.VolumeMode, v1.PersistentVolumeFilesystem)
 	case spec.VolumeAttributesClassName != nil && *spec.VolumeAttributesClassName != "":
 		return refuseClaim("spec.volumeAttributesClassName %q: not supported; remove it", *spec.VolumeAttributesClassName)
+	case source != nil && source.Namespace != nil && *source.Namespace != claim.Namespace: // the API server drops it unless a feature gate is on
+		return refuseClaim("spec.dataSourceRef.namespace %q: only a source of the claim's own namespace can be copied; remove it", *source.Namespace)
 	case source != nil && claim.Annotations[AnnotationRestore] != "":
 		return refuseClaim("spec.dataSource %s %q and annotation %s: a volume has one origin; remove one of them", source.Kind, source.Name, AnnotationRestore)
 	case source != nil && !pvs.IsClaim(source):

@@ -128,11 +128,17 @@ func TestARoundTripKeepsAVolume(t *testing.T) {
 	source := share.Source{Server: "nas", Path: "/export"}
 	restored := full(t)
 	restored.RestoredFrom, restored.Adopted, restored.Created = "archived-ns-data-pvc-0", true, time.Unix(1_700_000_000, 0).UTC()
+	copied := full(t)
+	copied.CopyOf = &ledger.Copy{
+		Kind: ledger.CopyClaim, Share: "other", Path: "ns/source", PV: "pvc-0", Cluster: "c", Claim: ledger.Claim{Namespace: "ns", Name: "source", UID: "uid-0"},
+		Began: new(time.Unix(1_700_000_000, 0).UTC()), Ended: new(time.Unix(1_700_000_100, 0).UTC()), UnusedSince: "2023-11-14T22:00:00Z", Used: ledger.Unused,
+		Files: 3, Bytes: 4, Changed: 1, FirstChanged: []string{"log"}, LeftOut: 1, FirstLeftOut: []string{"dev"},
+	}
 	noMode := plain(t)
 	noMode.Mode = 0
 	recovered := full(t)
 	recovered.RecoveredFrom = "lost"
-	all := map[string]Volume{"plain": plain(t), "full": full(t), "restored": restored, "recovered": recovered, "a peer's": peers(t, source), "mode 0": noMode}
+	all := map[string]Volume{"plain": plain(t), "full": full(t), "restored": restored, "copied": copied, "recovered": recovered, "a peer's": peers(t, source), "mode 0": noMode}
 	for _, field := range reflect.VisibleFields(reflect.TypeFor[Volume]()) {
 		if !slices.ContainsFunc(slices.Collect(maps.Values(all)), func(v Volume) bool { return !reflect.ValueOf(v).FieldByIndex(field.Index).IsZero() }) {
 			t.Errorf("no volume here has a %s: give one to full", field.Name)
@@ -162,7 +168,7 @@ func viaPV(t *testing.T, v Volume, source share.Source) {
 
 // notOnPV removes what a PersistentVolume does not say.
 func notOnPV(v *Volume) {
-	v.Cluster, v.Mode, v.UID, v.GID, v.Restore, v.Restores, v.RestoredFrom = "", 0, nil, nil, "", false, ""
+	v.Cluster, v.Mode, v.UID, v.GID, v.Restore, v.Restores, v.RestoredFrom, v.CopyOf = "", 0, nil, nil, "", false, "", nil
 	v.Adopted = v.Peer
 }
 
