@@ -62,15 +62,9 @@ func serve(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	if pool.Copies, err = newCopies(work, func() *control.Controller { return c }); err != nil {
+	if err := jobs.addCopies(work, pool, leadership, func() *control.Controller { return c }); err != nil {
 		return err
 	}
-	snapshotter, err := newSnapshotter(work, leadership, pool.Copies.Jobs, func() *control.Controller { return c })
-	if err != nil {
-		return err
-	}
-	jobs.run = append(jobs.run, pool.Copies.Jobs.Run, snapshotter.Run)
-	jobs.metrics = slices.Concat(jobs.metrics, pool.Copies.Jobs.Collectors(), snapshotter.Collectors())
 	config.Background, pool.OverSize = jobs.run, jobs.overSize
 	config.Workers, config.DrainTimeout = o.workers, o.drainTimeout
 	if c, err = control.New(ctx, config); err != nil {

@@ -334,7 +334,7 @@ func testSnapshotMany(t *testing.T, bed *testbed.Bed) {
 	}
 	t.Logf("%d snapshots asked for in %v, all ready after %v; from snapshot to content (in whole seconds) at most %v, 95 %% %v; %d have a warning event",
 		many, made.Sub(begin).Round(time.Millisecond), slices.Max(ready).Round(time.Millisecond), slices.Max(contents), contents[many*95/100], warned)
-	if warned > many/20 {
+	if warned > many/4 { // a few, on a busy machine: the snapshot-controller may be the faster one
 		t.Errorf("%d of %d snapshots have a warning event", warned, many)
 	}
 	for i := range many {

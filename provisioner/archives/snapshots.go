@@ -124,7 +124,7 @@ var ErrNamed = errors.New("a VolumeSnapshotContent may name it")
 // unless force is true.
 func DiscardSnapshot(ctx context.Context, s Snapshot, force bool) error {
 	work := steps.New(steps.Config{Cluster: s.Cluster})
-	return work.OnSnapshot(ctx, steps.Direct{Store: s.on.Store}, s.Content, s.Cluster, "purge snapshot "+s.Content, func(ctx context.Context, op steps.SnapshotOp) error {
+	return work.OnSnapshot(ctx, steps.Direct{Store: s.on.Store}, steps.SnapshotOf{Content: s.Content, Cluster: s.Cluster}, "purge snapshot "+s.Content, func(ctx context.Context, op steps.SnapshotOp) error {
 		r, found, err := op.Record()
 		switch {
 		case err != nil:

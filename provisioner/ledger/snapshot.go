@@ -12,8 +12,8 @@ import (
 	"claimdir/provisioner/volpath"
 )
 
-// Snapshotted is the state in the record of a snapshot. No path has a record of this state.
-const Snapshotted State = "snapshot"
+// stateSnapshot is the state in the record of a snapshot. No path has a record of this state, so it is no State.
+const stateSnapshot = "snapshot"
 
 // snapshotRecord is the file name of a snapshot's record, beside its tree.
 const snapshotRecord = trashRecord
@@ -85,7 +85,7 @@ func (l *Ledger) writeSnapshot(s Snapshot, write func(data []byte) error) error 
 	if err := l.mayWrite(); err != nil {
 		return err
 	}
-	s.Layout, s.State = Layout, Snapshotted
+	s.Layout, s.State = Layout, State(stateSnapshot)
 	data, err := json.MarshalIndent(s, "", "  ")
 	if err == nil {
 		err = write(append(data, '\n'))
@@ -135,7 +135,7 @@ func (l *Ledger) readSnapshot(own string) (Snapshot, error) {
 	if s.Layout > Layout {
 		return Snapshot{}, fmt.Errorf("it has layout %d and this claimdir knows %d: run a newer one", s.Layout, Layout)
 	}
-	if s.State != Snapshotted || s.Content == "" || s.Own() != own {
+	if s.State != State(stateSnapshot) || s.Content == "" || s.Own() != own {
 		return Snapshot{}, fmt.Errorf("%w: it is for VolumeSnapshotContent %q, state %q", ErrDamaged, s.Content, s.State)
 	}
 	return s, nil

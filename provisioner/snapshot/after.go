@@ -119,7 +119,7 @@ func (s *Snapshotter) lookAt(ctx context.Context, on *lane, r ledger.Snapshot, s
 	}
 	now := s.now()
 	if r.Kept() {
-		return s.expire(ctx, on, r, seen, now, server)
+		return s.expire(ctx, on, r, seen, server)
 	}
 	if first, known := seen.unnamed[r.Content]; !known || now.Sub(first) < unnamedFor {
 		if !known {
@@ -145,7 +145,8 @@ func (s *Snapshotter) isUnnamed(ctx context.Context, on *lane, r ledger.Snapshot
 }
 
 // expire ends a kept snapshot whose time is over.
-func (s *Snapshotter) expire(ctx context.Context, on *lane, r ledger.Snapshot, seen *sightings, now, server time.Time) error {
+func (s *Snapshotter) expire(ctx context.Context, on *lane, r ledger.Snapshot, seen *sightings, server time.Time) error {
+	now := s.now()
 	over := func(end *time.Time) bool { return end != nil && !end.After(now) && !end.After(server) }
 	if !over(r.Until) {
 		delete(seen.expired, r.Content)
@@ -157,14 +158,14 @@ func (s *Snapshotter) expire(ctx context.Context, on *lane, r ledger.Snapshot, s
 	}
 	if first.Sub(*r.Until) > late && now.Sub(first) < lateFor {
 		if !known {
-			klog.FromContext(ctx).Info("A kept snapshot had expired long before this was noticed, and is kept for one more day", "content", r.Content, "until", r.Until)
+			klog.FromContext(ctx).Info("A kept snapshot had expired long before this was noticed, and is kept for one more day", "content", r.Content, "until", klog.SafePtr(r.Until))
 		}
 		return nil
 	}
 	if _, reads := s.config.Reading(r.Claim.Namespace, r.Name, now); reads {
 		return nil
 	}
-	err := s.config.Steps.OnSnapshot(ctx, access.Periodic{Keeper: on.keeper}, r.Content, r.Cluster, "expire snapshot "+r.Content, func(ctx context.Context, op steps.SnapshotOp) error {
+	err := s.config.Steps.OnSnapshot(ctx, access.Periodic{Keeper: on.keeper}, steps.SnapshotOf{Content: r.Content, Cluster: r.Cluster}, "expire snapshot "+r.Content, func(ctx context.Context, op steps.SnapshotOp) error {
 		return op.Expire(ctx, over)
 	})
 	if refused, is := errors.AsType[*refusal.Refusal](err); is && refused.Reason() == refusal.ReasonBusy {

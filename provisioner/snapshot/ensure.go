@@ -38,13 +38,13 @@ func (s *Snapshotter) ensure(ctx context.Context, i item) error {
 	}
 	parameters, err := class.ParseSnapshot(of.Parameters, of.DeletionPolicy == snapshots.Retain)
 	if err != nil {
-		s.tellSnapshot(snapshot, v1.EventTypeWarning, eventRefused, fmt.Sprintf("VolumeSnapshotClass %s: %s", of.Name, strings.ReplaceAll(err.Error(), "\n", "; ")))
+		s.warn(snapshot, eventRefused, fmt.Sprintf("VolumeSnapshotClass %s: %s", of.Name, strings.ReplaceAll(err.Error(), "\n", "; ")))
 		return nil
 	}
 	handle, err := s.volumeOf(ctx, snapshot)
 	switch {
 	case errors.Is(err, errRefused):
-		s.tellSnapshot(snapshot, v1.EventTypeWarning, eventRefused, err.Error())
+		s.warn(snapshot, eventRefused, err.Error())
 		return nil
 	case err != nil:
 		return err
@@ -71,7 +71,7 @@ func (s *Snapshotter) setClass(ctx context.Context, snapshot *snapshots.VolumeSn
 		return err
 	}
 	if len(defaults) > 1 {
-		s.tellSnapshot(snapshot, v1.EventTypeWarning, eventRefused, fmt.Sprintf("%d VolumeSnapshotClasses of claimdir are marked as the default one (%s): name one in spec.volumeSnapshotClassName",
+		s.warn(snapshot, eventRefused, fmt.Sprintf("%d VolumeSnapshotClasses of claimdir are marked as the default one (%s): name one in spec.volumeSnapshotClassName",
 			len(defaults), strings.Join(defaults, ", ")))
 		return nil
 	}
@@ -133,7 +133,7 @@ func (s *Snapshotter) create(ctx context.Context, snapshot *snapshots.VolumeSnap
 	if !s.reserve(name, handle.String(), parameters.Max) {
 		text := fmt.Sprintf("claim %q has %d snapshots, which is as many as VolumeSnapshotClass %s allows (maxSnapshots): delete one; this is retried automatically",
 			*snapshot.Spec.Source.Claim, parameters.Max, of.Name)
-		s.tellSnapshot(snapshot, v1.EventTypeWarning, eventRefused, text)
+		s.warn(snapshot, eventRefused, text)
 		return errors.New(text)
 	}
 	content := newContent(snapshot, of, parameters, handle)
@@ -144,7 +144,7 @@ func (s *Snapshotter) create(ctx context.Context, snapshot *snapshots.VolumeSnap
 	if err != nil {
 		s.known(name)
 		if apierrors.IsForbidden(err) {
-			s.tellSnapshot(snapshot, v1.EventTypeWarning, eventFailed, err.Error()+"; apply the component manifests/components/snapshots of this version")
+			s.warn(snapshot, eventFailed, err.Error()+"; apply the component manifests/components/snapshots of this version")
 		}
 		return err
 	}
@@ -179,7 +179,7 @@ func (s *Snapshotter) check(snapshot *snapshots.VolumeSnapshot, content *snapsho
 	}
 	if of := snapshot.Spec.Class; of != nil {
 		if c, found := s.config.Caches.Class(*of); found && s.ours(c.Driver) {
-			s.tellSnapshot(snapshot, v1.EventTypeWarning, eventRefused, fmt.Sprintf("VolumeSnapshotContent %s is there already, and is not this snapshot's; whoever made it must delete it", content.Name))
+			s.warn(snapshot, eventRefused, fmt.Sprintf("VolumeSnapshotContent %s is there already, and is not this snapshot's; whoever made it must delete it", content.Name))
 		}
 	}
 	return nil

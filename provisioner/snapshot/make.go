@@ -215,5 +215,5 @@ func beganAt(r ledger.Snapshot) time.Time {
 
 // on runs an operation on a snapshot of this cluster.
 func (s *Snapshotter) on(ctx context.Context, on *lane, content, what string, work func(ctx context.Context, op steps.SnapshotOp) error) error {
-	return s.config.Steps.OnSnapshot(ctx, access.Periodic{Keeper: on.keeper}, content, s.cluster(), what+" snapshot "+content, work)
+	return s.config.Steps.OnSnapshot(ctx, access.Periodic{Keeper: on.keeper}, steps.SnapshotOf{Content: content, Cluster: s.cluster()}, what+" snapshot "+content, work)
 }

@@ -63,14 +63,20 @@ func (s *Snapshotter) contentOf(ctx context.Context, claim *v1.PersistentVolumeC
 	case snapshot.Status == nil || snapshot.Status.Content == nil || snapshot.Status.Ready == nil || !*snapshot.Status.Ready:
 		return nil, postpone("is not ready to use yet")
 	}
+	return s.boundTo(ctx, snapshot)
+}
+
+// boundTo returns the VolumeSnapshotContent of ours that a ready VolumeSnapshot is bound to, and that is bound to it.
+func (s *Snapshotter) boundTo(ctx context.Context, snapshot *snapshots.VolumeSnapshot) (*snapshots.VolumeSnapshotContent, error) {
 	content, err := s.config.Client.Content(ctx, *snapshot.Status.Content)
-	switch {
-	case err != nil:
+	if err != nil {
 		return nil, refusal.Postpone(refusal.ReasonCluster, "spec.dataSource: %w", err)
-	case content == nil || content.Spec.Snapshot.UID != snapshot.UID || content.Spec.Snapshot.Namespace != namespace || content.Spec.Snapshot.Name != name:
-		return nil, postpone("is not bound to its VolumeSnapshotContent %s", *snapshot.Status.Content)
-	case !s.ours(content.Spec.Driver):
-		return nil, refusal.Refuse(refusal.ReasonSource, "spec.dataSource: VolumeSnapshot %q is one of driver %q, and claimdir restores its own alone", name, content.Spec.Driver)
+	}
+	if content == nil || content.Spec.Snapshot.UID != snapshot.UID || content.Spec.Snapshot.Namespace != snapshot.Namespace || content.Spec.Snapshot.Name != snapshot.Name {
+		return nil, refusal.Postpone(refusal.ReasonSource, "spec.dataSource: VolumeSnapshot %q is not bound to its VolumeSnapshotContent %s; this is retried automatically", snapshot.Name, *snapshot.Status.Content)
+	}
+	if !s.ours(content.Spec.Driver) {
+		return nil, refusal.Refuse(refusal.ReasonSource, "spec.dataSource: VolumeSnapshot %q is one of driver %q, and claimdir restores its own alone", snapshot.Name, content.Spec.Driver)
 	}
 	return content, nil
 }

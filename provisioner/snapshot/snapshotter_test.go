@@ -232,7 +232,10 @@ func TestReadingProtects(t *testing.T) {
 func TestUnnamed(t *testing.T) {
 	w := newWorld(t)
 	w.api.set("volumesnapshotclasses", "", object{"metadata": object{"name": "nfs"}, "driver": driver, "deletionPolicy": "Retain", "parameters": object{"retention": "30d"}})
-	w.eventually("the class is seen", func() bool { c, found := w.config.Caches.Class("nfs"); return found && c.DeletionPolicy == snapshots.Retain })
+	w.eventually("the class is seen", func() bool {
+		c, found := w.config.Caches.Class("nfs")
+		return found && c.DeletionPolicy == snapshots.Retain
+	})
 	name := w.snapshot("now")
 	w.ready("now", name)
 	w.api.remove("volumesnapshots", "team", "now")
@@ -279,7 +282,10 @@ func TestUnnamed(t *testing.T) {
 func TestMaxSnapshots(t *testing.T) {
 	w := newWorld(t)
 	w.api.set("volumesnapshotclasses", "", object{"metadata": object{"name": "nfs"}, "driver": driver, "deletionPolicy": "Delete", "parameters": object{"maxSnapshots": "3"}})
-	w.eventually("the class is seen", func() bool { c, found := w.config.Caches.Class("nfs"); return found && c.Parameters["maxSnapshots"] == "3" })
+	w.eventually("the class is seen", func() bool {
+		c, found := w.config.Caches.Class("nfs")
+		return found && c.Parameters["maxSnapshots"] == "3"
+	})
 	var contents []string
 	for i := range 8 { // at once: the cache does not know what was just made
 		contents = append(contents, w.snapshot(fmt.Sprint(i)))

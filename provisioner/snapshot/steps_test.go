@@ -57,7 +57,7 @@ func snapshotRecord() ledger.Snapshot {
 }
 
 func (w *onShare) on(work func(ctx context.Context, op steps.SnapshotOp) error) error {
-	return w.Steps.OnSnapshot(w.t.Context(), w.Keeper, contentName, sharetest.Cluster, "test", work)
+	return w.Steps.OnSnapshot(w.t.Context(), w.Keeper, steps.SnapshotOf{Content: contentName, Cluster: sharetest.Cluster}, "test", work)
 }
 
 // make makes the snapshot, as a job does.

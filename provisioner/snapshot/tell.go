@@ -19,17 +19,17 @@ const (
 	eventMade    = "SnapshotMade"
 	eventFailed  = "SnapshotFailed"
 	eventRefused = "SnapshotRefused"
-	eventKept    = "SnapshotKept"
 	eventWaits   = "SnapshotDeletionWaits"
 )
 
 // errRefused marks what no retry helps: the object itself must change, or somebody else.
 var errRefused = errors.New("refused")
 
-func (s *Snapshotter) tellSnapshot(snapshot *snapshots.VolumeSnapshot, kind, reason, text string) {
+// warn publishes a warning on a VolumeSnapshot.
+func (s *Snapshotter) warn(snapshot *snapshots.VolumeSnapshot, reason, text string) {
 	s.config.Tell(&v1.ObjectReference{
 		APIVersion: snapshots.APIVersion, Kind: snapshots.KindSnapshot, Namespace: snapshot.Namespace, Name: snapshot.Name, UID: snapshot.UID, ResourceVersion: snapshot.ResourceVersion,
-	}, kind, reason, text)
+	}, v1.EventTypeWarning, reason, text)
 }
 
 // tellOwner publishes an event on the VolumeSnapshot that a VolumeSnapshotContent names.

@@ -69,14 +69,15 @@ func (w *world) begin() {
 	client, err := snapshots.NewClient(&rest.Config{Host: w.api.URL, QPS: -1})
 	sharetest.Must(w.t, err)
 	jobs := copies.New(copies.Config{AtOnce: 2, Workers: 2})
-	w.Snapshotter = New(Config{
+	s := New(Config{
 		Keepers: []*access.Keeper{w.Keeper}, Steps: w.Steps, Names: []string{driver}, Client: client, Caches: snapshots.NewCaches(client, []string{driver}),
 		Cluster: w, Copies: jobs, Reading: w.isReading, Tell: w.tell,
 	})
+	w.Snapshotter = s
 	ctx, end := context.WithCancel(w.t.Context())
 	var all sync.WaitGroup
 	all.Go(func() { jobs.Run(ctx) })
-	all.Go(func() { w.Snapshotter.Run(ctx) })
+	all.Go(func() { s.Run(ctx) })
 	w.stop = func() {
 		end()
 		all.Wait()
@@ -97,7 +98,9 @@ func (w *world) Claim(_ context.Context, namespace, name string) (*v1.Persistent
 	return w.claims[namespace+"/"+name], nil
 }
 
-func (w *world) Namespace(_ context.Context, name string) (string, error) { return "ns-of-" + name, nil }
+func (w *world) Namespace(_ context.Context, name string) (string, error) {
+	return "ns-of-" + name, nil
+}
 
 func (w *world) isReading(namespace, name string, _ time.Time) (string, bool) {
 	w.mu.Lock()
@@ -147,7 +150,9 @@ func (w *world) snapshot(name string) (content string) {
 // ready waits until a content is ready, and binds its VolumeSnapshot, as the snapshot-controller does.
 func (w *world) ready(name, content string) object {
 	w.t.Helper()
-	w.eventually(content+" is ready", func() bool { return at(w.api.get("volumesnapshotcontents", "", content), "status", "readyToUse") == true })
+	w.eventually(content+" is ready", func() bool {
+		return at(w.api.get("volumesnapshotcontents", "", content), "status", "readyToUse") == true
+	})
 	w.api.edit("volumesnapshots", "team", name, object{"status": object{"boundVolumeSnapshotContentName": content, "readyToUse": true}})
 	w.eventually("the cache has it", func() bool {
 		cached, found := w.config.Caches.Content(content)

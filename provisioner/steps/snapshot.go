@@ -25,27 +25,33 @@ type SnapshotOp struct {
 
 	Store ledger.Store
 
-	content, cluster string
+	of SnapshotOf
 }
 
-// OnSnapshot runs work on the snapshot of a VolumeSnapshotContent, alone: see On. cluster is the snapshot's.
-func (s *Steps) OnSnapshot(ctx context.Context, on Share, content, cluster, name string, work func(ctx context.Context, op SnapshotOp) error) error {
-	path, err := volpath.ParseRecorded(ledger.SnapshotOwn(content, cluster)) // no volume has such a path, and the lock needs one
+// SnapshotOf names a snapshot: by its VolumeSnapshotContent, and by the cluster that has or had that.
+type SnapshotOf struct{ Content, Cluster string }
+
+// Own is the snapshot's own name.
+func (of SnapshotOf) Own() string { return ledger.SnapshotOwn(of.Content, of.Cluster) }
+
+// OnSnapshot runs work on a snapshot, alone: see On.
+func (s *Steps) OnSnapshot(ctx context.Context, on Share, of SnapshotOf, name string, work func(ctx context.Context, op SnapshotOp) error) error {
+	path, err := volpath.ParseRecorded(of.Own()) // no volume has such a path, and the lock needs one
 	if err != nil {
-		return refusal.Refuse(refusal.ReasonVolume, "snapshot %s: %w", content, err)
+		return refusal.Refuse(refusal.ReasonVolume, "snapshot %s: %w", of.Content, err)
 	}
 	return s.On(ctx, on, path, name, func(ctx context.Context, op Op) error {
-		return work(ctx, SnapshotOp{Steps: s, Store: op.Store, content: content, cluster: cluster})
+		return work(ctx, SnapshotOp{Steps: s, Store: op.Store, of: of})
 	})
 }
 
 // Own is the snapshot's own name.
-func (op SnapshotOp) Own() string { return ledger.SnapshotOwn(op.content, op.cluster) }
+func (op SnapshotOp) Own() string { return op.of.Own() }
 
 // Find returns the record of the snapshot, and false if there is none. If the copy is whole and its tree was not moved beside the
 // record, because an earlier operation was cut off, Find moves it. The error is ErrNoTree if the tree of a whole snapshot is gone.
 func (op SnapshotOp) Find(ctx context.Context) (ledger.Snapshot, bool, error) {
-	r, found, err := op.Store.Records.Snapshot(op.content, op.cluster)
+	r, found, err := op.Store.Records.Snapshot(op.of.Content, op.of.Cluster)
 	if err != nil || !found || !r.Whole() {
 		return r, found, err
 	}
@@ -77,7 +83,7 @@ func (op SnapshotOp) keepCopy(ctx context.Context, r ledger.Snapshot) error {
 		err = op.Store.Dirs.KeepCopy(op.Own(), op.Own(), r.Directory)
 	}
 	if err == nil {
-		klog.FromContext(ctx).Info("Made snapshot", "snapshot", op.content, "path", ledger.SnapshotPath(op.Own()))
+		klog.FromContext(ctx).Info("Made snapshot", "snapshot", op.of.Content, "path", ledger.SnapshotPath(op.Own()))
 	}
 	return err
 }
@@ -85,13 +91,13 @@ func (op SnapshotOp) keepCopy(ctx context.Context, r ledger.Snapshot) error {
 // Begin records a snapshot that is to be made as r says, unless an earlier call has, and returns the record as it is now.
 // unusedSince is since when no pod has used the source, or empty.
 func (op SnapshotOp) Begin(r ledger.Snapshot, unusedSince string) (ledger.Snapshot, error) {
-	known, found, err := op.Store.Records.Snapshot(op.content, op.cluster)
+	known, found, err := op.Store.Records.Snapshot(op.of.Content, op.of.Cluster)
 	if err != nil || found {
 		return known, err
 	}
 	begun := *r.CopyOf
 	begun.Began, begun.UnusedSince = new(time.Now().UTC().Truncate(time.Microsecond)), unusedSince
-	r.Content, r.Cluster, r.CopyOf = op.content, op.cluster, &begun
+	r.Content, r.Cluster, r.CopyOf = op.of.Content, op.of.Cluster, &begun
 	r.Created = *begun.Began
 	return r, op.Store.Records.BeginSnapshot(r)
 }
@@ -100,7 +106,7 @@ func (op SnapshotOp) Begin(r ledger.Snapshot, unusedSince string) (ledger.Snapsh
 func (op SnapshotOp) Complete(ctx context.Context, result share.Copied, used ledger.Use) (ledger.Snapshot, error) {
 	r, found, err := op.Find(ctx)
 	if err == nil && !found {
-		err = fmt.Errorf("snapshot %s: %w", op.content, ledger.ErrLost)
+		err = fmt.Errorf("snapshot %s: %w", op.of.Content, ledger.ErrLost)
 	}
 	if err != nil || r.Whole() {
 		return r, err
@@ -120,159 +126,9 @@ func (op SnapshotOp) Complete(ctx context.Context, result share.Copied, used led
 	return r, op.keepCopy(ctx, r)
 }
 
-// Keep records that nothing in the cluster names the snapshot any more, and that it is kept, as its VolumeSnapshotContent says. One
-// whose copy is not whole is worth nothing, and goes.
-func (op SnapshotOp) Keep(ctx context.Context) error {
-	r, found, err := op.Find(ctx)
-	switch {
-	case err != nil && !errors.Is(err, ErrNoTree), !found, r.Kept():
-		return err
-	case !r.Whole():
-		return op.Discard(ctx)
-	}
-	if err := op.Store.Records.KeepSnapshot(r); err != nil {
-		return err
-	}
-	klog.FromContext(ctx).Info("Kept snapshot, although its VolumeSnapshotContent goes", "snapshot", op.content, "path", ledger.SnapshotPath(op.Own()))
-	return nil
-}
-
-// Found records that an object of the cluster names a kept snapshot again.
-func (op SnapshotOp) Found(r ledger.Snapshot) error {
-	if !r.Kept() {
-		return nil
-	}
-	r.Released, r.Until = nil, nil
-	return op.Store.Records.UpdateSnapshot(r)
-}
-
-// Expire is Discard for a kept snapshot whose time is over.
-func (op SnapshotOp) Expire(ctx context.Context, over func(end *time.Time) bool) error {
-	r, found, err := op.Store.Records.Snapshot(op.content, op.cluster)
-	if err != nil || !found || !r.Kept() || !over(r.Until) {
-		return err
-	}
-	return op.Discard(ctx)
-}
-
-// Discard moves the tree of the snapshot, or what there is of its copy, into the trash, and its record after it. It is no error if
-// there is none. A tree that is not the one on record is not removed.
-func (op SnapshotOp) Discard(ctx context.Context) error {
-	r, found, err := op.Store.Records.Snapshot(op.content, op.cluster)
-	if err != nil {
-		return err
-	}
-	if !found { // an earlier operation may have been cut off before it removed the directory
-		return op.Store.Dirs.RemoveEmptyDirectory(share.SnapshotsDir, op.Own())
-	}
-	trash, err := op.discardTree(r)
-	if err != nil {
-		return err
-	}
-	if trash == "" {
-		if trash, err = op.discardCopied(&r); err != nil {
-			return err
-		}
-	}
-	if trash == "" { // an earlier call may have moved it, and the trash may be empty by now
-		if trash, err = op.inTrash(r); err != nil {
-			return err
-		}
-	}
-	if trash == "" {
-		err = op.Store.Records.RemoveSnapshot(r)
-	} else {
-		err = op.Store.Records.DiscardSnapshot(r, trash)
-	}
-	if err == nil {
-		klog.FromContext(ctx).Info("Removed snapshot", "snapshot", op.content, "trash", trash)
-	}
-	return err
-}
-
-// discardTree moves the tree beside the record into the trash, and returns its name there, or an empty one if there is no tree.
-func (op SnapshotOp) discardTree(r ledger.Snapshot) (trash string, err error) {
-	there, err := op.Store.Dirs.Snapshot(op.Own())
-	if errors.Is(err, fs.ErrNotExist) {
-		return "", nil
-	}
-	if err == nil && r.Directory.Match(there) == share.Different {
-		err = fmt.Errorf("%s is another directory than the one that was made; remove it by hand", ledger.SnapshotPath(op.Own()))
-	}
-	if err != nil {
-		return "", err
-	}
-	return op.trashName(func(trash string) error { return op.Store.Dirs.DiscardSnapshot(op.Own(), trash, r.Directory) })
-}
-
-// discardCopied moves what there is of the copy into the trash, and returns its name there, or an empty one if there was nothing.
-func (op SnapshotOp) discardCopied(r *ledger.Snapshot) (trash string, err error) {
-	names, err := op.Store.Dirs.HasCopy(op.Own())
-	if err != nil || !names {
-		return "", err
-	}
-	if r.Whole() { // what goes into the trash is the directory around the tree, which the record must not say is another one
-		r.Directory = nil
-		if err := op.Store.Records.UpdateSnapshot(*r); err != nil {
-			return "", err
-		}
-	}
-	found := false
-	trash, err = op.trashName(func(trash string) (err error) {
-		found, err = op.Store.Dirs.DiscardCopy(op.Own(), trash)
-		return err
-	})
-	if err != nil || !found {
-		return "", err
-	}
-	return trash, nil
-}
-
-// trashName calls move with the snapshot's names in the trash until one is free, which it returns.
-func (op SnapshotOp) trashName(move func(trash string) error) (trash string, err error) {
-	return trashName(ledger.Record{PV: op.content, Cluster: op.cluster}, move)
-}
-
-// inTrash returns what an earlier call has moved into the trash and whose record did not follow, or an empty name.
-func (op SnapshotOp) inTrash(r ledger.Snapshot) (string, error) {
-	names, err := op.Store.Records.ListTrash()
-	if err != nil {
-		return "", err
-	}
-	for _, name := range names {
-		if !volpath.IsOwnOf(name, op.content, op.cluster) {
-			continue
-		}
-		_, recorded, err := op.Store.Records.Discarded(name)
-		if err != nil {
-			return "", err
-		}
-		if !recorded {
-			return name, nil
-		}
-	}
-	return "", nil
-}
-
 // Record returns the record of the snapshot as it is, and false if there is none.
 func (op SnapshotOp) Record() (ledger.Snapshot, bool, error) {
-	return op.Store.Records.Snapshot(op.content, op.cluster)
-}
-
-// DiscardUnfinished is Discard for a snapshot that is not whole, also for one that has no record any more.
-func (op SnapshotOp) DiscardUnfinished(ctx context.Context) error {
-	r, found, err := op.Record()
-	switch {
-	case err != nil || r.Whole():
-		return err
-	case found:
-		return op.Discard(ctx)
-	}
-	trash, err := op.discardCopied(&r)
-	if err == nil && trash != "" {
-		klog.FromContext(ctx).Info("Removed what was copied for a snapshot that is gone", "snapshot", op.content, "trash", trash)
-	}
-	return err
+	return op.Store.Records.Snapshot(op.of.Content, op.of.Cluster)
 }
 
 // ActiveDirectory returns the directory of the volume that is to be copied, which must still be that volume's.

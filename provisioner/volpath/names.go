@@ -130,4 +130,6 @@ const SnapshotsDir = "snapshots"
 
 // SnapshotTree returns the path of a snapshot's tree; own is the snapshot's own name. No volume and no class can have such a path: it is
 // for reading, as the source of a copy.
-func SnapshotTree(own string) Path { return Path{recordsDir + "/" + SnapshotsDir + "/" + plain(own) + "/volume"} }
+func SnapshotTree(own string) Path {
+	return Path{recordsDir + "/" + SnapshotsDir + "/" + plain(own) + "/volume"}
+}

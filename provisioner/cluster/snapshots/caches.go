@@ -235,7 +235,9 @@ func short(name *string) *string {
 }
 
 // isAbsent reports whether the API server says that an object does not exist.
-func isAbsent(err error) bool { return apierrors.IsNotFound(err) && !apierrors.IsUnexpectedServerError(err) }
+func isAbsent(err error) bool {
+	return apierrors.IsNotFound(err) && !apierrors.IsUnexpectedServerError(err)
+}
 
 // IsAbsent reports whether the API server itself says that an object does not exist.
 func IsAbsent(err error) bool { return isAbsent(err) }

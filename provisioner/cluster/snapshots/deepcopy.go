@@ -3,6 +3,7 @@ package snapshots
 import (
 	"maps"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 )
 
@@ -14,7 +15,7 @@ func (s *VolumeSnapshot) DeepCopyObject() runtime.Object { return s.DeepCopy() }
 // DeepCopy returns a copy that shares nothing with s.
 func (s *VolumeSnapshot) DeepCopy() *VolumeSnapshot {
 	c := *s
-	c.ObjectMeta = *s.ObjectMeta.DeepCopy()
+	c.ObjectMeta = metaOf(&s.ObjectMeta)
 	c.Spec = SnapshotSpec{SnapshotSource{pointed(s.Spec.Source.Claim), pointed(s.Spec.Source.Content)}, pointed(s.Spec.Class)}
 	if s.Status != nil {
 		c.Status = &SnapshotStatus{Content: pointed(s.Status.Content), Ready: pointed(s.Status.Ready)}
@@ -28,7 +29,7 @@ func (s *VolumeSnapshot) DeepCopy() *VolumeSnapshot {
 // DeepCopyObject implements runtime.Object.
 func (s *VolumeSnapshotClass) DeepCopyObject() runtime.Object {
 	c := *s
-	c.ObjectMeta = *s.ObjectMeta.DeepCopy()
+	c.ObjectMeta = metaOf(&s.ObjectMeta)
 	c.Parameters = maps.Clone(s.Parameters)
 	return &c
 }
@@ -39,7 +40,7 @@ func (s *VolumeSnapshotContent) DeepCopyObject() runtime.Object { return s.DeepC
 // DeepCopy returns a copy that shares nothing with s.
 func (s *VolumeSnapshotContent) DeepCopy() *VolumeSnapshotContent {
 	c := *s
-	c.ObjectMeta = *s.ObjectMeta.DeepCopy()
+	c.ObjectMeta = metaOf(&s.ObjectMeta)
 	c.Spec.Class, c.Spec.SourceVolumeMode = pointed(s.Spec.Class), pointed(s.Spec.SourceVolumeMode)
 	c.Spec.Source = ContentSource{pointed(s.Spec.Source.VolumeHandle), pointed(s.Spec.Source.SnapshotHandle)}
 	if s.Status != nil {
@@ -55,7 +56,7 @@ func (s *VolumeSnapshotContent) DeepCopy() *VolumeSnapshotContent {
 
 // DeepCopyObject implements runtime.Object.
 func (l *SnapshotList) DeepCopyObject() runtime.Object {
-	c := SnapshotList{TypeMeta: l.TypeMeta, ListMeta: *l.ListMeta.DeepCopy()}
+	c := SnapshotList{TypeMeta: l.TypeMeta, ListMeta: listOf(&l.ListMeta)}
 	for i := range l.Items {
 		c.Items = append(c.Items, *l.Items[i].DeepCopy())
 	}
@@ -64,9 +65,9 @@ func (l *SnapshotList) DeepCopyObject() runtime.Object {
 
 // DeepCopyObject implements runtime.Object.
 func (l *ClassList) DeepCopyObject() runtime.Object {
-	c := ClassList{TypeMeta: l.TypeMeta, ListMeta: *l.ListMeta.DeepCopy(), Items: make([]VolumeSnapshotClass, 0, len(l.Items))}
+	c := ClassList{TypeMeta: l.TypeMeta, ListMeta: listOf(&l.ListMeta), Items: make([]VolumeSnapshotClass, 0, len(l.Items))}
 	for _, item := range l.Items {
-		item.ObjectMeta, item.Parameters = *item.ObjectMeta.DeepCopy(), maps.Clone(item.Parameters)
+		item.ObjectMeta, item.Parameters = metaOf(&item.ObjectMeta), maps.Clone(item.Parameters)
 		c.Items = append(c.Items, item)
 	}
 	return &c
@@ -74,12 +75,16 @@ func (l *ClassList) DeepCopyObject() runtime.Object {
 
 // DeepCopyObject implements runtime.Object.
 func (l *ContentList) DeepCopyObject() runtime.Object {
-	c := ContentList{TypeMeta: l.TypeMeta, ListMeta: *l.ListMeta.DeepCopy()}
+	c := ContentList{TypeMeta: l.TypeMeta, ListMeta: listOf(&l.ListMeta)}
 	for i := range l.Items {
 		c.Items = append(c.Items, *l.Items[i].DeepCopy())
 	}
 	return &c
 }
+
+func metaOf(m *metav1.ObjectMeta) metav1.ObjectMeta { return *m.DeepCopy() }
+
+func listOf(m *metav1.ListMeta) metav1.ListMeta { return *m.DeepCopy() }
 
 // pointed returns a pointer to a copy of what p points at.
 func pointed[T any](p *T) *T {

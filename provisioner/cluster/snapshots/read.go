@@ -102,7 +102,9 @@ func (c *Caches) Unbound() (unbound []*VolumeSnapshot) {
 }
 
 // OfVolume returns the contents that are made, or to be made, of a volume.
-func (c *Caches) OfVolume(handle string) []*VolumeSnapshotContent { return c.indexed(volumeIndex, handle) }
+func (c *Caches) OfVolume(handle string) []*VolumeSnapshotContent {
+	return c.indexed(volumeIndex, handle)
+}
 
 // OfData returns the contents that name a snapshot on a share.
 func (c *Caches) OfData(handle string) []*VolumeSnapshotContent { return c.indexed(dataIndex, handle) }
