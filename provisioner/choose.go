@@ -126,14 +126,26 @@ func begunOn(ctx context.Context, on *access.Keeper, v volume.Volume) (here bool
 }
 
 // withArchive returns, of several shares, the one with the archive that the claim
-// asks for. One that is in trouble may have it, and is waited for only if no other
-// has; but the latest is known only when all have answered.
+// asks for.
 func (p *Pool) withArchive(ctx context.Context, v volume.Volume, c class.Class, candidates []*access.Keeper) (*access.Keeper, error) {
 	w := steps.Wanted{Name: v.Restore, Adopts: c.OnExisting == class.Adopt}
-	var best *access.Keeper
-	var newest ledger.Record
+	on, _, err := p.findArchive(ctx, v, w, candidates)
+	switch {
+	case err != nil:
+		return nil, err
+	case on == nil:
+		return p.roomiest(v, c, candidates)
+	}
+	p.startedOn.begin(v.Name, on)
+	return on, nil
+}
+
+// findArchive returns, of several shares, the one with the archive that is wanted, and its record; or no share, if an empty
+// volume will do. A share that is in trouble may have it, and is waited for only if no other
+// has; but the latest is known only when all have answered.
+func (p *Pool) findArchive(ctx context.Context, v volume.Volume, w steps.Wanted, shares []*access.Keeper) (best *access.Keeper, newest ledger.Record, err error) {
 	var missing, trouble error
-	for _, on := range candidates {
+	for _, on := range shares {
 		if err := on.Ready(); err != nil {
 			trouble = err
 			continue
@@ -144,21 +156,18 @@ func (p *Pool) withArchive(ctx context.Context, v volume.Volume, c class.Class, 
 		case refused != nil && refused.Reason() == refusal.ReasonArchive:
 			missing = err
 		case err != nil:
-			return nil, err
+			return nil, newest, err
 		case best == nil || steps.Older(newest, found) < 0:
 			best, newest = on, found
 		}
 	}
 	switch {
 	case trouble != nil && (best == nil || w.Latest()):
-		return nil, steps.Refused(trouble)
-	case best == nil && w.OrEmpty():
-		return p.roomiest(v, c, candidates)
-	case best == nil:
-		return nil, missing
+		return nil, newest, steps.Refused(trouble)
+	case best == nil && !w.OrEmpty():
+		return nil, newest, missing
 	}
-	p.startedOn.begin(v.Name, best)
-	return best, nil
+	return best, newest, nil
 }
 
 const (

@@ -139,8 +139,9 @@ func (c *copying) find(_ context.Context, store ledger.Store) (share.CopyFrom, e
 	if err != nil {
 		return share.CopyFrom{}, err
 	}
-	if !found || r.State != ledger.Active {
-		return share.CopyFrom{}, refusal.Refuse(refusal.ReasonSource, "the volume of claim %q, which was to be copied, is gone, or was released meanwhile: delete this claim, and make it anew from another source", of.Claim.Name)
+	is := map[ledger.CopyKind]ledger.State{ledger.CopyClaim: ledger.Active, ledger.CopyArchive: ledger.Archived}
+	if !found || r.State != is[of.Kind] {
+		return share.CopyFrom{}, refusal.Refuse(refusal.ReasonSource, "the %s %q, which was to be copied, is gone, or was released meanwhile: delete this claim, and make it anew from another source", of.Kind, of.Claim.Name)
 	}
 	return share.CopyFrom{Path: path, Identity: r.Directory}, nil
 }

@@ -44,26 +44,11 @@ func (p *Provisioner) Provision(ctx context.Context, o controller.ProvisionOptio
 }
 
 func (p *Provisioner) provision(ctx context.Context, o controller.ProvisionOptions) (*v1.PersistentVolume, error) {
-	c, err := p.classes.Parse(string(o.StorageClass.UID), o.StorageClass.Parameters)
-	if err = errors.Join(err, class.CheckMountOptions(o.StorageClass.MountOptions)); err != nil {
-		return nil, refusal.Refuse(refusal.ReasonClass, "StorageClass %s: %w", o.StorageClass.Name, err)
-	}
-	if err := volume.Check(o.PVC); err != nil {
-		return nil, err
-	}
-	if err := p.checkMeasured(o.StorageClass.Name, c); err != nil {
-		return nil, err
-	}
-	path, err := c.Pattern.Expand(volume.Vars(o.PVName, o.PVC))
+	v, c, err := p.describe(ctx, o)
 	if err != nil {
-		return nil, refusal.Refuse(refusal.ReasonPath, "%w", err)
-	}
-	v := volume.FromClaim(o.PVName, o.PVC, o.StorageClass, c, path)
-	v.Cluster = p.steps.Cluster()
-	if v.Claim, err = p.steps.InNamespace(ctx, v.Claim); err != nil {
 		return nil, err
 	}
-	from, err := p.sourceWanted(o.PVC)
+	from, err := p.sourceWanted(o.PVC, v, c)
 	if err != nil {
 		return nil, err
 	}
@@ -72,16 +57,19 @@ func (p *Provisioner) provision(ctx context.Context, o controller.ProvisionOptio
 		return nil, err
 	}
 	pv, err := v.PV(on.Source())
+	if err == nil {
+		err = p.findUnlessBegun(ctx, from, on, v)
+	}
 	if err != nil {
 		return nil, err
 	}
 	var record ledger.Record
-	err = p.steps.On(ctx, on, path, "provision "+v.Name, func(ctx context.Context, op steps.Op) (err error) {
+	err = p.steps.On(ctx, on, v.Path, "provision "+v.Name, func(ctx context.Context, op steps.Op) (err error) {
 		record, err = op.Create(ctx, v, steps.Begin{Existing: c.OnExisting, Room: func() error { return p.mayBegin(on, c, v) }, CopyOf: from.to(on)})
 		return err
 	})
-	if copying, is := errors.AsType[*steps.CopyingError](err); is {
-		return nil, p.startCopy(on, copying.Record, o.PVC, v, c)
+	if unfinished, is := errors.AsType[*steps.CopyingError](err); is {
+		return nil, p.startCopy(on, unfinished.Record, o.PVC, v, c)
 	}
 	if err != nil {
 		p.giveRoomBack(on, v)
@@ -92,6 +80,28 @@ func (p *Provisioner) provision(ctx context.Context, o controller.ProvisionOptio
 		return p.copied(o.PVC, v, on, record)
 	}
 	return pv, nil
+}
+
+// describe returns the volume that a claim requests, and its class, or refuses it.
+func (p *Provisioner) describe(ctx context.Context, o controller.ProvisionOptions) (v volume.Volume, c class.Class, err error) {
+	c, err = p.classes.Parse(string(o.StorageClass.UID), o.StorageClass.Parameters)
+	if err = errors.Join(err, class.CheckMountOptions(o.StorageClass.MountOptions)); err != nil {
+		return v, c, refusal.Refuse(refusal.ReasonClass, "StorageClass %s: %w", o.StorageClass.Name, err)
+	}
+	if err := volume.Check(o.PVC); err != nil {
+		return v, c, err
+	}
+	if err := p.checkMeasured(o.StorageClass.Name, c); err != nil {
+		return v, c, err
+	}
+	path, err := c.Pattern.Expand(volume.Vars(o.PVName, o.PVC))
+	if err != nil {
+		return v, c, refusal.Refuse(refusal.ReasonPath, "%w", err)
+	}
+	v = volume.FromClaim(o.PVName, o.PVC, o.StorageClass, c, path)
+	v.Cluster = p.steps.Cluster()
+	v.Claim, err = p.steps.InNamespace(ctx, v.Claim)
+	return v, c, err
 }
 
 // Delete does with a released volume's directory what its PersistentVolume

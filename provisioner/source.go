@@ -11,6 +11,7 @@ import (
 	"claimdir/provisioner/cluster/pvs"
 	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/refusal"
+	"claimdir/provisioner/steps"
 	"claimdir/provisioner/volume"
 )
 
@@ -22,21 +23,25 @@ type source struct {
 
 // wantedSource finds the source of a claim when it is needed, and once.
 type wantedSource struct {
-	pool  *Pool
-	claim *v1.PersistentVolumeClaim
+	look  func(ctx context.Context) (*source, error)
 	found *source
 }
 
 // sourceWanted returns what finds the source of a claim, or nil if the claim is to be no copy.
-func (p *Pool) sourceWanted(claim *v1.PersistentVolumeClaim) (*wantedSource, error) {
+func (p *Pool) sourceWanted(claim *v1.PersistentVolumeClaim, v volume.Volume, c class.Class) (*wantedSource, error) {
 	from := pvs.DataSource(claim)
+	archive, ofArchive := claim.Annotations[volume.AnnotationRestoreCopy]
 	switch {
-	case from == nil:
+	case from == nil && !ofArchive:
 		return nil, nil
 	case p.Copies == nil:
-		return nil, refusal.Refuse(refusal.ReasonClaim, "spec.dataSource %s %q: this claimdir makes no copies", from.Kind, from.Name)
+		return nil, refusal.Refuse(refusal.ReasonClaim, "spec.dataSource or annotation %s: this claimdir makes no copies", volume.AnnotationRestoreCopy)
+	case ofArchive:
+		return &wantedSource{look: func(ctx context.Context) (*source, error) {
+			return p.archiveToCopy(ctx, v, steps.Wanted{Name: archive, Adopts: c.OnExisting == class.Adopt, Copies: true})
+		}}, nil
 	}
-	return &wantedSource{pool: p, claim: claim}, nil
+	return &wantedSource{look: func(ctx context.Context) (*source, error) { return p.sourceOf(ctx, claim) }}, nil
 }
 
 func (w *wantedSource) find(ctx context.Context) (*source, error) {
@@ -44,23 +49,52 @@ func (w *wantedSource) find(ctx context.Context) (*source, error) {
 		return w.found, nil
 	}
 	var err error
-	w.found, err = w.pool.sourceOf(ctx, w.claim)
+	w.found, err = w.look(ctx)
 	return w.found, err
 }
 
-// to returns what finds the source as a volume on a share records it: see steps.Begin. It returns nil if w is nil.
-func (w *wantedSource) to(on *access.Keeper) func(ctx context.Context) (*ledger.Copy, error) {
+// archiveToCopy returns the archive that a claim wants a copy of.
+func (p *Pool) archiveToCopy(ctx context.Context, v volume.Volume, w steps.Wanted) (*source, error) {
+	on, r, err := p.findArchive(ctx, v, w, p.shares)
+	if err != nil {
+		return nil, err
+	}
+	return &source{on: on, copy: ledger.Copy{Kind: ledger.CopyArchive, Path: r.Path, PV: r.PV, Cluster: r.Cluster, Claim: r.Claim}}, nil
+}
+
+// findUnlessBegun finds the source of a copy that has no record on the share yet: one that has knows its source. It does
+// nothing if w is nil. It is no part of the operation that makes the volume, because it may need another one.
+func (p *Pool) findUnlessBegun(ctx context.Context, w *wantedSource, on *access.Keeper, v volume.Volume) error {
 	if w == nil {
 		return nil
 	}
-	return func(ctx context.Context) (*ledger.Copy, error) {
-		from, err := w.find(ctx)
-		if err != nil {
-			return nil, err
+	begun := false
+	err := on.Do(ctx, "look for "+v.Name, func(_ context.Context, store ledger.Store) error {
+		r, found, err := store.Records.Own(v.Path, v.Name, v.Cluster)
+		begun = found && r.CopyOf != nil
+		return err
+	})
+	if err != nil {
+		return steps.Refused(err)
+	}
+	if !begun {
+		_, err = w.find(ctx)
+	}
+	return err
+}
+
+// to returns what says of which source the volume on a share is a copy: see steps.Begin. It returns nil if w is nil.
+func (w *wantedSource) to(on *access.Keeper) func() (*ledger.Copy, error) {
+	if w == nil {
+		return nil
+	}
+	return func() (*ledger.Copy, error) {
+		if w.found == nil { // the record that findUnlessBegun saw went
+			return nil, refusal.Postpone(refusal.ReasonBusy, "what was begun of the copy has just been removed; this is retried automatically")
 		}
-		c := from.copy
-		if from.on != on {
-			c.Share = from.on.ID()
+		c := w.found.copy
+		if w.found.on != on {
+			c.Share = w.found.on.ID()
 		}
 		return &c, nil
 	}

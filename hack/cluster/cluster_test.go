@@ -83,6 +83,7 @@ var cases = []testCase{
 	{"a copy whose claim goes leaves nothing", testCloneCancelled},
 	{"what cannot be a copy is refused with an event", testCloneRefused},
 	{"a copy on another share than its source", testCloneToAnotherShare},
+	{"a copy of an archive, which stays", testCopyOfArchive},
 	{"a claim is expanded, and others' conditions stay", testExpand},
 	{"an expansion counts for a quota", testExpandQuota},
 	{"an expansion that was cut off goes on", testExpandGoesOn},

@@ -191,7 +191,7 @@ func testCloneRefused(t *testing.T, bed *testbed.Bed) {
 	w.Must(os.Truncate(filepath.Join(w.directoryOf(later), "large"), 1<<20))
 	w.same(w.directoryOf(later), w.directoryOf(w.Bound("full")))
 	w.Claim("both", copyOf("later"), requesting("2Mi"), clustertest.Annotated("claimdir/restore", "latest"))
-	w.Event(w.Name, "both", `spec.dataSource PersistentVolumeClaim "later" and annotation claimdir/restore: a volume has one origin; remove one of them`)
+	w.Event(w.Name, "both", `spec.dataSource PersistentVolumeClaim "later" and annotation claimdir/restore: a volume has one origin; remove all but one of them`)
 
 	foreign := &v1.PersistentVolume{
 		ObjectMeta: metav1.ObjectMeta{Name: w.Name + "-foreign"},
@@ -240,4 +240,32 @@ func (w *sharesWorld) begunCopyOn(share string) {
 		}
 		return err
 	})
+}
+
+// An archive may be copied as often as somebody likes, and stays.
+func testCopyOfArchive(t *testing.T, bed *testbed.Bed) {
+	w := newWorld(t, bed)
+	w.class("onDelete", "archive")
+	w.Claim("data", requesting("10Mi"))
+	source := w.Bound("data")
+	w.fill(w.directoryOf(source), 50)
+	kept := t.TempDir()
+	w.Must(exec.CommandContext(t.Context(), "cp", "-a", w.directoryOf(source)+"/.", kept).Run())
+	w.DeleteClaim("data")
+	w.VolumeGone(source.Name)
+	w.Claim("wrong", clustertest.Annotated("claimdir/restore-copy", "latest-or-empty"))
+	w.Event(w.Name, "wrong", `annotation claimdir/restore-copy has 15 bytes, or is "latest-or-empty"; allowed are the name of a PersistentVolume that was archived, and "latest"`)
+	w.Claim("none", clustertest.Annotated("claimdir/restore-copy", "latest"))
+	w.Event(w.Name, "none", `annotation claimdir/restore-copy: the namespace has no archive of claim "none"`)
+	w.Claim("data", requesting("10Mi"), clustertest.Annotated("claimdir/restore-copy", "latest"))
+	w.Claim("other", requesting("10Mi"), clustertest.Annotated("claimdir/restore-copy", source.Name))
+	for _, claim := range []string{"data", "other"} {
+		pv := w.Bound(claim)
+		w.same(kept, w.directoryOf(pv))
+		if text := pv.Annotations["claimdir/copied"]; !strings.HasPrefix(text, "archive data, from ") {
+			t.Errorf("the PersistentVolume of claim %s says %q of the copy", claim, text)
+		}
+	}
+	w.same(kept, filepath.Join(w.share, "archived-"+w.Name+"-data-"+source.Name))
+	w.nothingCopied()
 }

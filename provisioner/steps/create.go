@@ -20,8 +20,8 @@ type Begin struct {
 	Existing class.Existing
 	// Room, if not nil, is asked before a new directory is begun, and may refuse it.
 	Room func() error
-	// CopyOf, if not nil, returns what the volume is to be a copy of, or nil if it is none.
-	CopyOf func(ctx context.Context) (*ledger.Copy, error)
+	// CopyOf, if not nil, returns what the volume is to be a copy of.
+	CopyOf func() (*ledger.Copy, error)
 }
 
 // Create makes the volume v at the operation's path, or completes what an earlier call
@@ -80,13 +80,13 @@ func (op Op) take(ctx context.Context, v volume.Volume, begin Begin) (ledger.Rec
 		return known, checkRestoresToo(v, known)
 	case v.Restores:
 		var archive ledger.Record
-		archive, err = op.wanted(ctx, known, record, Wanted{v.Restore, begin.Existing == class.Adopt})
+		archive, err = op.wanted(ctx, known, record, Wanted{Name: v.Restore, Adopts: begin.Existing == class.Adopt})
 		if archive.Path != "" {
 			record.RestoredFrom, record.Owners = archive.Path, archive.Owners+1
 			begin.Existing = class.Refuse
 		}
 	case begin.CopyOf != nil:
-		record.CopyOf, err = op.copyOf(ctx, known, record, begin.CopyOf)
+		record.CopyOf, err = op.copyOf(known, record, begin.CopyOf)
 		begin.Existing = class.Refuse
 	}
 	if err == nil && !found {
@@ -101,11 +101,11 @@ func (op Op) take(ctx context.Context, v volume.Volume, begin Begin) (ledger.Rec
 
 // copyOf returns what the volume is to be a copy of. known is the record of the path, if it has one: a directory that
 // somebody has is not mixed up with a copy.
-func (op Op) copyOf(ctx context.Context, known, asking ledger.Record, find func(context.Context) (*ledger.Copy, error)) (*ledger.Copy, error) {
+func (op Op) copyOf(known, asking ledger.Record, find func() (*ledger.Copy, error)) (*ledger.Copy, error) {
 	if known.State != "" && known.State != ledger.Creating {
 		return nil, ledger.Taken(op.Path, known, asking)
 	}
-	return find(ctx)
+	return find()
 }
 
 // wanted returns the archive that becomes the directory, or none if an empty one does too. known

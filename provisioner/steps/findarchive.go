@@ -28,12 +28,27 @@ type Wanted struct {
 	// Adopts says that the class takes what is there, also what another cluster
 	// left: see ledger.Take.
 	Adopts bool
+	// Copies says that the claim wants a copy, and the archive stays.
+	Copies bool
+}
+
+// annotation is by which the claim asks.
+func (w Wanted) annotation() string {
+	if w.Copies {
+		return volume.AnnotationRestoreCopy
+	}
+	return volume.AnnotationRestore
 }
 
 // check refuses a name that no PersistentVolume has. A long one is not quoted: events
 // are kept, and an annotation may be large.
 func (w Wanted) check() error {
-	if n := len(w.Name); n == 0 || n > validation.DNS1123SubdomainMaxLength {
+	n := len(w.Name)
+	if w.Copies && (n == 0 || n > validation.DNS1123SubdomainMaxLength || w.Name == volume.RestoreLatestOrEmpty) {
+		return refusal.Refuse(refusal.ReasonArchive, "annotation %s has %d bytes, or is %q; allowed are the name of a PersistentVolume that was archived, and %q",
+			volume.AnnotationRestoreCopy, n, volume.RestoreLatestOrEmpty, volume.RestoreLatest)
+	}
+	if n == 0 || n > validation.DNS1123SubdomainMaxLength {
 		return refusal.Refuse(refusal.ReasonArchive, "annotation %s has %d bytes; allowed are the name of a PersistentVolume that was archived, %q and %q", volume.AnnotationRestore, n, volume.RestoreLatest, volume.RestoreLatestOrEmpty)
 	}
 	return nil
@@ -43,7 +58,7 @@ func (w Wanted) check() error {
 func (w Wanted) Latest() bool { return w.Name == volume.RestoreLatest || w.OrEmpty() }
 
 // OrEmpty reports whether an empty volume is wanted if there is no archive.
-func (w Wanted) OrEmpty() bool { return w.Name == volume.RestoreLatestOrEmpty }
+func (w Wanted) OrEmpty() bool { return w.Name == volume.RestoreLatestOrEmpty && !w.Copies }
 
 // mayName reports whether the record of a wanted archive may be in a file: its name says whose
 // the archive is, unless it was cut.
@@ -113,14 +128,14 @@ func (op Op) findArchive(ctx context.Context, asking ledger.Record, w Wanted) (l
 	}
 	if damaged != nil { // it may be of a namespace whose name only begins alike
 		klog.FromContext(ctx).Error(damaged, "Cannot read the record of an archive that a claim may be asking for")
-		return ledger.Record{}, refusal.Postpone(refusal.ReasonRecord, "annotation %s: the record of an archive cannot be read, which may be the one; ask an administrator: claimdir doctor names it", volume.AnnotationRestore)
+		return ledger.Record{}, refusal.Postpone(refusal.ReasonRecord, "annotation %s: the record of an archive cannot be read, which may be the one; ask an administrator: claimdir doctor names it", w.annotation())
 	}
 	if w.OrEmpty() {
 		return ledger.Record{}, errNoArchive
 	}
 	if len(found) > 0 {
 		return ledger.Record{}, refusal.Postpone(refusal.ReasonArchive, "annotation %s: archive %s is not there: another claim is getting it, or it was removed; remove the annotation to get an empty volume",
-			volume.AnnotationRestore, found[0].Path)
+			w.annotation(), found[0].Path)
 	}
 	some, all := op.someOf(others, asking, w)
 	return ledger.Record{}, noArchive(asking, w, some, all)
@@ -193,7 +208,7 @@ func (op Op) checkReleased(asking ledger.Record, w Wanted) error {
 		}
 		if pv.Name == w.Name || w.Latest() && ref.Name == asking.Claim.Name && ref.UID != "" {
 			// It may be of an earlier namespace of that name, so it is not named.
-			return refusal.Postpone(refusal.ReasonArchive, "annotation %s: the volume of an earlier claim is not archived yet; will be tried again", volume.AnnotationRestore)
+			return refusal.Postpone(refusal.ReasonArchive, "annotation %s: the volume of an earlier claim is not archived yet; will be tried again", w.annotation())
 		}
 	}
 	return nil
@@ -248,5 +263,5 @@ func noArchive(asking ledger.Record, w Wanted, shown []ledger.Record, all bool) 
 	} else if all {
 		has = ", nor any other, on this share"
 	}
-	return refusal.Refuse(refusal.ReasonArchive, "annotation %s: the namespace has no archive of %s%s; remove the annotation to get an empty volume%s", volume.AnnotationRestore, what, has, hint)
+	return refusal.Refuse(refusal.ReasonArchive, "annotation %s: the namespace has no archive of %s%s; remove the annotation to get an empty volume%s", w.annotation(), what, has, hint)
 }

@@ -1,6 +1,9 @@
 package volume
 
 import (
+	"fmt"
+	"strings"
+
 	v1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
 
@@ -28,13 +31,26 @@ func Check(claim *v1.PersistentVolumeClaim) error {
 		return refuseClaim("spec.volumeAttributesClassName %q: not supported; remove it", *spec.VolumeAttributesClassName)
 	case source != nil && source.Namespace != nil && *source.Namespace != claim.Namespace: // the API server drops it unless a feature gate is on
 		return refuseClaim("spec.dataSourceRef.namespace %q: only a source of the claim's own namespace can be copied; remove it", *source.Namespace)
-	case source != nil && claim.Annotations[AnnotationRestore] != "":
-		return refuseClaim("spec.dataSource %s %q and annotation %s: a volume has one origin; remove one of them", source.Kind, source.Name, AnnotationRestore)
+	case len(origins(claim)) > 1:
+		return refuseClaim("%s: a volume has one origin; remove all but one of them", strings.Join(origins(claim), " and "))
 	case source != nil && !pvs.IsClaim(source):
 		return refuseClaim("spec.dataSource %s %q: not supported, the volume would be empty; remove the data source",
 			source.Kind, source.Name)
 	}
 	return nil
+}
+
+// origins names what a claim wants its content from.
+func origins(claim *v1.PersistentVolumeClaim) (all []string) {
+	if source := pvs.DataSource(claim); source != nil {
+		all = append(all, fmt.Sprintf("spec.dataSource %s %q", source.Kind, source.Name))
+	}
+	for _, annotation := range []string{AnnotationRestore, AnnotationRestoreCopy} {
+		if _, there := claim.Annotations[annotation]; there {
+			all = append(all, "annotation "+annotation)
+		}
+	}
+	return all
 }
 
 func refuseClaim(format string, args ...any) error {

@@ -19,7 +19,7 @@ import (
 	"claimdir/provisioner/volpath"
 )
 
-// Annotations of PersistentVolumes and, AnnotationRestore, of claims.
+// Annotations of PersistentVolumes and, AnnotationRestore and AnnotationRestoreCopy, of claims.
 const (
 	// AnnotationPath is the volume's path, relative to the share.
 	AnnotationPath = pvs.AnnotationPath
@@ -31,6 +31,9 @@ const (
 	// AnnotationRestore on a claim requests the restore of an archive. Its value is the name of the
 	// archived PersistentVolume, RestoreLatest or RestoreLatestOrEmpty.
 	AnnotationRestore = "claimdir/restore"
+	// AnnotationRestoreCopy on a claim requests a copy of an archive, which stays. Its value is the name of the
+	// archived PersistentVolume or RestoreLatest.
+	AnnotationRestoreCopy = "claimdir/restore-copy"
 	// AnnotationRecoveredFrom is the id of the lost cluster from whose record the volume was
 	// recovered.
 	AnnotationRecoveredFrom = "claimdir/recovered-from"
