@@ -3,6 +3,7 @@ package snapshot
 import (
 	"context"
 	"errors"
+	"time"
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -43,13 +44,18 @@ func (s *Snapshotter) Source(ctx context.Context, claim *v1.PersistentVolumeClai
 	return lane.keeper, ledger.Copy{Kind: ledger.CopySnapshot, Path: r.Own(), PV: r.PV, Cluster: r.Cluster, Claim: r.Claim}, nil
 }
 
+// lookingMost is how long a claim waits, just after the start, until it is known whether the cluster serves VolumeSnapshots.
+const lookingMost = 10 * time.Second
+
 // contentOf returns the VolumeSnapshotContent of a ready VolumeSnapshot. It asks the API server, because the caches may be behind.
 func (s *Snapshotter) contentOf(ctx context.Context, claim *v1.PersistentVolumeClaim, name string) (*snapshots.VolumeSnapshotContent, error) {
 	namespace := claim.Namespace
 	postpone := func(format string, args ...any) error {
 		return refusal.Postpone(refusal.ReasonSource, "spec.dataSource: VolumeSnapshot %q "+format+"; this is retried automatically", append([]any{name}, args...)...)
 	}
-	if !s.config.Caches.Ready() {
+	looking, cancel := context.WithTimeout(ctx, lookingMost)
+	defer cancel()
+	if err := s.config.Caches.Wait(looking); err != nil || !s.config.Caches.Ready() {
 		return nil, postpone("cannot be read: the cluster does not serve VolumeSnapshots, or claimdir lacks the rights of manifests/components/snapshots")
 	}
 	snapshot, err := s.config.Client.Snapshot(ctx, namespace, name)

@@ -41,6 +41,9 @@ type Caches struct {
 	drivers []string
 	every   time.Duration // lookEvery, except in tests
 
+	looked     chan struct{} // closed when it is known whether the API is there
+	lookedOnce sync.Once
+
 	mu  sync.Mutex
 	now *filled // nil while the API is not there
 }
@@ -50,8 +53,21 @@ type filled struct{ snapshots, classes, contents cache.SharedIndexInformer }
 
 // NewCaches returns caches that are empty until Run. Of contents of other drivers than these they keep the name alone.
 func NewCaches(client *Client, drivers []string) *Caches {
-	return &Caches{client: client, drivers: drivers, every: lookEvery}
+	return &Caches{client: client, drivers: drivers, every: lookEvery, looked: make(chan struct{})}
 }
+
+// Wait waits until it is known whether the API is there, and the caches are filled if it is: at most for a moment after Run, unless the
+// API server does not answer.
+func (c *Caches) Wait(ctx context.Context) error {
+	select {
+	case <-c.looked:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (c *Caches) hasLooked() { c.lookedOnce.Do(func() { close(c.looked) }) }
 
 // Run looks for the API until ctx ends, fills the caches and calls the handlers when it is there, and begins anew when it goes.
 func (c *Caches) Run(ctx context.Context, handlers Handlers) {
@@ -67,6 +83,9 @@ func (c *Caches) Run(ctx context.Context, handlers Handlers) {
 		}
 		if err != nil {
 			logger.V(1).Info("VolumeSnapshots are not served", "because", err.Error())
+		}
+		if errors.Is(err, ErrNotServed) {
+			c.hasLooked()
 		}
 		select {
 		case <-ctx.Done():
@@ -108,6 +127,7 @@ func (c *Caches) fill(ctx context.Context, handlers Handlers) error {
 	}
 	c.set(now)
 	defer c.set(nil)
+	c.hasLooked()
 	now.each(handlers)
 	<-ctx.Done()
 	return context.Cause(ctx)
