@@ -62,6 +62,9 @@ func (c snapshotCluster) Volume(name string) (*v1.PersistentVolume, bool) {
 }
 
 func (c snapshotCluster) Claim(ctx context.Context, namespace, name string) (*v1.PersistentVolumeClaim, error) {
+	if !c.informers.HasClaim(namespace, name) { // a tenant may make any number of VolumeSnapshots of claims that do not exist
+		return nil, nil
+	}
 	return c.live.Claim(ctx, namespace, name)
 }
 

@@ -3,12 +3,15 @@ package snapshot
 import (
 	"context"
 	"errors"
+	"slices"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/klog/v2"
 
 	"claimdir/provisioner/access"
+	"claimdir/provisioner/cluster/snapshots"
 	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/refusal"
 	"claimdir/provisioner/share"
@@ -89,12 +92,28 @@ func (s *Snapshotter) recorded(ctx context.Context, on *lane) (all []ledger.Snap
 				all = append(all, r)
 			}
 		}
-		if len(all) > 0 {
-			server, err = store.Records.ServerTime()
+		alone, err := s.copiedAlone(store, all)
+		if all = append(all, alone...); err != nil || len(all) == 0 {
+			return err
 		}
+		server, err = store.Records.ServerTime()
 		return err
 	})
 	return all, server, damaged, err
+}
+
+// copiedAlone returns, as records that are not whole, what was copied for snapshots that have no record: a copy that was under way when
+// its snapshot was removed, and a kill just then, leave it.
+func (s *Snapshotter) copiedAlone(store ledger.Store, recorded []ledger.Snapshot) (alone []ledger.Snapshot, err error) {
+	names, err := store.Dirs.ListCopies()
+	for _, name := range names {
+		content, _, _ := strings.Cut(name, "@")
+		isSnapshot := strings.HasPrefix(content, snapshots.ContentPrefix) && s.own(content) == name
+		if isSnapshot && !slices.ContainsFunc(recorded, func(r ledger.Snapshot) bool { return r.Content == content }) {
+			alone = append(alone, ledger.Snapshot{Record: ledger.Record{Cluster: s.cluster()}, Content: content})
+		}
+	}
+	return alone, err
 }
 
 // count sets the metrics.
@@ -130,6 +149,9 @@ func (s *Snapshotter) lookAt(ctx context.Context, on *lane, r ledger.Snapshot, s
 	return s.on(ctx, on, r.Content, "keep", func(ctx context.Context, op steps.SnapshotOp) error {
 		if unnamed, err := s.isUnnamed(ctx, on, r); err != nil || !unnamed {
 			return err
+		}
+		if !r.Whole() {
+			return op.DiscardUnfinished(ctx)
 		}
 		return op.Keep(ctx)
 	})

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -309,4 +310,27 @@ func TestMaxSnapshots(t *testing.T) {
 		}
 	}
 	w.eventually("one more is made", func() bool { return made() == 3 })
+}
+
+// What was copied for a snapshot that has neither an object nor a record goes, and nothing else that is copied.
+func TestCopiedAlone(t *testing.T) {
+	w := newWorld(t)
+	alone, others, living := w.own("snapcontent-gone"), "pvc-9@12345678-87654321", w.snapshot("now")
+	w.ready("now", living)
+	for _, name := range []string{alone, others, w.own(living)} {
+		w.Tree(t, ".claimdir/copies/"+name+"/tree/file")
+	}
+	now, seen := time.Now(), &sightings{map[string]time.Time{}, map[string]time.Time{}}
+	for _, later := range []time.Duration{0, 59 * time.Minute, 2 * time.Minute} {
+		if left := w.left("copies"); len(left) != 3 {
+			t.Errorf("too early %q are left", left)
+		}
+		now = now.Add(later)
+		w.now = func() time.Time { return now }
+		sharetest.Must(t, w.look(t.Context(), w.lanes[0], seen))
+	}
+	left := w.left("copies")
+	if len(left) != 2 || slices.ContainsFunc(left, func(name string) bool { return strings.HasSuffix(name, alone) }) {
+		t.Errorf("left are %q", left)
+	}
 }

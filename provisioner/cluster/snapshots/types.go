@@ -47,8 +47,11 @@ const (
 	Retain DeletionPolicy = "Retain"
 )
 
+// ContentPrefix begins the names of VolumeSnapshotContents that are made for VolumeSnapshots of claims.
+const ContentPrefix = "snapcontent-"
+
 // ContentName is the name of the VolumeSnapshotContent of a VolumeSnapshot of a claim.
-func ContentName(snapshot metav1.Object) string { return "snapcontent-" + string(snapshot.GetUID()) }
+func ContentName(snapshot metav1.Object) string { return ContentPrefix + string(snapshot.GetUID()) }
 
 // VolumeSnapshot asks for a snapshot of a claim, or names a VolumeSnapshotContent that exists.
 type VolumeSnapshot struct {
