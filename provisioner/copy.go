@@ -90,7 +90,7 @@ func (p *Pool) startCopy(on *access.Keeper, r ledger.Record, claim *v1.Persisten
 		from = p.shares[i]
 	}
 	job := &copying{Pool: p, on: on, path: v.Path, record: r, claim: claim, class: c, size: uint64(max(0, v.Size.Value()))} //nolint:gosec // not negative
-	err := p.Copies.Jobs.Start(copies.Job{
+	err := p.Copies.Jobs.Start(copies.Job{                                                                                  //nolint:contextcheck // it runs as long as this process leads
 		Name: volpath.OwnAt(r.PV, r.Cluster, v.Path), Namespace: claim.Namespace, To: on, From: from,
 		Find: job.find, Wanted: job.wanted, Begin: job.begin, Complete: job.complete, Progress: job.progress, Ended: job.ended,
 	})

@@ -138,24 +138,16 @@ func (p *Pool) sourceOf(ctx context.Context, claim *v1.PersistentVolumeClaim) (*
 // sourceVolume returns the PersistentVolume of the claim that is to be copied.
 func (p *Pool) sourceVolume(ctx context.Context, claim *v1.PersistentVolumeClaim, name string) (*v1.PersistentVolume, error) {
 	from, err := p.Copies.Live.Claim(ctx, claim.Namespace, name)
-	switch {
-	case err != nil:
+	if err != nil {
 		return nil, refusal.Postpone(refusal.ReasonCluster, "spec.dataSource: %w", err)
-	case from == nil || from.CreationTimestamp.After(claim.CreationTimestamp.Time):
-		// The claim that was meant may be gone by now, and its volume kept for this copy.
-		for _, pv := range p.Copies.Objects.Released() {
-			if ref := pv.Spec.ClaimRef; ref != nil && ref.Namespace == claim.Namespace && ref.Name == name && keptFor(pv, claim) {
-				return pv, nil
-			}
+	}
+	if from == nil || from.CreationTimestamp.After(claim.CreationTimestamp.Time) {
+		if pv := p.keptSource(claim, name); pv != nil {
+			return pv, nil
 		}
 	}
-	switch {
-	case from == nil:
-		return nil, refusal.Postpone(refusal.ReasonSource, "spec.dataSource: there is no claim %q in namespace %q; create it, or delete this claim; this is retried automatically", name, claim.Namespace)
-	case from.Spec.VolumeName == "" || from.Status.Phase != v1.ClaimBound:
-		return nil, refusal.Postpone(refusal.ReasonSource, "spec.dataSource: claim %q is %s: it is copied when it is bound; this is retried automatically", name, from.Status.Phase)
-	case from.DeletionTimestamp != nil && from.DeletionTimestamp.Before(&claim.CreationTimestamp):
-		return nil, refusal.Postpone(refusal.ReasonSource, "spec.dataSource: claim %q is being deleted, and was when this claim was made; delete this claim; this is retried automatically", name)
+	if err := checkSource(from, claim, name); err != nil {
+		return nil, err
 	}
 	pv, err := p.Copies.Live.Volume(ctx, from.Spec.VolumeName)
 	switch {
@@ -165,6 +157,29 @@ func (p *Pool) sourceVolume(ctx context.Context, claim *v1.PersistentVolumeClaim
 		return nil, refusal.Postpone(refusal.ReasonSource, "spec.dataSource: PersistentVolume %s is not bound to claim %q; this is retried automatically", from.Spec.VolumeName, name)
 	}
 	return pv, nil
+}
+
+// checkSource refuses a claim that cannot be copied now. It is nil if there is none.
+func checkSource(from, claim *v1.PersistentVolumeClaim, name string) error {
+	switch {
+	case from == nil:
+		return refusal.Postpone(refusal.ReasonSource, "spec.dataSource: there is no claim %q in namespace %q; create it, or delete this claim; this is retried automatically", name, claim.Namespace)
+	case from.Spec.VolumeName == "" || from.Status.Phase != v1.ClaimBound:
+		return refusal.Postpone(refusal.ReasonSource, "spec.dataSource: claim %q is %s: it is copied when it is bound; this is retried automatically", name, from.Status.Phase)
+	case from.DeletionTimestamp != nil && from.DeletionTimestamp.Before(&claim.CreationTimestamp):
+		return refusal.Postpone(refusal.ReasonSource, "spec.dataSource: claim %q is being deleted, and was when this claim was made; delete this claim; this is retried automatically", name)
+	}
+	return nil
+}
+
+// keptSource returns the PersistentVolume of a claim of that name that is gone by now, if it is kept for this copy.
+func (p *Pool) keptSource(claim *v1.PersistentVolumeClaim, name string) *v1.PersistentVolume {
+	for _, pv := range p.Copies.Objects.Released() {
+		if ref := pv.Spec.ClaimRef; ref != nil && ref.Namespace == claim.Namespace && ref.Name == name && keptFor(pv, claim) {
+			return pv
+		}
+	}
+	return nil
 }
 
 // keptFor reports whether a claim that is to be a copy of the claim of a released PersistentVolume was made before that was

@@ -55,12 +55,10 @@ func (op Op) Create(ctx context.Context, v volume.Volume, begin Begin) (ledger.R
 // failed undoes what was done for a volume that cannot be completed, and returns err. What was copied stays for the next
 // try, unless another volume has the path.
 func (op Op) failed(ctx context.Context, r ledger.Record, directory *share.Identity, err error) error {
-	var taken *ledger.TakenError
-	if r.CopyOf != nil {
-		if !errors.As(err, &taken) {
-			return err
-		}
-	} else {
+	if _, taken := errors.AsType[*ledger.TakenError](err); r.CopyOf != nil && !taken {
+		return err
+	}
+	if r.CopyOf == nil {
 		r.Directory = directory // what this call made is known, and goes also inside of a volume that came meanwhile
 	}
 	return errors.Join(err, ignoreKept(op.giveUp(ctx, r)))
