@@ -1,6 +1,10 @@
 package share
 
-import "golang.org/x/sys/unix"
+import (
+	"bytes"
+
+	"golang.org/x/sys/unix"
+)
 
 // readExtent reads and writes a part of a file. With holes it writes no zeros: what is not written is a hole.
 func (c *copying) readExtent(f *content, begin, end int64, holes bool) error {
@@ -74,11 +78,6 @@ func run(data []byte) (length int, zero bool) {
 	return length, zero
 }
 
-func isZero(unit []byte) bool {
-	for _, b := range unit {
-		if b != 0 {
-			return false
-		}
-	}
-	return true
-}
+var zeros [zeroSize]byte
+
+func isZero(unit []byte) bool { return bytes.Equal(unit, zeros[:len(unit)]) }
