@@ -125,7 +125,7 @@ if [ -z "$options" ]; then
 	exit 1
 fi
 cp hack/vm/guest/{nfs.sh,suites.sh,test-nfs} "$job"
-declare -p options commit ${CLAIMDIR_TEST_ENTRIES:+CLAIMDIR_TEST_ENTRIES} >"$job/settings" # entries: see TestATreeIsMeasured
+declare -p options commit "${!CLAIMDIR_TEST_@}" >"$job/settings" # the tests say what CLAIMDIR_TEST_ENTRIES and others are
 chmod -R a+rX "$work"
 
 status=0

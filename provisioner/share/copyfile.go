@@ -14,9 +14,8 @@ const (
 	partSize = 4 << 20
 	// attempts is how often a file is copied that somebody is changing.
 	attempts = 4
-	// least and most bytes that are copied before a repeat may begin there.
+	// leastStep is how many bytes are copied, at least, before a part notes how much of it is complete.
 	leastStep = 4 << 20
-	mostStep  = 64 << 20
 )
 
 // copySmall makes a file under its own name.
@@ -26,15 +25,21 @@ func (c *copying) copySmall(e *copyEntry) error {
 		return err
 	}
 	defer c.closeSource(e, in)
-	out, err := c.createCopy(e.in.target, e.name)
+	out, err := c.createCopy(e.in.target, e.name, e.stat.Mode&0o777|newMode)
 	if err != nil {
 		return err
 	}
 	return c.closing(out, func() error {
+		m := made{fd: out}
+		stat, err := c.lookAtMade(m)
+		if err != nil {
+			return err
+		}
+		m.stat = &stat
 		if err := c.fill(e, in, out, nil); err != nil {
 			return err
 		}
-		return c.giveAll(e, in, made{fd: out})
+		return c.giveAll(e, in, m)
 	})
 }
 
@@ -71,10 +76,13 @@ func (c *copying) closeSource(e *copyEntry, in int) {
 	}
 }
 
-// createCopy creates a regular file of the copy, which nobody else can open before it has its owner.
-func (c *copying) createCopy(in int, name string) (int, error) {
+// newMode is the mode of a file of the copy that is not complete, at least.
+const newMode = 0o600
+
+// createCopy creates a regular file of the copy. Nobody else can reach it, whatever its mode: .claimdir is ours alone.
+func (c *copying) createCopy(in int, name string, mode uint32) (int, error) {
 	return c.opens(c.to, func() (int, error) {
-		return unix.Openat(in, name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+		return unix.Openat(in, name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, mode)
 	})
 }
 

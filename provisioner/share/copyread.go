@@ -9,7 +9,7 @@ import (
 // readExtent reads and writes a part of a file. With holes it writes no zeros: what is not written is a hole.
 func (c *copying) readExtent(f *content, begin, end int64, holes bool) error {
 	for at := begin; at < end; {
-		length := c.chunk(f, min(readSize, end-at))
+		length := c.limit(min(readSize, end-at))
 		if int64(len(f.buffer)) < length {
 			f.buffer = make([]byte, length)
 		}
