@@ -43,7 +43,7 @@ func copyTwice(t *testing.T, s site) {
 }
 
 func copyLinksTogether(t *testing.T, s site) {
-	names := times(20_000, 200)
+	names := asked(t, times(20_000, 200))
 	tree(t, s.dir, "data/0/0", "data/1/0", "data/2/0", "data/3/0")
 	for i := range 4 {
 		for j := range names/4 - 1 {
