@@ -46,21 +46,21 @@ func TestCopyChild(t *testing.T) {
 func TestACopyThatIsKilled(t *testing.T) {
 	s := newSite(t, t.TempDir())
 	data, total := s.dir+"/data", int64(0)
-	large := times(80<<20, 8<<20)
+	large, small := times(80<<20, 8<<20), times(32, 4)
 	must(t, manyFiles(data, 1, 2, large))
 	must(t, os.Rename(data, s.dir+"/large"))
-	must(t, manyFiles(data, 20, 32, 64<<10))
+	must(t, manyFiles(data, 20, small, 64<<10))
 	must(t, os.Rename(s.dir+"/large", data+"/large"))
 	must(t, os.Link(data+"/0/0", data+"/1/again"))
 	for i := range 20 {
 		must(t, os.Link(data+"/large/0/0", fmt.Sprintf("%s/%d/large", data, i)))
 	}
-	total = int64(2*large + 20*32*64<<10)
+	total = int64(2*large + 20*small*64<<10)
 	few := total / 20
 	if large < 80<<20 { // each worker may be in the middle of a step
 		few = 4 * leastStep
 	}
-	rounds := 2
+	rounds := times(2, 1)
 	if text := os.Getenv("CLAIMDIR_TEST_KILLS"); text != "" {
 		var err error
 		rounds, err = strconv.Atoi(text)
@@ -156,7 +156,7 @@ func resident() int64 {
 // Memory stays the same however many files a directory has, and however many of them have several names.
 func TestACopyNeedsLittleMemory(t *testing.T) {
 	s := newSite(t, t.TempDir())
-	files := asked(t, times(20_000, 2000))
+	files := asked(t, times(20_000, 500))
 	must(t, manyFiles(s.dir+"/data", 1, files, 10))
 	must(t, os.Mkdir(s.dir+"/data/1", 0o755))
 	for i := range files / 5 {

@@ -43,7 +43,7 @@ func copyTwice(t *testing.T, s site) {
 }
 
 func copyLinksTogether(t *testing.T, s site) {
-	names := asked(t, times(20_000, 200))
+	names := asked(t, times(20_000, 80))
 	tree(t, s.dir, "data/0/0", "data/1/0", "data/2/0", "data/3/0")
 	for i := range 4 {
 		for j := range names/4 - 1 {
@@ -90,7 +90,7 @@ func copyCutOff(t *testing.T, s site) {
 	_, all, err := s.copyUntil(NewCopier(1, 0, 0), 1<<40)
 	must(t, err)
 	sameTrees(t, data, s.staged())
-	step := max(1, all/int64(times(150, 6)))
+	step := max(1, all/int64(times(150, 4)))
 	for calls := rand.Int64N(step); calls < all; calls += step {
 		openUpAll(s.dir + "/.claimdir")
 		must(t, os.RemoveAll(s.dir+"/.claimdir"))
@@ -140,7 +140,7 @@ func copyLargeCutOff(t *testing.T, s site) {
 }
 
 func copyDeep(t *testing.T, s site) {
-	levels := times(3000, 200)
+	levels := times(3000, 140)
 	at, err := openDirectory(unix.AT_FDCWD, s.dir)
 	must(t, err)
 	for i := range levels {
@@ -237,7 +237,7 @@ func copySwapped(t *testing.T, s site) {
 	must(t, os.Symlink(s.outside+"/large", data+"/link"))
 	must(t, os.Symlink(s.outside+"/file", data+"/file-link"))
 	outside := snapshot(t, s.outside)
-	lasts := 3 * time.Second
+	lasts := time.Duration(times(3, 1)) * time.Second
 	if text := os.Getenv("CLAIMDIR_TEST_SWAP"); text != "" {
 		var err error
 		lasts, err = time.ParseDuration(text)
