@@ -49,6 +49,7 @@ part() {
 	"provisioner swaps") run='^TestHostile(ALinkSwappedIn|WhatComesAndGoes|Inventory)' ;;
 	"hack/vm/nfscases all-but-outages") mine+="|$outages" ;;
 	"hack/vm/nfscases all-but-late-quotas-and-outages") mine+="|$outages|^TestACallArrivesAfterThePathHasANewOwner$|^TestQuota" ;;
+	"hack/vm/nfscases clones") run='^TestALargeFileIsCopiedByTheServer$' ;;
 	"hack/vm/nfscases outages") run=$outages ;;
 	*)
 		echo "test-nfs.sh: $1 has no part $2" >&2

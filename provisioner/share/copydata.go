@@ -13,10 +13,10 @@ const (
 	// maxChunk is how many bytes one call copies at most: it cannot be interrupted, and must end within the share's
 	// time-out.
 	maxChunk = 64 << 20
-	// leastChunk is how many it copies at first.
+	// leastChunk is how many it copies if it takes longer than longest to copy more.
 	leastChunk = 4 << 20
-	// moment is how long a call is to take, and how often a part notes how much of it is complete: this much of the work of each
-	// worker may be done twice after a kill.
+	longest    = 2 * time.Second
+	// moment is how often a part notes how much of it is complete: the work since then is done twice after a kill.
 	moment = 100 * time.Millisecond
 	// smallSize is the size in bytes up to which a file is read and written at once.
 	smallSize = 64 << 10
@@ -201,20 +201,17 @@ func (c *copying) limit(length int64) int64 {
 	return length
 }
 
-// nextChunk is how many bytes the next call is to copy. It begins with few.
+// nextChunk is how many bytes the next call is to copy.
 func (f *content) nextChunk() int64 {
 	if f.chunk == 0 {
-		f.chunk = leastChunk
+		f.chunk = maxChunk
 	}
 	return f.chunk
 }
 
-// learn lets a call copy as much as takes a moment.
+// learn makes the next call shorter if one took long.
 func (f *content) learn(took time.Duration) {
-	switch {
-	case took < moment:
-		f.chunk = min(maxChunk, 2*f.chunk)
-	case took > 4*moment:
+	if took > longest {
 		f.chunk = max(leastChunk, f.chunk/2)
 	}
 }

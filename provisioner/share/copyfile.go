@@ -134,24 +134,28 @@ func isSameVersion(a, b *unix.Stat_t) bool {
 	return a.Size == b.Size && a.Mtim == b.Mtim && a.Ctim == b.Ctim
 }
 
-// lookAgain returns the attributes of a file after it was copied. An NFS client may have old ones, so that the server is asked
-// about a file whose copy takes a while.
-func (c *copying) lookAgain(in int, before *unix.Stat_t) (unix.Stat_t, error) {
-	now := *before
-	err := c.source(func() error { return unix.Fstat(in, &now) })
-	if err != nil || before.Size <= smallSize {
-		return now, err
+// lookAgain returns the attributes of a file after it was copied. It asks for those that tell a version first: an NFS client has
+// them, but not the time of access, which reading has changed. They may be old ones, so that the server is asked about a file whose
+// copy takes a while.
+func (c *copying) lookAgain(in int, before *unix.Stat_t) (now unix.Stat_t, err error) {
+	how := unix.AT_EMPTY_PATH
+	if before.Size > smallSize {
+		how |= unix.AT_STATX_FORCE_SYNC
 	}
 	var fresh unix.Statx_t
 	err = c.source(func() error {
-		return unix.Statx(in, "", unix.AT_EMPTY_PATH|unix.AT_STATX_FORCE_SYNC, unix.STATX_BASIC_STATS, &fresh)
+		return unix.Statx(in, "", how, unix.STATX_SIZE|unix.STATX_MTIME|unix.STATX_CTIME, &fresh)
 	})
-	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOSYS) { // an old seccomp profile or kernel
-		return now, nil
-	}
+	now = *before
 	now.Size = int64(fresh.Size)
 	now.Mtim = unix.NsecToTimespec(fresh.Mtime.Sec*1e9 + int64(fresh.Mtime.Nsec))
 	now.Ctim = unix.NsecToTimespec(fresh.Ctime.Sec*1e9 + int64(fresh.Ctime.Nsec))
+	if err == nil && isSameVersion(&now, before) {
+		return now, nil
+	}
+	if err == nil || errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOSYS) { // an old seccomp profile or kernel
+		err = c.source(func() error { return unix.Fstat(in, &now) })
+	}
 	return now, err
 }
 
