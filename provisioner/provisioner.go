@@ -13,6 +13,7 @@ import (
 	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/refusal"
 	"claimdir/provisioner/steps"
+	"claimdir/provisioner/volpath"
 	"claimdir/provisioner/volume"
 )
 
@@ -77,11 +78,17 @@ func (p *Provisioner) provision(ctx context.Context, o controller.ProvisionOptio
 	}
 	var record ledger.Record
 	err = p.steps.On(ctx, on, path, "provision "+v.Name, func(ctx context.Context, op steps.Op) (err error) {
+		if from != nil && p.Copies.Jobs.Runs(on, volpath.OwnAt(v.Name, v.Cluster, path)) {
+			return errCopyRuns
+		}
 		record, err = op.Create(ctx, v, steps.Begin{Existing: c.OnExisting, Room: func() error { return p.mayBegin(on, c, v) }, CopyOf: from.to(on)})
 		return err
 	})
 	if copying, is := errors.AsType[*steps.CopyingError](err); is {
 		return nil, p.startCopy(on, copying.Record, o.PVC, v, c)
+	}
+	if errors.Is(err, errCopyRuns) {
+		return nil, &controller.IgnoredError{Reason: err.Error()}
 	}
 	if err != nil {
 		p.giveRoomBack(on, v)

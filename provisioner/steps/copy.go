@@ -93,10 +93,16 @@ func (op Op) bring(move func() error) error {
 	})
 }
 
+// errCopied says that there is nothing left to copy.
+var errCopied = errors.New("it is complete already")
+
 // BeginCopy records when the copy of the volume of r began, unless an earlier run has, and returns the record as it is now.
-// unusedSince is since when no pod has used the source, or empty.
+// unusedSince is since when no pod has used the source, or empty. It is an error if the copy is whole already.
 func (op Op) BeginCopy(r ledger.Record, unusedSince string) (ledger.Record, error) {
 	now, err := op.copying(r)
+	if err == nil && now.CopyOf.Whole() { // another process has completed it: nobody may write to the tree any more
+		err = fmt.Errorf("copy to %s: %w", op.Path, errCopied)
+	}
 	if err != nil || now.CopyOf.Began != nil {
 		return now, err
 	}
