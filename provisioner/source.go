@@ -128,8 +128,8 @@ func (p *Pool) sourceOf(ctx context.Context, claim *v1.PersistentVolumeClaim) (*
 	if err != nil {
 		return nil, refusal.Refuse(refusal.ReasonSource, "spec.dataSource: the volume of claim %q: %s", name, refusal.Message(err))
 	}
-	size, request := pv.Spec.Capacity[v1.ResourceStorage], claim.Spec.Resources.Requests[v1.ResourceStorage]
-	if request.Cmp(size) < 0 {
+	if !asksEnough(claim, pv) {
+		size, request := pv.Spec.Capacity[v1.ResourceStorage], claim.Spec.Resources.Requests[v1.ResourceStorage]
 		return nil, refusal.Refuse(refusal.ReasonSource, "spec.resources.requests.storage %s: claim %q, which is to be copied, has %s; a copy must request at least as much", request.String(), name, size.String())
 	}
 	return &source{on: on, copy: ledger.Copy{Kind: ledger.CopyClaim, Path: v.Path.String(), PV: pv.Name, Cluster: p.steps.Cluster(), Claim: v.Claim}}, nil
@@ -191,15 +191,25 @@ func keptFor(pv *v1.PersistentVolume, claim *v1.PersistentVolumeClaim) bool {
 
 // awaited returns the name of a claim that is to be a copy of the claim of a released PersistentVolume and has not got it
 // yet, or an empty name.
+//
+// A claim that requests less than the volume has, or that is refused for another reason, can never be its copy, and does not
+// keep it: otherwise a tenant could keep volumes for claims that count for less in its quota.
 func (p *Pool) awaited(pv *v1.PersistentVolume) string {
 	ref := pv.Spec.ClaimRef
 	if p.Copies == nil || ref == nil {
 		return ""
 	}
 	for _, claim := range p.Copies.Objects.CopiesOf(ref.Namespace, ref.Name) {
-		if sc, found := p.objects.Class(volume.ClassOfClaim(claim)); found && p.Copies.served(sc.Provisioner) && keptFor(pv, claim) {
+		sc, found := p.objects.Class(volume.ClassOfClaim(claim))
+		if found && p.Copies.served(sc.Provisioner) && keptFor(pv, claim) && asksEnough(claim, pv) && volume.Check(claim) == nil {
 			return claim.Name
 		}
 	}
 	return ""
+}
+
+// asksEnough reports whether a claim requests as much as a PersistentVolume has, as a copy must.
+func asksEnough(claim *v1.PersistentVolumeClaim, pv *v1.PersistentVolume) bool {
+	size, request := pv.Spec.Capacity[v1.ResourceStorage], claim.Spec.Resources.Requests[v1.ResourceStorage]
+	return request.Cmp(size) >= 0
 }

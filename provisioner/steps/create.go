@@ -233,6 +233,10 @@ func errExists(path string, asking ledger.Record) error {
 		return refusal.Postpone(refusal.ReasonTaken, "path %q exists on the share and no record says whose it is, so archive %s cannot be renamed there; "+
 			"remove the directory, or give the claim another path", path, archive)
 	}
+	if from := asking.CopyOf; from != nil {
+		return refusal.Postpone(refusal.ReasonTaken, "path %q exists on the share and no record says whose it is, so the copy of %s %s cannot be brought there; "+
+			"remove the directory, or give the claim another path", path, from.Kind, from.Claim.Name)
+	}
 	return refusal.Postpone(refusal.ReasonTaken, "path %q exists on the share and no record says whose it is; "+
 		"give the claim another path, or use a class with onExisting: adopt to take it as it is", path)
 }
