@@ -15,7 +15,7 @@ const (
 	maxChunk = 64 << 20
 	// leastChunk is how many it copies if it takes longer than longest to copy more.
 	leastChunk = 4 << 20
-	longest    = 2 * time.Second
+	longest    = 5 * time.Second
 	// moment is how often a part notes how much of it is complete: the work since then is done twice after a kill.
 	moment = 100 * time.Millisecond
 	// smallSize is the size in bytes up to which a file is read and written at once.
