@@ -63,6 +63,10 @@ type LiveObjects interface {
 
 func (c *Copies) served(provisioner string) bool { return slices.Contains(c.Names, provisioner) }
 
+// errCopyRuns says that a job copies for a volume. It may still write to the tree, also when the ledger says that the tree is
+// whole, as another process that led before may have recorded. So the tree becomes no volume before the job has ended.
+var errCopyRuns = errors.New("the copy of the volume goes on")
+
 // errClaimGone ends the copy for a claim that does not need it any more.
 var errClaimGone = errors.New("the claim is gone, or has another volume")
 
@@ -90,14 +94,14 @@ func (p *Pool) startCopy(on *access.Keeper, r ledger.Record, claim *v1.Persisten
 		from = p.shares[i]
 	}
 	job := &copying{Pool: p, on: on, path: v.Path, record: r, claim: claim, class: c, size: uint64(max(0, v.Size.Value()))} //nolint:gosec // not negative
-	err := p.Copies.Jobs.Start(copies.Job{
+	err := p.Copies.Jobs.Start(copies.Job{                                                                                  //nolint:contextcheck // it runs as long as this process leads
 		Name: volpath.OwnAt(r.PV, r.Cluster, v.Path), Namespace: claim.Namespace, To: on, From: from,
 		Find: job.find, Wanted: job.wanted, Begin: job.begin, Complete: job.complete, Progress: job.progress, Ended: job.ended,
 	})
 	if err != nil {
 		return copyFailed(r, err)
 	}
-	return &controller.IgnoredError{Reason: "the copy of the volume goes on"}
+	return &controller.IgnoredError{Reason: errCopyRuns.Error()}
 }
 
 // copyFailed gives the error of a copy its reason and its way out.
@@ -143,7 +147,30 @@ func (c *copying) find(_ context.Context, store ledger.Store) (share.CopyFrom, e
 	if !found || r.State != is[of.Kind] {
 		return share.CopyFrom{}, refusal.Refuse(refusal.ReasonSource, "the %s %q, which was to be copied, is gone, or was released meanwhile: delete this claim, and make it anew from another source", of.Kind, of.Claim.Name)
 	}
+	if !r.Claim.LeavesTo(c.record.Claim) {
+		return share.CopyFrom{}, errOthers(of)
+	}
 	return share.CopyFrom{Path: path, Identity: r.Directory}, nil
+}
+
+// errOthers refuses a source that belongs to another namespace: its PersistentVolume was handed to a claim there, or its
+// namespace was deleted and another one has the name.
+func errOthers(of *ledger.Copy) error {
+	return refusal.Refuse(refusal.ReasonSource, "the volume of claim %q, which was to be copied, belongs to another namespace by now: delete this claim, and make it anew from another source", of.Claim.Name)
+}
+
+// checkOwner asks the cluster whose the source is now: the ledger learns later that a PersistentVolume was handed over. One
+// that is gone belongs to whom the ledger says.
+func (c *copying) checkOwner(ctx context.Context) error {
+	of := c.record.CopyOf
+	pv, err := c.Copies.Live.Volume(ctx, of.PV)
+	if err != nil {
+		return refusal.Postpone(refusal.ReasonCluster, "spec.dataSource: %w", err)
+	}
+	if pv != nil && (pv.Spec.ClaimRef == nil || pv.Spec.ClaimRef.Namespace != c.claim.Namespace) {
+		return errOthers(of)
+	}
+	return nil
 }
 
 // wanted returns errClaimGone if the claim does not need the copy any more. What cannot be asked counts as wanted.
@@ -160,6 +187,9 @@ func (c *copying) wanted(ctx context.Context) error {
 
 // begin refuses what has no room, and records when the copy began.
 func (c *copying) begin(ctx context.Context, source share.Usage) error {
+	if err := c.checkOwner(ctx); err != nil {
+		return err
+	}
 	if err := c.checkRoom(ctx, source); err != nil {
 		return err
 	}
@@ -198,17 +228,27 @@ func (c *copying) checkRoom(ctx context.Context, source share.Usage) error {
 
 // complete records that the copy is whole, and whether a pod used the source meanwhile.
 func (c *copying) complete(ctx context.Context, result share.Copied) error {
-	used := ledger.UseUnknown
-	before, now := c.record.CopyOf.UnusedSince, c.unusedSince(ctx)
-	switch {
-	case before == inUse || now == inUse || before != now:
-		used = ledger.Used
-	case before != "":
-		used = ledger.Unused
+	if err := c.checkOwner(ctx); err != nil {
+		return err
 	}
+	used := useBetween(c.record.CopyOf.UnusedSince, c.unusedSince(ctx))
 	return c.steps.On(ctx, access.Periodic{Keeper: c.on}, c.path, "complete the copy for "+c.record.PV, func(ctx context.Context, op steps.Op) error {
 		return op.CompleteCopy(ctx, c.record, result, used)
 	})
+}
+
+// useBetween says whether a pod used the source between two answers of unusedSince. A claim that was deleted meanwhile does
+// not say it.
+func useBetween(before, now string) ledger.Use {
+	switch {
+	case before == inUse || now == inUse:
+		return ledger.Used
+	case before == "" || now == "":
+		return ledger.UseUnknown
+	case before != now:
+		return ledger.Used
+	}
+	return ledger.Unused
 }
 
 // unusedSince returns since when no pod has used the source, in RFC 3339; "in use" if one uses it; and nothing if the cluster does not say

@@ -41,8 +41,18 @@ func (w *world) cutOff(t *testing.T, f *sharetest.Fault, run func() error, want 
 // operation; a third run of it must succeed, and so must a fourth.
 func everywhere(t *testing.T, before func(*testing.T, *world) func() error, want ...string) {
 	t.Helper()
+	everywhereBy(t, 41, before, want...)
+}
+
+// everywhereOnce is everywhere for a long operation: with one place in the repeat for each of the first run.
+func everywhereOnce(t *testing.T, before func(*testing.T, *world) func() error, want ...string) {
+	t.Helper()
+	everywhereBy(t, 1<<20, before, want...)
+}
+
+func everywhereBy(t *testing.T, stride int, before func(*testing.T, *world) func() error, want ...string) {
+	t.Helper()
 	t.Parallel() // it waits for the disk most of the time
-	const stride = 41
 	places := 0
 	for _, kill := range []bool{true, false} {
 		for first, second := 1, 1; ; {
@@ -91,7 +101,9 @@ func (w *world) sweep(t *testing.T) {
 	}
 	moving, err := filepath.Glob(w.Dir + "/.claimdir/moving/*")
 	must(t, err)
-	for _, name := range moving {
+	copies, err := filepath.Glob(w.Dir + "/.claimdir/copies/*")
+	must(t, err)
+	for _, name := range append(moving, copies...) {
 		if err := os.Remove(name); err != nil && !errors.Is(err, syscall.ENOTEMPTY) {
 			t.Error(err)
 		}

@@ -4,10 +4,11 @@
 // A claim becomes a volume (Provision):
 //
 //	1  class.Parse        StorageClass parameters → Class   unknown key, value or variable: refused, naming the allowed ones
-//	2  volume.Check       what an nfs volume cannot be: selector, Block, a data source
+//	2  volume.Check       what an nfs volume cannot be: selector, Block, two origins
 //	3  Pattern.Expand     claim, PV name → volpath.Path     never empty, "..", reserved or too long
 //	   InNamespace        → UID of the claim's namespace    asked of the API server; goes on record
-//	4  choose             → share                           of several: where it was begun, where the archive is, or where there is most room
+//	4  choose             → share                           of several: where it was begun, where the archive or the source of a copy is,
+//	                                                        or where there is most room
 //	   Volume.PV          → PersistentVolume                share path and policy written on it; refused before anything is made
 //	   Op.Create, on the locked path:
 //	5  take               → ledger.Record                   one owner a path, whoever made its volume; an existing directory only if
@@ -15,12 +16,15 @@
 //	6  origin.place       → directory                       empty: made, with its missing parents; mode, uid, gid set
 //	                                                        existing: mode and owner are left alone
 //	                                                        archived: set aside under the volume's own name, then renamed to the path
+//	                                                        copied: not whole yet: a job copies it under the volume's own name, and the
+//	                                                        library asks again when it has ended; then renamed to the path
 //	7  ledger.Activate    the record says: complete, and which directory it is; after a look for volumes above and, in adopt, below
 //	   library            claimRef, finalizer, save, retried for ever → claim Bound
 //
 // A released volume goes (Delete):
 //
 //	1  volume.FromPV      PV → path, policy                 other server or export, hand-made, unparsable: refused, nothing changed
+//	   awaited            no claim waits for a copy of it   refused until that has it
 //	   Op.Release, on the locked path:
 //	2  Config.Released    is it still released?             asked of the API server; else refused, nothing changed
 //	   ownRecord          is the path this PV's?            absent: let go; another's or unknown: refused, nothing changed
@@ -53,6 +57,9 @@
 //	5  take            the record of this PV                     goes on with it
 //	6  empty           the leaf, empty                           attributes set again, as in the first run
 //	                   the leaf, record Active                   left alone
+//	   copied          no tree, or a part of it                  the job goes on
+//	                   the whole tree                            renamed to the path now
+//	                   the leaf, and it is the tree on record    goes on with it
 //	   archived        the directory set aside                   renamed to the path now
 //	                   the leaf, and the archive gone            goes on with it
 //	3  delete          no record, no directory                   let go, and step 4 again
@@ -86,6 +93,7 @@
 //	cluster/snapshots   the same for VolumeSnapshots, which a cluster may have or not
 //	volume       the Volume: from a claim, to a PersistentVolume, to a record, and back
 //	steps        what is done to a share for a volume: the door through which every room changes one
+//	copies       jobs that copy directories: how many at a time, whose turn, how far
 //
 // Beside it and above, side by side, which cmd/claimdir brings together: trash, expiry,
 // sweep, resize, snapshot and usage are jobs that run while this process leads; control runs the library;

@@ -13,6 +13,7 @@ import (
 	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/refusal"
 	"claimdir/provisioner/steps"
+	"claimdir/provisioner/volpath"
 	"claimdir/provisioner/volume"
 )
 
@@ -65,11 +66,17 @@ func (p *Provisioner) provision(ctx context.Context, o controller.ProvisionOptio
 	}
 	var record ledger.Record
 	err = p.steps.On(ctx, on, v.Path, "provision "+v.Name, func(ctx context.Context, op steps.Op) (err error) {
+		if from != nil && p.Copies.Jobs.Runs(on, volpath.OwnAt(v.Name, v.Cluster, v.Path)) {
+			return errCopyRuns
+		}
 		record, err = op.Create(ctx, v, steps.Begin{Existing: c.OnExisting, Room: func() error { return p.mayBegin(on, c, v) }, CopyOf: from.to(on)})
 		return err
 	})
 	if unfinished, is := errors.AsType[*steps.CopyingError](err); is {
 		return nil, p.startCopy(on, unfinished.Record, o.PVC, v, c)
+	}
+	if errors.Is(err, errCopyRuns) {
+		return nil, &controller.IgnoredError{Reason: err.Error()}
 	}
 	if err != nil {
 		p.giveRoomBack(on, v)

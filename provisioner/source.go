@@ -128,8 +128,8 @@ func (p *Pool) sourceOf(ctx context.Context, claim *v1.PersistentVolumeClaim) (*
 	if err != nil {
 		return nil, refusal.Refuse(refusal.ReasonSource, "spec.dataSource: the volume of claim %q: %s", name, refusal.Message(err))
 	}
-	size, request := pv.Spec.Capacity[v1.ResourceStorage], claim.Spec.Resources.Requests[v1.ResourceStorage]
-	if request.Cmp(size) < 0 {
+	if !asksEnough(claim, pv) {
+		size, request := pv.Spec.Capacity[v1.ResourceStorage], claim.Spec.Resources.Requests[v1.ResourceStorage]
 		return nil, refusal.Refuse(refusal.ReasonSource, "spec.resources.requests.storage %s: claim %q, which is to be copied, has %s; a copy must request at least as much", request.String(), name, size.String())
 	}
 	return &source{on: on, copy: ledger.Copy{Kind: ledger.CopyClaim, Path: v.Path.String(), PV: pv.Name, Cluster: p.steps.Cluster(), Claim: v.Claim}}, nil
@@ -138,24 +138,16 @@ func (p *Pool) sourceOf(ctx context.Context, claim *v1.PersistentVolumeClaim) (*
 // sourceVolume returns the PersistentVolume of the claim that is to be copied.
 func (p *Pool) sourceVolume(ctx context.Context, claim *v1.PersistentVolumeClaim, name string) (*v1.PersistentVolume, error) {
 	from, err := p.Copies.Live.Claim(ctx, claim.Namespace, name)
-	switch {
-	case err != nil:
+	if err != nil {
 		return nil, refusal.Postpone(refusal.ReasonCluster, "spec.dataSource: %w", err)
-	case from == nil || from.CreationTimestamp.After(claim.CreationTimestamp.Time):
-		// The claim that was meant may be gone by now, and its volume kept for this copy.
-		for _, pv := range p.Copies.Objects.Released() {
-			if ref := pv.Spec.ClaimRef; ref != nil && ref.Namespace == claim.Namespace && ref.Name == name && keptFor(pv, claim) {
-				return pv, nil
-			}
+	}
+	if from == nil || from.CreationTimestamp.After(claim.CreationTimestamp.Time) {
+		if pv := p.keptSource(claim, name); pv != nil {
+			return pv, nil
 		}
 	}
-	switch {
-	case from == nil:
-		return nil, refusal.Postpone(refusal.ReasonSource, "spec.dataSource: there is no claim %q in namespace %q; create it, or delete this claim; this is retried automatically", name, claim.Namespace)
-	case from.Spec.VolumeName == "" || from.Status.Phase != v1.ClaimBound:
-		return nil, refusal.Postpone(refusal.ReasonSource, "spec.dataSource: claim %q is %s: it is copied when it is bound; this is retried automatically", name, from.Status.Phase)
-	case from.DeletionTimestamp != nil && from.DeletionTimestamp.Before(&claim.CreationTimestamp):
-		return nil, refusal.Postpone(refusal.ReasonSource, "spec.dataSource: claim %q is being deleted, and was when this claim was made; delete this claim; this is retried automatically", name)
+	if err := checkSource(from, claim, name); err != nil {
+		return nil, err
 	}
 	pv, err := p.Copies.Live.Volume(ctx, from.Spec.VolumeName)
 	switch {
@@ -167,6 +159,29 @@ func (p *Pool) sourceVolume(ctx context.Context, claim *v1.PersistentVolumeClaim
 	return pv, nil
 }
 
+// checkSource refuses a claim that cannot be copied now. It is nil if there is none.
+func checkSource(from, claim *v1.PersistentVolumeClaim, name string) error {
+	switch {
+	case from == nil:
+		return refusal.Postpone(refusal.ReasonSource, "spec.dataSource: there is no claim %q in namespace %q; create it, or delete this claim; this is retried automatically", name, claim.Namespace)
+	case from.Spec.VolumeName == "" || from.Status.Phase != v1.ClaimBound:
+		return refusal.Postpone(refusal.ReasonSource, "spec.dataSource: claim %q is %s: it is copied when it is bound; this is retried automatically", name, from.Status.Phase)
+	case from.DeletionTimestamp != nil && from.DeletionTimestamp.Before(&claim.CreationTimestamp):
+		return refusal.Postpone(refusal.ReasonSource, "spec.dataSource: claim %q is being deleted, and was when this claim was made; delete this claim; this is retried automatically", name)
+	}
+	return nil
+}
+
+// keptSource returns the PersistentVolume of a claim of that name that is gone by now, if it is kept for this copy.
+func (p *Pool) keptSource(claim *v1.PersistentVolumeClaim, name string) *v1.PersistentVolume {
+	for _, pv := range p.Copies.Objects.Released() {
+		if ref := pv.Spec.ClaimRef; ref != nil && ref.Namespace == claim.Namespace && ref.Name == name && keptFor(pv, claim) {
+			return pv
+		}
+	}
+	return nil
+}
+
 // keptFor reports whether a claim that is to be a copy of the claim of a released PersistentVolume was made before that was
 // released.
 func keptFor(pv *v1.PersistentVolume, claim *v1.PersistentVolumeClaim) bool {
@@ -176,15 +191,25 @@ func keptFor(pv *v1.PersistentVolume, claim *v1.PersistentVolumeClaim) bool {
 
 // awaited returns the name of a claim that is to be a copy of the claim of a released PersistentVolume and has not got it
 // yet, or an empty name.
+//
+// A claim that requests less than the volume has, or that is refused for another reason, can never be its copy, and does not
+// keep it: otherwise a tenant could keep volumes for claims that count for less in its quota.
 func (p *Pool) awaited(pv *v1.PersistentVolume) string {
 	ref := pv.Spec.ClaimRef
 	if p.Copies == nil || ref == nil {
 		return ""
 	}
 	for _, claim := range p.Copies.Objects.CopiesOf(ref.Namespace, ref.Name) {
-		if sc, found := p.objects.Class(volume.ClassOfClaim(claim)); found && p.Copies.served(sc.Provisioner) && keptFor(pv, claim) {
+		sc, found := p.objects.Class(volume.ClassOfClaim(claim))
+		if found && p.Copies.served(sc.Provisioner) && keptFor(pv, claim) && asksEnough(claim, pv) && volume.Check(claim) == nil {
 			return claim.Name
 		}
 	}
 	return ""
+}
+
+// asksEnough reports whether a claim requests as much as a PersistentVolume has, as a copy must.
+func asksEnough(claim *v1.PersistentVolumeClaim, pv *v1.PersistentVolume) bool {
+	size, request := pv.Spec.Capacity[v1.ResourceStorage], claim.Spec.Resources.Requests[v1.ResourceStorage]
+	return request.Cmp(size) >= 0
 }

@@ -11,6 +11,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/klog/v2"
 
+	"claimdir/provisioner"
 	"claimdir/provisioner/access"
 	"claimdir/provisioner/cluster"
 	"claimdir/provisioner/control"
@@ -37,22 +38,22 @@ type warnOfClass func(class, reason, message string)
 type parts struct {
 	options
 
-	keepers   []*access.Keeper
-	steps     *steps.Steps
-	client    kubernetes.Interface
-	informers *cluster.Informers
-	room      func(on *access.Keeper, pv *v1.PersistentVolume, bytes int64) error // see resize.Config
+	keepers    []*access.Keeper
+	steps      *steps.Steps
+	client     kubernetes.Interface
+	informers  *cluster.Informers
+	pool       *provisioner.Pool
+	leadership *control.Leadership
 }
 
 // jobs are what runs beside the controller while this process leads, and its metrics.
 type jobs struct {
-	run      []func(ctx context.Context)
-	metrics  []prometheus.Collector
-	shares   []shareJobs
-	overSize func(on *access.Keeper, namespace, class string) (claims []string, known bool) // see provisioner.Pool; nil if nothing is measured
+	run     []func(ctx context.Context)
+	metrics []prometheus.Collector
+	shares  []shareJobs
 }
 
-// newJobs makes the jobs: one expands volumes, and for each share one empties the trash, one sweeps it for
+// newJobs makes the jobs: one expands volumes, one copies them, one makes snapshots, and for each share one empties the trash, one sweeps it for
 // orphans, one expires archives and, if wanted, one measures usage. controller returns the controller, which is
 // made later; it must not be called before the jobs run.
 func newJobs(p parts, warn warnOfClass, controller func() *control.Controller) (j jobs, err error) {
@@ -92,6 +93,15 @@ func newJobs(p parts, warn warnOfClass, controller func() *control.Controller) (
 		return j, err
 	}
 	j.run, j.metrics = append(j.run, resizer.Run), append(j.metrics, resizer.Collectors()...)
+	if p.pool.Copies, err = newCopies(p, controller); err != nil {
+		return j, err
+	}
+	j.run, j.metrics = append(j.run, p.pool.Copies.Jobs.Run), append(j.metrics, p.pool.Copies.Jobs.Collectors()...)
+	snapshotter, err := newSnapshotter(p, controller)
+	if err != nil {
+		return j, err
+	}
+	j.run, j.metrics = append(j.run, snapshotter.Run), append(j.metrics, snapshotter.Collectors()...)
 	j.measure(p, func(claim *v1.PersistentVolumeClaim, kind, reason, text string) {
 		controller().Tell(claim, kind, reason, text)
 	})

@@ -19,7 +19,7 @@ func newResizer(p parts, tell func(claim *v1.PersistentVolumeClaim, kind, reason
 		}
 	}
 	resizer := resize.New(resize.Config{
-		Keepers: p.keepers, Steps: p.steps, Client: p.client, Objects: p.informers, Live: cluster.Live{Client: p.client}.Volume, Room: p.room, OnlyUnused: !p.expandMounted, Tell: tell,
+		Keepers: p.keepers, Steps: p.steps, Client: p.client, Objects: p.informers, Live: cluster.Live{Client: p.client}.Volume, Room: p.pool.HasRoom, OnlyUnused: !p.expandMounted, Tell: tell,
 	})
 	return resizer, p.informers.OnExpanding(resizer.Handle)
 }

@@ -29,7 +29,7 @@ func (j *jobs) measure(p parts, tell func(claim *v1.PersistentVolumeClaim, kind,
 		j.run, j.metrics = append(j.run, m.Run), append(j.metrics, m.Collectors()...)
 	}
 	if len(measurers) > 0 {
-		j.overSize = func(on *access.Keeper, namespace, class string) (claims []string, known bool) {
+		p.pool.OverSize = func(on *access.Keeper, namespace, class string) (claims []string, known bool) {
 			for i, m := range measurers {
 				over, read := m.OverSize(namespace, class)
 				claims = append(claims, over...)

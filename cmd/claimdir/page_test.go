@@ -74,7 +74,7 @@ func newOverview(t testing.TB, leadership *control.Leadership, objects ...runtim
 		config.Provisioners = append(config.Provisioners, p)
 	}
 	var c *control.Controller
-	jobs, err := newJobs(parts{options: o, keepers: s.keepers, steps: ops, client: client, informers: informers, room: pool.HasRoom}, warn, func() *control.Controller { return c })
+	jobs, err := newJobs(parts{options: o, keepers: s.keepers, steps: ops, client: client, informers: informers, pool: pool}, warn, func() *control.Controller { return c })
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -57,15 +57,11 @@ func serve(ctx context.Context, o options) error {
 	for _, p := range pool.Provisioners() {
 		config.Provisioners = append(config.Provisioners, p)
 	}
-	work := parts{options: o, keepers: served.keepers, steps: ops, client: clients.Main, informers: informers, room: pool.HasRoom}
-	jobs, err := newJobs(work, warn, func() *control.Controller { return c })
+	jobs, err := newJobs(parts{options: o, keepers: served.keepers, steps: ops, client: clients.Main, informers: informers, pool: pool, leadership: leadership}, warn, func() *control.Controller { return c })
 	if err != nil {
 		return err
 	}
-	if err := jobs.addCopies(work, pool, leadership, func() *control.Controller { return c }); err != nil {
-		return err
-	}
-	config.Background, pool.OverSize = jobs.run, jobs.overSize
+	config.Background = jobs.run
 	config.Workers, config.DrainTimeout = o.workers, o.drainTimeout
 	if c, err = control.New(ctx, config); err != nil {
 		return err

@@ -38,7 +38,7 @@ func newServed(o options, mounts []share.Mount, objects provisioner.KnownObjects
 			NewID:   string(uuid.NewUUID()),
 			Call:    leading(mayAct),
 			Timeout: o.shareTimeout,
-			Slots:   slots(o.workers, len(mounts)),
+			Slots:   slots(o.workers, o.copiesAtOnce, len(mounts)),
 			Changed: func() { s.retry() },
 		}))
 	}
@@ -59,9 +59,10 @@ func leading(mayAct func() error) share.Call {
 // processes a claim, and for each that releases a volume; if there are several shares, one
 // more for each worker that chooses among them; trash.AtOnce that empty the trash, one that
 // lists it, one that expires archives, one that measures usage, sweep.AtOnce, resize.AtOnce, snapshot.AtOnce
-// and one that looks after snapshots, and provisioner.AtOnce at start.
-func slots(workers, shares int) int {
-	beside := trash.AtOnce + 4 + sweep.AtOnce + resize.AtOnce + snapshot.AtOnce + provisioner.AtOnce
+// and one that looks after snapshots, and provisioner.AtOnce at start. Each copy takes one for hours on the share that gets it, and one on the share that has the
+// source: those of all shares may read from one.
+func slots(workers, copies, shares int) int {
+	beside := trash.AtOnce + 4 + sweep.AtOnce + resize.AtOnce + snapshot.AtOnce + provisioner.AtOnce + copies*shares
 	if shares > 1 {
 		return 3*workers + beside
 	}

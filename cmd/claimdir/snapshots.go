@@ -7,34 +7,18 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 
-	"claimdir/provisioner"
 	"claimdir/provisioner/cluster"
 	"claimdir/provisioner/cluster/pvs"
 	"claimdir/provisioner/cluster/snapshots"
 	"claimdir/provisioner/control"
-	"claimdir/provisioner/copies"
 	"claimdir/provisioner/snapshot"
 	"claimdir/provisioner/volume"
 )
 
-// addCopies adds the jobs that copy volumes and make snapshots. leadership and controller are as in newSnapshotter.
-func (j *jobs) addCopies(p parts, pool *provisioner.Pool, leadership *control.Leadership, controller func() *control.Controller) (err error) {
-	if pool.Copies, err = newCopies(p, controller); err != nil {
-		return err
-	}
-	snapshotter, err := newSnapshotter(p, leadership, pool.Copies.Jobs, controller)
-	if err != nil {
-		return err
-	}
-	j.run = append(j.run, pool.Copies.Jobs.Run, snapshotter.Run)
-	j.metrics = slices.Concat(j.metrics, pool.Copies.Jobs.Collectors(), snapshotter.Collectors())
-	return nil
-}
-
 // newSnapshotter makes the job that makes snapshots. controller returns the controller, which is made later; it must not be called
 // before the jobs run.
-func newSnapshotter(p parts, leadership *control.Leadership, jobs *copies.Copies, controller func() *control.Controller) (*snapshot.Snapshotter, error) {
-	config, err := clientConfig(p.options, leadership)
+func newSnapshotter(p parts, controller func() *control.Controller) (*snapshot.Snapshotter, error) {
+	config, err := clientConfig(p.options, p.leadership)
 	if err != nil {
 		return nil, err
 	}
@@ -44,7 +28,7 @@ func newSnapshotter(p parts, leadership *control.Leadership, jobs *copies.Copies
 	}
 	return snapshot.New(snapshot.Config{
 		Keepers: p.keepers, Steps: p.steps, Names: p.names(), Client: client, Caches: snapshots.NewCaches(client, p.names()),
-		Cluster: snapshotCluster{p.informers, cluster.Live{Client: p.client}}, Copies: jobs, Reading: restoring(p.informers),
+		Cluster: snapshotCluster{p.informers, cluster.Live{Client: p.client}}, Copies: p.pool.Copies.Jobs, Reading: restoring(p.informers),
 		Tell: func(object *v1.ObjectReference, kind, reason, text string) {
 			controller().TellOf(object, kind, reason, text)
 		},

@@ -21,6 +21,12 @@ not='^(TestImports|TestPackageDocs|TestA.*AnsweredTooLate.*|TestALateRepeat.*)$'
 # These kill an operation at each of its calls, let one come late, or race round after round.
 crashes='CutOff|LikeAnyOther$|^TestAKillAnywhere|^TestOfTwoClusters|^TestOfTwoClaims|^TestAnArchiveExpiresOrIsRestored|BelowOneParent|^TestACallThatComesLate|^TestARemovalThatIsKilled'
 
+# These are about a tree's depth and size, a pace, or two shares, to which the server makes no difference, and take long over a mount.
+deep='^TestACopyNeedsLittleMemory$|^TestShare$/^(remove_reads_names|the_trash_is_emptied_of_trees_of_any_depth|a_copy_(of_a_deep|keeps_its_pace|of_another).*)$'
+
+# These make a copy over and over; they go once to each version.
+repeats='^TestACopyThatIsKilled$|^TestShare$/^a_copy_(goes_on|made_twice|needs_neither|keeps_files_of_several).*'
+
 # Of the late calls a mount has some operations; a plain directory has all.
 late='^TestACallThatComesLate/^(adopt|expire|purge|remove|fix|look|put|bring|provision,_[gt]|(take_over|archive|retain|restore),|.*_of_nothing)'
 
@@ -36,12 +42,14 @@ part() {
 	run='' parallel=2
 	case "$1 $2" in
 	*" all") ;;
-	"provisioner/share most") mine+='|^TestShare$/^(remove_reads_names|the_trash_is_emptied_of_trees_of_any_depth)$' ;;
+	"provisioner/share most") mine+="|$deep|$repeats" ;;
+	"provisioner/share most-and-repeats") mine+="|$deep" ;;
 	"provisioner stories") mine+="|$crashes|$local" ;;
 	"provisioner crashes") run=$crashes parallel=6 ;; # each story has a share of its own, and waits for the server
 	"provisioner swaps") run='^TestHostile(ALinkSwappedIn|WhatComesAndGoes|Inventory)' ;;
 	"hack/vm/nfscases all-but-outages") mine+="|$outages" ;;
 	"hack/vm/nfscases all-but-late-quotas-and-outages") mine+="|$outages|^TestACallArrivesAfterThePathHasANewOwner$|^TestQuota" ;;
+	"hack/vm/nfscases clones") run='^TestALargeFileIsCopiedByTheServer$' ;;
 	"hack/vm/nfscases outages") run=$outages ;;
 	*)
 		echo "test-nfs.sh: $1 has no part $2" >&2
@@ -125,7 +133,7 @@ if [ -z "$options" ]; then
 	exit 1
 fi
 cp hack/vm/guest/{nfs.sh,suites.sh,test-nfs} "$job"
-declare -p options commit ${CLAIMDIR_TEST_ENTRIES:+CLAIMDIR_TEST_ENTRIES} >"$job/settings" # entries: see TestATreeIsMeasured
+declare -p options commit "${!CLAIMDIR_TEST_@}" >"$job/settings" # the tests say what CLAIMDIR_TEST_ENTRIES and others are
 chmod -R a+rX "$work"
 
 status=0

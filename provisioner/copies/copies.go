@@ -138,6 +138,15 @@ func (c *Copies) Start(job Job) error {
 	return nil
 }
 
+// Runs reports whether a job of that name runs on a share. It may still write to its staging directory then, also when the
+// tree there has got another place.
+func (c *Copies) Runs(to *access.Keeper, name string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	l := c.lanes[to]
+	return l != nil && l.tasks[name] != nil && l.tasks[name].runs
+}
+
 // lane must be called with mu held.
 func (c *Copies) lane(to *access.Keeper) *lane {
 	l := c.lanes[to]
@@ -153,6 +162,7 @@ func (c *Copies) next(l *lane) {
 	for c.ctx != nil && l.running < c.config.AtOnce && l.waiting.Len() > 0 {
 		t, ctx := l.waiting.Pop(), c.ctx
 		l.running++
+		t.runs = true
 		c.all.Go(func() { t.work(ctx) })
 	}
 }
@@ -168,6 +178,7 @@ func (c *Copies) othersWait(l *lane, namespace string) bool {
 func (c *Copies) over(ctx context.Context, t *task, err error) {
 	c.mu.Lock()
 	t.lane.running--
+	t.runs = false
 	again := errors.Is(err, errTurnOver)
 	if again {
 		t.lane.waiting.Push(t.Namespace, t)
@@ -180,7 +191,7 @@ func (c *Copies) over(ctx context.Context, t *task, err error) {
 	c.next(t.lane)
 	c.mu.Unlock()
 	if !again && ctx.Err() == nil {
-		t.Ended(ctx, err)
+		_ = safely(ctx, func() error { t.Ended(ctx, err); return nil }) // a panic is logged, and the library comes back at its resync
 	}
 }
 

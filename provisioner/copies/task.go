@@ -33,7 +33,8 @@ type task struct {
 
 	copies *Copies
 	lane   *lane
-	turns  int // that it has had
+	turns  int  // that it has had
+	runs   bool // guarded by Copies.mu
 
 	seen atomic.Pointer[seen] // nil until it has begun to copy
 }
@@ -68,7 +69,7 @@ func (t *task) run(ctx context.Context) error {
 	watched := make(chan struct{})
 	go func() {
 		defer close(watched)
-		t.watch(copying, stop)
+		stop(safely(ctx, func() error { return t.watch(copying) }))
 	}()
 	result, err := t.copy(copying)
 	if err == nil {
@@ -80,7 +81,7 @@ func (t *task) run(ctx context.Context) error {
 	switch {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
-	case err != nil && ended != nil: // its turn is over, or nobody wants it any more
+	case ended != nil && (err != nil || !errors.Is(ended, errTurnOver)): // its turn is over, or nobody wants it any more
 		return ended
 	case err != nil:
 		return err
@@ -89,23 +90,25 @@ func (t *task) run(ctx context.Context) error {
 	return t.Complete(ctx, result)
 }
 
-// copy makes the copy. It is one operation on each share: its calls are watched, and it stops at each of them.
+// copy measures the source, asks whether the copy may begin, and makes it.
 func (t *task) copy(ctx context.Context) (result share.Copied, err error) {
+	total, err := t.measure(ctx)
+	if err != nil {
+		return result, err
+	}
+	// Not within an operation on the share: what Begin waits for makes no calls to it, and would look like a share that
+	// does not answer.
+	if err := t.Begin(ctx, total); err != nil {
+		return result, err
+	}
+	now := &seen{total: total}
+	t.seen.Store(now)
 	name := "copy to " + t.Name
 	err = t.From.Background(ctx, name, func(_ context.Context, source ledger.Store) error {
 		from, err := t.Find(ctx, source)
 		if err != nil {
 			return err
 		}
-		total, err := source.Dirs.Measure(ctx, t.lane.meter, from.Path, from.Identity)
-		if err != nil {
-			return fmt.Errorf("measure what is to be copied: %w", err)
-		}
-		if err := t.Begin(ctx, total); err != nil {
-			return err
-		}
-		now := &seen{total: total}
-		t.seen.Store(now)
 		if t.From == t.To {
 			result, err = source.Dirs.Copy(ctx, t.lane.copier, from, t.Name, &now.progress)
 			return err
@@ -119,6 +122,20 @@ func (t *task) copy(ctx context.Context) (result share.Copied, err error) {
 	return result, err
 }
 
+func (t *task) measure(ctx context.Context) (total share.Usage, err error) {
+	err = t.From.Background(ctx, "measure the source of "+t.Name, func(_ context.Context, source ledger.Store) error {
+		from, err := t.Find(ctx, source)
+		if err != nil {
+			return err
+		}
+		if total, err = source.Dirs.Measure(ctx, t.lane.meter, from.Path, from.Identity); err != nil {
+			err = fmt.Errorf("measure what is to be copied: %w", err)
+		}
+		return err
+	})
+	return total, err
+}
+
 // check looks at the source again: one that was released meanwhile may have lost files that are missing in the copy.
 func (t *task) check(ctx context.Context) error {
 	return t.From.Background(ctx, "look at the source of "+t.Name, func(_ context.Context, source ledger.Store) error {
@@ -127,25 +144,24 @@ func (t *task) check(ctx context.Context) error {
 	})
 }
 
-// watch ends the copy when nobody wants it any more or its turn is over, and tells its progress.
-func (t *task) watch(ctx context.Context, stop context.CancelCauseFunc) {
+// watch returns when ctx ends, and with an error when nobody wants the copy any more or its turn is over. It tells its
+// progress.
+func (t *task) watch(ctx context.Context) error {
 	tick := time.NewTicker(min(wantedEvery, t.copies.first))
 	defer tick.Stop()
 	began, tell := time.Now(), t.copies.first
 	for {
 		select {
 		case <-ctx.Done():
-			return
+			return nil
 		case <-tick.C:
 		}
 		if err := t.Wanted(ctx); err != nil {
-			stop(err)
-			return
+			return err
 		}
 		ran := time.Since(began)
 		if ran >= t.copies.turn<<min(t.turns, 10) && t.copies.othersWait(t.lane, t.Namespace) {
-			stop(errTurnOver)
-			return
+			return errTurnOver
 		}
 		if ran >= tell {
 			tell = ran + progressEvery

@@ -52,6 +52,9 @@ type Report struct {
 	// Retained counts the directories that released volumes with the policy retain have left at their
 	// paths. They are no problem, and nothing else lists them.
 	Retained int `json:"retained"`
+	// Copying counts the volumes that have been made by a copy for more than an hour and are not complete. They are no problem
+	// as long as their claims exist, whose events say how far the copies are.
+	Copying int `json:"copying"`
 	// NotChecked lists what Diagnose did not check, and why.
 	NotChecked []string `json:"notChecked"`
 }

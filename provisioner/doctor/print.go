@@ -43,6 +43,9 @@ func (r Report) WriteTable(w io.Writer, width int) error {
 	if r.Retained > 0 && err == nil {
 		_, err = fmt.Fprintf(w, "Retained directories: %d; claimdir archive list --retained lists them.\n", r.Retained)
 	}
+	if r.Copying > 0 && err == nil {
+		_, err = fmt.Fprintf(w, "Volumes that are being copied for more than an hour: %d; events of their claims say how far they are.\n", r.Copying)
+	}
 	if r.TooYoung > 0 && err == nil {
 		_, err = fmt.Fprintf(w, "Too young to judge: %d records; look again in a minute.\n", r.TooYoung)
 	}

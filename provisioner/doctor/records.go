@@ -98,6 +98,10 @@ func (r *Report) creating(c Cluster, site *Site, record ledger.Record, pv, other
 	if other != nil && other.Name == record.PV {
 		return
 	}
+	if record.Copying() {
+		r.copying(c, record, pv)
+		return
+	}
 	if pv != nil {
 		r.find(KindRecord, record.Path, fmt.Sprintf("creating volume %s of claim %s was started here, but its PersistentVolume has another directory", record.PV, claimBy(record)),
 			"remove the directory, if it is empty, and "+fileOf(record))
@@ -111,6 +115,22 @@ func (r *Report) creating(c Cluster, site *Site, record ledger.Record, pv, other
 	r.find(KindRecord, record.Path, fmt.Sprintf("volume %s of claim %s was never completed", record.PV, claimBy(record)),
 		"if the claim still exists, claimdir retries; otherwise remove the directory, if it is empty, and "+fileOf(record))
 	r.fixable(other == nil && c.unused(site, record), record, fixOrphan)
+}
+
+// copying reports a volume that is made by a copy and is not complete. That takes as long as it takes: it is no problem while
+// the claim exists.
+func (r *Report) copying(c Cluster, record ledger.Record, pv *v1.PersistentVolume) {
+	from := fmt.Sprintf("%s %s", record.CopyOf.Kind, record.CopyOf.Claim.Name)
+	switch {
+	case pv != nil:
+		r.find(KindRecord, record.Path, fmt.Sprintf("copying %s for volume %s of claim %s was begun here, but its PersistentVolume has another directory", from, record.PV, claimBy(record)),
+			"claimdir moves what it has copied into the trash within SWEEP_INTERVAL")
+	case c.Gone != nil && !c.gone(record):
+		r.Copying++
+	default:
+		r.find(KindRecord, record.Path, fmt.Sprintf("volume %s of claim %s was being made as a copy of %s, and was never completed", record.PV, claimBy(record), from),
+			"if the claim still exists, claimdir goes on with the copy, and events of the claim say how far it is; if it is gone, claimdir moves what it has copied into the trash within ORPHAN_GRACE and SWEEP_INTERVAL")
+	}
 }
 
 // unused reports whether a Fixer may act on a record: nothing in the cluster needs it, and no

@@ -46,7 +46,7 @@ func NewCopier(workers, callsPerSecond, bytesPerSecond int) *Copier {
 		c.calls = rate.NewLimiter(rate.Limit(callsPerSecond), callsPerSecond/10+1)
 	}
 	if bytesPerSecond > 0 {
-		c.bytes = rate.NewLimiter(rate.Limit(bytesPerSecond), min(maxChunk, max(bytesPerSecond/4, 4<<10)))
+		c.bytes = rate.NewLimiter(rate.Limit(bytesPerSecond), min(maxChunk, max(bytesPerSecond/20, 4<<10)))
 	}
 	return c
 }

@@ -98,7 +98,11 @@ func contentOf(t *testing.T, name string, size int64) string {
 	must(t, err)
 	defer file.Close()
 	sum, data := sha256.New(), 0
-	buffer, zeros := make([]byte, 256<<10), make([]byte, 4096)
+	most := int64(256 << 10)
+	if size < most {
+		most = (size + 4095) / 4096 * 4096
+	}
+	buffer, zeros := make([]byte, most), make([]byte, 4096)
 	for at := int64(0); at < size; {
 		next, err := unix.Seek(int(file.Fd()), at, unix.SEEK_DATA)
 		if errors.Is(err, unix.ENXIO) {

@@ -43,7 +43,7 @@ func copyTwice(t *testing.T, s site) {
 }
 
 func copyLinksTogether(t *testing.T, s site) {
-	names := times(20_000, 200)
+	names := asked(t, times(20_000, 80))
 	tree(t, s.dir, "data/0/0", "data/1/0", "data/2/0", "data/3/0")
 	for i := range 4 {
 		for j := range names/4 - 1 {
@@ -68,7 +68,7 @@ func copyLinksTogether(t *testing.T, s site) {
 var errKilled = errors.New("killed")
 
 // copyUntil copies until a call, and none after it.
-func (s site) copyUntil(workers int, calls int64) (Copied, int64, error) {
+func (s site) copyUntil(copier *Copier, calls int64) (Copied, int64, error) {
 	var made atomic.Int64
 	view := s.share.During(context.Background(), func(_ string, call func() error) error {
 		if made.Add(1) > calls {
@@ -78,7 +78,7 @@ func (s site) copyUntil(workers int, calls int64) (Copied, int64, error) {
 	})
 	defer view.Release()
 	p := pathOfData()
-	got, err := view.Copy(context.Background(), NewCopier(workers, 0, 0), CopyFrom{Path: p}, staging, nil)
+	got, err := view.Copy(context.Background(), copier, CopyFrom{Path: p}, staging, nil)
 	return got, made.Load(), err
 }
 
@@ -87,18 +87,18 @@ func copyCutOff(t *testing.T, s site) {
 	manyKinds(t, data)
 	must(t, os.Remove(data+"/large"))
 	must(t, os.Remove(data+"/plain/large-too"))
-	_, all, err := s.copyUntil(1, 1<<40)
+	_, all, err := s.copyUntil(NewCopier(1, 0, 0), 1<<40)
 	must(t, err)
 	sameTrees(t, data, s.staged())
-	step := max(1, all/int64(times(150, 6)))
+	step := max(1, all/int64(times(150, 4)))
 	for calls := rand.Int64N(step); calls < all; calls += step {
 		openUpAll(s.dir + "/.claimdir")
 		must(t, os.RemoveAll(s.dir+"/.claimdir"))
 		workers := 1 + int(calls%3)
-		if _, _, err := s.copyUntil(workers, calls); !errors.Is(err, errKilled) && workers == 1 {
+		if _, _, err := s.copyUntil(NewCopier(workers, 0, 0), calls); !errors.Is(err, errKilled) && workers == 1 {
 			t.Fatalf("killed at call %d: %v", calls, err)
 		}
-		_, _, err := s.copyUntil(workers, all*2/3) // a second kill
+		_, _, err := s.copyUntil(NewCopier(workers, 0, 0), all*2/3) // a second kill
 		if err != nil && !errors.Is(err, errKilled) {
 			t.Fatalf("killed at call %d, and again: %v", calls, err)
 		}
@@ -121,7 +121,7 @@ func copyLargeCutOff(t *testing.T, s site) {
 	copied, rounds := int64(0), 0
 	for {
 		rounds++
-		got, _, err := s.copyUntil(2, 70)
+		got, _, err := s.copyUntil(NewCopier(2, 0, 20_000_000), 70)
 		copied += got.Cloned + got.Server + got.Read
 		if err == nil {
 			break
@@ -140,7 +140,7 @@ func copyLargeCutOff(t *testing.T, s site) {
 }
 
 func copyDeep(t *testing.T, s site) {
-	levels := times(3000, 200)
+	levels := times(3000, 140)
 	at, err := openDirectory(unix.AT_FDCWD, s.dir)
 	must(t, err)
 	for i := range levels {
@@ -237,7 +237,7 @@ func copySwapped(t *testing.T, s site) {
 	must(t, os.Symlink(s.outside+"/large", data+"/link"))
 	must(t, os.Symlink(s.outside+"/file", data+"/file-link"))
 	outside := snapshot(t, s.outside)
-	lasts := 3 * time.Second
+	lasts := time.Duration(times(3, 1)) * time.Second
 	if text := os.Getenv("CLAIMDIR_TEST_SWAP"); text != "" {
 		var err error
 		lasts, err = time.ParseDuration(text)

@@ -14,6 +14,7 @@ type made struct {
 	in   int
 	name string
 	fd   int
+	stat *unix.Stat_t // of a new file before it had content, or nil: an NFS client asks the server only after that
 }
 
 // giveAll gives a file or directory of the copy the attributes of the source, the times last: they say that it is complete.
@@ -36,15 +37,19 @@ func (c *copying) giveAll(e *copyEntry, in int, m made) error {
 
 // giveOwner sets owner, mode, the ACL of an NFSv4 server if there is one, and times.
 func (c *copying) giveOwner(e *copyEntry, m made, acl []byte) error {
-	now, err := c.lookAtMade(m)
-	if err != nil {
+	now, err := unix.Stat_t{}, error(nil)
+	if m.stat != nil && !e.hasACL { // which changes the mode
+		now = *m.stat
+	} else if now, err = c.lookAtMade(m); err != nil {
 		return err
 	}
 	if now.Uid != e.stat.Uid || now.Gid != e.stat.Gid {
 		if err := c.target(func() error { return m.chown(int(e.stat.Uid), int(e.stat.Gid)) }); err != nil {
 			return ownerError(e.stat, err)
 		}
-		now.Mode = 0 // chown(2) takes the set-user-ID bit away
+		if now.Mode&(unix.S_ISUID|unix.S_ISGID) != 0 { // chown(2) takes them away
+			now.Mode = 0
+		}
 	}
 	if e.stat.Mode&unix.S_IFMT != unix.S_IFLNK && now.Mode&allModeBits != e.stat.Mode&allModeBits {
 		if err := c.giveMode(e.stat.Mode&allModeBits, m); err != nil {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -12,6 +13,11 @@ const (
 	// maxChunk is how many bytes one call copies at most: it cannot be interrupted, and must end within the share's
 	// time-out.
 	maxChunk = 64 << 20
+	// leastChunk is how many it copies if it takes longer than longest to copy more.
+	leastChunk = 4 << 20
+	longest    = 5 * time.Second
+	// moment is how often a part notes how much of it is complete: the work since then is done twice after a kill.
+	moment = 100 * time.Millisecond
 	// smallSize is the size in bytes up to which a file is read and written at once.
 	smallSize = 64 << 10
 	// readSize is how many bytes are read at a time.
@@ -59,12 +65,14 @@ type content struct {
 
 	end    int64 // where the last content that was written ends
 	since  int64 // bytes since the part noted how much of it is complete
+	noted  time.Time
+	chunk  int64 // how many bytes one call copies
 	buffer []byte
 }
 
 // copyContent copies the content of a file, up to the size that it had before.
 func (c *copying) copyContent(f *content) error {
-	f.end = f.from
+	f.end, f.noted = f.from, time.Now()
 	if f.stat.Size == 0 {
 		return nil
 	}
@@ -100,6 +108,9 @@ func (c *copying) clone(f *content) (bool, error) {
 func (c *copying) copyExtents(f *content) error {
 	holes := f.stat.Size - f.stat.Blocks*blockSize
 	if holes <= 0 && f.stat.Size <= smallSize {
+		if c.flushes { // one call of an NFS client instead of two, if the server knows it
+			return c.copyExtent(f, f.from, f.stat.Size)
+		}
 		return c.readExtent(f, f.from, f.stat.Size, false)
 	}
 	begin, end, err := c.extent(f.in, 0, f.stat.Size)
@@ -156,11 +167,11 @@ func (c *copying) copyExtent(f *content, begin, end int64) error {
 		if !c.noServer.has() {
 			return c.readExtent(f, at, end, false)
 		}
-		length := c.chunk(f, min(maxChunk, end-at))
+		length := c.limit(min(f.nextChunk(), end-at))
 		if err := c.allow(length); err != nil {
 			return err
 		}
-		copied := 0
+		copied, begun := 0, time.Now()
 		err := c.target(func() (err error) {
 			from, to := at, at
 			copied, err = unix.CopyFileRange(f.in, &from, f.out, &to, int(length), 0)
@@ -172,6 +183,7 @@ func (c *copying) copyExtent(f *content, begin, end int64) error {
 		if err != nil || copied == 0 { // somebody has cut it off
 			return err
 		}
+		f.learn(time.Since(begun))
 		at += int64(copied)
 		c.count(func(r *Copied) { r.Server += int64(copied) })
 		if err := c.wrote(f, int64(copied), at); err != nil {
@@ -181,15 +193,27 @@ func (c *copying) copyExtent(f *content, begin, end int64) error {
 	return nil
 }
 
-// chunk bounds how many bytes are copied in one call.
-func (c *copying) chunk(f *content, length int64) int64 {
+// limit bounds how many bytes are copied in one call by what the pace allows at once.
+func (c *copying) limit(length int64) int64 {
 	if c.bytes != nil {
 		length = min(length, int64(c.bytes.Burst()))
 	}
-	if f.part != nil {
-		length = min(length, c.step())
-	}
 	return length
+}
+
+// nextChunk is how many bytes the next call is to copy.
+func (f *content) nextChunk() int64 {
+	if f.chunk == 0 {
+		f.chunk = maxChunk
+	}
+	return f.chunk
+}
+
+// learn makes the next call shorter if one took long.
+func (f *content) learn(took time.Duration) {
+	if took > longest {
+		f.chunk = max(leastChunk, f.chunk/2)
+	}
 }
 
 // allow waits until the pace allows to copy some bytes.
@@ -212,9 +236,11 @@ func (c *copying) passed(f *content, length, offset int64) error {
 	if f.part == nil {
 		return nil
 	}
-	if f.since += length; f.since < c.step() || offset >= f.stat.Size {
+	f.since += length
+	if f.since < leastStep || offset >= f.stat.Size || time.Since(f.noted) < moment {
 		return nil
 	}
-	f.since = 0
-	return f.part.reached(f.out, offset)
+	err := f.part.reached(f.out, offset)
+	f.since, f.noted = 0, time.Now()
+	return err
 }

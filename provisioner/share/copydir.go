@@ -11,7 +11,7 @@ import (
 
 const (
 	// copyPortion is how many names of a directory a worker copies at a time.
-	copyPortion = 16
+	copyPortion = 4
 	// manyWaiting is the number of waiting tasks from which a directory is listed in small parts. With a tree
 	// of many levels each level would otherwise keep a part of its listing.
 	manyWaiting  = 1000

@@ -16,6 +16,7 @@ type copyEntry struct {
 	// opened one if that is not below zero, which is open for reading.
 	pinned, opened int
 	stat           *unix.Stat_t
+	hasACL         bool // the copy got a POSIX ACL
 }
 
 // copyNames copies some names of a directory.
@@ -67,7 +68,7 @@ func madeTwice(err error) error {
 
 func (c *copying) copyOnce(n *copyNode, listed dirent) error {
 	var stat unix.Stat_t
-	e := &copyEntry{n, listed.name, -1, -1, &stat}
+	e := &copyEntry{in: n, name: listed.name, pinned: -1, opened: -1, stat: &stat}
 	if n.fresh && listed.kind == unix.DT_REG { // most likely it is to be read
 		if opened, err := c.openListed(e); err != nil {
 			return err
@@ -157,7 +158,7 @@ func (c *copying) copyFile(e *copyEntry) error {
 	case e.stat.Mode&unix.S_IFMT != unix.S_IFREG:
 		err = c.makeSpecial(e, e.in.target, e.name)
 		if err == nil {
-			err = c.giveAll(e, -1, made{e.in.target, e.name, -1})
+			err = c.giveAll(e, -1, made{in: e.in.target, name: e.name, fd: -1})
 		}
 	case e.stat.Size > partSize:
 		return c.copyLarge(e)

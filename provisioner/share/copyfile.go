@@ -14,9 +14,8 @@ const (
 	partSize = 4 << 20
 	// attempts is how often a file is copied that somebody is changing.
 	attempts = 4
-	// least and most bytes that are copied before a repeat may begin there.
+	// leastStep is how many bytes are copied, at least, before a part notes how much of it is complete.
 	leastStep = 4 << 20
-	mostStep  = 64 << 20
 )
 
 // copySmall makes a file under its own name.
@@ -26,15 +25,21 @@ func (c *copying) copySmall(e *copyEntry) error {
 		return err
 	}
 	defer c.closeSource(e, in)
-	out, err := c.createCopy(e.in.target, e.name)
+	out, err := c.createCopy(e.in.target, e.name, e.stat.Mode&0o777|newMode)
 	if err != nil {
 		return err
 	}
 	return c.closing(out, func() error {
+		m := made{fd: out}
+		stat, err := c.lookAtMade(m)
+		if err != nil {
+			return err
+		}
+		m.stat = &stat
 		if err := c.fill(e, in, out, nil); err != nil {
 			return err
 		}
-		return c.giveAll(e, in, made{fd: out})
+		return c.giveAll(e, in, m)
 	})
 }
 
@@ -71,10 +76,13 @@ func (c *copying) closeSource(e *copyEntry, in int) {
 	}
 }
 
-// createCopy creates a regular file of the copy, which nobody else can open before it has its owner.
-func (c *copying) createCopy(in int, name string) (int, error) {
+// newMode is the mode of a file of the copy that is not complete, at least.
+const newMode = 0o600
+
+// createCopy creates a regular file of the copy. Nobody else can reach it, whatever its mode: .claimdir is ours alone.
+func (c *copying) createCopy(in int, name string, mode uint32) (int, error) {
 	return c.opens(c.to, func() (int, error) {
-		return unix.Openat(in, name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+		return unix.Openat(in, name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, mode)
 	})
 }
 
@@ -126,24 +134,28 @@ func isSameVersion(a, b *unix.Stat_t) bool {
 	return a.Size == b.Size && a.Mtim == b.Mtim && a.Ctim == b.Ctim
 }
 
-// lookAgain returns the attributes of a file after it was copied. An NFS client may have old ones, so that the server is asked
-// about a file whose copy takes a while.
-func (c *copying) lookAgain(in int, before *unix.Stat_t) (unix.Stat_t, error) {
-	now := *before
-	err := c.source(func() error { return unix.Fstat(in, &now) })
-	if err != nil || before.Size <= smallSize {
-		return now, err
+// lookAgain returns the attributes of a file after it was copied. It asks for those that tell a version first: an NFS client has
+// them, but not the time of access, which reading has changed. They may be old ones, so that the server is asked about a file whose
+// copy takes a while.
+func (c *copying) lookAgain(in int, before *unix.Stat_t) (now unix.Stat_t, err error) {
+	how := unix.AT_EMPTY_PATH
+	if before.Size > smallSize {
+		how |= unix.AT_STATX_FORCE_SYNC
 	}
 	var fresh unix.Statx_t
 	err = c.source(func() error {
-		return unix.Statx(in, "", unix.AT_EMPTY_PATH|unix.AT_STATX_FORCE_SYNC, unix.STATX_BASIC_STATS, &fresh)
+		return unix.Statx(in, "", how, unix.STATX_SIZE|unix.STATX_MTIME|unix.STATX_CTIME, &fresh)
 	})
-	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOSYS) { // an old seccomp profile or kernel
-		return now, nil
-	}
+	now = *before
 	now.Size = int64(fresh.Size)
 	now.Mtim = unix.NsecToTimespec(fresh.Mtime.Sec*1e9 + int64(fresh.Mtime.Nsec))
 	now.Ctim = unix.NsecToTimespec(fresh.Ctime.Sec*1e9 + int64(fresh.Ctime.Nsec))
+	if err == nil && isSameVersion(&now, before) {
+		return now, nil
+	}
+	if err == nil || errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOSYS) { // an old seccomp profile or kernel
+		err = c.source(func() error { return unix.Fstat(in, &now) })
+	}
 	return now, err
 }
 

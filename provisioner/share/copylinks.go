@@ -224,7 +224,7 @@ func (c *copying) completeLinked(key string) error {
 func (c *copying) applyNote(key string, known *note) error {
 	stat := unix.Stat_t{Mode: known.mode, Uid: known.uid, Gid: known.gid, Atim: unix.NsecToTimespec(known.atime), Mtim: unix.NsecToTimespec(known.mtime)}
 	e := &copyEntry{stat: &stat}
-	m := made{c.links.fd(), key, -1}
+	m := made{in: c.links.fd(), name: key, fd: -1}
 	if known.mode&unix.S_IFMT != unix.S_IFREG {
 		return c.giveOwner(e, m, nil)
 	}

@@ -61,12 +61,6 @@ func (p *part) reached(out int, offset int64) error {
 	return p.move(p.version, offset)
 }
 
-// step is after how many bytes a part notes how much of it is complete: of all bytes copied few are copied twice after a kill,
-// however many workers were in the middle of a file.
-func (c *copying) step() int64 {
-	return min(mostStep, max(leastStep, c.progress.Bytes.Load()/int64(64*c.workers)))
-}
-
 // lockFile keeps other workers from the same file of the source, which may have several names. Only one such lock is held
 // by a worker at a time.
 func (c *copying) lockFile(stat *unix.Stat_t) *sync.Mutex {
@@ -131,6 +125,6 @@ func (c *copying) openPart(stat *unix.Stat_t) (*part, int, error) {
 		}
 		p.offset = 0
 	}
-	out, err := c.createCopy(c.parts.fd(), p.name())
+	out, err := c.createCopy(c.parts.fd(), p.name(), newMode)
 	return p, out, err
 }

@@ -1,11 +1,15 @@
 package share
 
-import "golang.org/x/sys/unix"
+import (
+	"bytes"
+
+	"golang.org/x/sys/unix"
+)
 
 // readExtent reads and writes a part of a file. With holes it writes no zeros: what is not written is a hole.
 func (c *copying) readExtent(f *content, begin, end int64, holes bool) error {
 	for at := begin; at < end; {
-		length := c.chunk(f, min(readSize, end-at))
+		length := c.limit(min(readSize, end-at))
 		if int64(len(f.buffer)) < length {
 			f.buffer = make([]byte, length)
 		}
@@ -74,11 +78,5 @@ func run(data []byte) (length int, zero bool) {
 	return length, zero
 }
 
-func isZero(unit []byte) bool {
-	for _, b := range unit {
-		if b != 0 {
-			return false
-		}
-	}
-	return true
-}
+// isZero reports whether the first byte is zero, and each is like the one before.
+func isZero(unit []byte) bool { return unit[0] == 0 && bytes.Equal(unit[1:], unit[:len(unit)-1]) }

@@ -61,6 +61,7 @@ func (c *copying) giveOne(e *copyEntry, in, out int, name string) error {
 	if err != nil {
 		return fmt.Errorf("set %q: %w", name, err)
 	}
+	e.hasACL = e.hasACL || name == aclAccess
 	return nil
 }
 

@@ -166,7 +166,7 @@ func (w *World) Tree(t *testing.T, names ...string) {
 }
 
 // Holds fails the test unless the share has exactly these entries, and nothing that is
-// staged or set aside. A record is written "path = volume state".
+// staged, set aside or copied. A record is written "path = volume state".
 func (w *World) Holds(t *testing.T, want ...string) {
 	t.Helper()
 	var got []string
@@ -186,7 +186,7 @@ func (w *World) Holds(t *testing.T, want ...string) {
 	if !slices.Equal(got, want) {
 		t.Errorf("the share holds\n\t%s\nwant\n\t%s", strings.Join(got, "\n\t"), strings.Join(want, "\n\t"))
 	}
-	for _, in := range []string{"staged", "moving"} {
+	for _, in := range []string{"staged", "moving", "copies"} {
 		if left, err := filepath.Glob(w.Dir + "/.claimdir/" + in + "/*"); err != nil || len(left) > 0 {
 			t.Errorf("left in %s: %q (%v)", in, left, err)
 		}

@@ -93,10 +93,16 @@ func (op Op) bring(move func() error) error {
 	})
 }
 
+// errCopied says that there is nothing left to copy.
+var errCopied = errors.New("it is complete already")
+
 // BeginCopy records when the copy of the volume of r began, unless an earlier run has, and returns the record as it is now.
-// unusedSince is since when no pod has used the source, or empty.
+// unusedSince is since when no pod has used the source, or empty. It is an error if the copy is whole already.
 func (op Op) BeginCopy(r ledger.Record, unusedSince string) (ledger.Record, error) {
 	now, err := op.copying(r)
+	if err == nil && now.CopyOf.Whole() { // another process has completed it: nobody may write to the tree any more
+		err = fmt.Errorf("copy to %s: %w", op.Path, errCopied)
+	}
 	if err != nil || now.CopyOf.Began != nil {
 		return now, err
 	}
@@ -150,7 +156,7 @@ func (op Op) discardCopy(ctx context.Context, r ledger.Record) error {
 		return err
 	}
 	if now.CopyOf.Whole() {
-		gone, err := op.discardBrought(now)
+		gone, err := op.discardBrought(ctx, now)
 		if err != nil || gone {
 			return err
 		}
@@ -174,13 +180,12 @@ func (op Op) discardCopy(ctx context.Context, r ledger.Record) error {
 	if err != nil {
 		return err
 	}
-	klog.FromContext(ctx).Info("Gave up a volume that was to be a copy", "path", op.Path, "PV", now.PV, "from", now.CopyOf.Path, "trash", own)
-	op.tidyParents(ctx)
+	op.gaveUpCopy(ctx, now, own)
 	return nil
 }
 
 // discardBrought is discardCopy for a tree that was brought to the path. It returns false if there is none.
-func (op Op) discardBrought(r ledger.Record) (bool, error) {
+func (op Op) discardBrought(ctx context.Context, r ledger.Record) (bool, error) {
 	if r.Directory == nil {
 		return false, nil
 	}
@@ -192,7 +197,17 @@ func (op Op) discardBrought(r ledger.Record) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	return true, op.Store.Records.Discard(op.Path, r, own)
+	if err := op.Store.Records.Discard(op.Path, r, own); err != nil {
+		return false, err
+	}
+	op.gaveUpCopy(ctx, r, own)
+	return true, nil
+}
+
+// gaveUpCopy ends discardCopy.
+func (op Op) gaveUpCopy(ctx context.Context, r ledger.Record, own string) {
+	klog.FromContext(ctx).Info("Gave up a volume that was to be a copy", "path", op.Path, "PV", r.PV, "from", r.CopyOf.Path, "trash", own)
+	op.tidyParents(ctx)
 }
 
 // trashCopy moves what there is of a copy into the trash, and returns its name there, or an empty one if there was nothing.

@@ -55,12 +55,10 @@ func (op Op) Create(ctx context.Context, v volume.Volume, begin Begin) (ledger.R
 // failed undoes what was done for a volume that cannot be completed, and returns err. What was copied stays for the next
 // try, unless another volume has the path.
 func (op Op) failed(ctx context.Context, r ledger.Record, directory *share.Identity, err error) error {
-	var taken *ledger.TakenError
-	if r.CopyOf != nil {
-		if !errors.As(err, &taken) {
-			return err
-		}
-	} else {
+	if _, taken := errors.AsType[*ledger.TakenError](err); r.CopyOf != nil && !taken {
+		return err
+	}
+	if r.CopyOf == nil {
 		r.Directory = directory // what this call made is known, and goes also inside of a volume that came meanwhile
 	}
 	return errors.Join(err, ignoreKept(op.giveUp(ctx, r)))
@@ -234,6 +232,10 @@ func errExists(path string, asking ledger.Record) error {
 	if archive := asking.RestoredFrom; archive != "" {
 		return refusal.Postpone(refusal.ReasonTaken, "path %q exists on the share and no record says whose it is, so archive %s cannot be renamed there; "+
 			"remove the directory, or give the claim another path", path, archive)
+	}
+	if from := asking.CopyOf; from != nil {
+		return refusal.Postpone(refusal.ReasonTaken, "path %q exists on the share and no record says whose it is, so the copy of %s %s cannot be brought there; "+
+			"remove the directory, or give the claim another path", path, from.Kind, from.Claim.Name)
 	}
 	return refusal.Postpone(refusal.ReasonTaken, "path %q exists on the share and no record says whose it is; "+
 		"give the claim another path, or use a class with onExisting: adopt to take it as it is", path)

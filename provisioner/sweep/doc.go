@@ -9,6 +9,7 @@
 //	are gone by a live read (package cluster), older than the grace
 //	    no directory, or an empty one    both are removed
 //	    being restored from an archive   the restore is undone
+//	    being made by a copy             what is copied goes into the trash
 //	    being adopted, or Creating and
 //	    inside a later volume            only the record is removed
 //	    not empty, or adopted            kept and reported
@@ -20,6 +21,8 @@
 //	                                     reported
 //	the empty directory of a record that was removed
 //	                                     removed
+//	a copy under .claimdir/copies that no record names, found by two passes, or that was begun for
+//	a volume which got another path      goes into the trash
 //	temporary files                      removed after an hour
 //
 // A record whose PersistentVolume names an earlier address of the share is no orphan: its directory is

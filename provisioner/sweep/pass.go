@@ -38,6 +38,8 @@ func (s *Sweeper) pass(ctx context.Context) error {
 		return err
 	}
 	awaited := s.removeOrphans(ctx, records.orphans, live)
+	s.removeElsewhere(ctx, records.begun)
+	s.removeStrayCopies(ctx, records)
 	if err := s.renew(ctx, records.moved, live); err != nil {
 		return err
 	}

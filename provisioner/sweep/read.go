@@ -20,12 +20,14 @@ type records struct {
 	orphans []ledger.Record // of volumes, also unfinished ones, without a PersistentVolume
 	moved   []moved         // whose directories are other ones than they say
 	peers   map[string]volume.Volume
+	copies  strayCopies
+	begun   []ledger.Record // of which begunElsewhere is true
 	site    *doctor.Site
 }
 
 // changes reports whether the pass has work on the records, so that they have to be read again.
 func (r *records) changes(first bool) bool {
-	return len(r.follow) > 0 || len(r.orphans) > 0 || len(r.moved) > 0 || len(r.peers) > 0 && !first
+	return len(r.follow) > 0 || len(r.orphans) > 0 || len(r.begun) > 0 || len(r.moved) > 0 || len(r.peers) > 0 && !first
 }
 
 // read removes old temporary files and reads the records. It stops between two records if ctx ends.
@@ -34,9 +36,14 @@ func (s *Sweeper) read(ctx context.Context) (found *records, err error) {
 		if err := store.Records.RemoveStale(); err != nil {
 			return err
 		}
-		result := &records{peers: s.peers(), site: s.newSite()}
+		copies, err := listCopies(store)
+		if err != nil {
+			return err
+		}
+		result := &records{peers: s.peers(), copies: copies, site: s.newSite()}
 		numbers := numbers{dirs: store.Dirs, known: map[volpath.Path]map[string]uint64{}}
-		err := s.each(ctx, store, result.site, func(r ledger.Record, pv *v1.PersistentVolume) error {
+		err = s.each(ctx, store, result.site, func(r ledger.Record, pv *v1.PersistentVolume) error {
+			copies.known(r)
 			s.sort(result, r, pv)
 			m, changed, err := numbers.compare(r)
 			if changed && s.served(r) {
@@ -62,6 +69,9 @@ func (s *Sweeper) sort(found *records, r ledger.Record, pv *v1.PersistentVolume)
 	if pv == nil {
 		found.orphans = append(found.orphans, r)
 		return
+	}
+	if s.begunElsewhere(r) {
+		found.begun = append(found.begun, r)
 	}
 	ref := pv.Spec.ClaimRef
 	if r.State != ledger.Active || ref == nil || pv.Status.Phase != v1.VolumeBound {

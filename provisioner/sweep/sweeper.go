@@ -65,6 +65,7 @@ type Sweeper struct {
 	retry   time.Duration
 
 	passed     bool                             // once
+	strays     strayCopies                      // that the last pass found
 	handedOver workqueue.TypedInterface[string] // PersistentVolumes with new claims
 
 	mu       sync.Mutex

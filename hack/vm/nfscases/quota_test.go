@@ -42,15 +42,21 @@ type limited struct {
 // limit makes a file system of the kind that this run is for.
 func limit(t *testing.T) limited {
 	t.Helper()
+	return limitTo(t, 400)
+}
+
+// limitTo makes one of some size.
+func limitTo(t *testing.T, mebibytes int64) limited {
+	t.Helper()
 	_, filesystem := setting(t)
 	l := limited{t: t, top: "/srv/quota-" + filesystem + "-" + strings.ReplaceAll(t.Name(), "/", "-")}
 	l.dir = filepath.Join(l.top, "share")
-	l.shell(`modprobe quota_v2; mkdir -p "$1"; truncate -s 400M "$1.img"
+	l.shell(`modprobe quota_v2; mkdir -p "$1"; truncate -s "$3M" "$1.img"
 		case $2 in
 		ext4) mkfs.ext4 -q -O quota,project -E nodiscard,quotatype=prjquota "$1.img" ;;
 		xfs) mkfs.xfs -q -K "$1.img" ;;
 		esac
-		mount -o loop,prjquota "$1.img" "$1"; mkdir -m 777 "$1/share"`, l.top, filesystem)
+		mount -o loop,prjquota "$1.img" "$1"; mkdir -m 777 "$1/share"`, l.top, filesystem, fmt.Sprint(mebibytes))
 	t.Cleanup(func() {
 		l.shell(`umount "$1" || { sleep 2; umount "$1"; } || umount -l "$1"; rm -f "$1.img"; rmdir "$1"`, l.top)
 	})
@@ -813,7 +819,7 @@ func TestQuotaSaysWhereItCannotWork(t *testing.T) {
 		t.Errorf("as user 1000: %v, %s", err, out)
 	}
 	counting := l.top + "-counting"
-	l.shell(`mkdir "$1"; truncate -s 400M "$1.img"
+	l.shell(`mkdir "$1"; truncate -s "$3M" "$1.img"
 		case $2 in
 		ext4) mkfs.ext4 -q -O quota,project -E nodiscard,quotatype=prjquota "$1.img"; mount -o loop "$1.img" "$1" ;;
 		xfs) mkfs.xfs -q -K "$1.img"; mount -o loop,pqnoenforce "$1.img" "$1" ;;

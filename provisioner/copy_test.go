@@ -1,0 +1,337 @@
+package provisioner
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/sig-storage-lib-external-provisioner/v10/controller"
+
+	"claimdir/provisioner/access"
+	"claimdir/provisioner/ledger"
+	"claimdir/provisioner/refusal"
+	"claimdir/provisioner/share"
+	"claimdir/provisioner/sharetest"
+	"claimdir/provisioner/volume"
+)
+
+func TestAClaimIsACopy(t *testing.T) {
+	w := newCopyWorld(t)
+	w.hasBound(t)
+	w.claims["source"].Status.Conditions = []v1.PersistentVolumeClaimCondition{{Type: v1.PersistentVolumeClaimUnused, Status: v1.ConditionTrue, LastTransitionTime: minute(5)}}
+	pv, err := w.made(t, w.wants(t, "copy", "pvc-1", "mode", "2750"))
+	must(t, err)
+	must(t, w.sameAsSource(t, "team/copy"))
+	w.Holds(t, with(sourceTree, "team", "team/copy", "team/copy/file", "team/copy/sub", "team/copy/sub/file", "team/copy = pvc-1 active")...)
+	if text := pv.Annotations[volume.AnnotationCopied]; !strings.HasPrefix(text, "claim source, from ") || !strings.HasSuffix(text, ", no pod used the source") {
+		t.Errorf("the volume says %q", text)
+	}
+	events := w.events()
+	if len(events) == 0 || !strings.HasPrefix(events[len(events)-1], "copy Normal Copied the volume is a copy of claim source, from ") {
+		t.Errorf("the events say %q", events)
+	}
+}
+
+// What a claim is to be a copy of: the table of everything that may be in the way.
+func TestTheSourceOfACopy(t *testing.T) {
+	released := func(w *copyWorld, at metav1.Time) {
+		delete(w.claims, "source")
+		w.pvs["pvc-0"].Status.Phase, w.pvs["pvc-0"].Status.LastPhaseTransitionTime = v1.VolumeReleased, &at
+	}
+	for name, tt := range map[string]struct {
+		set    func(w *copyWorld, claim *v1.PersistentVolumeClaim)
+		reason string // empty: it is copied
+		final  bool
+		says   string
+	}{
+		"it is bound": {set: func(*copyWorld, *v1.PersistentVolumeClaim) {}},
+		"it is absent": {func(w *copyWorld, _ *v1.PersistentVolumeClaim) {
+			w.claims, w.pvs = map[string]*v1.PersistentVolumeClaim{}, map[string]*v1.PersistentVolume{}
+		}, refusal.ReasonSource, false, `there is no claim "source" in namespace "ns"`},
+		"nobody says": {func(w *copyWorld, _ *v1.PersistentVolumeClaim) { w.silent = errors.New("timeout") }, refusal.ReasonCluster, false, "timeout"},
+		"it is unbound": {func(w *copyWorld, _ *v1.PersistentVolumeClaim) {
+			w.claims["source"].Spec.VolumeName, w.claims["source"].Status.Phase = "", v1.ClaimPending
+		}, refusal.ReasonSource, false, `claim "source" is Pending: it is copied when it is bound`},
+		"it is lost":           {func(w *copyWorld, _ *v1.PersistentVolumeClaim) { w.claims["source"].Status.Phase = v1.ClaimLost }, refusal.ReasonSource, false, `claim "source" is Lost`},
+		"it was being deleted": {func(w *copyWorld, _ *v1.PersistentVolumeClaim) { w.claims["source"].DeletionTimestamp = new(minute(9)) }, refusal.ReasonSource, false, `claim "source" is being deleted, and was when this claim was made`},
+		"it is deleted later": {set: func(w *copyWorld, _ *v1.PersistentVolumeClaim) {
+			w.claims["source"].DeletionTimestamp = new(minute(11))
+		}},
+		"its volume is gone":            {func(w *copyWorld, _ *v1.PersistentVolumeClaim) { delete(w.pvs, "pvc-0") }, refusal.ReasonSource, false, `PersistentVolume pvc-0 is not bound to claim "source"`},
+		"its volume is another claim's": {func(w *copyWorld, _ *v1.PersistentVolumeClaim) { w.pvs["pvc-0"].Spec.ClaimRef.UID = "other" }, refusal.ReasonSource, false, `PersistentVolume pvc-0 is not bound to claim "source"`},
+		"its volume is nobody's":        {func(w *copyWorld, _ *v1.PersistentVolumeClaim) { w.pvs["pvc-0"].Spec.ClaimRef = nil }, refusal.ReasonSource, false, `PersistentVolume pvc-0 is not bound to claim "source"`},
+		"its volume is not ours": {func(w *copyWorld, _ *v1.PersistentVolumeClaim) {
+			w.pvs["pvc-0"].Annotations["pv.kubernetes.io/provisioned-by"] = "other.example.com"
+		}, refusal.ReasonSource, true, `claimdir has not made the volume of claim "source"`},
+		"its volume is on no share of ours": {func(w *copyWorld, _ *v1.PersistentVolumeClaim) { w.pvs["pvc-0"].Spec.NFS.Server = "elsewhere" }, refusal.ReasonSource, true, `the volume of claim "source": `},
+		"too little is requested":           {func(w *copyWorld, claim *v1.PersistentVolumeClaim) { claim.Spec.Resources.Requests = gib("1023Mi") }, refusal.ReasonSource, true, `spec.resources.requests.storage 1023Mi: claim "source", which is to be copied, has 1Gi`},
+		"more is requested":                 {set: func(_ *copyWorld, claim *v1.PersistentVolumeClaim) { claim.Spec.Resources.Requests = gib("2Gi") }},
+		"it was released later, and kept":   {set: func(w *copyWorld, _ *v1.PersistentVolumeClaim) { released(w, minute(10)) }},
+		"it was released before":            {func(w *copyWorld, _ *v1.PersistentVolumeClaim) { released(w, minute(9)) }, refusal.ReasonSource, false, `there is no claim "source"`},
+		"it was released, and nobody says when": {func(w *copyWorld, _ *v1.PersistentVolumeClaim) {
+			released(w, minute(11))
+			w.pvs["pvc-0"].Status.LastPhaseTransitionTime = nil
+		}, refusal.ReasonSource, false, `there is no claim "source"`},
+		"it was released, and a later claim has its name": {set: func(w *copyWorld, _ *v1.PersistentVolumeClaim) {
+			namesake := w.claims["source"].DeepCopy()
+			namesake.UID, namesake.CreationTimestamp, namesake.Spec.VolumeName = "later", minute(12), "pvc-9"
+			released(w, minute(11))
+			w.claims["source"] = namesake
+		}},
+		"a released one of another namespace": {func(w *copyWorld, _ *v1.PersistentVolumeClaim) {
+			released(w, minute(11))
+			w.pvs["pvc-0"].Spec.ClaimRef.Namespace = "other"
+		}, refusal.ReasonSource, false, `there is no claim "source"`},
+		// The namespace was deleted and made anew, and the volume seen as released only then.
+		"a released one of an earlier namespace of the name": {func(w *copyWorld, _ *v1.PersistentVolumeClaim) {
+			released(w, minute(11))
+			w.Seen.Namespaces["ns"] = "ns-later"
+		}, refusal.ReasonSource, true, `the volume of claim "source", which was to be copied, belongs to another namespace by now`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newCopyWorld(t)
+			w.hasBound(t)
+			o := w.wants(t, "copy", "pvc-1")
+			w.change(func() { tt.set(w, o.PVC) })
+			_, err := w.made(t, o)
+			if tt.reason == "" {
+				must(t, err)
+				must(t, w.sameAsSource(t, "team/copy"))
+				return
+			}
+			refused(t, err, tt.reason, tt.final, tt.says)
+			if found, err := filepath.Glob(w.Dir + "/.claimdir/copies/*/tree/*"); err != nil || len(found) > 0 {
+				t.Errorf("copied was %q, %v", found, err)
+			}
+			must(t, w.sameAsSource(t, "source"))
+		})
+	}
+}
+
+// A PersistentVolume is handed to a claim of another namespace while it is copied: what that writes is not the first one's.
+func TestASourceThatIsHandedOverIsNotCopied(t *testing.T) {
+	for name, seen := range map[string]bool{"the record follows": true, "the record does not know yet": false} {
+		t.Run(name, func(t *testing.T) {
+			w := newCopyWorld(t)
+			w.hasBound(t)
+			o := w.wants(t, "copy", "pvc-1")
+			gate, reached := make(chan struct{}), make(chan struct{})
+			w.holdCopy(reached, gate)
+			_, _, err := w.Provision(t.Context(), o)
+			if _, ignored := errors.AsType[*controller.IgnoredError](err); !ignored {
+				t.Fatal(err)
+			}
+			<-reached
+			w.change(func() {
+				w.pvs["pvc-0"].Spec.ClaimRef = &v1.ObjectReference{Namespace: "other", Name: "source", UID: "uid-other"}
+			})
+			if seen {
+				r := w.Record(t, "source")
+				r.Claim = ledger.Claim{Namespace: "other", Name: "source", UID: "uid-other"}
+				must(t, w.Store(t).Records.Update(sharetest.PathOf(t, "source"), r))
+				w.change(func() { delete(w.pvs, "pvc-0") }) // also one that is gone by now
+			}
+			close(gate)
+			<-w.asked
+			_, err = w.made(t, o)
+			refused(t, err, refusal.ReasonSource, true, "belongs to another namespace by now")
+			if _, err := os.Lstat(w.Dir + "/team/copy"); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("the copy is there: %v", err)
+			}
+		})
+	}
+}
+
+// The process that led before completes the copy late, while this one's job still writes to the tree.
+func TestATreeBecomesNoVolumeWhileAJobWritesToIt(t *testing.T) {
+	w := newCopyWorld(t)
+	w.hasBound(t)
+	o := w.wants(t, "copy", "pvc-1")
+	gate, reached := make(chan struct{}), make(chan struct{})
+	w.holdCopy(reached, gate)
+	_, _, err := w.Provision(t.Context(), o)
+	<-reached
+	other := w.beside(t, "cluster-1")
+	v := copyVolume(t, "pvc-1")
+	must(t, other.copyTree(t, w.Record(t, "team/copy"), v))
+	if !w.Record(t, "team/copy").CopyOf.Whole() {
+		t.Fatal("the other process has not completed it")
+	}
+	if _, _, err = w.Provision(t.Context(), o); err == nil {
+		t.Fatal("it became a volume")
+	}
+	if _, ignored := errors.AsType[*controller.IgnoredError](err); !ignored {
+		t.Fatal(err)
+	}
+	if _, err := os.Lstat(w.Dir + "/team/copy"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("it is at the path: %v", err)
+	}
+	close(gate)
+	<-w.asked
+	_, err = w.made(t, o)
+	must(t, err)
+	must(t, w.sameAsSource(t, "team/copy"))
+}
+
+// holdCopy holds the first call of the copying job that writes, until gate is closed.
+func (w *copyWorld) holdCopy(reached, gate chan struct{}) {
+	first := true
+	w.Hook(func(name string, call func() error) error {
+		if name == "copy to" && first {
+			first = false
+			close(reached)
+			<-gate
+		}
+		return call()
+	})
+}
+
+// The claim goes while it is copied: nothing is left but the trash.
+func TestAClaimThatGoesWhileItIsCopiedLeavesNothing(t *testing.T) {
+	w := newCopyWorld(t)
+	w.hasBound(t)
+	o := w.wants(t, "copy", "pvc-1")
+	gate, reached := make(chan struct{}), make(chan struct{})
+	w.holdCopy(reached, gate)
+	_, _, _ = w.Provision(t.Context(), o)
+	<-reached
+	w.change(func() { delete(w.claims, "copy") })
+	for w.Copies.Jobs.Runs(w.Keeper, filepath.Base(w.staging(copyVolume(t, "pvc-1")))) && gate != nil {
+		close(gate)
+		gate = nil
+		<-w.asked
+	}
+	must(t, w.noTrash(t))
+	w.sweep(t)
+	if !slices.Contains(w.Records(t), "team/copy = pvc-1 creating") { // it was gone in time; otherwise the copy was complete before anybody asked
+		w.Holds(t, sourceTree...)
+	}
+	must(t, w.sameAsSource(t, "source"))
+}
+
+func TestWhatKeepsAReleasedVolume(t *testing.T) {
+	for name, tt := range map[string]struct {
+		change func(w *copyWorld, claim *v1.PersistentVolumeClaim)
+		kept   bool
+	}{
+		"a claim that waits":                   {func(*copyWorld, *v1.PersistentVolumeClaim) {}, true},
+		"one that came later":                  {func(_ *copyWorld, c *v1.PersistentVolumeClaim) { c.CreationTimestamp = minute(21) }, false},
+		"one that is deleted":                  {func(_ *copyWorld, c *v1.PersistentVolumeClaim) { c.DeletionTimestamp = new(minute(20)) }, false},
+		"one that is bound":                    {func(_ *copyWorld, c *v1.PersistentVolumeClaim) { c.Spec.VolumeName = "pvc-1" }, false},
+		"one of another namespace":             {func(_ *copyWorld, c *v1.PersistentVolumeClaim) { c.Namespace = "other" }, false},
+		"one of another source":                {func(_ *copyWorld, c *v1.PersistentVolumeClaim) { c.Spec.DataSource.Name = "another" }, false},
+		"one of another provisioner":           {func(w *copyWorld, _ *v1.PersistentVolumeClaim) { w.Seen.Classes["nfs"].Provisioner = "other" }, false},
+		"one of no class":                      {func(w *copyWorld, _ *v1.PersistentVolumeClaim) { delete(w.Seen.Classes, "nfs") }, false},
+		"one that requests too little":         {func(_ *copyWorld, c *v1.PersistentVolumeClaim) { c.Spec.Resources.Requests = gib("1Mi") }, false},
+		"one that is refused for its selector": {func(_ *copyWorld, c *v1.PersistentVolumeClaim) { c.Spec.Selector = &metav1.LabelSelector{} }, false},
+		"nobody says when it was released":     {func(w *copyWorld, _ *v1.PersistentVolumeClaim) { w.pvs["pvc-0"].Status.LastPhaseTransitionTime = nil }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newCopyWorld(t)
+			w.hasBound(t)
+			o := w.wants(t, "copy", "pvc-1")
+			pv := w.pvs["pvc-0"]
+			pv.Status.Phase, pv.Status.LastPhaseTransitionTime = v1.VolumeReleased, new(minute(20))
+			tt.change(w, o.PVC)
+			err := w.Delete(t.Context(), pv)
+			if !tt.kept {
+				must(t, err)
+				return
+			}
+			refused(t, err, refusal.ReasonBusy, false, `claim "copy" of namespace "ns" is to be a copy of this volume`)
+			must(t, w.sameAsSource(t, "source"))
+		})
+	}
+}
+
+func TestTheRoomForACopy(t *testing.T) {
+	const mib = 1 << 20
+	for name, tt := range map[string]struct {
+		holds  int64  // the source
+		free   uint64 // the share
+		shares bool   // blocks
+		says   string // empty: it has room
+	}{
+		"enough":                                {holds: 10 * mib, free: 20 * mib},
+		"exactly as much as is free":            {holds: 20 * mib, free: 20 * mib},
+		"more than is free":                     {holds: 21 * mib, free: 20 * mib, says: `claim "source" holds 21.0Mi, and the share has 20.0Mi free for volumes of StorageClass nfs: make room on the share`},
+		"more than is requested":                {holds: 2 << 30, free: 4 << 30, says: `claim "source" holds 2.0Gi, and this claim requests 1.0Gi: delete this claim, and request at least as much`},
+		"more than is free, with shared blocks": {holds: 21 * mib, free: 20 * mib, shares: true},
+		"negative, which no server says":        {holds: -1, free: 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newCopyWorld(t)
+			w.hasBound(t)
+			v := copyVolume(t, "pvc-1")
+			r, err := w.create(t, v)
+			mustBeCopying(t, err)
+			w.hasRoom(tt.free)
+			job := &copying{Pool: w.Pool, on: w.Keeper, path: v.Path, record: r, size: 1 << 30}
+			shared, err := w.Store(t).Dirs.SharesBlocks("probe")
+			must(t, err)
+			if tt.shares != shared && (tt.shares || tt.says != "") { // what this file system does decides what can be shown
+				if shared {
+					tt.says = ""
+				} else {
+					tt.says = "make room on the share"
+				}
+			}
+			err = job.checkRoom(t.Context(), share.Usage{Bytes: tt.holds})
+			if tt.says == "" {
+				must(t, err)
+			} else {
+				refused(t, err, refusal.ReasonRoom, false, tt.says)
+			}
+			if left, err := os.ReadDir(w.Dir + "/.claimdir/copies"); err != nil || len(left) > 0 {
+				t.Errorf("left is %v, %v", left, err)
+			}
+		})
+	}
+}
+
+func TestWhetherASourceWasUsed(t *testing.T) {
+	const early, late = "2026-01-01T00:01:00Z", "2026-01-01T00:02:00Z"
+	for _, tt := range []struct {
+		before, now string
+		want        ledger.Use
+	}{
+		{early, early, ledger.Unused},
+		{early, late, ledger.Used}, // a pod came and went
+		{early, inUse, ledger.Used},
+		{inUse, early, ledger.Used},
+		{inUse, inUse, ledger.Used},
+		{"", "", ledger.UseUnknown},
+		{"", early, ledger.UseUnknown},
+		{early, "", ledger.UseUnknown}, // the claim is deleted
+		{"", inUse, ledger.Used},
+		{inUse, "", ledger.Used},
+	} {
+		if got := useBetween(tt.before, tt.now); got != tt.want {
+			t.Errorf("%q, then %q: %q, want %q", tt.before, tt.now, got, tt.want)
+		}
+	}
+}
+
+func TestWhatIsSaidOfAFailedCopy(t *testing.T) {
+	r := ledger.Record{CopyOf: &ledger.Copy{Kind: ledger.CopyClaim, Claim: ledger.Claim{Name: "source"}}}
+	source := refusal.Refuse(refusal.ReasonSource, "gone")
+	for name, tt := range map[string]struct {
+		err    error
+		reason string
+		final  bool
+		says   []string
+	}{
+		"a refusal":     {source, refusal.ReasonSource, true, []string{"gone"}},
+		"the share":     {&access.Trouble{Kind: access.Stalled}, refusal.ReasonStalled, false, nil},
+		"full":          {&os.PathError{Op: "write", Path: "a/b", Err: syscall.ENOSPC}, refusal.ReasonCopy, false, []string{`the copy of claim "source" failed: write a/b: no space left on device: `, "; this is retried automatically, and goes on where it was"}},
+		"anything else": {errors.New("odd"), refusal.ReasonCopy, false, []string{`the copy of claim "source" failed: odd; this is retried automatically, and goes on where it was`}},
+	} {
+		t.Run(name, func(t *testing.T) { refused(t, copyFailed(r, tt.err), tt.reason, tt.final, tt.says...) })
+	}
+}
