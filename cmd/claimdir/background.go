@@ -43,7 +43,7 @@ type parts struct {
 	client     kubernetes.Interface
 	informers  *cluster.Informers
 	pool       *provisioner.Pool
-	leadership *control.Leadership
+	leadership *control.Leadership // nil: no snapshots are made
 }
 
 // jobs are what runs beside the controller while this process leads, and its metrics.
@@ -97,11 +97,9 @@ func newJobs(p parts, warn warnOfClass, controller func() *control.Controller) (
 		return j, err
 	}
 	j.run, j.metrics = append(j.run, p.pool.Copies.Jobs.Run), append(j.metrics, p.pool.Copies.Jobs.Collectors()...)
-	snapshotter, err := newSnapshotter(p, controller)
-	if err != nil {
+	if err := j.addSnapshots(p, controller); err != nil {
 		return j, err
 	}
-	j.run, j.metrics = append(j.run, snapshotter.Run), append(j.metrics, snapshotter.Collectors()...)
 	j.measure(p, func(claim *v1.PersistentVolumeClaim, kind, reason, text string) {
 		controller().Tell(claim, kind, reason, text)
 	})

@@ -15,6 +15,19 @@ import (
 	"claimdir/provisioner/volume"
 )
 
+// addSnapshots adds the job that makes snapshots; see newJobs.
+func (j *jobs) addSnapshots(p parts, controller func() *control.Controller) error {
+	if p.leadership == nil {
+		return nil
+	}
+	snapshotter, err := newSnapshotter(p, controller)
+	if err != nil {
+		return err
+	}
+	j.run, j.metrics = append(j.run, snapshotter.Run), append(j.metrics, snapshotter.Collectors()...)
+	return nil
+}
+
 // newSnapshotter makes the job that makes snapshots. controller returns the controller, which is made later; it must not be called
 // before the jobs run.
 func newSnapshotter(p parts, controller func() *control.Controller) (*snapshot.Snapshotter, error) {
