@@ -19,7 +19,19 @@ import (
 // testRBAC compares what the cases before it asked the API server for, as its
 // audit log tells, with what the manifests grant. Both must be the same.
 func testRBAC(t *testing.T, bed *testbed.Bed) {
-	used, granted := auditedVerbs(t, bed), grantedVerbs(t, bed)
+	sameVerbs(t, auditedVerbs(t, bed, false), grantedVerbs(t, bed, "claimdir"))
+}
+
+// testSnapshotRBAC is testRBAC for the rights of the component of snapshots.
+func testSnapshotRBAC(t *testing.T, bed *testbed.Bed) {
+	clusterRole := grantedVerbs(t, bed, "claimdir-snapshots")
+	maps.DeleteFunc(clusterRole, func(call string, _ bool) bool { return strings.HasSuffix(call, " leases") })
+	sameVerbs(t, auditedVerbs(t, bed, true), clusterRole)
+}
+
+// sameVerbs compares what was asked for with what is granted.
+func sameVerbs(t *testing.T, used, granted map[string]bool) {
+	t.Helper()
 	for _, call := range slices.Sorted(maps.Keys(used)) {
 		if !granted[call] {
 			t.Errorf("used and not granted: %s", call)
@@ -34,7 +46,8 @@ func testRBAC(t *testing.T, bed *testbed.Bed) {
 }
 
 // auditedVerbs returns what was asked for, whether it was refused or not.
-func auditedVerbs(t *testing.T, bed *testbed.Bed) map[string]bool {
+// ofSnapshots says: of the snapshot API alone; otherwise of all others.
+func auditedVerbs(t *testing.T, bed *testbed.Bed, ofSnapshots bool) map[string]bool {
 	t.Helper()
 	file, err := os.Open(bed.AuditLog())
 	if err != nil {
@@ -48,9 +61,12 @@ func auditedVerbs(t *testing.T, bed *testbed.Bed) map[string]bool {
 		var event struct {
 			Verb      string
 			User      struct{ Username string }
-			ObjectRef *struct{ Resource, Subresource string }
+			ObjectRef *struct{ Resource, Subresource, APIGroup string }
 		}
 		if json.Unmarshal(lines.Bytes(), &event) != nil || event.User.Username != testbed.ServiceAccount || event.ObjectRef == nil {
+			continue
+		}
+		if snapshots := event.ObjectRef.APIGroup == "snapshot.storage.k8s.io"; snapshots != ofSnapshots {
 			continue
 		}
 		resource := event.ObjectRef.Resource
@@ -65,9 +81,10 @@ func auditedVerbs(t *testing.T, bed *testbed.Bed) map[string]bool {
 	return used
 }
 
-func grantedVerbs(t *testing.T, bed *testbed.Bed) map[string]bool {
+// grantedVerbs returns what a ClusterRole and the Role grant.
+func grantedVerbs(t *testing.T, bed *testbed.Bed, clusterRoleName string) map[string]bool {
 	t.Helper()
-	clusterRole, err := bed.Admin.RbacV1().ClusterRoles().Get(t.Context(), "claimdir", metav1.GetOptions{})
+	clusterRole, err := bed.Admin.RbacV1().ClusterRoles().Get(t.Context(), clusterRoleName, metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"claimdir/hack/controlplane"
 	"claimdir/hack/testbed"
 )
 
@@ -13,7 +14,7 @@ import (
 func TestSnapshots(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute)
 	defer cancel()
-	bed, err := testbed.Start(ctx, testbed.Options{Progress: testWriter{t}})
+	bed, err := testbed.Start(ctx, testbed.Options{Progress: testWriter{t}, ControlPlane: controlplane.Options{AuditPolicy: controlplane.AuditMetadata}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,6 +36,7 @@ func TestSnapshots(t *testing.T) {
 			})
 		}
 	})
+	t.Run("RBAC grants what is used and no more", func(t *testing.T) { testSnapshotRBAC(t, bed) })
 }
 
 var snapshotCases = []testCase{
