@@ -34,6 +34,9 @@ type Copies struct {
 	Names   pvs.Names // of the provisioners that are served
 	Objects CopyObjects
 	Live    LiveObjects
+	// Snapshot returns what a claim is to be a copy of whose data source is a VolumeSnapshot, and the share that has it. An
+	// error is a *refusal.Refusal.
+	Snapshot func(ctx context.Context, claim *v1.PersistentVolumeClaim) (*access.Keeper, ledger.Copy, error)
 	// Tell publishes an event on a claim, unless the last one about it was the same. kind is v1.EventTypeNormal or
 	// v1.EventTypeWarning.
 	Tell func(claim *v1.PersistentVolumeClaim, kind, reason, text string)
@@ -135,6 +138,9 @@ func (p *Pool) copied(claim *v1.PersistentVolumeClaim, v volume.Volume, on *acce
 // find returns the directory of the source, which must still be that volume's.
 func (c *copying) find(_ context.Context, store ledger.Store) (share.CopyFrom, error) {
 	of := c.record.CopyOf
+	if of.Kind == ledger.CopySnapshot {
+		return steps.SnapshotTree(store, *of)
+	}
 	path, err := volpath.ParseRecorded(of.Path)
 	if err != nil {
 		return share.CopyFrom{}, err
@@ -147,7 +153,7 @@ func (c *copying) find(_ context.Context, store ledger.Store) (share.CopyFrom, e
 	if !found || r.State != is[of.Kind] {
 		return share.CopyFrom{}, refusal.Refuse(refusal.ReasonSource, "the %s %q, which was to be copied, is gone, or was released meanwhile: delete this claim, and make it anew from another source", of.Kind, of.Claim.Name)
 	}
-	if !r.Claim.LeavesTo(c.record.Claim) {
+	if of.Kind == ledger.CopyClaim && !r.Claim.LeavesTo(c.record.Claim) {
 		return share.CopyFrom{}, errOthers(of)
 	}
 	return share.CopyFrom{Path: path, Identity: r.Directory}, nil
@@ -163,6 +169,9 @@ func errOthers(of *ledger.Copy) error {
 // that is gone belongs to whom the ledger says.
 func (c *copying) checkOwner(ctx context.Context) error {
 	of := c.record.CopyOf
+	if of.Kind != ledger.CopyClaim {
+		return nil
+	}
 	pv, err := c.Copies.Live.Volume(ctx, of.PV)
 	if err != nil {
 		return refusal.Postpone(refusal.ReasonCluster, "spec.dataSource: %w", err)

@@ -90,12 +90,13 @@
 //	fair         a queue in which namespaces take turns
 //	cluster/pvs  rules about PersistentVolumes: which are ours, which share files
 //	cluster      what the API server holds: cached and live reads
+//	cluster/snapshots   the same for VolumeSnapshots, which a cluster may have or not
 //	volume       the Volume: from a claim, to a PersistentVolume, to a record, and back
 //	steps        what is done to a share for a volume: the door through which every room changes one
 //	copies       jobs that copy directories: how many at a time, whose turn, how far
 //
 // Beside it and above, side by side, which cmd/claimdir brings together: trash, expiry,
-// sweep, resize and usage are jobs that run while this process leads; control runs the library;
+// sweep, resize, snapshot and usage are jobs that run while this process leads; control runs the library;
 // page shows on one HTML page what all of them know; archives, recovery, doctor, handback and quota
 // are what the commands of these names do, and output is what they print; quota runs on the NFS
 // server. TestImports holds who may import whom. For tests alone there is sharetest.

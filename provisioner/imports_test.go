@@ -63,11 +63,16 @@ func rooms() map[string][]string {
 		"resize":      {"access", "cluster", "cluster/pvs", "fair", "ledger", "refusal", "share", "steps", "volpath", "volume"},
 		"usage":       {"access", "class", "cluster", "ledger", "output", "share", "steps", "volpath", "volume"},
 		"control":     {"cluster", "cluster/pvs", "fair"}, // keeps the library honest for any Provisioner; cmd brings them together
-		"archives":    {"ledger", "output", "share", "steps", "volpath", "volume"},
+		"archives":    {"class", "ledger", "output", "share", "steps", "volpath", "volume"},
 		"recovery":    {"cluster/pvs", "ledger", "output", "share", "volpath", "volume"},
 		"doctor":      {"class", "cluster/pvs", "ledger", "output", "refusal", "share", "steps", "volpath", "volume"}, // not cluster: cmd asks it
 		"handback":    {"class", "cluster/pvs", "output", "share", "volume"},
 		"quota":       {"ledger", "output", "share", "volpath"}, // on the NFS server: no cluster, and no steps, which work through NFS
+
+		"cluster/snapshots": {}, // the snapshot API: like cluster, for objects that may not be there
+		"snapshot": {
+			"access", "class", "cluster", "cluster/pvs", "cluster/snapshots", "copies", "fair", "ledger", "refusal", "share", "steps", "volpath", "volume",
+		},
 
 		"sharetest": {"access", "ledger", "refusal", "share", "steps", "volpath"}, // for tests alone: no room's row may have it
 	}

@@ -40,6 +40,11 @@ func (p *Pool) sourceWanted(claim *v1.PersistentVolumeClaim, v volume.Volume, c 
 		return &wantedSource{look: func(ctx context.Context) (*source, error) {
 			return p.archiveToCopy(ctx, v, steps.Wanted{Name: archive, Adopts: c.OnExisting == class.Adopt, Copies: true})
 		}}, nil
+	case pvs.IsSnapshot(from):
+		return &wantedSource{look: func(ctx context.Context) (*source, error) {
+			on, of, err := p.Copies.Snapshot(ctx, claim)
+			return &source{on: on, copy: of}, err
+		}}, nil
 	}
 	return &wantedSource{look: func(ctx context.Context) (*source, error) { return p.sourceOf(ctx, claim) }}, nil
 }
@@ -48,9 +53,12 @@ func (w *wantedSource) find(ctx context.Context) (*source, error) {
 	if w.found != nil {
 		return w.found, nil
 	}
-	var err error
-	w.found, err = w.look(ctx)
-	return w.found, err
+	found, err := w.look(ctx)
+	if err != nil {
+		return nil, err
+	}
+	w.found = found
+	return found, nil
 }
 
 // archiveToCopy returns the archive that a claim wants a copy of.

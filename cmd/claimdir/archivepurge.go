@@ -166,11 +166,16 @@ const askTimeout = 10 * time.Second
 // checkCluster requires --cluster if several clusters have records on the shares: a
 // PersistentVolume of another cluster may use an archive that seems unused here.
 func checkCluster(found archives.Found, cluster string) error {
+	return checkClusters(found.Clusters, cluster, "records")
+}
+
+// checkClusters is checkCluster for the clusters that have something on the shares.
+func checkClusters(clusters []string, cluster, what string) error {
 	switch {
-	case cluster == "" && len(found.Clusters) > 1:
-		return fmt.Errorf("several clusters have records on the shares: choose one with --cluster, of %s", strings.Join(found.Clusters, ", "))
-	case cluster != "" && len(found.Clusters) > 0 && !slices.Contains(found.Clusters, cluster):
-		return fmt.Errorf("--cluster %q has no records on the shares; these have: %s", cluster, strings.Join(found.Clusters, ", "))
+	case cluster == "" && len(clusters) > 1:
+		return fmt.Errorf("several clusters have %s on the shares: choose one with --cluster, of %s", what, strings.Join(clusters, ", "))
+	case cluster != "" && len(clusters) > 0 && !slices.Contains(clusters, cluster):
+		return fmt.Errorf("--cluster %q has no %s on the shares; these have: %s", cluster, what, strings.Join(clusters, ", "))
 	}
 	return nil
 }

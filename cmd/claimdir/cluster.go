@@ -28,12 +28,10 @@ const leaseTimeout = 5 * time.Second
 // number of workers bounds the requests, and the API server is fair to its clients.
 // leadership is nil for commands, which never lead.
 func connect(o options, leadership *control.Leadership) (control.Clients, error) {
-	config, err := restConfig(o.kubeconfig)
+	config, err := clientConfig(o, leadership)
 	if err != nil {
 		return control.Clients{}, err
 	}
-	config.QPS = -1
-	config.UserAgent = "claimdir/" + version
 	// Every object that claimdir reads or writes has a protobuf form. It costs both sides less, and
 	// the API server encodes a change once for all watchers of a form.
 	config.ContentType = runtime.ContentTypeProtobuf
@@ -42,10 +40,7 @@ func connect(o options, leadership *control.Leadership) (control.Clients, error)
 	// on a cluster's network.
 	config.DisableCompression = true
 	lease := rest.CopyConfig(config)
-	lease.Timeout = leaseTimeout
-	if leadership != nil {
-		config.Wrap(leadership.Wrap)
-	}
+	lease.Timeout, lease.WrapTransport = leaseTimeout, nil
 
 	var clients control.Clients
 	for _, c := range []struct {
@@ -59,6 +54,20 @@ func connect(o options, leadership *control.Leadership) (control.Clients, error)
 		*c.to = client
 	}
 	return clients, nil
+}
+
+// clientConfig returns how to connect. leadership is nil for commands, which never lead.
+func clientConfig(o options, leadership *control.Leadership) (*rest.Config, error) {
+	config, err := restConfig(o.kubeconfig)
+	if err != nil {
+		return nil, err
+	}
+	config.QPS = -1
+	config.UserAgent = "claimdir/" + version
+	if leadership != nil {
+		config.Wrap(leadership.Wrap)
+	}
+	return config, nil
 }
 
 // connectCommand is connect for a command. Outside a pod it takes the kubeconfig that kubectl takes.

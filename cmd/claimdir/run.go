@@ -57,7 +57,12 @@ func serve(ctx context.Context, o options) error {
 	for _, p := range pool.Provisioners() {
 		config.Provisioners = append(config.Provisioners, p)
 	}
-	jobs, err := newJobs(parts{options: o, keepers: served.keepers, steps: ops, client: clients.Main, informers: informers, pool: pool}, warn, func() *control.Controller { return c })
+	work := parts{options: o, keepers: served.keepers, steps: ops, client: clients.Main, informers: informers, pool: pool}
+	made := func() *control.Controller { return c }
+	jobs, err := newJobs(work, warn, made)
+	if err == nil {
+		err = jobs.addSnapshots(work, leadership, made)
+	}
 	if err != nil {
 		return err
 	}

@@ -16,7 +16,7 @@ import (
 
 // build returns the directory of a set's programs, from the cache or built.
 func build(ctx context.Context, s set, progress io.Writer) (string, error) {
-	module, err := moduleDir()
+	module, err := moduleDir(s.pins)
 	if err != nil {
 		return "", fmt.Errorf("build %s: %w", s.name, err)
 	}
@@ -35,14 +35,14 @@ func build(ctx context.Context, s set, progress io.Writer) (string, error) {
 	return dir, nil
 }
 
-// moduleDir is the module in binaries/. It cannot be embedded: go:embed does
+// moduleDir is a module beside this package that pins programs. It cannot be embedded: go:embed does
 // not reach into another module.
-func moduleDir() (string, error) {
+func moduleDir(pins string) (string, error) {
 	_, file, _, ok := runtime.Caller(0)
 	if !ok || !filepath.IsAbs(file) {
-		return "", errors.New("find binaries/go.mod: built with -trimpath, which forgets where the source lies")
+		return "", fmt.Errorf("find %s/go.mod: built with -trimpath, which forgets where the source lies", pins)
 	}
-	return filepath.Join(filepath.Dir(file), "binaries"), nil
+	return filepath.Join(filepath.Dir(file), pins), nil
 }
 
 type builder struct {
@@ -74,7 +74,7 @@ func (b *builder) build(ctx context.Context) (string, error) {
 	if b.present(target) { // built by whoever held the lock
 		return target, nil
 	}
-	if err := b.buildInto(ctx, target, versions[kubernetesModule]); err != nil {
+	if err := b.buildInto(ctx, target, versions[b.set.module]); err != nil {
 		return "", err
 	}
 	return target, nil
@@ -113,10 +113,10 @@ func (b *builder) buildInto(ctx context.Context, target, version string) (err er
 	return nil
 }
 
-// versions maps the two modules that matter to their pinned versions.
+// versions maps the modules that matter to their pinned versions.
 func (b *builder) versions(ctx context.Context) (map[string]string, error) {
 	g := &goCommand{name: b.set.name, dir: b.module, progress: b.progress, every: b.every}
-	out, err := g.run(ctx, "list modules", &meter{}, "list", "-m", "-f", "{{.Path}} {{.Version}}", kubernetesModule, etcdModule)
+	out, err := g.run(ctx, "list modules", &meter{}, append([]string{"list", "-m", "-f", "{{.Path}} {{.Version}}"}, b.set.versioned()...)...)
 	if err != nil {
 		return nil, fmt.Errorf("read pinned versions: %w", err)
 	}
@@ -138,7 +138,7 @@ func (b *builder) key(versions map[string]string) (string, error) {
 		}
 		fmt.Fprintf(hash, "%s %d\n%s", name, len(data), data)
 	}
-	fmt.Fprintln(hash, b.set.recipe("", versions[kubernetesModule]))
+	fmt.Fprintln(hash, b.set.recipe("", versions[b.set.module]))
 	return fmt.Sprintf("%s-%s-%x", b.set.directory(versions), runtime.GOARCH, hash.Sum(nil)[:4]), nil
 }
 

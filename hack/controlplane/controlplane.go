@@ -74,6 +74,9 @@ type ControlPlane struct {
 	etcd              *process
 	apiServer         *process
 	controllerManager *process
+
+	snapshotController *process // nil unless StartSnapshotController was called
+	snapshotPort       int
 }
 
 // Start starts a control plane and returns when it serves: the API is ready and
@@ -155,7 +158,7 @@ func (cp *ControlPlane) prepare() (err error) {
 func (cp *ControlPlane) Stop() error {
 	cp.mu.Lock()
 	defer cp.mu.Unlock()
-	for _, p := range []**process{&cp.controllerManager, &cp.apiServer, &cp.etcd} {
+	for _, p := range []**process{&cp.snapshotController, &cp.controllerManager, &cp.apiServer, &cp.etcd} {
 		kill(p)
 	}
 	if cp.opts.KeepDir {

@@ -11,7 +11,9 @@
 //
 // The same pins give two further sets of programs, each built on its own and
 // only for who asks: [BuildNode] what makes a machine a node, and
-// [BuildConformance] the tests that Kubernetes has for storage.
+// [BuildConformance] the tests that Kubernetes has for storage. From
+// snapshotter/go.mod comes the snapshot-controller that clusters with
+// VolumeSnapshots run: see [ControlPlane.StartSnapshotController].
 //
 // [Start] gives one control plane. Any number run side by side:
 //

@@ -26,7 +26,7 @@ type goCommand struct {
 
 // build builds a set into out.
 func (g *goCommand) build(ctx context.Context, s set, out, version string) error {
-	fmt.Fprintf(g.progress, "%s: building Kubernetes %s into the cache, once; about %d minutes on 2 cores\n", g.name, version, s.minutes)
+	fmt.Fprintf(g.progress, "%s: building %s %s into the cache, once; about %d minutes on 2 cores\n", g.name, s.module, version, s.minutes)
 	begin := time.Now()
 	packages, err := g.run(ctx, "fetch modules", &meter{}, append([]string{"list", "-deps"}, s.packages()...)...)
 	if err != nil {

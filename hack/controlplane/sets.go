@@ -10,8 +10,17 @@ import (
 )
 
 const (
-	kubernetesModule = "k8s.io/kubernetes"
-	etcdModule       = "go.etcd.io/etcd/server/v3"
+	kubernetesModule  = "k8s.io/kubernetes"
+	etcdModule        = "go.etcd.io/etcd/server/v3"
+	snapshotterModule = "github.com/kubernetes-csi/external-snapshotter/v8"
+	snapshotterClient = "github.com/kubernetes-csi/external-snapshotter/client/v8"
+)
+
+// Modules beside this package that pin programs. The snapshot-controller has one of its own: it requires other versions of
+// Kubernetes' libraries, and a new pin of it must not build all of Kubernetes anew.
+const (
+	kubernetesPins  = "binaries"
+	snapshotterPins = "snapshotter"
 )
 
 // Binaries are the paths of the programs of a control plane.
@@ -41,13 +50,15 @@ type ConformanceBinaries struct {
 // its packages, not `tool`, so that nobody compiles what another set needs.
 type set struct {
 	name     string // for people
+	pins     string // directory of the module that pins the programs
+	module   string // whose version the programs have
 	minutes  int    // that a build takes on two cores where nothing is cached
 	commands []string
 	tests    []string // packages that become test binaries
 }
 
 func controlPlaneSet() set {
-	return set{name: "control plane", minutes: 10, commands: []string{
+	return set{name: "control plane", pins: kubernetesPins, module: kubernetesModule, minutes: 10, commands: []string{
 		etcdModule,
 		kubernetesModule + "/cmd/kube-apiserver",
 		kubernetesModule + "/cmd/kube-controller-manager",
@@ -56,7 +67,7 @@ func controlPlaneSet() set {
 }
 
 func nodeSet() set {
-	return set{name: "node", minutes: 8, commands: []string{
+	return set{name: "node", pins: kubernetesPins, module: kubernetesModule, minutes: 8, commands: []string{
 		kubernetesModule + "/cmd/kubelet",
 		kubernetesModule + "/cmd/kube-scheduler",
 		kubernetesModule + "/cmd/kube-proxy",
@@ -64,10 +75,16 @@ func nodeSet() set {
 }
 
 func conformanceSet() set {
-	return set{name: "conformance", minutes: 8, commands: []string{
+	return set{name: "conformance", pins: kubernetesPins, module: kubernetesModule, minutes: 8, commands: []string{
 		kubernetesModule + "/test/images/agnhost",
 		"github.com/onsi/ginkgo/v2/ginkgo",
 	}, tests: []string{"./e2e"}}
+}
+
+func snapshotterSet() set {
+	return set{name: "snapshot-controller", pins: snapshotterPins, module: snapshotterModule, minutes: 6, commands: []string{
+		snapshotterModule + "/cmd/snapshot-controller",
+	}}
 }
 
 // Build returns the programs of a control plane, which binaries/go.mod pins,
@@ -111,6 +128,16 @@ func BuildConformance(ctx context.Context, progress io.Writer) (ConformanceBinar
 	}, nil
 }
 
+// BuildSnapshotController is Build for the snapshot-controller of Kubernetes CSI, which snapshotter/go.mod pins. It returns
+// the path of the program.
+func BuildSnapshotController(ctx context.Context, progress io.Writer) (string, error) {
+	dir, err := build(ctx, snapshotterSet(), progress)
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(dir, "snapshot-controller"), nil
+}
+
 func binariesIn(dir string) Binaries {
 	return Binaries{
 		Etcd:                  filepath.Join(dir, "etcd"),
@@ -140,16 +167,31 @@ func (s set) programs() []string {
 // in it.
 func (s set) directory(versions map[string]string) string {
 	name := "kubernetes-" + versions[kubernetesModule] + "-"
-	if s.name == controlPlaneSet().name {
+	switch {
+	case s.module != kubernetesModule:
+		return s.name + "-" + versions[s.module]
+	case s.name == controlPlaneSet().name:
 		return name + "etcd-" + versions[etcdModule]
 	}
 	return name + strings.ReplaceAll(s.name, " ", "-")
 }
 
+// versioned are the modules whose versions the name of a build says.
+func (s set) versioned() []string {
+	if s.module == kubernetesModule {
+		return []string{kubernetesModule, etcdModule}
+	}
+	return []string{s.module}
+}
+
 // recipe is the go commands that build the set into out. It takes part in the
 // key of a build.
 func (s set) recipe(out, version string) [][]string {
-	flags := []string{"-trimpath", "-ldflags", "-s -w -X k8s.io/component-base/version.gitVersion=" + version,
+	variable := "k8s.io/component-base/version.gitVersion"
+	if s.module != kubernetesModule {
+		variable = "main.version"
+	}
+	flags := []string{"-trimpath", "-ldflags", "-s -w -X " + variable + "=" + version,
 		"-o", out + string(filepath.Separator)}
 	// The packages of the tests are built first without their tests, for the
 	// sake of -v: go build then names each package that it compiles, where go

@@ -17,7 +17,7 @@ func TestASetIsBuiltWithoutTheOthers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.set = set{name: "two of a kind", commands: []string{"k8s.io/kubernetes/cmd/kubectl"}, tests: []string{"./e2e"}}
+	b.set = set{name: "two of a kind", module: kubernetesModule, commands: []string{"k8s.io/kubernetes/cmd/kubectl"}, tests: []string{"./e2e"}}
 	dir, err := b.build(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -47,20 +47,24 @@ func TestASetIsBuiltWithoutTheOthers(t *testing.T) {
 }
 
 func TestEveryPinIsOfASetAndEverySetOfPins(t *testing.T) {
-	module, err := moduleDir()
-	if err != nil {
-		t.Fatal(err)
-	}
-	g := &goCommand{dir: module, progress: io.Discard, every: time.Minute}
-	tools, err := g.run(t.Context(), "list tools", &meter{}, "list", "-f", "{{.ImportPath}}", "tool")
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := slices.Concat(controlPlaneSet().commands, nodeSet().commands, conformanceSet().commands)
-	slices.Sort(want)
-	got := strings.Fields(tools)
-	slices.Sort(got)
-	if !slices.Equal(got, want) {
-		t.Errorf("go.mod has the tools %v, the sets %v", got, want)
+	for pins, commands := range map[string][]string{
+		kubernetesPins:  slices.Concat(controlPlaneSet().commands, nodeSet().commands, conformanceSet().commands),
+		snapshotterPins: snapshotterSet().commands,
+	} {
+		module, err := moduleDir(pins)
+		if err != nil {
+			t.Fatal(err)
+		}
+		g := &goCommand{dir: module, progress: io.Discard, every: time.Minute}
+		tools, err := g.run(t.Context(), "list tools", &meter{}, "list", "-f", "{{.ImportPath}}", "tool")
+		if err != nil {
+			t.Fatal(err)
+		}
+		slices.Sort(commands)
+		got := strings.Fields(tools)
+		slices.Sort(got)
+		if !slices.Equal(got, commands) {
+			t.Errorf("%s/go.mod has the tools %v, the sets %v", pins, got, commands)
+		}
 	}
 }

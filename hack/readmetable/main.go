@@ -1,9 +1,11 @@
-// Command readmetable keeps the table of StorageClass parameters in the README the same as the one in the code.
+// Command readmetable keeps the tables of parameters in the README the same as those in the code: of StorageClasses and of
+// VolumeSnapshotClasses.
 //
 //	readmetable README.md         exits 1 if they differ
 //	readmetable -write README.md  writes the code's table into the README
 //
-// The table stands between the lines "<!-- parameters: begin -->" and "<!-- parameters: end -->".
+// The tables stand between the lines "<!-- parameters: begin -->" and "<!-- parameters: end -->", and those that say "snapshot
+// parameters".
 package main
 
 import (
@@ -16,10 +18,10 @@ import (
 	"claimdir/provisioner/class"
 )
 
-const (
-	begin = "<!-- parameters: begin -->\n"
-	end   = "<!-- parameters: end -->\n"
-)
+// marks are the lines around a table.
+func marks(of string) (begin, end string) {
+	return "<!-- " + of + ": begin -->\n", "<!-- " + of + ": end -->\n"
+}
 
 func main() {
 	write := flag.Bool("write", false, "write the table instead of comparing it")
@@ -38,7 +40,10 @@ func run(args []string, write bool) error {
 	if err != nil {
 		return err
 	}
-	updated, err := replace(string(old), class.MarkdownTable())
+	updated, err := replace(string(old), "parameters", class.MarkdownTable())
+	if err == nil {
+		updated, err = replace(updated, "snapshot parameters", class.SnapshotMarkdownTable())
+	}
 	switch {
 	case err != nil:
 		return fmt.Errorf("%s: %w", args[0], err)
@@ -51,7 +56,8 @@ func run(args []string, write bool) error {
 }
 
 // replace puts the table between the two marks of text. Blank lines around it, because Markdown wants them after a comment.
-func replace(text, table string) (string, error) {
+func replace(text, of, table string) (string, error) {
+	begin, end := marks(of)
 	before, rest, ok := strings.Cut(text, begin)
 	if !ok {
 		return "", fmt.Errorf("no line %q", strings.TrimSpace(begin))

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
 
@@ -32,6 +33,8 @@ type Bed struct {
 	*controlplane.ControlPlane
 	// Admin may do everything; it has no limit on its calls.
 	Admin kubernetes.Interface
+	// Dynamic is Admin for objects that Kubernetes itself does not have.
+	Dynamic dynamic.Interface
 
 	dir        string
 	program    string
@@ -87,6 +90,29 @@ func (b *Bed) start(ctx context.Context, o Options) (err error) {
 	return err
 }
 
+// AddSnapshots makes the cluster one with VolumeSnapshots, as its administrator does: the CRDs, the snapshot-controller, and our
+// component with claimdir's rights. The first time the snapshot-controller is built, which takes some minutes.
+func (b *Bed) AddSnapshots(ctx context.Context) error {
+	if err := b.ApplySnapshotCRDs(ctx); err != nil {
+		return err
+	}
+	if err := b.StartSnapshotController(ctx); err != nil {
+		return err
+	}
+	return b.AllowSnapshots(ctx)
+}
+
+// AllowSnapshots applies our component with claimdir's rights on VolumeSnapshots. It needs the CRDs.
+func (b *Bed) AllowSnapshots(ctx context.Context) error {
+	root, err := project.Root()
+	if err != nil {
+		return err
+	}
+	component := filepath.Join(root, "manifests", "components", "snapshots")
+	_, err = b.Kubectl(ctx, "apply", "-f", filepath.Join(component, "rbac.yaml"), "-f", filepath.Join(component, "class.yaml"))
+	return err
+}
+
 // Build builds claimdir with these arguments, under a name of its own, for Config.Program.
 func (b *Bed) Build(ctx context.Context, name string, args ...string) (program string, err error) {
 	root, err := project.Root()
@@ -109,6 +135,9 @@ func (b *Bed) connect() error {
 		return err
 	}
 	config.QPS = -1
+	if b.Dynamic, err = dynamic.NewForConfig(config); err != nil {
+		return err
+	}
 	config.ContentType, config.DisableCompression = "application/vnd.kubernetes.protobuf", true
 	b.Admin, err = kubernetes.NewForConfig(config)
 	return err

@@ -51,10 +51,15 @@ func Parameters() []Parameter {
 }
 
 // MarkdownTable returns the table of the README, with a final newline.
-func MarkdownTable() string {
+func MarkdownTable() string { return markdown(Parameters()) }
+
+// SnapshotMarkdownTable is MarkdownTable for the parameters of a VolumeSnapshotClass.
+func SnapshotMarkdownTable() string { return markdown(SnapshotParameters()) }
+
+func markdown(parameters []Parameter) string {
 	var b strings.Builder
 	b.WriteString("| Parameter | Default | Meaning |\n| --- | --- | --- |\n")
-	for _, p := range Parameters() {
+	for _, p := range parameters {
 		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", p.Name, code(p.Default), p.Meaning)
 	}
 	return b.String()

@@ -124,3 +124,12 @@ func IsOwnOf(name, pv, cluster string) bool {
 func IsOwn(name string) bool { return strings.Contains(name, ownMark) }
 
 const ownMark = "@"
+
+// SnapshotsDir is the directory below .claimdir that holds the snapshots.
+const SnapshotsDir = "snapshots"
+
+// SnapshotTree returns the path of a snapshot's tree; own is the snapshot's own name. No volume and no class can have such a path: it is
+// for reading, as the source of a copy.
+func SnapshotTree(own string) Path {
+	return Path{recordsDir + "/" + SnapshotsDir + "/" + plain(own) + "/volume"}
+}

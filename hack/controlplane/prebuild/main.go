@@ -1,6 +1,6 @@
 // Command prebuild builds sets of programs ahead of the tests that need them
 // and prints the directory of each: "control-plane", which is also what no
-// argument means, "node" and "conformance".
+// argument means, "node", "conformance" and "snapshot-controller".
 package main
 
 import (
@@ -51,6 +51,8 @@ func build(ctx context.Context, set string) (string, error) {
 	case "conformance":
 		b, err := controlplane.BuildConformance(ctx, os.Stderr)
 		return b.E2ETest, err
+	case "snapshot-controller":
+		return controlplane.BuildSnapshotController(ctx, os.Stderr)
 	}
-	return "", errors.New("no such set: " + set + "; there are control-plane, node and conformance")
+	return "", errors.New("no such set: " + set + "; there are control-plane, node, conformance and snapshot-controller")
 }

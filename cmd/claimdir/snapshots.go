@@ -1,0 +1,85 @@
+package main
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+
+	"claimdir/provisioner/cluster"
+	"claimdir/provisioner/cluster/pvs"
+	"claimdir/provisioner/cluster/snapshots"
+	"claimdir/provisioner/control"
+	"claimdir/provisioner/copies"
+	"claimdir/provisioner/snapshot"
+	"claimdir/provisioner/volume"
+)
+
+// addSnapshots adds the job that makes snapshots. leadership and controller are as in newSnapshotter.
+func (j *jobs) addSnapshots(p parts, leadership *control.Leadership, controller func() *control.Controller) error {
+	snapshotter, err := newSnapshotter(p, leadership, p.pool.Copies.Jobs, controller)
+	if err != nil {
+		return err
+	}
+	p.pool.Copies.Snapshot = snapshotter.Source
+	j.run, j.metrics = append(j.run, snapshotter.Run), append(j.metrics, snapshotter.Collectors()...)
+	return nil
+}
+
+// newSnapshotter makes the job that makes snapshots. controller returns the controller, which is made later; it must not be called
+// before the jobs run.
+func newSnapshotter(p parts, leadership *control.Leadership, jobs *copies.Copies, controller func() *control.Controller) (*snapshot.Snapshotter, error) {
+	config, err := clientConfig(p.options, leadership)
+	if err != nil {
+		return nil, err
+	}
+	client, err := snapshots.NewClient(config)
+	if err != nil {
+		return nil, err
+	}
+	return snapshot.New(snapshot.Config{
+		Keepers: p.keepers, Steps: p.steps, Names: p.names(), Client: client, Caches: snapshots.NewCaches(client, p.names()),
+		Cluster: snapshotCluster{p.informers, cluster.Live{Client: p.client}}, Copies: jobs, Reading: restoring(p.informers),
+		Tell: func(object *v1.ObjectReference, kind, reason, text string) {
+			controller().TellOf(object, kind, reason, text)
+		},
+	}), nil
+}
+
+// snapshotCluster is snapshot.Cluster.
+type snapshotCluster struct {
+	informers *cluster.Informers
+	live      cluster.Live
+}
+
+func (c snapshotCluster) Volume(name string) (*v1.PersistentVolume, bool) {
+	return c.informers.Volume(name)
+}
+
+func (c snapshotCluster) Claim(ctx context.Context, namespace, name string) (*v1.PersistentVolumeClaim, error) {
+	if !c.informers.HasClaim(namespace, name) { // a tenant may make any number of VolumeSnapshots of claims that do not exist
+		return nil, nil
+	}
+	return c.live.Claim(ctx, namespace, name)
+}
+
+func (c snapshotCluster) Namespace(ctx context.Context, name string) (string, error) {
+	return c.live.NamespaceUID(ctx, name)
+}
+
+// restoring is snapshot.Config.Reading.
+func restoring(informers *cluster.Informers) func(namespace, name string, before time.Time) (string, bool) {
+	return func(namespace, name string, before time.Time) (string, bool) {
+		for _, claim := range informers.Unbound() {
+			from := pvs.DataSource(claim)
+			if claim.Namespace != namespace || !pvs.IsSnapshot(from) || from.Name != name || claim.DeletionTimestamp != nil || claim.CreationTimestamp.After(before) {
+				continue
+			}
+			if of, found := informers.Class(volume.ClassOfClaim(claim)); found && slices.Contains(informers.Names(), of.Provisioner) {
+				return claim.Name, true
+			}
+		}
+		return "", false
+	}
+}
