@@ -38,11 +38,12 @@ type warnOfClass func(class, reason, message string)
 type parts struct {
 	options
 
-	keepers   []*access.Keeper
-	steps     *steps.Steps
-	client    kubernetes.Interface
-	informers *cluster.Informers
-	pool      *provisioner.Pool
+	keepers    []*access.Keeper
+	steps      *steps.Steps
+	client     kubernetes.Interface
+	informers  *cluster.Informers
+	pool       *provisioner.Pool
+	leadership *control.Leadership
 }
 
 // jobs are what runs beside the controller while this process leads, and its metrics.
@@ -52,7 +53,7 @@ type jobs struct {
 	shares  []shareJobs
 }
 
-// newJobs makes the jobs: one expands volumes, one copies them, and for each share one empties the trash, one sweeps it for
+// newJobs makes the jobs: one expands volumes, one copies them, one makes snapshots, and for each share one empties the trash, one sweeps it for
 // orphans, one expires archives and, if wanted, one measures usage. controller returns the controller, which is
 // made later; it must not be called before the jobs run.
 func newJobs(p parts, warn warnOfClass, controller func() *control.Controller) (j jobs, err error) {
@@ -96,6 +97,12 @@ func newJobs(p parts, warn warnOfClass, controller func() *control.Controller) (
 		return j, err
 	}
 	j.run, j.metrics = append(j.run, p.pool.Copies.Jobs.Run), append(j.metrics, p.pool.Copies.Jobs.Collectors()...)
+	snapshotter, err := newSnapshotter(p, controller)
+	if err != nil {
+		return j, err
+	}
+	p.pool.Copies.Snapshot = snapshotter.Source
+	j.run, j.metrics = append(j.run, snapshotter.Run), append(j.metrics, snapshotter.Collectors()...)
 	j.measure(p, func(claim *v1.PersistentVolumeClaim, kind, reason, text string) {
 		controller().Tell(claim, kind, reason, text)
 	})

@@ -179,6 +179,11 @@ func examine(ctx context.Context, o options, client kubernetes.Interface) (repor
 	} else {
 		known.Classes = classes.Items
 	}
+	var contentsErr error
+	if known.Contents, contentsErr = contentsOf(ctx, o); contentsErr != nil {
+		read.troubles = append(read.troubles, doctor.Finding{Kind: doctor.KindAccess, Object: "VolumeSnapshotContents", Problem: contentsErr.Error(),
+			Remedy: "fix the cause named in the error; the controller needs this too"})
+	}
 	known.Led = func(provisioner string) bool {
 		holders, err := leaseHolders(ctx, client, o.podNamespace, provisioner)
 		return err == nil && len(holders) > 0 // the finding says what to do if another claimdir serves it
@@ -261,5 +266,5 @@ func readSite(mount share.Mount) (*doctor.Site, error) {
 			site.Add(r)
 		}
 	}
-	return site, nil
+	return site, readSnapshots(site, dirs, records)
 }

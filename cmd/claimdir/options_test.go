@@ -154,7 +154,7 @@ func TestACommandTakesOnlyItsOwnFlags(t *testing.T) {
 		env  func(string) (string, bool)
 		want string
 	}{
-		"a command that there is not":       {[]string{"frobnicate"}, noEnv, `there is no command "frobnicate"; commands are: archive, doctor, handback, quota, recover, usage`},
+		"a command that there is not":       {[]string{"frobnicate"}, noEnv, `there is no command "frobnicate"; commands are: archive, doctor, handback, quota, recover, snapshot, usage`},
 		"a flag of another command":         {[]string{"recover", "--workers=3"}, env("PROVISIONER_NAME=a/b"), "unknown flag: --workers"},
 		"a second command":                  {[]string{"recover", "recover"}, env("PROVISIONER_NAME=a/b"), `unexpected argument "recover"`},
 		"an output that there is not":       {[]string{"doctor", "-o", "yaml"}, env("PROVISIONER_NAME=a/b"), `--output "yaml": allowed are table and json`},
@@ -193,7 +193,7 @@ func TestExitCodes(t *testing.T) {
 // The last line says whose help is of use.
 func TestUsageErrorNamesTheHelp(t *testing.T) {
 	for args, want := range map[string]string{
-		"frobnicate":         "claimdir: there is no command \"frobnicate\"; commands are: archive, doctor, handback, quota, recover, usage\nSee claimdir --help.\n",
+		"frobnicate":         "claimdir: there is no command \"frobnicate\"; commands are: archive, doctor, handback, quota, recover, snapshot, usage\nSee claimdir --help.\n",
 		"archive list a b":   "claimdir: arguments [\"a\" \"b\"]: only one is allowed, NAMESPACE or NAMESPACE/CLAIM\nSee claimdir archive list --help.\n",
 		"archive list --a=b": "claimdir: unknown flag: --a\nSee claimdir archive list --help.\n",
 	} {

@@ -57,12 +57,7 @@ func serve(ctx context.Context, o options) error {
 	for _, p := range pool.Provisioners() {
 		config.Provisioners = append(config.Provisioners, p)
 	}
-	work := parts{options: o, keepers: served.keepers, steps: ops, client: clients.Main, informers: informers, pool: pool}
-	made := func() *control.Controller { return c }
-	jobs, err := newJobs(work, warn, made)
-	if err == nil {
-		err = jobs.addSnapshots(work, leadership, made)
-	}
+	jobs, err := newJobs(parts{options: o, keepers: served.keepers, steps: ops, client: clients.Main, informers: informers, pool: pool, leadership: leadership}, warn, func() *control.Controller { return c })
 	if err != nil {
 		return err
 	}

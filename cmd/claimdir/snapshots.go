@@ -11,26 +11,14 @@ import (
 	"claimdir/provisioner/cluster/pvs"
 	"claimdir/provisioner/cluster/snapshots"
 	"claimdir/provisioner/control"
-	"claimdir/provisioner/copies"
 	"claimdir/provisioner/snapshot"
 	"claimdir/provisioner/volume"
 )
 
-// addSnapshots adds the job that makes snapshots. leadership and controller are as in newSnapshotter.
-func (j *jobs) addSnapshots(p parts, leadership *control.Leadership, controller func() *control.Controller) error {
-	snapshotter, err := newSnapshotter(p, leadership, p.pool.Copies.Jobs, controller)
-	if err != nil {
-		return err
-	}
-	p.pool.Copies.Snapshot = snapshotter.Source
-	j.run, j.metrics = append(j.run, snapshotter.Run), append(j.metrics, snapshotter.Collectors()...)
-	return nil
-}
-
 // newSnapshotter makes the job that makes snapshots. controller returns the controller, which is made later; it must not be called
 // before the jobs run.
-func newSnapshotter(p parts, leadership *control.Leadership, jobs *copies.Copies, controller func() *control.Controller) (*snapshot.Snapshotter, error) {
-	config, err := clientConfig(p.options, leadership)
+func newSnapshotter(p parts, controller func() *control.Controller) (*snapshot.Snapshotter, error) {
+	config, err := clientConfig(p.options, p.leadership)
 	if err != nil {
 		return nil, err
 	}
@@ -40,7 +28,7 @@ func newSnapshotter(p parts, leadership *control.Leadership, jobs *copies.Copies
 	}
 	return snapshot.New(snapshot.Config{
 		Keepers: p.keepers, Steps: p.steps, Names: p.names(), Client: client, Caches: snapshots.NewCaches(client, p.names()),
-		Cluster: snapshotCluster{p.informers, cluster.Live{Client: p.client}}, Copies: jobs, Reading: restoring(p.informers),
+		Cluster: snapshotCluster{p.informers, cluster.Live{Client: p.client}}, Copies: p.pool.Copies.Jobs, Reading: restoring(p.informers),
 		Tell: func(object *v1.ObjectReference, kind, reason, text string) {
 			controller().TellOf(object, kind, reason, text)
 		},

@@ -25,6 +25,8 @@ type Cluster struct {
 	ID      string
 	Volumes []v1.PersistentVolume // all, including those of other provisioners
 	Classes []storagev1.StorageClass
+	// Contents are the VolumeSnapshotContents of ours.
+	Contents []Content
 	// Led reports whether a claimdir leads under a provisioner name that is not among Names. It
 	// is asked only about names that a finding depends on. nil means that nobody can tell.
 	Led func(provisioner string) bool

@@ -79,6 +79,11 @@ type Site struct {
 	// Trash reads what the trash has of a volume: see ledger.TrashOf. Without it the trash is not looked
 	// into. It is called for volumes whose directories are missing.
 	Trash func(pv, cluster string, path volpath.Path) (ledger.Trashed, bool, error)
+	// ID is the identity of the share, and Snapshots are those on it. DamagedSnapshots has an error for each one whose record cannot be
+	// read.
+	ID               string
+	Snapshots        []Snapshot
+	DamagedSnapshots []error
 
 	// The records that Add was called with.
 	living []ledger.Record // of volumes
@@ -155,6 +160,7 @@ func (r *Report) site(c Cluster, read *Site, moved moved) {
 		r.recordOverlaps(c, &site)
 		r.adoptedInside(c, &site)
 		r.directories(&site, volumes)
+		r.snapshots(c, &site)
 	}
 	for i := range r.Findings[before:] {
 		r.Findings[before+i].Share = site.Name

@@ -94,6 +94,17 @@ func (c *Client) Content(ctx context.Context, name string) (*VolumeSnapshotConte
 	return &list.Items[0], nil
 }
 
+// Contents returns all VolumeSnapshotContents.
+func (c *Client) Contents(ctx context.Context) ([]VolumeSnapshotContent, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	var list ContentList
+	if err := c.rest.Get().Resource(resourceContents).Do(ctx).Into(&list); err != nil {
+		return nil, fmt.Errorf("list VolumeSnapshotContents: %w", err)
+	}
+	return list.Items, nil
+}
+
 // Snapshot asks the API server, never a cache, for the VolumeSnapshot of that name, and returns nil if there is none.
 func (c *Client) Snapshot(ctx context.Context, namespace, name string) (*VolumeSnapshot, error) {
 	var list SnapshotList
