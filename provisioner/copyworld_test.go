@@ -19,6 +19,7 @@ import (
 	"claimdir/provisioner/copies"
 	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/share"
+	"claimdir/provisioner/sharetest"
 )
 
 const oursName = "example.com/nfs"
@@ -43,7 +44,12 @@ type copyCluster struct {
 
 func newCopyWorld(t *testing.T) *copyWorld {
 	t.Helper()
-	w := &copyWorld{newWorld(t), &copyCluster{claims: map[string]*v1.PersistentVolumeClaim{}, pvs: map[string]*v1.PersistentVolume{}, asked: make(chan string, 100)}, make(chan struct{})}
+	return copyWorldIn(t, t.TempDir())
+}
+
+func copyWorldIn(t *testing.T, dir string) *copyWorld {
+	t.Helper()
+	w := &copyWorld{worldOn(sharetest.NewWorldIn(t, dir)), &copyCluster{claims: map[string]*v1.PersistentVolumeClaim{}, pvs: map[string]*v1.PersistentVolume{}, asked: make(chan string, 100)}, make(chan struct{})}
 	w.Seen.Namespaces["ns"] = "ns-uid"
 	w.serve(t)
 	return w
