@@ -115,7 +115,7 @@ func copyFailed(r ledger.Record, err error) error {
 		return steps.Refused(err)
 	}
 	next := "goes on where it was"
-	if isFull(err) {
+	if share.IsFull(err) {
 		next = "begins anew"
 	}
 	if advice := share.Advice(err); advice != "" {
@@ -257,7 +257,7 @@ func (c *copying) progress(text string) {
 
 // ended makes the library ask for the volume again, or removes what was copied for a claim that is gone.
 func (c *copying) ended(ctx context.Context, err error) {
-	if isFull(err) {
+	if share.IsFull(err) {
 		c.makeRoom(ctx)
 	}
 	if !errors.Is(err, errClaimGone) && !errors.Is(err, errElsewhere) {

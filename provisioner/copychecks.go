@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"sync"
-	"syscall"
 
 	"k8s.io/klog/v2"
 
@@ -48,9 +47,6 @@ func useBetween(before, now string) ledger.Use {
 	}
 	return ledger.Unused
 }
-
-// isFull reports whether a copy failed because the share, or what the server allows there, is full.
-func isFull(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) }
 
 // makeRoom gives up what was copied to a share that is full now: it would keep others from writing, and the room for the rest
 // may never come. The copy begins anew when its room was checked again.

@@ -62,8 +62,8 @@ func (w *copyWorld) serve(t *testing.T) {
 	w.Copies = &Copies{
 		Jobs: jobs, Names: pvs.Names{oursName}, Objects: w.copyCluster, Live: w.copyCluster,
 		Tell: func(claim *v1.PersistentVolumeClaim, kind, reason, text string) {
-			w.copyCluster.mu.Lock()
-			defer w.copyCluster.mu.Unlock()
+			w.mu.Lock()
+			defer w.mu.Unlock()
 			w.told = append(w.told, strings.Join([]string{claim.Name, kind, reason, text}, " "))
 		},
 		Retry: func(claim *v1.PersistentVolumeClaim) { w.asked <- claim.Name },
@@ -181,8 +181,8 @@ func (w *copyWorld) made(t *testing.T, o controller.ProvisionOptions) (*v1.Persi
 
 // events are what was told so far.
 func (w *copyWorld) events() []string {
-	w.copyCluster.mu.Lock()
-	defer w.copyCluster.mu.Unlock()
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	return slices.Clone(w.told)
 }
 

@@ -73,7 +73,10 @@ func TestAVolumeCostsFewCalls(t *testing.T) {
 	}
 	life := func() (calls, syncs int) {
 		made, s1 := counted("provision", func() error {
-			return ops.On(t.Context(), on, path, "provision", func(ctx context.Context, op volumesteps.Op) error { return op.Create(ctx, v, class.Refuse, nil) })
+			return ops.On(t.Context(), on, path, "provision", func(ctx context.Context, op volumesteps.Op) error {
+				_, err := op.Create(ctx, v, volumesteps.Begin{Existing: class.Refuse})
+				return err
+			})
 		})
 		released, s2 := counted("release", func() error {
 			return ops.On(t.Context(), on, path, "release", func(ctx context.Context, op volumesteps.Op) error { return op.Release(ctx, v) })

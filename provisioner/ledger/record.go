@@ -117,7 +117,7 @@ func decode(data []byte, path volpath.Path) (Record, error) {
 	if err := json.Unmarshal(data, &r); err != nil {
 		return Record{}, fmt.Errorf("%w of %s: %w", ErrDamaged, path, err)
 	}
-	if r.Layout > Layout && !(r.Layout == layoutCopying && r.Copying()) {
+	if r.Layout > Layout && (r.Layout != layoutCopying || !r.Copying()) {
 		return Record{}, fmt.Errorf("record of %s has layout %d and this claimdir knows %d: run a newer one", path, r.Layout, Layout)
 	}
 	if strings.EqualFold(r.Path, path.String()) && r.Path != path.String() {

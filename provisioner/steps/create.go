@@ -55,9 +55,8 @@ func (op Op) Create(ctx context.Context, v volume.Volume, begin Begin) (ledger.R
 // failed undoes what was done for a volume that cannot be completed, and returns err. What was copied stays for the next
 // try, unless another volume has the path.
 func (op Op) failed(ctx context.Context, r ledger.Record, directory *share.Identity, err error) error {
-	var taken *ledger.TakenError
 	if r.CopyOf != nil {
-		if !errors.As(err, &taken) {
+		if _, taken := errors.AsType[*ledger.TakenError](err); !taken {
 			return err
 		}
 	} else {

@@ -98,7 +98,10 @@ func volumeOf(args ...string) (volume.Volume, error) {
 }
 
 func (p process) provision(ctx context.Context, v volume.Volume) error {
-	return p.steps.On(ctx, p.on, v.Path, "provision", func(ctx context.Context, op steps.Op) error { return op.Create(ctx, v, class.Refuse, nil) })
+	return p.steps.On(ctx, p.on, v.Path, "provision", func(ctx context.Context, op steps.Op) error {
+		_, err := op.Create(ctx, v, steps.Begin{Existing: class.Refuse})
+		return err
+	})
 }
 
 func (p process) release(ctx context.Context, v volume.Volume) error {
