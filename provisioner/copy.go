@@ -183,10 +183,15 @@ func (c *copying) begin(ctx context.Context, source share.Usage) error {
 	if err := c.checkRoom(ctx, source); err != nil {
 		return err
 	}
-	return c.steps.On(ctx, access.Periodic{Keeper: c.on}, c.path, "begin the copy for "+c.record.PV, func(ctx context.Context, op steps.Op) (err error) {
-		c.record, err = op.BeginCopy(c.record, c.unusedSince(ctx))
+	var now ledger.Record
+	err := c.steps.On(ctx, access.Periodic{Keeper: c.on}, c.path, "begin the copy for "+c.record.PV, func(ctx context.Context, op steps.Op) (err error) {
+		now, err = op.BeginCopy(c.record, c.unusedSince(ctx))
 		return err
 	})
+	if err == nil { // only now: after a time-out the operation may still run
+		c.record = now
+	}
+	return err
 }
 
 // checkRoom refuses a copy that begins and for which the share has too little room, or which is larger than the claim requests, unless

@@ -51,9 +51,8 @@ func useBetween(before, now string) ledger.Use {
 // makeRoom gives up what was copied to a share that is full now: it would keep others from writing, and the room for the rest
 // may never come. The copy begins anew when its room was checked again.
 func (c *copying) makeRoom(ctx context.Context) {
-	err := c.steps.On(ctx, access.Periodic{Keeper: c.on}, c.path, "make room for others on the share", func(ctx context.Context, op steps.Op) (err error) {
-		c.record, err = op.RestartCopy(ctx, c.record)
-		return err
+	err := c.steps.On(ctx, access.Periodic{Keeper: c.on}, c.path, "make room for others on the share", func(ctx context.Context, op steps.Op) error {
+		return op.RestartCopy(ctx, c.record)
 	})
 	if err != nil {
 		klog.FromContext(ctx).Info("Cannot remove what was copied to a full share", "path", c.path, "because", err.Error())
@@ -97,6 +96,6 @@ var errElsewhere = errors.New("the volume gets another path")
 
 // elsewhere reports whether another copy was begun for the volume since.
 func (c *copying) elsewhere() bool {
-	last, known := c.Copies.begun.last(c.record.Claim.UID)
+	last, known := c.Copies.begun.last(string(c.claim.UID))
 	return known && last != copyPlace{c.on, c.path}
 }
