@@ -28,7 +28,7 @@ const (
 	eventCopied  = "Copied"
 )
 
-// Copies is what a Pool needs to make volumes that are copies. All fields are required.
+// Copies is what a Pool needs to make volumes that are copies. All exported fields are required.
 type Copies struct {
 	Jobs    *copies.Copies
 	Names   pvs.Names // of the provisioners that are served
@@ -42,6 +42,8 @@ type Copies struct {
 	Tell func(claim *v1.PersistentVolumeClaim, kind, reason, text string)
 	// Retry makes the library ask for the volume of a claim again, and for released volumes that wait.
 	Retry func(claim *v1.PersistentVolumeClaim)
+
+	begun begunCopies
 }
 
 // CopyObjects is what a Pool reads from caches for copies: see cluster.Informers.
@@ -96,6 +98,7 @@ func (p *Pool) startCopy(on *access.Keeper, r ledger.Record, claim *v1.Persisten
 		}
 		from = p.shares[i]
 	}
+	p.Copies.begun.begin(r.Claim.UID, copyPlace{on, v.Path})
 	job := &copying{Pool: p, on: on, path: v.Path, record: r, claim: claim, class: c, size: uint64(max(0, v.Size.Value()))} //nolint:gosec // not negative
 	err := p.Copies.Jobs.Start(copies.Job{                                                                                  //nolint:contextcheck // it runs as long as this process leads
 		Name: volpath.OwnAt(r.PV, r.Cluster, v.Path), Namespace: claim.Namespace, To: on, From: from,
@@ -114,10 +117,15 @@ func copyFailed(r ledger.Record, err error) error {
 	if errors.As(err, &already) || errors.As(err, &trouble) {
 		return steps.Refused(err)
 	}
-	if advice := share.Advice(err); advice != "" {
-		return refusal.Postpone(refusal.ReasonCopy, "the copy of %s %q failed: %w: %s; this is retried automatically, and goes on where it was", r.CopyOf.Kind, r.CopyOf.Claim.Name, err, advice)
+	next := "goes on where it was"
+	if share.IsFull(err) {
+		next = "begins anew"
 	}
-	return refusal.Postpone(refusal.ReasonCopy, "the copy of %s %q failed: %w; this is retried automatically, and goes on where it was", r.CopyOf.Kind, r.CopyOf.Claim.Name, err)
+	if advice := share.Advice(err); advice != "" {
+		next = advice + "; this is retried automatically, and " + next
+		return refusal.Postpone(refusal.ReasonCopy, "the copy of %s %q failed: %w: %s", r.CopyOf.Kind, r.CopyOf.Claim.Name, err, next)
+	}
+	return refusal.Postpone(refusal.ReasonCopy, "the copy of %s %q failed: %w; this is retried automatically, and %s", r.CopyOf.Kind, r.CopyOf.Claim.Name, err, next)
 }
 
 // copied returns the PersistentVolume of a volume that is a copy, and tells how the copy went.
@@ -159,31 +167,11 @@ func (c *copying) find(_ context.Context, store ledger.Store) (share.CopyFrom, e
 	return share.CopyFrom{Path: path, Identity: r.Directory}, nil
 }
 
-// errOthers refuses a source that belongs to another namespace: its PersistentVolume was handed to a claim there, or its
-// namespace was deleted and another one has the name.
-func errOthers(of *ledger.Copy) error {
-	return refusal.Refuse(refusal.ReasonSource, "the volume of claim %q, which was to be copied, belongs to another namespace by now: delete this claim, and make it anew from another source", of.Claim.Name)
-}
-
-// checkOwner asks the cluster whose the source is now: the ledger learns later that a PersistentVolume was handed over. One
-// that is gone belongs to whom the ledger says.
-func (c *copying) checkOwner(ctx context.Context) error {
-	of := c.record.CopyOf
-	if of.Kind != ledger.CopyClaim {
-		return nil
-	}
-	pv, err := c.Copies.Live.Volume(ctx, of.PV)
-	if err != nil {
-		return refusal.Postpone(refusal.ReasonCluster, "spec.dataSource: %w", err)
-	}
-	if pv != nil && (pv.Spec.ClaimRef == nil || pv.Spec.ClaimRef.Namespace != c.claim.Namespace) {
-		return errOthers(of)
-	}
-	return nil
-}
-
-// wanted returns errClaimGone if the claim does not need the copy any more. What cannot be asked counts as wanted.
+// wanted returns errClaimGone if the claim does not need the copy any more, and errElsewhere if another one is made for it. What cannot be asked counts as wanted.
 func (c *copying) wanted(ctx context.Context) error {
+	if c.elsewhere() {
+		return errElsewhere
+	}
 	if now, unbound := c.Copies.Objects.UnboundClaim(c.claim.Namespace, c.claim.Name); unbound && now.UID == c.claim.UID && now.DeletionTimestamp == nil {
 		return nil
 	}
@@ -202,18 +190,24 @@ func (c *copying) begin(ctx context.Context, source share.Usage) error {
 	if err := c.checkRoom(ctx, source); err != nil {
 		return err
 	}
-	return c.steps.On(ctx, access.Periodic{Keeper: c.on}, c.path, "begin the copy for "+c.record.PV, func(ctx context.Context, op steps.Op) (err error) {
-		c.record, err = op.BeginCopy(c.record, c.unusedSince(ctx))
+	var now ledger.Record
+	err := c.steps.On(ctx, access.Periodic{Keeper: c.on}, c.path, "begin the copy for "+c.record.PV, func(ctx context.Context, op steps.Op) (err error) {
+		now, err = op.BeginCopy(c.record, c.unusedSince(ctx))
 		return err
 	})
+	if err == nil { // only now: after a time-out the operation may still run
+		c.record = now
+	}
+	return err
 }
 
-// checkRoom refuses a copy for which the share has too little room, or which is larger than the claim requests, unless
+// checkRoom refuses a copy that begins and for which the share has too little room, or which is larger than the claim requests, unless
 // the copy takes none because it shares the blocks of the source.
 func (c *copying) checkRoom(ctx context.Context, source share.Usage) error {
 	room, bytes := c.room(c.on), uint64(max(0, source.Bytes)) //nolint:gosec // not negative
 	free := room.Free - min(room.Free, c.class.MinFree.Of(room.Size))
-	if bytes <= free && bytes <= c.size {
+	begun := c.record.CopyOf.Began != nil // then the room was checked, and some of it is taken by this copy
+	if (begun || bytes <= free) && bytes <= c.size {
 		return nil
 	}
 	if c.record.CopyOf.Share == "" {
@@ -246,20 +240,6 @@ func (c *copying) complete(ctx context.Context, result share.Copied) error {
 	})
 }
 
-// useBetween says whether a pod used the source between two answers of unusedSince. A claim that was deleted meanwhile does
-// not say it.
-func useBetween(before, now string) ledger.Use {
-	switch {
-	case before == inUse || now == inUse:
-		return ledger.Used
-	case before == "" || now == "":
-		return ledger.UseUnknown
-	case before != now:
-		return ledger.Used
-	}
-	return ledger.Unused
-}
-
 // unusedSince returns since when no pod has used the source, in RFC 3339; "in use" if one uses it; and nothing if the cluster does not say
 // it, as before Kubernetes 1.37.
 func (c *copying) unusedSince(ctx context.Context) string {
@@ -289,7 +269,10 @@ func (c *copying) progress(text string) {
 
 // ended makes the library ask for the volume again, or removes what was copied for a claim that is gone.
 func (c *copying) ended(ctx context.Context, err error) {
-	if !errors.Is(err, errClaimGone) {
+	if share.IsFull(err) {
+		c.makeRoom(ctx)
+	}
+	if !errors.Is(err, errClaimGone) && !errors.Is(err, errElsewhere) {
 		c.Copies.Retry(c.claim)
 		return
 	}
@@ -298,6 +281,9 @@ func (c *copying) ended(ctx context.Context, err error) {
 		return op.RemoveOrphan(ctx, func(ctx context.Context, now ledger.Record) error {
 			if now.PV != c.record.PV || now.Cluster != c.record.Cluster {
 				return steps.ErrNoOrphan
+			}
+			if now.Copying() && c.elsewhere() {
+				return nil
 			}
 			return c.Copies.Live.Gone(ctx, now)
 		})

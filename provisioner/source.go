@@ -209,7 +209,10 @@ func (p *Pool) awaited(pv *v1.PersistentVolume) string {
 	}
 	for _, claim := range p.Copies.Objects.CopiesOf(ref.Namespace, ref.Name) {
 		sc, found := p.objects.Class(volume.ClassOfClaim(claim))
-		if found && p.Copies.served(sc.Provisioner) && keptFor(pv, claim) && asksEnough(claim, pv) && volume.Check(claim) == nil {
+		if !found || !p.Copies.served(sc.Provisioner) || !keptFor(pv, claim) || volume.Check(claim) != nil {
+			continue
+		}
+		if _, begun := p.Copies.begun.last(string(claim.UID)); begun || asksEnough(claim, pv) { // one that was begun goes on when the source is expanded
 			return claim.Name
 		}
 	}
