@@ -90,23 +90,25 @@ func (w *world) holdToSizes(export string) {
 		return err
 	})
 	const rights = "--bounding-set=-all,+sys_admin,+sys_resource,+fowner,+dac_override,+dac_read_search --no-new-privs"
-	ended := make(chan struct{})
+	var said string
+	ended := make(chan error, 1)
 	ctx := context.Background() // that of the test ends ahead of its cleanup
 	go func() {
-		defer close(ended)
-		said, err := w.node.Run(ctx, fmt.Sprintf("echo $$ >/run/quota.pid; exec setpriv %s /usr/local/bin/claimdir quota --share=%s --every=%v 2>&1",
+		var err error
+		said, err = w.node.Run(ctx, fmt.Sprintf("echo $$ >/run/quota.pid; exec setpriv %s /usr/local/bin/claimdir quota --share=%s --every=%v 2>&1",
 			rights, export, quotasEvery))
-		w.T.Logf("claimdir quota says:\n%s", said)
-		if err != nil {
-			w.T.Errorf("claimdir quota: %v", err)
-		}
+		ended <- err
 	}()
 	w.T.Cleanup(func() {
 		if _, err := w.node.Run(ctx, "kill $(cat /run/quota.pid)"); err != nil {
 			w.T.Errorf("stop claimdir quota: %v", err)
 		}
 		select {
-		case <-ended:
+		case err := <-ended:
+			w.T.Logf("claimdir quota says:\n%s", said)
+			if err != nil {
+				w.T.Errorf("claimdir quota: %v", err)
+			}
 		case <-time.After(time.Minute):
 			w.T.Error("a minute after its signal claimdir quota has not ended")
 		}
