@@ -60,11 +60,7 @@ func testSizesHeld(t *testing.T, n *node.Node, export, full string) {
 	w.expand("data", "64Mi")
 	expanded := time.Now()
 	w.dfShows("64Mi", quotasWithin)
-	took := time.Since(expanded)
-	t.Logf("the running pod saw that %v later, with a pass each %v", took.Round(100*time.Millisecond), quotasEvery)
-	if took > quotasWithin {
-		t.Errorf("it took more than %v", quotasWithin)
-	}
+	t.Logf("the running pod saw that %v later, with a pass each %v", time.Since(expanded).Round(100*time.Millisecond), quotasEvery)
 	w.Must(w.fill("more", 24))
 	w.wantServer(strconv.Itoa(24<<20), "stat -c %%s %s/more", path)
 	w.kubeletShows("64Mi")
