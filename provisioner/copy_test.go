@@ -310,16 +310,16 @@ func TestWhetherASourceWasUsed(t *testing.T) {
 	}{
 		{early, early, ledger.Unused},
 		{early, late, ledger.Used}, // a pod came and went
-		{early, inUse, ledger.Used},
-		{inUse, early, ledger.Used},
-		{inUse, inUse, ledger.Used},
+		{early, volume.InUse, ledger.Used},
+		{volume.InUse, early, ledger.Used},
+		{volume.InUse, volume.InUse, ledger.Used},
 		{"", "", ledger.UseUnknown},
 		{"", early, ledger.UseUnknown},
 		{early, "", ledger.UseUnknown}, // the claim is deleted
-		{"", inUse, ledger.Used},
-		{inUse, "", ledger.Used},
+		{"", volume.InUse, ledger.Used},
+		{volume.InUse, "", ledger.Used},
 	} {
-		if got := useBetween(tt.before, tt.now); got != tt.want {
+		if got := volume.UseBetween(tt.before, tt.now); got != tt.want {
 			t.Errorf("%q, then %q: %q, want %q", tt.before, tt.now, got, tt.want)
 		}
 	}

@@ -37,20 +37,6 @@ func (c *copying) checkOwner(ctx context.Context) error {
 	return nil
 }
 
-// useBetween says whether a pod used the source between two answers of unusedSince. A claim that was deleted meanwhile does
-// not say it.
-func useBetween(before, now string) ledger.Use {
-	switch {
-	case before == inUse || now == inUse:
-		return ledger.Used
-	case before == "" || now == "":
-		return ledger.UseUnknown
-	case before != now:
-		return ledger.Used
-	}
-	return ledger.Unused
-}
-
 // makeRoom gives up what was copied to a share that is full now: it would keep others from writing, and the room for the rest
 // may never come. The copy begins anew when its room was checked again.
 func (c *copying) makeRoom(ctx context.Context) {
