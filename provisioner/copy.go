@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"time"
 
 	v1 "k8s.io/api/core/v1"
-	"k8s.io/klog/v2"
 	"sigs.k8s.io/sig-storage-lib-external-provisioner/v10/controller"
 
 	"claimdir/provisioner/access"
@@ -28,17 +26,22 @@ const (
 	eventCopied  = "Copied"
 )
 
-// Copies is what a Pool needs to make volumes that are copies. All fields are required.
+// Copies is what a Pool needs to make volumes that are copies. All exported fields are required.
 type Copies struct {
 	Jobs    *copies.Copies
 	Names   pvs.Names // of the provisioners that are served
 	Objects CopyObjects
 	Live    LiveObjects
+	// Snapshot returns what a claim is to be a copy of whose data source is a VolumeSnapshot, and the share that has it. An
+	// error is a *refusal.Refusal.
+	Snapshot func(ctx context.Context, claim *v1.PersistentVolumeClaim) (*access.Keeper, ledger.Copy, error)
 	// Tell publishes an event on a claim, unless the last one about it was the same. kind is v1.EventTypeNormal or
 	// v1.EventTypeWarning.
 	Tell func(claim *v1.PersistentVolumeClaim, kind, reason, text string)
 	// Retry makes the library ask for the volume of a claim again, and for released volumes that wait.
 	Retry func(claim *v1.PersistentVolumeClaim)
+
+	begun begunCopies
 }
 
 // CopyObjects is what a Pool reads from caches for copies: see cluster.Informers.
@@ -67,21 +70,6 @@ func (c *Copies) served(provisioner string) bool { return slices.Contains(c.Name
 // whole, as another process that led before may have recorded. So the tree becomes no volume before the job has ended.
 var errCopyRuns = errors.New("the copy of the volume goes on")
 
-// errClaimGone ends the copy for a claim that does not need it any more.
-var errClaimGone = errors.New("the claim is gone, or has another volume")
-
-// copying is the copy of a volume for a claim.
-type copying struct {
-	*Pool
-
-	on     *access.Keeper
-	path   volpath.Path
-	record ledger.Record
-	claim  *v1.PersistentVolumeClaim
-	class  class.Class
-	size   uint64 // that the claim requests
-}
-
 // startCopy starts the copy of a volume, or finds that it runs: then the library does nothing more for the claim until the
 // copy has ended.
 func (p *Pool) startCopy(on *access.Keeper, r ledger.Record, claim *v1.PersistentVolumeClaim, v volume.Volume, c class.Class) error {
@@ -93,8 +81,9 @@ func (p *Pool) startCopy(on *access.Keeper, r ledger.Record, claim *v1.Persisten
 		}
 		from = p.shares[i]
 	}
+	p.Copies.begun.begin(r.Claim.UID, copyPlace{on, v.Path})
 	job := &copying{Pool: p, on: on, path: v.Path, record: r, claim: claim, class: c, size: uint64(max(0, v.Size.Value()))} //nolint:gosec // not negative
-	err := p.Copies.Jobs.Start(copies.Job{                                                                                  //nolint:contextcheck // it runs as long as this process leads
+	err := p.Copies.Jobs.Start(copies.Job{
 		Name: volpath.OwnAt(r.PV, r.Cluster, v.Path), Namespace: claim.Namespace, To: on, From: from,
 		Find: job.find, Wanted: job.wanted, Begin: job.begin, Complete: job.complete, Progress: job.progress, Ended: job.ended,
 	})
@@ -111,10 +100,15 @@ func copyFailed(r ledger.Record, err error) error {
 	if errors.As(err, &already) || errors.As(err, &trouble) {
 		return steps.Refused(err)
 	}
-	if advice := share.Advice(err); advice != "" {
-		return refusal.Postpone(refusal.ReasonCopy, "the copy of %s %q failed: %w: %s; this is retried automatically, and goes on where it was", r.CopyOf.Kind, r.CopyOf.Claim.Name, err, advice)
+	next := "goes on where it was"
+	if share.IsFull(err) {
+		next = "begins anew"
 	}
-	return refusal.Postpone(refusal.ReasonCopy, "the copy of %s %q failed: %w; this is retried automatically, and goes on where it was", r.CopyOf.Kind, r.CopyOf.Claim.Name, err)
+	if advice := share.Advice(err); advice != "" {
+		next = advice + "; this is retried automatically, and " + next
+		return refusal.Postpone(refusal.ReasonCopy, "the copy of %s %q failed: %w: %s", r.CopyOf.Kind, r.CopyOf.Claim.Name, err, next)
+	}
+	return refusal.Postpone(refusal.ReasonCopy, "the copy of %s %q failed: %w; this is retried automatically, and %s", r.CopyOf.Kind, r.CopyOf.Claim.Name, err, next)
 }
 
 // copied returns the PersistentVolume of a volume that is a copy, and tells how the copy went.
@@ -130,171 +124,4 @@ func (p *Pool) copied(claim *v1.PersistentVolumeClaim, v volume.Volume, on *acce
 	}
 	p.Copies.Tell(claim, v1.EventTypeNormal, eventCopied, text)
 	return pv, nil
-}
-
-// find returns the directory of the source, which must still be that volume's.
-func (c *copying) find(_ context.Context, store ledger.Store) (share.CopyFrom, error) {
-	of := c.record.CopyOf
-	path, err := volpath.ParseRecorded(of.Path)
-	if err != nil {
-		return share.CopyFrom{}, err
-	}
-	r, found, err := store.Records.Own(path, of.PV, of.Cluster)
-	if err != nil {
-		return share.CopyFrom{}, err
-	}
-	is := map[ledger.CopyKind]ledger.State{ledger.CopyClaim: ledger.Active, ledger.CopyArchive: ledger.Archived}
-	if !found || r.State != is[of.Kind] {
-		return share.CopyFrom{}, refusal.Refuse(refusal.ReasonSource, "the %s %q, which was to be copied, is gone, or was released meanwhile: delete this claim, and make it anew from another source", of.Kind, of.Claim.Name)
-	}
-	if !r.Claim.LeavesTo(c.record.Claim) {
-		return share.CopyFrom{}, errOthers(of)
-	}
-	return share.CopyFrom{Path: path, Identity: r.Directory}, nil
-}
-
-// errOthers refuses a source that belongs to another namespace: its PersistentVolume was handed to a claim there, or its
-// namespace was deleted and another one has the name.
-func errOthers(of *ledger.Copy) error {
-	return refusal.Refuse(refusal.ReasonSource, "the volume of claim %q, which was to be copied, belongs to another namespace by now: delete this claim, and make it anew from another source", of.Claim.Name)
-}
-
-// checkOwner asks the cluster whose the source is now: the ledger learns later that a PersistentVolume was handed over. One
-// that is gone belongs to whom the ledger says.
-func (c *copying) checkOwner(ctx context.Context) error {
-	of := c.record.CopyOf
-	pv, err := c.Copies.Live.Volume(ctx, of.PV)
-	if err != nil {
-		return refusal.Postpone(refusal.ReasonCluster, "spec.dataSource: %w", err)
-	}
-	if pv != nil && (pv.Spec.ClaimRef == nil || pv.Spec.ClaimRef.Namespace != c.claim.Namespace) {
-		return errOthers(of)
-	}
-	return nil
-}
-
-// wanted returns errClaimGone if the claim does not need the copy any more. What cannot be asked counts as wanted.
-func (c *copying) wanted(ctx context.Context) error {
-	if now, unbound := c.Copies.Objects.UnboundClaim(c.claim.Namespace, c.claim.Name); unbound && now.UID == c.claim.UID && now.DeletionTimestamp == nil {
-		return nil
-	}
-	now, err := c.Copies.Live.Claim(ctx, c.claim.Namespace, c.claim.Name)
-	if err != nil || now != nil && now.UID == c.claim.UID && now.DeletionTimestamp == nil && now.Spec.VolumeName == "" {
-		return nil //nolint:nilerr // asked again in a moment
-	}
-	return errClaimGone
-}
-
-// begin refuses what has no room, and records when the copy began.
-func (c *copying) begin(ctx context.Context, source share.Usage) error {
-	if err := c.checkOwner(ctx); err != nil {
-		return err
-	}
-	if err := c.checkRoom(ctx, source); err != nil {
-		return err
-	}
-	return c.steps.On(ctx, access.Periodic{Keeper: c.on}, c.path, "begin the copy for "+c.record.PV, func(ctx context.Context, op steps.Op) (err error) {
-		c.record, err = op.BeginCopy(c.record, c.unusedSince(ctx))
-		return err
-	})
-}
-
-// checkRoom refuses a copy for which the share has too little room, or which is larger than the claim requests, unless
-// the copy takes none because it shares the blocks of the source.
-func (c *copying) checkRoom(ctx context.Context, source share.Usage) error {
-	room, bytes := c.room(c.on), uint64(max(0, source.Bytes)) //nolint:gosec // not negative
-	free := room.Free - min(room.Free, c.class.MinFree.Of(room.Size))
-	if bytes <= free && bytes <= c.size {
-		return nil
-	}
-	if c.record.CopyOf.Share == "" {
-		shares := false
-		err := c.on.Background(ctx, "try to share blocks", func(_ context.Context, store ledger.Store) (err error) {
-			shares, err = store.Dirs.SharesBlocks(volpath.OwnAt(c.record.PV, c.record.Cluster, c.path))
-			return err
-		})
-		if err != nil || shares {
-			return err
-		}
-	}
-	of := c.record.CopyOf
-	if bytes > c.size {
-		return refusal.Postpone(refusal.ReasonRoom, "%s %q holds %s, and this claim requests %s: delete this claim, and request at least as much, or remove data there; this is retried automatically",
-			of.Kind, of.Claim.Name, class.FormatSize(float64(bytes)), class.FormatSize(float64(c.size)))
-	}
-	return refusal.Postpone(refusal.ReasonRoom, "%s %q holds %s, and %s has %s free for volumes of StorageClass %s: make room on the share; this is retried automatically",
-		of.Kind, of.Claim.Name, class.FormatSize(float64(bytes)), nameOf(c.on), class.FormatSize(float64(free)), c.record.Class)
-}
-
-// complete records that the copy is whole, and whether a pod used the source meanwhile.
-func (c *copying) complete(ctx context.Context, result share.Copied) error {
-	if err := c.checkOwner(ctx); err != nil {
-		return err
-	}
-	used := useBetween(c.record.CopyOf.UnusedSince, c.unusedSince(ctx))
-	return c.steps.On(ctx, access.Periodic{Keeper: c.on}, c.path, "complete the copy for "+c.record.PV, func(ctx context.Context, op steps.Op) error {
-		return op.CompleteCopy(ctx, c.record, result, used)
-	})
-}
-
-// useBetween says whether a pod used the source between two answers of unusedSince. A claim that was deleted meanwhile does
-// not say it.
-func useBetween(before, now string) ledger.Use {
-	switch {
-	case before == inUse || now == inUse:
-		return ledger.Used
-	case before == "" || now == "":
-		return ledger.UseUnknown
-	case before != now:
-		return ledger.Used
-	}
-	return ledger.Unused
-}
-
-// unusedSince returns since when no pod has used the source, in RFC 3339; "in use" if one uses it; and nothing if the cluster does not say
-// it, as before Kubernetes 1.37.
-func (c *copying) unusedSince(ctx context.Context) string {
-	of := c.record.CopyOf.Claim
-	claim, err := c.Copies.Live.Claim(ctx, of.Namespace, of.Name)
-	if err != nil || claim == nil || string(claim.UID) != of.UID {
-		return ""
-	}
-	for _, condition := range claim.Status.Conditions {
-		if condition.Type != v1.PersistentVolumeClaimUnused {
-			continue
-		}
-		if condition.Status == v1.ConditionTrue {
-			return condition.LastTransitionTime.UTC().Format(time.RFC3339)
-		}
-		return inUse
-	}
-	return ""
-}
-
-// inUse is recorded in place of a time if a pod used the source when the copy began.
-const inUse = "in use"
-
-func (c *copying) progress(text string) {
-	c.Copies.Tell(c.claim, v1.EventTypeNormal, eventCopying, text)
-}
-
-// ended makes the library ask for the volume again, or removes what was copied for a claim that is gone.
-func (c *copying) ended(ctx context.Context, err error) {
-	if !errors.Is(err, errClaimGone) {
-		c.Copies.Retry(c.claim)
-		return
-	}
-	c.Copies.Jobs.Forget(c.on, volpath.OwnAt(c.record.PV, c.record.Cluster, c.path))
-	err = c.steps.On(ctx, access.Periodic{Keeper: c.on}, c.path, "remove the copy for "+c.record.PV, func(ctx context.Context, op steps.Op) error {
-		return op.RemoveOrphan(ctx, func(ctx context.Context, now ledger.Record) error {
-			if now.PV != c.record.PV || now.Cluster != c.record.Cluster {
-				return steps.ErrNoOrphan
-			}
-			return c.Copies.Live.Gone(ctx, now)
-		})
-	})
-	if err != nil && !errors.Is(err, steps.ErrNoOrphan) { // the sweep tries again
-		klog.FromContext(ctx).Info("Cannot remove the copy for a claim that is gone yet", "path", c.path, "because", err.Error())
-	}
-	c.Copies.Retry(c.claim)
 }

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -155,7 +157,7 @@ func TestATreeBecomesNoVolumeWhileAJobWritesToIt(t *testing.T) {
 	o := w.wants(t, "copy", "pvc-1")
 	gate, reached := make(chan struct{}), make(chan struct{})
 	w.holdCopy(reached, gate)
-	_, _, err := w.Provision(t.Context(), o)
+	_, _, _ = w.Provision(t.Context(), o)
 	<-reached
 	other := w.beside(t, "cluster-1")
 	v := copyVolume(t, "pvc-1")
@@ -163,9 +165,7 @@ func TestATreeBecomesNoVolumeWhileAJobWritesToIt(t *testing.T) {
 	if !w.Record(t, "team/copy").CopyOf.Whole() {
 		t.Fatal("the other process has not completed it")
 	}
-	if _, _, err = w.Provision(t.Context(), o); err == nil {
-		t.Fatal("it became a volume")
-	}
+	_, _, err := w.Provision(t.Context(), o)
 	if _, ignored := errors.AsType[*controller.IgnoredError](err); !ignored {
 		t.Fatal(err)
 	}
@@ -194,25 +194,28 @@ func (w *copyWorld) holdCopy(reached, gate chan struct{}) {
 
 // The claim goes while it is copied: nothing is left but the trash.
 func TestAClaimThatGoesWhileItIsCopiedLeavesNothing(t *testing.T) {
-	w := newCopyWorld(t)
-	w.hasBound(t)
-	o := w.wants(t, "copy", "pvc-1")
-	gate, reached := make(chan struct{}), make(chan struct{})
-	w.holdCopy(reached, gate)
-	_, _, _ = w.Provision(t.Context(), o)
-	<-reached
-	w.change(func() { delete(w.claims, "copy") })
-	for w.Copies.Jobs.Runs(w.Keeper, filepath.Base(w.staging(copyVolume(t, "pvc-1")))) && gate != nil {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		w := copyWorldIn(t, dir)
+		w.hasBound(t)
+		gate, reached := make(chan struct{}), make(chan struct{})
+		w.holdCopy(reached, gate)
+		o := w.wants(t, "copy", "pvc-1")
+		if _, _, err := w.Provision(t.Context(), o); err == nil {
+			t.Fatal("it waited for the copy")
+		}
+		<-reached
+		w.change(func() { delete(w.claims, "copy") })
+		time.Sleep(5 * time.Second) // until the job has asked
 		close(gate)
-		gate = nil
 		<-w.asked
-	}
-	must(t, w.noTrash(t))
-	w.sweep(t)
-	if !slices.Contains(w.Records(t), "team/copy = pvc-1 creating") { // it was gone in time; otherwise the copy was complete before anybody asked
 		w.Holds(t, sourceTree...)
-	}
-	must(t, w.sameAsSource(t, "source"))
+		if got := w.Trash(t); !slices.Equal(got, []string{"pvc-1"}) {
+			t.Errorf("in the trash: %q", got)
+		}
+		must(t, w.noTrash(t))
+		must(t, w.sameAsSource(t, "source"))
+	})
 }
 
 func TestWhatKeepsAReleasedVolume(t *testing.T) {
@@ -220,15 +223,19 @@ func TestWhatKeepsAReleasedVolume(t *testing.T) {
 		change func(w *copyWorld, claim *v1.PersistentVolumeClaim)
 		kept   bool
 	}{
-		"a claim that waits":                   {func(*copyWorld, *v1.PersistentVolumeClaim) {}, true},
-		"one that came later":                  {func(_ *copyWorld, c *v1.PersistentVolumeClaim) { c.CreationTimestamp = minute(21) }, false},
-		"one that is deleted":                  {func(_ *copyWorld, c *v1.PersistentVolumeClaim) { c.DeletionTimestamp = new(minute(20)) }, false},
-		"one that is bound":                    {func(_ *copyWorld, c *v1.PersistentVolumeClaim) { c.Spec.VolumeName = "pvc-1" }, false},
-		"one of another namespace":             {func(_ *copyWorld, c *v1.PersistentVolumeClaim) { c.Namespace = "other" }, false},
-		"one of another source":                {func(_ *copyWorld, c *v1.PersistentVolumeClaim) { c.Spec.DataSource.Name = "another" }, false},
-		"one of another provisioner":           {func(w *copyWorld, _ *v1.PersistentVolumeClaim) { w.Seen.Classes["nfs"].Provisioner = "other" }, false},
-		"one of no class":                      {func(w *copyWorld, _ *v1.PersistentVolumeClaim) { delete(w.Seen.Classes, "nfs") }, false},
-		"one that requests too little":         {func(_ *copyWorld, c *v1.PersistentVolumeClaim) { c.Spec.Resources.Requests = gib("1Mi") }, false},
+		"a claim that waits":           {func(*copyWorld, *v1.PersistentVolumeClaim) {}, true},
+		"one that came later":          {func(_ *copyWorld, c *v1.PersistentVolumeClaim) { c.CreationTimestamp = minute(21) }, false},
+		"one that is deleted":          {func(_ *copyWorld, c *v1.PersistentVolumeClaim) { c.DeletionTimestamp = new(minute(20)) }, false},
+		"one that is bound":            {func(_ *copyWorld, c *v1.PersistentVolumeClaim) { c.Spec.VolumeName = "pvc-1" }, false},
+		"one of another namespace":     {func(_ *copyWorld, c *v1.PersistentVolumeClaim) { c.Namespace = "other" }, false},
+		"one of another source":        {func(_ *copyWorld, c *v1.PersistentVolumeClaim) { c.Spec.DataSource.Name = "another" }, false},
+		"one of another provisioner":   {func(w *copyWorld, _ *v1.PersistentVolumeClaim) { w.Seen.Classes["nfs"].Provisioner = "other" }, false},
+		"one of no class":              {func(w *copyWorld, _ *v1.PersistentVolumeClaim) { delete(w.Seen.Classes, "nfs") }, false},
+		"one that requests too little": {func(_ *copyWorld, c *v1.PersistentVolumeClaim) { c.Spec.Resources.Requests = gib("1Mi") }, false},
+		"one that is copied while the source is expanded": {func(w *copyWorld, c *v1.PersistentVolumeClaim) {
+			w.Copies.begun.begin(string(c.UID), copyPlace{})
+			w.pvs["pvc-0"].Spec.Capacity = gib("2Gi")
+		}, true},
 		"one that is refused for its selector": {func(_ *copyWorld, c *v1.PersistentVolumeClaim) { c.Spec.Selector = &metav1.LabelSelector{} }, false},
 		"nobody says when it was released":     {func(w *copyWorld, _ *v1.PersistentVolumeClaim) { w.pvs["pvc-0"].Status.LastPhaseTransitionTime = nil }, false},
 	} {
@@ -303,16 +310,16 @@ func TestWhetherASourceWasUsed(t *testing.T) {
 	}{
 		{early, early, ledger.Unused},
 		{early, late, ledger.Used}, // a pod came and went
-		{early, inUse, ledger.Used},
-		{inUse, early, ledger.Used},
-		{inUse, inUse, ledger.Used},
+		{early, volume.InUse, ledger.Used},
+		{volume.InUse, early, ledger.Used},
+		{volume.InUse, volume.InUse, ledger.Used},
 		{"", "", ledger.UseUnknown},
 		{"", early, ledger.UseUnknown},
 		{early, "", ledger.UseUnknown}, // the claim is deleted
-		{"", inUse, ledger.Used},
-		{inUse, "", ledger.Used},
+		{"", volume.InUse, ledger.Used},
+		{volume.InUse, "", ledger.Used},
 	} {
-		if got := useBetween(tt.before, tt.now); got != tt.want {
+		if got := volume.UseBetween(tt.before, tt.now); got != tt.want {
 			t.Errorf("%q, then %q: %q, want %q", tt.before, tt.now, got, tt.want)
 		}
 	}
@@ -329,9 +336,91 @@ func TestWhatIsSaidOfAFailedCopy(t *testing.T) {
 	}{
 		"a refusal":     {source, refusal.ReasonSource, true, []string{"gone"}},
 		"the share":     {&access.Trouble{Kind: access.Stalled}, refusal.ReasonStalled, false, nil},
-		"full":          {&os.PathError{Op: "write", Path: "a/b", Err: syscall.ENOSPC}, refusal.ReasonCopy, false, []string{`the copy of claim "source" failed: write a/b: no space left on device: `, "; this is retried automatically, and goes on where it was"}},
+		"full":          {&os.PathError{Op: "write", Path: "a/b", Err: syscall.ENOSPC}, refusal.ReasonCopy, false, []string{`the copy of claim "source" failed: write a/b: no space left on device: `, "; this is retried automatically, and begins anew"}},
 		"anything else": {errors.New("odd"), refusal.ReasonCopy, false, []string{`the copy of claim "source" failed: odd; this is retried automatically, and goes on where it was`}},
 	} {
 		t.Run(name, func(t *testing.T) { refused(t, copyFailed(r, tt.err), tt.reason, tt.final, tt.says...) })
 	}
+}
+
+// A share that is full is for others, too: what a copy has taken of it goes, and the copy begins anew when there is room.
+func TestACopyThatFillsTheShareMakesRoom(t *testing.T) {
+	for _, full := range []error{syscall.ENOSPC, syscall.EDQUOT} {
+		dir := t.TempDir()
+		synctest.Test(t, func(t *testing.T) {
+			w := copyWorldIn(t, dir)
+			w.hasBound(t)
+			w.hasRoom(1 << 30)
+			calls := 0
+			w.Hook(func(name string, call func() error) error {
+				if name == "copy to" {
+					if calls++; calls == 10 {
+						return full
+					}
+				}
+				return call()
+			})
+			o := w.wants(t, "copy", "pvc-1")
+			_, err := w.made(t, o)
+			refused(t, err, refusal.ReasonCopy, false, `the copy of claim "source" failed: `, "and begins anew")
+			w.Holds(t, with(sourceTree, "team/copy = pvc-1 creating")...)
+			if r := w.Record(t, "team/copy"); r.CopyOf.Began != nil || r.CopyOf.UnusedSince != "" {
+				t.Errorf("the record says that the copy has begun: %+v", r.CopyOf)
+			}
+			must(t, w.noTrash(t))
+			w.hasRoom(0)
+			time.Sleep(time.Minute)
+			_, err = w.made(t, o)
+			refused(t, err, refusal.ReasonRoom, false, "make room on the share")
+			w.hasRoom(1 << 30)
+			time.Sleep(time.Minute)
+			_, err = w.made(t, o)
+			must(t, err)
+			must(t, w.sameAsSource(t, "team/copy"))
+		})
+	}
+}
+
+// What a copy has taken of the room itself does not count against it when it goes on.
+func TestACopyThatGoesOnHasItsRoom(t *testing.T) {
+	w := newCopyWorld(t)
+	w.hasBound(t)
+	v := copyVolume(t, "pvc-1")
+	r, err := w.create(t, v)
+	mustBeCopying(t, err)
+	w.hasRoom(10 << 20)
+	job := &copying{Pool: w.Pool, on: w.Keeper, path: v.Path, record: r, claim: w.wants(t, "copy", "pvc-1").PVC, size: 1 << 30}
+	must(t, job.begin(t.Context(), share.Usage{Bytes: 10 << 20}))
+	w.hasRoom(1 << 20)
+	must(t, job.begin(t.Context(), share.Usage{Bytes: 10 << 20}))
+}
+
+// A tenant changes an annotation of its claim again and again, which gives it another path each time: only one copy is made.
+func TestAClaimWhosePathChangesIsCopiedOnce(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		w := copyWorldIn(t, dir)
+		w.hasBound(t)
+		gate, reached := make(chan struct{}), make(chan struct{})
+		w.holdCopy(reached, gate)
+		first := w.wants(t, "copy", "pvc-1")
+		if _, _, err := w.Provision(t.Context(), first); err == nil {
+			t.Fatal("it waited for the copy")
+		}
+		<-reached
+		second := first
+		second.StorageClass = first.StorageClass.DeepCopy()
+		second.StorageClass.Parameters["pathPattern"] = "another"
+		if _, _, err := w.Provision(t.Context(), second); err == nil {
+			t.Fatal("it waited for the copy")
+		}
+		time.Sleep(5 * time.Second)
+		close(gate)
+		_, err := w.made(t, second)
+		must(t, err)
+		must(t, w.sameAsSource(t, "another"))
+		synctest.Wait()
+		must(t, w.noTrash(t))
+		w.Holds(t, with(sourceTree, "another", "another/file", "another/sub", "another/sub/file", "another = pvc-1 active")...)
+	})
 }

@@ -19,6 +19,7 @@ import (
 	"claimdir/provisioner/copies"
 	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/share"
+	"claimdir/provisioner/sharetest"
 )
 
 const oursName = "example.com/nfs"
@@ -43,7 +44,12 @@ type copyCluster struct {
 
 func newCopyWorld(t *testing.T) *copyWorld {
 	t.Helper()
-	w := &copyWorld{newWorld(t), &copyCluster{claims: map[string]*v1.PersistentVolumeClaim{}, pvs: map[string]*v1.PersistentVolume{}, asked: make(chan string, 100)}, make(chan struct{})}
+	return copyWorldIn(t, t.TempDir())
+}
+
+func copyWorldIn(t *testing.T, dir string) *copyWorld {
+	t.Helper()
+	w := &copyWorld{worldOn(sharetest.NewWorldIn(t, dir)), &copyCluster{claims: map[string]*v1.PersistentVolumeClaim{}, pvs: map[string]*v1.PersistentVolume{}, asked: make(chan string, 100)}, make(chan struct{})}
 	w.Seen.Namespaces["ns"] = "ns-uid"
 	w.serve(t)
 	return w
@@ -56,8 +62,8 @@ func (w *copyWorld) serve(t *testing.T) {
 	w.Copies = &Copies{
 		Jobs: jobs, Names: pvs.Names{oursName}, Objects: w.copyCluster, Live: w.copyCluster,
 		Tell: func(claim *v1.PersistentVolumeClaim, kind, reason, text string) {
-			w.copyCluster.mu.Lock()
-			defer w.copyCluster.mu.Unlock()
+			w.mu.Lock()
+			defer w.mu.Unlock()
 			w.told = append(w.told, strings.Join([]string{claim.Name, kind, reason, text}, " "))
 		},
 		Retry: func(claim *v1.PersistentVolumeClaim) { w.asked <- claim.Name },
@@ -175,8 +181,8 @@ func (w *copyWorld) made(t *testing.T, o controller.ProvisionOptions) (*v1.Persi
 
 // events are what was told so far.
 func (w *copyWorld) events() []string {
-	w.copyCluster.mu.Lock()
-	defer w.copyCluster.mu.Unlock()
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	return slices.Clone(w.told)
 }
 

@@ -40,6 +40,11 @@ func (p *Pool) sourceWanted(claim *v1.PersistentVolumeClaim, v volume.Volume, c 
 		return &wantedSource{look: func(ctx context.Context) (*source, error) {
 			return p.archiveToCopy(ctx, v, steps.Wanted{Name: archive, Adopts: c.OnExisting == class.Adopt, Copies: true})
 		}}, nil
+	case pvs.IsSnapshot(from):
+		return &wantedSource{look: func(ctx context.Context) (*source, error) {
+			on, of, err := p.Copies.Snapshot(ctx, claim)
+			return &source{on: on, copy: of}, err
+		}}, nil
 	}
 	return &wantedSource{look: func(ctx context.Context) (*source, error) { return p.sourceOf(ctx, claim) }}, nil
 }
@@ -48,9 +53,12 @@ func (w *wantedSource) find(ctx context.Context) (*source, error) {
 	if w.found != nil {
 		return w.found, nil
 	}
-	var err error
-	w.found, err = w.look(ctx)
-	return w.found, err
+	found, err := w.look(ctx)
+	if err != nil {
+		return nil, err
+	}
+	w.found = found
+	return found, nil
 }
 
 // archiveToCopy returns the archive that a claim wants a copy of.
@@ -201,7 +209,10 @@ func (p *Pool) awaited(pv *v1.PersistentVolume) string {
 	}
 	for _, claim := range p.Copies.Objects.CopiesOf(ref.Namespace, ref.Name) {
 		sc, found := p.objects.Class(volume.ClassOfClaim(claim))
-		if found && p.Copies.served(sc.Provisioner) && keptFor(pv, claim) && asksEnough(claim, pv) && volume.Check(claim) == nil {
+		if !found || !p.Copies.served(sc.Provisioner) || !keptFor(pv, claim) || volume.Check(claim) != nil {
+			continue
+		}
+		if _, begun := p.Copies.begun.last(string(claim.UID)); begun || asksEnough(claim, pv) { // one that was begun goes on when the source is expanded
 			return claim.Name
 		}
 	}

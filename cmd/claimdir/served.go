@@ -59,8 +59,8 @@ func leading(mayAct func() error) share.Call {
 // processes a claim, and for each that releases a volume; if there are several shares, one
 // more for each worker that chooses among them; trash.AtOnce that empty the trash, one that
 // lists it, one that expires archives, one that measures usage, sweep.AtOnce, resize.AtOnce, snapshot.AtOnce
-// and one that looks after snapshots, and provisioner.AtOnce at start. Each copy takes one for hours on the share that gets it, and one on the share that has the
-// source: those of all shares may read from one.
+// and one that looks after snapshots, and provisioner.AtOnce at start. Each copy takes one for hours on the share that gets it,
+// and one on the share that has the source: those of all shares may read from one.
 func slots(workers, copies, shares int) int {
 	beside := trash.AtOnce + 4 + sweep.AtOnce + resize.AtOnce + snapshot.AtOnce + provisioner.AtOnce + copies*shares
 	if shares > 1 {

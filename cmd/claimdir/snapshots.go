@@ -24,6 +24,7 @@ func (j *jobs) addSnapshots(p parts, controller func() *control.Controller) erro
 	if err != nil {
 		return err
 	}
+	p.pool.Copies.Snapshot = snapshotter.Source
 	j.run, j.metrics = append(j.run, snapshotter.Run), append(j.metrics, snapshotter.Collectors()...)
 	return nil
 }

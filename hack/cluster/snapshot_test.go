@@ -46,5 +46,6 @@ var snapshotCases = []testCase{
 	{"what is not ours or not allowed is left alone or refused", testSnapshotRefused},
 	{"a hostile VolumeSnapshotContent gets nothing", testSnapshotHostile},
 	{"kill -9 while snapshots are made", testSnapshotKilled},
+	{"a claim is restored from a snapshot", testSnapshotRestored},
 	{"many snapshots at once", testSnapshotMany},
 }

@@ -110,8 +110,8 @@ func (w *world) logged(words ...string) {
 }
 
 // harmless are errors of libraries that a healthy run may log, if it is slow: of a claim that was
-// deleted while it waited for its turn, and of a renewal of the lease that the end of the process broke off.
-var harmless = regexp.MustCompile(`claim \\"\S+\\" in work queue no longer exists|leaderelection\.go:\d+\].*err="context canceled"`)
+// deleted while it waited for its turn, and of a renewal of the lease or a list that the end of the process broke off.
+var harmless = regexp.MustCompile(`claim \\"\S+\\" in work queue no longer exists|(leaderelection|request)\.go:\d+\].*err="context canceled"`)
 
 // healthy stops claimdir, and fails the test if that does not end well or if its log has
 // an error.

@@ -61,7 +61,7 @@ type Copies struct {
 
 	mu     sync.Mutex
 	lanes  map[*access.Keeper]*lane
-	ctx    context.Context //nolint:containedctx // of Run; nil before and after it
+	run    func(t *task) // nil before and after Run
 	all    sync.WaitGroup
 	failed map[key]failure
 }
@@ -107,14 +107,14 @@ func (c *Copies) Collectors() []prometheus.Collector { return c.metrics.collecto
 // next run.
 func (c *Copies) Run(ctx context.Context) {
 	c.mu.Lock()
-	c.ctx = ctx
+	c.run = func(t *task) { c.all.Go(func() { t.work(ctx) }) }
 	for _, l := range c.lanes {
 		c.next(l)
 	}
 	c.mu.Unlock()
 	<-ctx.Done()
 	c.mu.Lock()
-	c.ctx = nil
+	c.run = nil
 	c.mu.Unlock()
 	c.all.Wait()
 }
@@ -159,11 +159,11 @@ func (c *Copies) lane(to *access.Keeper) *lane {
 
 // next runs waiting tasks as long as there is room. It must be called with mu held.
 func (c *Copies) next(l *lane) {
-	for c.ctx != nil && l.running < c.config.AtOnce && l.waiting.Len() > 0 {
-		t, ctx := l.waiting.Pop(), c.ctx
+	for c.run != nil && l.running < c.config.AtOnce && l.waiting.Len() > 0 {
+		t := l.waiting.Pop()
 		l.running++
 		t.runs = true
-		c.all.Go(func() { t.work(ctx) })
+		c.run(t)
 	}
 }
 

@@ -65,8 +65,9 @@ func (t *task) run(ctx context.Context) error {
 		return err
 	}
 	copying, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
 	watched := make(chan struct{})
+	unwatch := func() { stop(nil); <-watched }
+	defer unwatch() // also after a panic
 	go func() {
 		defer close(watched)
 		stop(safely(ctx, func() error { return t.watch(copying) }))
@@ -76,8 +77,7 @@ func (t *task) run(ctx context.Context) error {
 		err = t.check(copying)
 	}
 	ended := context.Cause(copying)
-	stop(nil)
-	<-watched
+	unwatch()
 	switch {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)

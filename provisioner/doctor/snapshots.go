@@ -38,35 +38,47 @@ func (r *Report) snapshots(c Cluster, site *Site) {
 	there := map[string]bool{}
 	for _, s := range site.Snapshots {
 		there[site.ID+"/"+s.Content] = true
-		if s.Cluster != c.ID {
-			continue
-		}
-		path, whose := ledger.SnapshotPath(s.Own()), fmt.Sprintf("snapshot %s of claim %s/%s", s.Content, s.Claim.Namespace, s.Claim.Name)
-		remedy := fmt.Sprintf("put it back from a copy or, if it is not needed, delete VolumeSnapshot %s/%s", s.Claim.Namespace, s.Name)
-		if s.Kept() {
-			remedy = "put it back from a copy or, if it is not needed: claimdir snapshot purge " + s.Content
-		}
-		switch {
-		case s.Whole() && s.Tree == nil:
-			r.find(KindSnapshot, path, "the data of "+whose+" is missing", remedy)
-		case s.Whole() && s.Directory.Match(s.Tree) == share.Different:
-			r.find(KindSnapshot, path, "what is there is another directory than the data of "+whose, remedy)
-		case s.Kept() && s.Until != nil && time.Since(*s.Until) > expiringSnapshots:
-			r.find(KindSnapshot, path, whose+" should have expired at "+s.Until.Format(time.RFC3339), "read claimdir's log for the reason")
+		if s.Cluster == c.ID {
+			r.snapshot(s)
 		}
 	}
-	for _, err := range site.DamagedSnapshots {
-		remedy := "fix the cause named in the error, or run the version of claimdir that wrote it"
-		if errors.Is(err, ledger.ErrDamaged) {
-			remedy = "restore the file from a backup or, if the snapshot is not needed, remove its directory"
-			there = nil // it may be the one that a VolumeSnapshotContent names
-		}
-		r.find(KindSnapshot, ".claimdir/"+share.SnapshotsDir, err.Error(), remedy)
+	if r.damagedSnapshots(site) { // one may be what a VolumeSnapshotContent names
+		return
 	}
 	for _, content := range c.Contents {
-		if there != nil && content.Handle != "" && strings.HasPrefix(content.Handle, site.ID+"/") && !there[content.Handle] {
+		if content.Handle != "" && strings.HasPrefix(content.Handle, site.ID+"/") && !there[content.Handle] {
 			r.find(KindSnapshot, content.Name, "the VolumeSnapshotContent names snapshot "+content.Handle+", which is not on the share",
 				"put it back from a copy of the share or, if it is not needed, delete its VolumeSnapshot")
 		}
 	}
+}
+
+// snapshot reports a snapshot without its data, and one that should have expired.
+func (r *Report) snapshot(s Snapshot) {
+	path, whose := ledger.SnapshotPath(s.Own()), fmt.Sprintf("snapshot %s of claim %s/%s", s.Content, s.Claim.Namespace, s.Claim.Name)
+	remedy := fmt.Sprintf("put it back from a copy or, if it is not needed, delete VolumeSnapshot %s/%s", s.Claim.Namespace, s.Name)
+	if s.Kept() {
+		remedy = "put it back from a copy or, if it is not needed: claimdir snapshot purge " + s.Content
+	}
+	switch {
+	case s.Whole() && s.Tree == nil:
+		r.find(KindSnapshot, path, "the data of "+whose+" is missing", remedy)
+	case s.Whole() && s.Directory.Match(s.Tree) == share.Different:
+		r.find(KindSnapshot, path, "what is there is another directory than the data of "+whose, remedy)
+	case s.Kept() && s.Until != nil && time.Since(*s.Until) > expiringSnapshots:
+		r.find(KindSnapshot, path, whose+" should have expired at "+s.Until.Format(time.RFC3339), "read claimdir's log for the reason")
+	}
+}
+
+// damagedSnapshots reports the records of snapshots that cannot be read, and whether one of them is damaged.
+func (r *Report) damagedSnapshots(site *Site) (damaged bool) {
+	for _, err := range site.DamagedSnapshots {
+		remedy := "fix the cause named in the error, or run the version of claimdir that wrote it"
+		if errors.Is(err, ledger.ErrDamaged) {
+			remedy = "restore the file from a backup or, if the snapshot is not needed, remove its directory"
+			damaged = true
+		}
+		r.find(KindSnapshot, ".claimdir/"+share.SnapshotsDir, err.Error(), remedy)
+	}
+	return damaged
 }

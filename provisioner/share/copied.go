@@ -56,6 +56,9 @@ func (s *Share) DiscardCopy(staging, own string) (bool, error) {
 	return true, nil
 }
 
+// IsFull reports whether a call failed because the share, or what the server allows there, is full.
+func IsFull(err error) bool { return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) }
+
 // ListCopies returns the own names under which there is something of copies.
 func (s *Share) ListCopies() ([]string, error) {
 	names, err := s.ListMeta(CopiesDir)

@@ -11,7 +11,6 @@ import (
 
 	"claimdir/provisioner/access"
 	"claimdir/provisioner/class"
-	"claimdir/provisioner/cluster"
 	"claimdir/provisioner/cluster/snapshots"
 	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/refusal"
@@ -114,26 +113,19 @@ func (m *making) checkRoom(ctx context.Context, source share.Usage) error {
 		class.FormatSize(float64(bytes)), shareName(m.lane.keeper), class.FormatSize(float64(free)))
 }
 
-// unusedSince is cluster.UnusedSince of the claim, and empty if that cannot be asked.
+// unusedSince is volume.UnusedSince of the claim, and empty if that cannot be asked.
 func (m *making) unusedSince(ctx context.Context) string {
 	of := m.now().Claim
 	claim, err := m.config.Cluster.Claim(ctx, of.Namespace, of.Name)
 	if err != nil || claim == nil || string(claim.UID) != of.UID {
 		return ""
 	}
-	return cluster.UnusedSince(claim)
+	return volume.UnusedSince(claim)
 }
 
 // complete records that the copy is whole and whether a pod used the volume meanwhile, and publishes it.
 func (m *making) complete(ctx context.Context, result share.Copied) error {
-	used := ledger.UseUnknown
-	before, after := m.now().CopyOf.UnusedSince, m.unusedSince(ctx)
-	switch {
-	case before == cluster.InUse || after == cluster.InUse || before != after:
-		used = ledger.Used
-	case before != "":
-		used = ledger.Unused
-	}
+	used := volume.UseBetween(m.now().CopyOf.UnusedSince, m.unusedSince(ctx))
 	err := m.on(ctx, m.lane, m.content.Name, "complete", func(ctx context.Context, op steps.SnapshotOp) error {
 		r, err := op.Complete(ctx, result, used)
 		if err == nil {

@@ -112,6 +112,23 @@ func (op Op) BeginCopy(r ledger.Record, unusedSince string) (ledger.Record, erro
 	return now, op.Store.Records.Update(op.Path, now)
 }
 
+// RestartCopy moves what there is of the copy of r's volume into the trash, so that it begins anew.
+func (op Op) RestartCopy(ctx context.Context, r ledger.Record) error {
+	now, err := op.copying(r)
+	if err != nil || now.CopyOf.Whole() {
+		return err
+	}
+	own, err := op.trashCopy(now)
+	if err != nil {
+		return err
+	}
+	klog.FromContext(ctx).Info("Gave up what was copied, the copy begins anew", "path", op.Path, "PV", now.PV, "trash", own)
+	anew := *now.CopyOf
+	anew.Began, anew.UnusedSince = nil, ""
+	now.CopyOf = &anew
+	return op.Store.Records.Update(op.Path, now)
+}
+
 // CompleteCopy records that the tree of r's volume is whole, how the copy went, and which directory it is.
 func (op Op) CompleteCopy(ctx context.Context, r ledger.Record, result share.Copied, used ledger.Use) error {
 	now, err := op.copying(r)

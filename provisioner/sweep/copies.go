@@ -32,6 +32,18 @@ func listCopies(store ledger.Store) (strayCopies, error) {
 	return stray, nil
 }
 
+// knownSnapshots drops the copies of snapshots that have a record.
+func (c strayCopies) knownSnapshots(store ledger.Store) error {
+	if len(c) == 0 {
+		return nil
+	}
+	snapshots, err := store.Dirs.ListSnapshots()
+	for _, own := range snapshots {
+		delete(c, own)
+	}
+	return err
+}
+
 // known drops the copy of a record, if it is of one.
 func (c strayCopies) known(r ledger.Record) {
 	if p, err := volpath.ParseRecorded(r.Path); err == nil && r.Copying() {

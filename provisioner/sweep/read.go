@@ -37,6 +37,9 @@ func (s *Sweeper) read(ctx context.Context) (found *records, err error) {
 			return err
 		}
 		copies, err := listCopies(store)
+		if err == nil {
+			err = copies.knownSnapshots(store)
+		}
 		if err != nil {
 			return err
 		}

@@ -33,9 +33,8 @@ func Check(claim *v1.PersistentVolumeClaim) error {
 		return refuseClaim("spec.dataSourceRef.namespace %q: only a source of the claim's own namespace can be copied; remove it", *source.Namespace)
 	case len(origins(claim)) > 1:
 		return refuseClaim("%s: a volume has one origin; remove all but one of them", strings.Join(origins(claim), " and "))
-	case source != nil && !pvs.IsClaim(source):
-		return refuseClaim("spec.dataSource %s %q: not supported, the volume would be empty; remove the data source",
-			source.Kind, source.Name)
+	case ForPopulator(claim):
+		return refuseClaim("spec.dataSource %s %q: not supported, the volume would be empty; remove the data source", source.Kind, source.Name)
 	}
 	return nil
 }

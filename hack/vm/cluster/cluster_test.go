@@ -54,8 +54,8 @@ func (c testCase) run(t *testing.T, n *node.Node) {
 func groups() []group {
 	return []group{
 		{"root", node.Installation{Export: rootExport, Tag: oldTag}, podCases(), disturbances()},
-		{"nonroot, its own export", node.Installation{Export: "/srv/ext4/owned", Tag: oldTag, Nonroot: true}, nonrootCases(), nil},
-		{"nonroot, root_squash", node.Installation{Export: "/srv/ext4/squashed", Tag: oldTag, Nonroot: true}, nonrootCases(), nil},
+		{"nonroot, its own export", node.Installation{Export: ownedExport, Tag: oldTag, Nonroot: true}, nonrootCases(ownedExport, "No space left on device"), nil},
+		{"nonroot, root_squash", node.Installation{Export: squashedExport, Tag: oldTag, Nonroot: true}, nonrootCases(squashedExport, "Disk quota exceeded"), nil},
 	}
 }
 

@@ -24,6 +24,26 @@ func (w *world) kubeletLines(pv string) int {
 	return n
 }
 
+// expand edits what a claim asks for, and waits until its status says that it has that.
+func (w *world) expand(name, size string) {
+	w.T.Helper()
+	claims, began := w.node.Admin.CoreV1().PersistentVolumeClaims(w.Name), time.Now()
+	patch := fmt.Appendf(nil, `{"spec":{"resources":{"requests":{"storage":%q}}}}`, size)
+	_, err := claims.Patch(w.T.Context(), name, types.MergePatchType, patch, metav1.PatchOptions{})
+	w.Must(err)
+	w.Eventually("the claim has its new size", func() error {
+		claim, err := claims.Get(w.T.Context(), name, metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		if got := claim.Status.Capacity[v1.ResourceStorage]; got.Cmp(resource.MustParse(size)) != 0 {
+			return fmt.Errorf("it has %s", got.String())
+		}
+		return nil
+	})
+	w.T.Logf("expanded after %v", time.Since(began).Round(10*time.Millisecond))
+}
+
 // testExpandMounted expands a volume that a pod writes to. The pod goes on; what kubelet logs meanwhile is what the
 // README says, and ends with the pod.
 func testExpandMounted(t *testing.T, n *node.Node) {
@@ -34,22 +54,7 @@ func testExpandMounted(t *testing.T, n *node.Node) {
 	counter := w.counter()
 	pv := w.Bound("counter")
 
-	patch := []byte(`{"spec":{"resources":{"requests":{"storage":"2Gi"}}}}`)
-	claims := n.Admin.CoreV1().PersistentVolumeClaims(w.Name)
-	begin := time.Now()
-	_, err := claims.Patch(t.Context(), "counter", types.MergePatchType, patch, metav1.PatchOptions{})
-	w.Must(err)
-	w.Eventually("the claim has its new size", func() error {
-		claim, err := claims.Get(t.Context(), "counter", metav1.GetOptions{})
-		if err != nil {
-			return err
-		}
-		if size := claim.Status.Capacity[v1.ResourceStorage]; size.Cmp(resource.MustParse("2Gi")) != 0 {
-			return fmt.Errorf("it has %s", size.String())
-		}
-		return nil
-	})
-	t.Logf("expanded after %v", time.Since(begin).Round(10*time.Millisecond))
+	w.expand("counter", "2Gi")
 	w.eventOn("counter", `^VolumeResizeSuccessful: the volume has 2Gi now`)
 	counter.goesOn()
 

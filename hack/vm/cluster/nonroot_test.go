@@ -14,12 +14,14 @@ import (
 )
 
 // nonrootCases are for claimdir with components/nonroot, on an export of its
-// uid; with root_squash nobody else could serve that.
-func nonrootCases() []testCase {
+// uid; with root_squash nobody else could serve that. full is what the server
+// says past a limit.
+func nonrootCases(export, full string) []testCase {
 	return []testCase{
 		{"the profile and the uid", testProfile},
 		{"archive", testNonrootArchive},
 		{"delete", testNonrootDelete},
+		{"the server holds volumes to their sizes", sizesHeld(export, full)},
 	}
 }
 

@@ -28,7 +28,7 @@ func report(t *testing.T, n *node.Node) {
 		}
 		for _, command := range []string{
 			"grep ' nfs4\\? ' /proc/mounts",
-			"ls -lna /srv/ext4/root /srv/ext4/owned /srv/ext4/squashed",
+			"ls -lna " + rootExport + " " + ownedExport + " " + squashedExport,
 			"grep -E '^[EW]' /var/log/kubelet.log | tail -n 30",
 			"dmesg | tail -n 10",
 		} {

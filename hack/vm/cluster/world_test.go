@@ -18,8 +18,15 @@ import (
 	"claimdir/hack/vm/node"
 )
 
-// rootExport is the export, on the node's own server, that takes us for root.
-const rootExport = "/srv/ext4/root"
+// The exports of the node's own server.
+const (
+	// rootExport takes us for root.
+	rootExport = "/srv/ext4/root"
+	// ownedExport belongs to claimdirUID, on an XFS with project quotas.
+	ownedExport = "/srv/quota-xfs/owned"
+	// squashedExport belongs to claimdirUID, on an ext4 with project quotas, and takes root for nobody.
+	squashedExport = "/srv/quota-ext4/squashed"
+)
 
 // patience is how long a step may take: kubelet's own retries come after half a
 // minute and more, and everything is emulated.

@@ -1,9 +1,11 @@
-package cluster
+package volume
 
 import (
 	"time"
 
 	v1 "k8s.io/api/core/v1"
+
+	"claimdir/provisioner/ledger"
 )
 
 // InUse is what UnusedSince returns of a claim that a pod uses.
@@ -22,4 +24,18 @@ func UnusedSince(claim *v1.PersistentVolumeClaim) string {
 		return InUse
 	}
 	return ""
+}
+
+// UseBetween says whether a pod used a claim between two answers of UnusedSince. A claim that was deleted meanwhile does
+// not say it.
+func UseBetween(before, now string) ledger.Use {
+	switch {
+	case before == InUse || now == InUse:
+		return ledger.Used
+	case before == "" || now == "":
+		return ledger.UseUnknown
+	case before != now:
+		return ledger.Used
+	}
+	return ledger.Unused
 }
