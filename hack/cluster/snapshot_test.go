@@ -47,5 +47,6 @@ var snapshotCases = []testCase{
 	{"a hostile VolumeSnapshotContent gets nothing", testSnapshotHostile},
 	{"kill -9 while snapshots are made", testSnapshotKilled},
 	{"a claim is restored from a snapshot", testSnapshotRestored},
+	{"a snapshot is deleted while a claim is restored from it", testSnapshotDeletedWhileRestored},
 	{"many snapshots at once", testSnapshotMany},
 }

@@ -321,19 +321,26 @@ func testSnapshotMany(t *testing.T, bed *testbed.Bed) {
 		w.snapshot(fmt.Sprintf("s-%03d", i), "data", w.Name)
 	}
 	made := time.Now()
-	var contents, ready []time.Duration
+	var ready []time.Duration
+	snapshots := map[string]string{} // the content of each
 	for i := range many {
 		snapshot, content := w.ready(fmt.Sprintf("s-%03d", i))
-		contents = append(contents, content.GetCreationTimestamp().Sub(snapshot.GetCreationTimestamp().Time))
+		snapshots[w.Name+"/"+snapshot.GetName()] = "/" + content.GetName()
 		ready = append(ready, time.Since(begin))
 	}
-	slices.Sort(contents)
+	created := w.createdAt()
+	var took []time.Duration
+	for snapshot, content := range snapshots {
+		took = append(took, created[content].Sub(created[snapshot]))
+	}
+	slices.Sort(took)
 	warned := 0
 	for i := range many {
 		warned += min(1, len(w.Warnings(w.Name, fmt.Sprintf("s-%03d", i))))
 	}
-	t.Logf("%d snapshots asked for in %v, all ready after %v; from snapshot to content (in whole seconds) at most %v, 95 %% %v; %d have a warning event",
-		many, made.Sub(begin).Round(time.Millisecond), slices.Max(ready).Round(time.Millisecond), slices.Max(contents), contents[many*95/100], warned)
+	t.Logf("%d snapshots asked for in %v, all ready after %v; from snapshot to content: median %v, 95 %% %v, most %v; %d have a warning event",
+		many, made.Sub(begin).Round(time.Millisecond), slices.Max(ready).Round(time.Millisecond),
+		took[many/2].Round(time.Millisecond), took[many*95/100].Round(time.Millisecond), took[many-1].Round(time.Millisecond), warned)
 	if warned > many/4 { // a few, on a busy machine: the snapshot-controller may be the faster one
 		t.Errorf("%d of %d snapshots have a warning event", warned, many)
 	}
@@ -347,4 +354,22 @@ func testSnapshotMany(t *testing.T, bed *testbed.Bed) {
 		t.Errorf("left on the share: %q", left)
 	}
 	w.healthy()
+}
+
+// A snapshot that is deleted while a claim is to be restored from it goes when the claim has its data.
+func testSnapshotDeletedWhileRestored(t *testing.T, bed *testbed.Bed) {
+	w := newSnapshotWorld(t, bed, "Delete", nil)
+	w.snapshot("now", "data", w.Name)
+	_, content := w.ready("now")
+	w.process.Kill()
+	w.Claim("restored", restoredFrom("now"))
+	w.deleteSnapshot("now")
+	w.deleteContent(content.GetName()) // by force, past the protection of the snapshot-controller
+	w.process = w.start()
+	w.wantFile(w.dirOf("restored")+"/file", "first")
+	w.snapshotGone("now")
+	w.contentGone(content.GetName())
+	if left := w.snapshotsOnShare(); len(left) > 0 {
+		t.Errorf("left on the share: %q", left)
+	}
 }

@@ -3,10 +3,12 @@ package cluster
 import (
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -215,4 +217,27 @@ func (w *world) snapshotIn(namespace, name, content string) {
 		return err
 	})
 	w.Must(snapshots.Delete(w.T.Context(), name, metav1.DeleteOptions{}))
+}
+
+// createdAt returns when the API server answered that VolumeSnapshots and VolumeSnapshotContents were created, by namespace and name.
+func (w *world) createdAt() map[string]time.Time {
+	w.T.Helper()
+	data, err := os.ReadFile(w.bed.AuditLog())
+	w.Must(err)
+	created := map[string]time.Time{}
+	for line := range strings.Lines(string(data)) {
+		var event struct {
+			Verb           string
+			ObjectRef      *struct{ Resource, Namespace, Name string }
+			StageTimestamp time.Time
+			ResponseStatus *struct{ Code int }
+		}
+		if json.Unmarshal([]byte(line), &event) != nil || event.Verb != "create" || event.ObjectRef == nil || event.ResponseStatus == nil || event.ResponseStatus.Code != http.StatusCreated {
+			continue
+		}
+		if of := event.ObjectRef; of.Resource == "volumesnapshots" || of.Resource == "volumesnapshotcontents" {
+			created[of.Namespace+"/"+of.Name] = event.StageTimestamp
+		}
+	}
+	return created
 }

@@ -10,6 +10,8 @@
 //	staged/                             records that are being created
 //	trash/<pv>@<tag>-<n>/record.json    the record of a directory in the trash
 //	trash/<pv>@<tag>-<n>/volume/        that directory
+//	snapshots/<content>@<tag>/record.json   the record of a snapshot; see Snapshot
+//	snapshots/<content>@<tag>/volume/       its tree
 //	usage/<key>.json                    how much the directory of a path held when it was measured
 //	usage/+trash.json                   how much the trash held
 //	projects.json                       of package quota, on a server where it runs
