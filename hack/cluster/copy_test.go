@@ -107,11 +107,11 @@ func testClone(t *testing.T, bed *testbed.Bed) {
 // slowCopies lets a copy of some hundred files take some seconds.
 const slowCopies = "COPY_RATE=200"
 
-// begunCopy waits until a copy for a claim has begun and is not complete.
-func (w *world) begunCopy() {
+// begunCopy waits until a copy has begun on a share, which is a directory of the world's, and is not complete.
+func (w *world) begunCopy(share string) {
 	w.T.Helper()
 	w.Eventually("a copy has begun", func() error {
-		trees, err := filepath.Glob(filepath.Join(w.share, ".claimdir/copies/*/tree/many"))
+		trees, err := filepath.Glob(filepath.Join(w.share, share, ".claimdir/copies/*/tree/many"))
 		if err == nil && len(trees) == 0 {
 			err = fmt.Errorf("there is none in .claimdir/copies")
 		}
@@ -143,7 +143,7 @@ func testCloneOfDeleted(t *testing.T, bed *testbed.Bed) {
 	})
 	w.process = w.start(slowCopies)
 	w.Event("", source.Name, `claim "clone" of namespace .* is to be a copy of this volume and has not got it yet`)
-	w.begunCopy()
+	w.begunCopy("")
 	w.process.Kill()
 	w.process = w.start(slowCopies)
 	clone := w.Bound("clone")
@@ -160,7 +160,7 @@ func testCloneCancelled(t *testing.T, bed *testbed.Bed) {
 	source := w.Bound("data")
 	w.fill(w.directoryOf(source), 400)
 	w.Claim("clone", copyOf("data"), requesting("10Mi"))
-	w.begunCopy()
+	w.begunCopy("")
 	w.DeleteClaim("clone")
 	w.nothingCopied()
 	w.Eventually("only the source has a record, and the trash is empty", func() error {
@@ -224,22 +224,10 @@ func testCloneToAnotherShare(t *testing.T, bed *testbed.Bed) {
 	w.Claim("beside", clustertest.OfClass(w.Name+"-both"), copyOf("data"), requesting("10Mi"))
 	w.Claim("far", clustertest.OfClass(w.Name+"-slow"), copyOf("data"), requesting("10Mi"))
 	w.same(w.directoryOf(source), w.directoryOf(w.wantOn("fast", "beside")))
-	w.begunCopyOn("slow")
+	w.begunCopy("slow")
 	w.process.Kill()
 	w.process = w.start(append(sharesEnv("fast", "slow"), slowCopies)...)
 	w.same(w.directoryOf(source), w.directoryOf(w.wantOn("slow", "far")))
-}
-
-// begunCopyOn waits until something of a copy is on a share.
-func (w *sharesWorld) begunCopyOn(share string) {
-	w.T.Helper()
-	w.Eventually("a copy has begun on "+share, func() error {
-		trees, err := filepath.Glob(filepath.Join(w.share, share, ".claimdir/copies/*/tree/many"))
-		if err == nil && len(trees) == 0 {
-			err = fmt.Errorf("there is none in .claimdir/copies")
-		}
-		return err
-	})
 }
 
 // An archive may be copied as often as somebody likes, and stays.
