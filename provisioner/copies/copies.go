@@ -81,11 +81,24 @@ type key struct {
 
 // lane is the work on one share.
 type lane struct {
-	copier  *share.Copier
-	meter   *share.Meter
-	waiting fair.Queue[*task]
-	running int
-	tasks   map[string]*task // that wait or run, by name
+	copier *share.Copier
+	meter  *share.Meter
+	tasks  map[string]*task // that wait or run, by name
+
+	// fresh are jobs that wait for their first turn, long those that have had one. Each kind has room of its own, so that
+	// neither keeps the other waiting: see next.
+	fresh, long   fair.Queue[*task]
+	running       int
+	runningOfLong int
+	swap          bool // whose turn it is if there is only one place
+}
+
+// of returns the queue in which a task waits, or would.
+func (l *lane) of(t *task) *fair.Queue[*task] {
+	if t.turns > 0 {
+		return &l.long
+	}
+	return &l.fresh
 }
 
 const (
@@ -133,7 +146,7 @@ func (c *Copies) Start(job Job) error {
 	}
 	t := &task{Job: job, copies: c, lane: l}
 	l.tasks[job.Name] = t
-	l.waiting.Push(job.Namespace, t)
+	l.fresh.Push(job.Namespace, t)
 	c.next(l)
 	return nil
 }
@@ -159,29 +172,62 @@ func (c *Copies) lane(to *access.Keeper) *lane {
 
 // next runs waiting tasks as long as there is room. It must be called with mu held.
 func (c *Copies) next(l *lane) {
-	for c.run != nil && l.running < c.config.AtOnce && l.waiting.Len() > 0 {
-		t := l.waiting.Pop()
+	for c.run != nil && l.running < c.config.AtOnce {
+		queue := c.whose(l)
+		if queue == nil {
+			return
+		}
+		t := queue.Pop()
 		l.running++
-		t.runs = true
+		if queue == &l.long {
+			l.runningOfLong++
+		}
+		t.runs, t.ofLong = true, queue == &l.long
 		c.run(t)
 	}
 }
 
-// othersWait reports whether a job of another namespace waits on the lane.
-func (c *Copies) othersWait(l *lane, namespace string) bool {
+// whose returns the queue whose turn it is, or nil if none may run another task. One task of the long ones may always run, and
+// one place is never theirs; if there is only one place, both kinds take turns there.
+func (c *Copies) whose(l *lane) *fair.Queue[*task] {
+	if c.config.AtOnce == 1 {
+		l.swap = !l.swap
+	}
+	longFirst, longMay := l.runningOfLong == 0, l.long.Len() > 0 && (c.config.AtOnce == 1 || l.runningOfLong < c.config.AtOnce-1)
+	if c.config.AtOnce == 1 {
+		longFirst = l.swap
+	}
+	switch {
+	case longMay && (longFirst || l.fresh.Len() == 0):
+		return &l.long
+	case l.fresh.Len() > 0:
+		return &l.fresh
+	}
+	return nil
+}
+
+// othersWait reports whether a job of another namespace waits for the place of a task.
+func (c *Copies) othersWait(t *task) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return l.waiting.Len() > l.waiting.LenOf(namespace)
+	waits := func(queue *fair.Queue[*task]) bool { return queue.Len() > queue.LenOf(t.Namespace) }
+	if c.config.AtOnce == 1 {
+		return waits(&t.lane.fresh) || waits(&t.lane.long)
+	}
+	return waits(t.lane.of(t)) || !t.ofLong && t.lane.runningOfLong == 0 && waits(&t.lane.long)
 }
 
 // over takes a task off its lane. A task whose turn is over waits for the next one.
 func (c *Copies) over(ctx context.Context, t *task, err error) {
 	c.mu.Lock()
 	t.lane.running--
+	if t.ofLong {
+		t.lane.runningOfLong--
+	}
 	t.runs = false
 	again := errors.Is(err, errTurnOver)
 	if again {
-		t.lane.waiting.Push(t.Namespace, t)
+		t.lane.long.Push(t.Namespace, t)
 	} else {
 		delete(t.lane.tasks, t.Name)
 	}

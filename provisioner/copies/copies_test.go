@@ -3,6 +3,7 @@ package copies
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -171,6 +172,34 @@ func TestALongJobMakesWayForOthersAndGoesOn(t *testing.T) {
 		if !told {
 			t.Error("nobody was told that it makes way")
 		}
+	})
+}
+
+// Jobs that take long, however many turns they have had and however many they are, keep no new one waiting, and go on beside
+// new ones.
+func TestLongJobsKeepNoNewOneWaiting(t *testing.T) {
+	two := slow
+	two.AtOnce = 2
+	inTime(t, two, func(t *testing.T, w *world) {
+		for _, name := range []string{"long-a", "long-b"} {
+			w.files(name, 3000)
+			w.starts(w.job(name, name))
+		}
+		for i := range 6 {
+			short := fmt.Sprintf("short-%d", i)
+			w.files(short, 3)
+			began := time.Now()
+			w.starts(w.job(short, short))
+			w.has(short + " ends")
+			if waited := time.Since(began); i < 2 && waited > 2*turn || i >= 2 && waited > time.Minute {
+				t.Errorf("%s waited for %v", short, waited)
+			}
+		}
+		if w.count("long-a ends")+w.count("long-b ends") > 0 {
+			t.Fatal("the long jobs were not long enough to show anything")
+		}
+		w.has("long-a ends")
+		w.has("long-b ends")
 	})
 }
 
