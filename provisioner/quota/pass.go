@@ -48,7 +48,7 @@ func (j *Job) pass(ctx context.Context) error {
 			}
 		}
 		if err == nil {
-			err = j.drop(s, found)
+			err = j.drop(ctx, s, found)
 		}
 		j.tell(found.left)
 		return errors.Join(err, j.save(s))
@@ -224,34 +224,6 @@ func (j *Job) setLimit(s *share.Share, v *volume, p project) error {
 		line = fmt.Sprintf("volume %s: project id %d, limit %s", v.path, p.ID, size(v.limit))
 	}
 	return j.change(line, func() error { return j.limits(s).LimitProject(p.ID, v.limit) })
-}
-
-// drop removes the limits of directories that no active record names, and forgets those whose files
-// are all gone. It does nothing while some record cannot be read, which might name one of them.
-func (j *Job) drop(s *share.Share, found reading) error {
-	if found.unread {
-		return nil
-	}
-	for _, p := range j.projects.sorted() {
-		if found.named[p.Directory] || p.Unconfirmed { // of what is not the directory's the limit may be somebody else's
-			continue
-		}
-		usage, err := j.limits(s).ProjectUsage(p.ID)
-		if err != nil {
-			return err
-		}
-		if usage.Limit > 0 {
-			line := fmt.Sprintf("project id %d: no limit, was %s: the directory that was at %s is no volume in use now", p.ID, size(usage.Limit), p.Path)
-			if err := j.change(line, func() error { return j.limits(s).LimitProject(p.ID, 0) }); err != nil {
-				return err
-			}
-		}
-		if usage.Files == 0 {
-			delete(j.projects.byDirectory, p.Directory)
-			j.unsaved = true
-		}
-	}
-	return nil
 }
 
 // tell says what is left alone, unless that was said by the last pass.

@@ -83,6 +83,7 @@ func (w *world) start(config Config) {
 	config.Out = &w.out
 	w.Job = newJob(config)
 	w.limits = func(*share.Share) limits { return w.server }
+	w.settle = func(context.Context) error { return nil }
 	w.share, w.records, w.block = w.server.share, w.ledger, 4096
 	var err error
 	w.projects, err = readProjects(w.share)
@@ -188,6 +189,34 @@ func TestALimitComesAndGoesWithItsRecord(t *testing.T) {
 	w.volume("c", "1Mi")
 	w.passes([]string{"volume c: project id 102, limit 1Mi"}, []string{"102=1048576"})
 	w.walked("c")
+}
+
+// A record that is away for a moment, because it is being replaced over NFS, costs no limit; one that cannot be read then costs
+// none either.
+func TestARecordThatIsAwayForAMomentKeepsItsLimit(t *testing.T) {
+	w := newWorld(t)
+	w.volume("a", "1Mi")
+	w.passes([]string{"volume a: project id 100, limit 1Mi"}, []string{"100=1048576"})
+	w.walked("a")
+	id, err := w.share.Identify(sharetest.PathOf(t, "a"))
+	sharetest.Must(t, err)
+	looked := 0
+	w.settle = func(context.Context) error {
+		looked++
+		w.record("a", "1Mi", id)
+		return nil
+	}
+	w.release("a")
+	w.passes(nil, nil)
+	w.passes(nil, nil)
+	if looked != 1 {
+		t.Errorf("it looked %d times again", looked)
+	}
+	w.settle = func(context.Context) error { return context.Canceled }
+	w.release("a")
+	if err := w.pass(t.Context()); !errors.Is(err, context.Canceled) || len(w.server.calls) > 0 {
+		t.Errorf("a pass that is cut off: %v, %q", err, w.server.calls)
+	}
 }
 
 func TestAProcessThatWasKilledIsFollowed(t *testing.T) {

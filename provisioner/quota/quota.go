@@ -59,6 +59,7 @@ type Job struct {
 	pace    *rate.Limiter
 	unlock  func()
 
+	settle   func(ctx context.Context) error // settle, except in tests
 	projects projects
 	unsaved  bool      // the file on the share is older than projects
 	saved    time.Time // when it was written
@@ -102,7 +103,7 @@ func Open(config Config) (*Job, error) {
 func newJob(config Config) *Job {
 	return &Job{
 		config: config, limits: func(s *share.Share) limits { return s },
-		pace: rate.NewLimiter(pace, pace/10), unlock: func() {}, saved: time.Now(),
+		pace: rate.NewLimiter(pace, pace/10), unlock: func() {}, saved: time.Now(), settle: settle,
 		walking: map[uint64]*walk{}, failed: map[uint64]failure{}, left: map[string]string{},
 	}
 }
