@@ -48,6 +48,9 @@ func SnapshotOwn(content, cluster string) string { return volpath.Own(content, c
 // SnapshotPath returns where a snapshot lies, relative to the share, for messages.
 func SnapshotPath(own string) string { return volpath.SnapshotTree(own).String() }
 
+// OfSnapshot reports whether a record, such as one in the trash, is that of a snapshot.
+func (r Record) OfSnapshot() bool { return r.State == State(stateSnapshot) }
+
 func snapshotDir(own string) string { return share.SnapshotsDir + "/" + own }
 
 // BeginSnapshot writes the record of a snapshot whose copy begins.

@@ -13,7 +13,6 @@ import (
 	"claimdir/provisioner/access"
 	"claimdir/provisioner/cluster/snapshots"
 	"claimdir/provisioner/ledger"
-	"claimdir/provisioner/refusal"
 	"claimdir/provisioner/share"
 	"claimdir/provisioner/steps"
 )
@@ -190,7 +189,7 @@ func (s *Snapshotter) expire(ctx context.Context, on *lane, r ledger.Snapshot, s
 	err := s.config.Steps.OnSnapshot(ctx, access.Periodic{Keeper: on.keeper}, steps.SnapshotOf{Content: r.Content, Cluster: r.Cluster}, "expire snapshot "+r.Content, func(ctx context.Context, op steps.SnapshotOp) error {
 		return op.Expire(ctx, over)
 	})
-	if refused, is := errors.AsType[*refusal.Refusal](err); is && refused.Reason() == refusal.ReasonBusy {
+	if isBusy(err) {
 		return nil
 	}
 	return err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	v1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -204,17 +205,22 @@ func (s *Snapshotter) reserve(name, handle string, most int) bool {
 			count++
 		}
 	}
-	for other, of := range s.pending {
-		if _, cached := s.config.Caches.Content(other); other != name && of == handle && !cached {
+	for other, made := range s.pending {
+		if _, cached := s.config.Caches.Content(other); cached || s.now().Sub(made.at) > pendingMost {
+			delete(s.pending, other)
+		} else if other != name && made.handle == handle {
 			count++
 		}
 	}
 	if count >= most {
 		return false
 	}
-	s.pending[name] = handle
+	s.pending[name] = pending{handle, s.now()}
 	return true
 }
+
+// pendingMost is how long a VolumeSnapshotContent counts that the cache does not have: it may be gone already.
+const pendingMost = time.Minute
 
 // known forgets what reserve counted: the cache has the VolumeSnapshotContent, or there is none.
 func (s *Snapshotter) known(name string) {

@@ -29,7 +29,7 @@ func (s *Snapshotter) remove(ctx context.Context, on *lane, content *snapshots.V
 	switch {
 	case errors.Is(err, errRefused): // what it names is not its
 		return s.letGo(ctx, content, err.Error())
-	case errors.Is(err, errWaits):
+	case errors.Is(err, errWaits), isBusy(err), ctx.Err() != nil:
 		return err
 	case err != nil:
 		s.tellContent(content, v1.EventTypeWarning, eventFailed, err.Error()+"; this is retried automatically")

@@ -68,7 +68,13 @@ type Snapshotter struct {
 	now     func() time.Time
 
 	mu      sync.Mutex
-	pending map[string]string // the volumes of VolumeSnapshotContents that were created and are not in the cache yet, by name
+	pending map[string]pending // VolumeSnapshotContents that were created and are not in the cache yet, by name
+}
+
+// pending is a VolumeSnapshotContent that was just created.
+type pending struct {
+	handle string // of its volume
+	at     time.Time
 }
 
 // item is an object in a queue. Of a VolumeSnapshotContent namespace is that of its VolumeSnapshot.
@@ -102,7 +108,7 @@ func New(config Config) *Snapshotter {
 	if config.Reading == nil {
 		config.Reading = func(string, string, time.Time) (string, bool) { return "", false }
 	}
-	s := &Snapshotter{config: config, wanted: newQueue(), metrics: newMetrics(), now: time.Now, pending: map[string]string{}}
+	s := &Snapshotter{config: config, wanted: newQueue(), metrics: newMetrics(), now: time.Now, pending: map[string]pending{}}
 	for _, keeper := range config.Keepers {
 		s.lanes = append(s.lanes, &lane{keeper, newQueue()})
 	}

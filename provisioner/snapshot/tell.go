@@ -55,8 +55,7 @@ func (s *Snapshotter) setStatus(ctx context.Context, content *snapshots.VolumeSn
 
 // failed says in an event and in the status why a snapshot is not there, and returns err, or nil if no retry helps.
 func (s *Snapshotter) failed(ctx context.Context, content *snapshots.VolumeSnapshotContent, err error) error {
-	refused, is := errors.AsType[*refusal.Refusal](err)
-	if ctx.Err() != nil || is && refused.Reason() == refusal.ReasonBusy {
+	if ctx.Err() != nil || isBusy(err) {
 		return err
 	}
 	text, reason := err.Error(), eventFailed
@@ -80,6 +79,12 @@ func (s *Snapshotter) failed(ctx context.Context, content *snapshots.VolumeSnaps
 		return nil
 	}
 	return err
+}
+
+// isBusy reports whether an operation was refused because another one on the snapshot is under way.
+func isBusy(err error) bool {
+	refused, is := errors.AsType[*refusal.Refusal](err)
+	return is && refused.Reason() == refusal.ReasonBusy
 }
 
 // mayTell reports whether the VolumeSnapshot that a VolumeSnapshotContent names is there and is bound to it: otherwise whoever may make

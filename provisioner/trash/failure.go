@@ -10,7 +10,9 @@ import (
 // Error returns the text for events and logs.
 func (f Failure) Error() string {
 	whose := "a directory in the trash without a record"
-	if r := f.Record; r.PV != "" {
+	if r := f.Record; r.OfSnapshot() {
+		whose = fmt.Sprintf("the data of a deleted snapshot of claim %s/%s", r.Claim.Namespace, r.Claim.Name)
+	} else if r.PV != "" {
 		whose = fmt.Sprintf("the directory of the released volume %s (claim %s/%s, path %q)", r.PV, r.Claim.Namespace, r.Claim.Name, r.Path)
 	}
 	advice := ""
