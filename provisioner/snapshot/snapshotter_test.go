@@ -47,6 +47,7 @@ func TestFaultsOfTheAPI(t *testing.T) {
 				t.Run(fmt.Sprintf("write %d, lose %v, restart %v", n, lose, restart), func(t *testing.T) {
 					t.Parallel()
 					w := newWorld(t)
+					restart := restart // of this case alone
 					writes, hit := 0, make(chan struct{})
 					w.api.fault = func(string) (int, bool) {
 						if writes++; writes != n {
