@@ -97,7 +97,7 @@ func TestOnlySomeJobsRunAtATimeAndNamespacesTakeTurns(t *testing.T) {
 	inTime(t, Config{AtOnce: 2, Workers: 1, Rate: 1000}, func(t *testing.T, w *world) {
 		running, most := 0, 0
 		observed := func(j *Job) {
-			begin, ended := j.Begin, j.Ended
+			begin, complete := j.Begin, j.Complete
 			j.Begin = func(ctx context.Context, u share.Usage) error {
 				w.mu.Lock()
 				running++
@@ -105,11 +105,11 @@ func TestOnlySomeJobsRunAtATimeAndNamespacesTakeTurns(t *testing.T) {
 				w.mu.Unlock()
 				return begin(ctx, u)
 			}
-			j.Ended = func(ctx context.Context, err error) {
+			j.Complete = func(ctx context.Context, r share.Copied) error {
 				w.mu.Lock()
 				running--
 				w.mu.Unlock()
-				ended(ctx, err)
+				return complete(ctx, r)
 			}
 		}
 		for _, name := range []string{"a1", "a2", "a3", "a4", "b1"} {
