@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -53,7 +54,7 @@ func (c *copying) giveOne(e *copyEntry, in, out int, name string) error {
 	if err != nil {
 		return err
 	}
-	err = c.target(func() error { return unix.Fsetxattr(out, name, value, 0) })
+	err = c.asOwner(takeBack(out), func() error { return unix.Fsetxattr(out, name, value, 0) })
 	if errors.Is(err, unix.EOPNOTSUPP) {
 		c.leftOut(fmt.Sprintf("%s of %q", name, e.in.at(e.name)))
 		return nil
@@ -80,18 +81,40 @@ func (c *copying) takeExtended(in, out int) error {
 		if !ours || slices.Contains(keep, name) {
 			continue
 		}
-		if err := c.target(func() error { return unix.Fremovexattr(out, name) }); err != nil && !errors.Is(err, unix.ENODATA) {
+		if err := c.asOwner(takeBack(out), func() error { return unix.Fremovexattr(out, name) }); err != nil && !errors.Is(err, unix.ENODATA) {
 			return err
 		}
 	}
 	return nil
 }
 
+// asOwner makes a change to a file of the copy that the system lets only the owner make. What an earlier run has given away
+// already it takes back, as an NFS server lets root do; giveOwner gives it away again.
+func (c *copying) asOwner(back, change func() error) error {
+	err := c.target(change)
+	if !errors.Is(err, unix.EPERM) || c.target(back) != nil {
+		return err
+	}
+	return c.target(change)
+}
+
+// takeBack returns what makes an open file ours.
+func takeBack(fd int) func() error {
+	return func() error { return unix.Fchown(fd, os.Geteuid(), os.Getegid()) }
+}
+
 // handDownNothing takes the ACLs from a directory of the copy: one that it has handed down to it, and one that it hands down to
 // what is made in it. It gets those of the source when it is complete.
 func (c *copying) handDownNothing(in int, name string) error {
+	at := fmt.Sprintf("/proc/self/fd/%d/%s", in, name)
 	for _, list := range []string{aclDefault, aclAccess} {
-		err := c.target(func() error { return unix.Removexattr(fmt.Sprintf("/proc/self/fd/%d/%s", in, name), list) })
+		err := c.target(func() error { return unix.Removexattr(at, list) })
+		if errors.Is(err, unix.EPERM) { // an earlier run has given the directory away, most likely without such a list
+			if _, err = c.sized(c.target, func(buffer []byte) (int, error) { return unix.Getxattr(at, list, buffer) }); err == nil {
+				back := func() error { return unix.Fchownat(in, name, os.Geteuid(), os.Getegid(), unix.AT_SYMLINK_NOFOLLOW) }
+				err = c.asOwner(back, func() error { return unix.Removexattr(at, list) })
+			}
+		}
 		if err != nil && !errors.Is(err, unix.ENODATA) && !errors.Is(err, unix.EOPNOTSUPP) {
 			return err
 		}
