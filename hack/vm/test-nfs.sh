@@ -27,6 +27,9 @@ deep='^TestACopyNeedsLittleMemory$|^TestShare$/^(remove_reads_names|the_trash_is
 # These make a copy over and over; they go once to each version.
 repeats='^TestACopyThatIsKilled$|^TestShare$/^a_copy_(goes_on|made_twice|needs_neither|keeps_files_of_several).*'
 
+# These copy trees, for minutes on each mount: they meet each version with each file system, and each user.
+copies='^TestACopy|^TestShare$/^a_copy'
+
 # Of the late calls a mount has some operations; a plain directory has all.
 late='^TestACallThatComesLate/^(adopt|expire|purge|remove|fix|look|put|bring|provision,_[gt]|(take_over|archive|retain|restore),|.*_of_nothing)'
 
@@ -43,6 +46,7 @@ part() {
 	case "$1 $2" in
 	*" all") ;;
 	"provisioner/share most") mine+="|$deep|$repeats" ;;
+	"provisioner/share most-but-copies") mine+="|$deep|$copies" ;;
 	"provisioner/share most-and-repeats") mine+="|$deep" ;;
 	"provisioner stories") mine+="|$crashes|$local" ;;
 	"provisioner crashes") run=$crashes parallel=6 ;; # each story has a share of its own, and waits for the server
