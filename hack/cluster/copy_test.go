@@ -84,6 +84,7 @@ func testClone(t *testing.T, bed *testbed.Bed) {
 	w.Claim("data", requesting("10Mi"))
 	source := w.Bound("data")
 	w.fill(w.directoryOf(source), 300)
+	w.unused("data", true)
 	w.Claim("clone", copyOf("data"), requesting("20Mi"))
 	clone := w.Bound("clone")
 	w.same(w.directoryOf(source), w.directoryOf(clone))

@@ -277,6 +277,19 @@ func testExpandNamesake(t *testing.T, bed *testbed.Bed) {
 	w.healthy()
 }
 
+// unused waits until Kubernetes says whether no pod uses a claim.
+func (w *world) unused(claim string, want bool) {
+	w.T.Helper()
+	w.Eventually(fmt.Sprintf("Kubernetes says of the claim: unused %v", want), func() error {
+		for _, c := range w.getClaim(claim).Status.Conditions {
+			if c.Type == v1.PersistentVolumeClaimUnused && (c.Status == v1.ConditionTrue) == want {
+				return nil
+			}
+		}
+		return fmt.Errorf("conditions: %+v", w.getClaim(claim).Status.Conditions)
+	})
+}
+
 // With EXPAND_MOUNTED=false a volume grows when no pod uses the claim.
 func testExpandUnused(t *testing.T, bed *testbed.Bed) {
 	w := newWorld(t, bed, "EXPAND_MOUNTED=false")
@@ -296,24 +309,14 @@ func testExpandUnused(t *testing.T, bed *testbed.Bed) {
 		},
 	}, metav1.CreateOptions{})
 	w.Must(err)
-	unused := func(want bool) {
-		w.Eventually(fmt.Sprintf("Kubernetes says of the claim: unused %v", want), func() error {
-			for _, c := range w.getClaim("data").Status.Conditions {
-				if c.Type == v1.PersistentVolumeClaimUnused && (c.Status == v1.ConditionTrue) == want {
-					return nil
-				}
-			}
-			return fmt.Errorf("conditions: %+v", w.getClaim("data").Status.Conditions)
-		})
-	}
-	unused(false)
+	w.unused("data", false)
 	w.Must(w.resize("data", "5Gi"))
 	w.EventOfAnyType(w.Name, "data", "VolumeResizeWaits: the volume is expanded when no pod uses the claim")
 	if size := w.getClaim("data").Status.Capacity[v1.ResourceStorage]; size.String() != "1Mi" {
 		t.Errorf("it has %s while a pod uses it", size.String())
 	}
 	w.Must(pods.Delete(t.Context(), "user", metav1.DeleteOptions{GracePeriodSeconds: new(int64(0))}))
-	unused(true)
+	w.unused("data", true)
 	w.expanded("data", "5Gi")
 	w.healthy()
 }

@@ -31,10 +31,10 @@ func testRefusedClaims(t *testing.T, bed *testbed.Bed) {
 			c.Spec.Selector = &metav1.LabelSelector{MatchLabels: map[string]string{"a": "b"}}
 		}},
 		{"block", `spec.volumeMode "Block": .*allowed is "Filesystem"`, func(c *v1.PersistentVolumeClaim) { c.Spec.VolumeMode = &block }},
-		{"clone", `spec.dataSource PersistentVolumeClaim "other": not supported`, func(c *v1.PersistentVolumeClaim) {
+		{"clone", `spec.dataSource: there is no claim "other" in namespace`, func(c *v1.PersistentVolumeClaim) {
 			c.Spec.DataSource = &v1.TypedLocalObjectReference{Kind: "PersistentVolumeClaim", Name: "other"}
 		}},
-		{"snapshot", `spec.dataSource VolumeSnapshot "snap": not supported`, func(c *v1.PersistentVolumeClaim) {
+		{"snapshot", `spec.dataSource: VolumeSnapshot "snap" cannot be read: the cluster does not serve VolumeSnapshots`, func(c *v1.PersistentVolumeClaim) {
 			c.Spec.DataSource = &v1.TypedLocalObjectReference{APIGroup: &snapshots, Kind: "VolumeSnapshot", Name: "snap"}
 		}},
 		{"attributes", `spec.volumeAttributesClassName "gold": not supported`, func(c *v1.PersistentVolumeClaim) { c.Spec.VolumeAttributesClassName = &attributes }},

@@ -43,6 +43,7 @@ func testSnapshot(t *testing.T, bed *testbed.Bed) {
 	w.Must(os.MkdirAll(filepath.Join(w.share, dir, "deep/er"), 0o755))
 	w.put(dir+"/deep/er/file", "below")
 	before := time.Now()
+	w.unused("data", true)
 	snapshot := w.snapshot("now", "data", w.Name)
 	ready, content := w.ready("now")
 	t.Logf("ready after %v", time.Since(before).Round(time.Millisecond))
