@@ -41,7 +41,7 @@ type usageOptions struct {
 }
 
 func usageCommand(p program) *cobra.Command {
-	c := &cobra.Command{Use: "usage", Short: "list how much the volumes and archives hold", Long: usageHead, Annotations: endsWith(usageTail)}
+	c := &cobra.Command{Use: "usage", Short: "list how much volumes, archives and snapshots hold", Long: usageHead, Annotations: endsWith(usageTail)}
 	return p.command(c, &usageOptions{options: newOptions()})
 }
 

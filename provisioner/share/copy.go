@@ -78,6 +78,8 @@ type Copied struct {
 	// Files are all names that are no directories, and Directories includes the top one. Both include what an
 	// earlier run had done.
 	Files, Directories int64
+	// Bytes are as in CopyProgress: with what an earlier run had done.
+	Bytes int64
 	// Found are those of Files that an earlier run had completed.
 	Found int64
 	// Links are those of Files that became a further name of a file that has several.
@@ -219,6 +221,7 @@ func closeRead(fd int) { _ = unix.Close(fd) }
 func (c *copying) result() Copied {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.copied.Bytes = c.progress.Bytes.Load()
 	return c.copied
 }
 

@@ -142,7 +142,7 @@ func (op Op) CompleteCopy(ctx context.Context, r ledger.Record, result share.Cop
 	}
 	whole := *now.CopyOf
 	whole.Ended, whole.Used = new(time.Now().UTC().Truncate(time.Second)), used
-	whole.Files, whole.Bytes = result.Files, result.Cloned+result.Server+result.Read
+	whole.Files, whole.Bytes = result.Files, result.Bytes
 	whole.Changed, whole.FirstChanged = result.Changed, result.FirstChanged
 	whole.LeftOut, whole.FirstLeftOut = result.LeftOut, result.FirstLeftOut
 	now.CopyOf, now.Directory = &whole, tree

@@ -116,7 +116,7 @@ func (op SnapshotOp) Complete(ctx context.Context, result share.Copied, used led
 	}
 	whole := *r.CopyOf
 	whole.Ended, whole.Used = new(time.Now().UTC().Truncate(time.Microsecond)), used
-	whole.Files, whole.Bytes = result.Files, result.Cloned+result.Server+result.Read
+	whole.Files, whole.Bytes = result.Files, result.Bytes
 	whole.Changed, whole.FirstChanged = result.Changed, result.FirstChanged
 	whole.LeftOut, whole.FirstLeftOut = result.LeftOut, result.FirstLeftOut
 	r.CopyOf = &whole

@@ -25,6 +25,7 @@ const (
 	Volume   = "volume"
 	Archive  = "archive"
 	Retained = "retained"
+	Snapshot = "snapshot"
 	Trash    = "trash" // of a share, as a whole
 )
 
@@ -130,6 +131,14 @@ func (s Share) add(report *Report, of Of, now time.Time) error {
 		total.add(d)
 		report.Directories = append(report.Directories, d)
 	}
+	for r, err := range s.Store.Records.Snapshots() {
+		switch {
+		case err != nil:
+			unread(err)
+		case r.Whole() && of.includes(r.Claim):
+			report.Directories = append(report.Directories, s.snapshot(r))
+		}
+	}
 	if of != (Of{}) {
 		return nil
 	}
@@ -189,6 +198,17 @@ func (s Share) directory(kind string, r ledger.Record, room share.Room, now time
 		d.measured(u)
 	}
 	return d, err
+}
+
+// snapshot returns what is known of a snapshot: what was copied. Nobody changes it.
+func (s Share) snapshot(r ledger.Snapshot) Directory {
+	d := Directory{
+		Kind: Snapshot, Namespace: r.Claim.Namespace, Claim: r.Claim.Name, Volume: r.PV, Share: s.Name, Cluster: r.Cluster, Path: ledger.SnapshotPath(r.Own()), Requested: sizeOf(r.Record),
+	}
+	if r.CopyOf.Whole() {
+		d.measured(ledger.Usage{Usage: share.Usage{Bytes: r.CopyOf.Bytes, Files: r.CopyOf.Files}, Began: *r.CopyOf.Ended})
+	}
+	return d
 }
 
 func (s Share) trash() (Directory, error) {

@@ -117,6 +117,34 @@ func TestTheReportIsSortedBySize(t *testing.T) {
 	}
 }
 
+// A snapshot holds what was copied; one that is not whole is none yet.
+func TestSnapshotsAreReported(t *testing.T) {
+	w := newWorld(t)
+	records := w.Store(t).Records
+	began := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	for _, name := range []string{"whole", "begun"} {
+		r := ledger.Snapshot{Content: "snapcontent-" + name, Name: name, Record: ledger.Record{
+			PV: "pvc-1", Cluster: sharetest.Cluster, Path: "data", Size: "1Ki", Claim: ledger.Claim{Namespace: "team", Name: "data", UID: "uid-1"}, CopyOf: &ledger.Copy{Began: &began},
+		}}
+		must(t, records.BeginSnapshot(r))
+		if name == "whole" {
+			r.Directory, r.CopyOf = &share.Identity{Number: 1}, &ledger.Copy{Began: &began, Ended: &began, Bytes: 2 << 10, Files: 3}
+			must(t, records.UpdateSnapshot(r))
+		}
+	}
+	found := Find([]Share{{Store: w.Store(t)}}, Of{"team", "data"}, w.clock)
+	if len(found.Directories) != 1 || len(found.Unread) > 0 {
+		t.Fatalf("%+v", found)
+	}
+	d := found.Directories[0]
+	if d.Kind != Snapshot || d.Used.Bytes != 2<<10 || d.Used.Files != 3 || *d.Percent != 200 || !d.Measured.Equal(began) || !strings.HasPrefix(d.Path, ".claimdir/snapshots/snapcontent-whole@") {
+		t.Errorf("%+v", d)
+	}
+	if other := Find([]Share{{Store: w.Store(t)}}, Of{"team", "other"}, w.clock); len(other.Directories) > 0 {
+		t.Errorf("%+v", other)
+	}
+}
+
 func TestTheTablesSayWhatIsSpecial(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	directory := func(claim string, u *share.Usage) Directory {
