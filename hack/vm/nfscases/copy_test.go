@@ -249,7 +249,7 @@ func TestALargeFileIsCopiedByTheServer(t *testing.T) {
 	if ours.sent.bytes >= mebi {
 		t.Errorf("the server copies: %v", ours.sent)
 	}
-	if reading.took < 2*ours.took {
+	if ours.copied.Cloned > 0 && reading.took < 2*ours.took { // where the server copies the blocks, its disk says how long that takes
 		t.Errorf("%v, read and written %v", ours.took, reading.took)
 	}
 }

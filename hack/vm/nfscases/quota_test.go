@@ -819,7 +819,7 @@ func TestQuotaSaysWhereItCannotWork(t *testing.T) {
 		t.Errorf("as user 1000: %v, %s", err, out)
 	}
 	counting := l.top + "-counting"
-	l.shell(`mkdir "$1"; truncate -s "$3M" "$1.img"
+	l.shell(`mkdir "$1"; truncate -s 400M "$1.img"
 		case $2 in
 		ext4) mkfs.ext4 -q -O quota,project -E nodiscard,quotatype=prjquota "$1.img"; mount -o loop "$1.img" "$1" ;;
 		xfs) mkfs.xfs -q -K "$1.img"; mount -o loop,pqnoenforce "$1.img" "$1" ;;
