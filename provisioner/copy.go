@@ -3,6 +3,7 @@ package provisioner
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 
 	v1 "k8s.io/api/core/v1"
@@ -16,7 +17,6 @@ import (
 	"claimdir/provisioner/refusal"
 	"claimdir/provisioner/share"
 	"claimdir/provisioner/steps"
-	"claimdir/provisioner/volpath"
 	"claimdir/provisioner/volume"
 )
 
@@ -84,7 +84,7 @@ func (p *Pool) startCopy(on *access.Keeper, r ledger.Record, claim *v1.Persisten
 	p.Copies.begun.begin(r.Claim.UID, copyPlace{on, v.Path})
 	job := &copying{Pool: p, on: on, path: v.Path, record: r, claim: claim, class: c, size: uint64(max(0, v.Size.Value()))} //nolint:gosec // not negative
 	err := p.Copies.Jobs.Start(copies.Job{
-		Name: volpath.OwnAt(r.PV, r.Cluster, v.Path), Namespace: claim.Namespace, To: on, From: from,
+		Name: job.own(), Namespace: claim.Namespace, To: on, From: from,
 		Find: job.find, Wanted: job.wanted, Begin: job.begin, Complete: job.complete, Progress: job.progress, Ended: job.ended,
 	})
 	if err != nil {
@@ -95,20 +95,11 @@ func (p *Pool) startCopy(on *access.Keeper, r ledger.Record, claim *v1.Persisten
 
 // copyFailed gives the error of a copy its reason and its way out.
 func copyFailed(r ledger.Record, err error) error {
-	var already *refusal.Refusal
-	var trouble *access.Trouble
-	if errors.As(err, &already) || errors.As(err, &trouble) {
-		return steps.Refused(err)
+	next := steps.GoesOn
+	if share.IsFull(err) { // see makeRoom
+		next = steps.Anew
 	}
-	next := "goes on where it was"
-	if share.IsFull(err) {
-		next = "begins anew"
-	}
-	if advice := share.Advice(err); advice != "" {
-		next = advice + "; this is retried automatically, and " + next
-		return refusal.Postpone(refusal.ReasonCopy, "the copy of %s %q failed: %w: %s", r.CopyOf.Kind, r.CopyOf.Claim.Name, err, next)
-	}
-	return refusal.Postpone(refusal.ReasonCopy, "the copy of %s %q failed: %w; this is retried automatically, and %s", r.CopyOf.Kind, r.CopyOf.Claim.Name, err, next)
+	return steps.RefusedCopy(fmt.Sprintf("the copy of %s %q", r.CopyOf.Kind, r.CopyOf.Claim.Name), next, err)
 }
 
 // copied returns the PersistentVolume of a volume that is a copy, and tells how the copy went.

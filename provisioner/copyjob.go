@@ -9,6 +9,7 @@ import (
 
 	"claimdir/provisioner/access"
 	"claimdir/provisioner/class"
+	"claimdir/provisioner/copies"
 	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/refusal"
 	"claimdir/provisioner/share"
@@ -31,6 +32,9 @@ type copying struct {
 
 // errClaimGone ends the copy for a claim that does not need it any more.
 var errClaimGone = errors.New("the claim is gone, or has another volume")
+
+// own is the own name of the volume, which names its job and its staging directory.
+func (c *copying) own() string { return volpath.OwnAt(c.record.PV, c.record.Cluster, c.path) }
 
 // find returns the directory of the source, which must still be that volume's.
 func (c *copying) find(_ context.Context, store ledger.Store) (share.CopyFrom, error) {
@@ -100,11 +104,7 @@ func (c *copying) checkRoom(ctx context.Context, source share.Usage) error {
 		return nil
 	}
 	if c.record.CopyOf.Share == "" {
-		shares := false
-		err := c.on.Background(ctx, "try to share blocks", func(_ context.Context, store ledger.Store) (err error) {
-			shares, err = store.Dirs.SharesBlocks(volpath.OwnAt(c.record.PV, c.record.Cluster, c.path))
-			return err
-		})
+		shares, err := copies.SharesBlocks(ctx, c.on, c.own())
 		if err != nil || shares {
 			return err
 		}
@@ -152,7 +152,7 @@ func (c *copying) ended(ctx context.Context, err error) {
 		c.Copies.Retry(c.claim)
 		return
 	}
-	c.Copies.Jobs.Forget(c.on, volpath.OwnAt(c.record.PV, c.record.Cluster, c.path))
+	c.Copies.Jobs.Forget(c.on, c.own())
 	err = c.steps.On(ctx, access.Periodic{Keeper: c.on}, c.path, "remove the copy for "+c.record.PV, func(ctx context.Context, op steps.Op) error {
 		return op.RemoveOrphan(ctx, func(ctx context.Context, now ledger.Record) error {
 			if now.PV != c.record.PV || now.Cluster != c.record.Cluster {

@@ -127,13 +127,8 @@ func (o *purgeOptions) run(ctx context.Context, std streams) error {
 	if err := archives.WriteTable(std.out, selected, found.Found, now, whole); err != nil {
 		return err
 	}
-	if !o.yes {
-		if yes, err := newAsker(std).ask(ctx, fmt.Sprintf("Move %s into the trash?", these(len(selected), o.retained))); err != nil {
-			return fmt.Errorf("nothing was moved: %w", err)
-		} else if !yes {
-			fmt.Fprintln(std.err, "Nothing was moved.")
-			return nil
-		}
+	if yes, err := confirmMove(ctx, std, o.yes, fmt.Sprintf("Move %s into the trash?", these(len(selected), o.retained))); err != nil || !yes {
+		return err
 	}
 	return errors.Join(discardAll(ctx, selected, ask, kind(o.retained), std), found.incomplete)
 }
@@ -213,24 +208,10 @@ func kind(retained bool) string {
 
 // discardAll moves all archives it can, and reports those it cannot.
 func discardAll(ctx context.Context, selected []archives.Archive, ask archives.Cluster, kind string, std streams) error {
-	moved, failed := 0, 0
-	for _, a := range selected {
-		if err := ctx.Err(); err != nil {
-			return fmt.Errorf("stopped after %d of %d %s: %w", moved, len(selected), kind, err)
+	return moveAll(ctx, selected, kind, std, func(a archives.Archive) (gone string, err error) {
+		if err = archives.Discard(ctx, a, ask); errors.Is(err, steps.ErrNoArchive) {
+			return fmt.Sprintf("%s is already gone: it was restored, expired or removed meanwhile", output.Cell(a.Path)), nil
 		}
-		switch err := archives.Discard(ctx, a, ask); {
-		case errors.Is(err, steps.ErrNoArchive):
-			fmt.Fprintf(std.err, "claimdir: %s is already gone: it was restored, expired or removed meanwhile\n", output.Cell(a.Path))
-		case err != nil:
-			failed++
-			fmt.Fprintln(std.err, "claimdir:", output.Line(err))
-		default:
-			moved++
-		}
-	}
-	fmt.Fprintf(std.out, "Moved %d of %d %s into the trash, which the controller empties.\n", moved, len(selected), kind)
-	if failed > 0 {
-		return fmt.Errorf("%d %s could not be moved", failed, kind)
-	}
-	return nil
+		return "", err
+	})
 }

@@ -210,37 +210,18 @@ func (o *snapshotPurgeOptions) run(ctx context.Context, std streams) error {
 	if err := archives.WriteSnapshots(std.out, selected, found.Clusters, now, whole); err != nil {
 		return err
 	}
-	if !o.yes {
-		if yes, err := newAsker(std).ask(ctx, fmt.Sprintf("Move %d snapshots into the trash?", len(selected))); err != nil {
-			return fmt.Errorf("nothing was moved: %w", err)
-		} else if !yes {
-			fmt.Fprintln(std.err, "Nothing was moved.")
-			return nil
-		}
+	if yes, err := confirmMove(ctx, std, o.yes, fmt.Sprintf("Move %d snapshots into the trash?", len(selected))); err != nil || !yes {
+		return err
 	}
 	return errors.Join(o.discard(ctx, selected, std), incomplete)
 }
 
 // discard moves all snapshots it can, and reports those it cannot.
 func (o *snapshotPurgeOptions) discard(ctx context.Context, selected []archives.Snapshot, std streams) error {
-	moved, failed := 0, 0
-	for _, s := range selected {
-		if err := ctx.Err(); err != nil {
-			return fmt.Errorf("stopped after %d of %d snapshots: %w", moved, len(selected), err)
+	return moveAll(ctx, selected, "snapshots", std, func(s archives.Snapshot) (gone string, err error) {
+		if err = archives.DiscardSnapshot(ctx, s, o.force); errors.Is(err, steps.ErrNoTree) {
+			return fmt.Sprintf("%s is already gone: it expired or was removed meanwhile", output.Cell(s.Content)), nil
 		}
-		switch err := archives.DiscardSnapshot(ctx, s, o.force); {
-		case errors.Is(err, steps.ErrNoTree):
-			fmt.Fprintf(std.err, "claimdir: %s is already gone: it expired or was removed meanwhile\n", output.Cell(s.Content))
-		case err != nil:
-			failed++
-			fmt.Fprintln(std.err, "claimdir:", output.Line(err))
-		default:
-			moved++
-		}
-	}
-	fmt.Fprintf(std.out, "Moved %d of %d snapshots into the trash, which the controller empties.\n", moved, len(selected))
-	if failed > 0 {
-		return fmt.Errorf("%d snapshots could not be moved", failed)
-	}
-	return nil
+		return "", err
+	})
 }

@@ -8,7 +8,6 @@ import (
 	v1 "k8s.io/api/core/v1"
 
 	"claimdir/provisioner/cluster"
-	"claimdir/provisioner/cluster/pvs"
 	"claimdir/provisioner/cluster/snapshots"
 	"claimdir/provisioner/control"
 	"claimdir/provisioner/snapshot"
@@ -73,9 +72,8 @@ func (c snapshotCluster) Namespace(ctx context.Context, name string) (string, er
 // restoring is snapshot.Config.Reading.
 func restoring(informers *cluster.Informers) func(namespace, name string, before time.Time) (string, bool) {
 	return func(namespace, name string, before time.Time) (string, bool) {
-		for _, claim := range informers.Unbound() {
-			from := pvs.DataSource(claim)
-			if claim.Namespace != namespace || !pvs.IsSnapshot(from) || from.Name != name || claim.DeletionTimestamp != nil || claim.CreationTimestamp.After(before) {
+		for _, claim := range informers.RestoresOf(namespace, name) {
+			if claim.DeletionTimestamp != nil || claim.CreationTimestamp.After(before) {
 				continue
 			}
 			if of, found := informers.Class(volume.ClassOfClaim(claim)); found && slices.Contains(informers.Names(), of.Provisioner) {

@@ -7,24 +7,41 @@ import (
 	"claimdir/provisioner/cluster/pvs"
 )
 
-// sourceIndex indexes the claims that are not bound by the claim that they are to be a copy of.
+// sourceIndex indexes the claims that are not bound by the claim or VolumeSnapshot that they are to be a copy of.
 const sourceIndex = "source"
+
+// Kinds of sources, as they begin the values of sourceIndex.
+const (
+	sourceClaim    = "claim "
+	sourceSnapshot = "snapshot "
+)
 
 func indexSource(object any) ([]string, error) {
 	claim, unbound := object.(*v1.PersistentVolumeClaim)
 	if !unbound || claim.Spec.VolumeName != "" {
 		return nil, nil
 	}
-	source := pvs.DataSource(claim)
-	if !pvs.IsClaim(source) {
-		return nil, nil
+	switch source := pvs.DataSource(claim); {
+	case pvs.IsClaim(source):
+		return []string{sourceClaim + cache.NewObjectName(claim.Namespace, source.Name).String()}, nil
+	case pvs.IsSnapshot(source):
+		return []string{sourceSnapshot + cache.NewObjectName(claim.Namespace, source.Name).String()}, nil
 	}
-	return []string{cache.NewObjectName(claim.Namespace, source.Name).String()}, nil
+	return nil, nil
 }
 
 // CopiesOf returns the claims of a namespace that are not bound and are to be copies of the claim of that name.
-func (i *Informers) CopiesOf(namespace, name string) (claims []*v1.PersistentVolumeClaim) {
-	objects, err := i.claims.GetIndexer().ByIndex(sourceIndex, cache.NewObjectName(namespace, name).String())
+func (i *Informers) CopiesOf(namespace, name string) []*v1.PersistentVolumeClaim {
+	return i.madeFrom(sourceClaim, namespace, name)
+}
+
+// RestoresOf returns the claims of a namespace that are not bound and are to be restored from the VolumeSnapshot of that name.
+func (i *Informers) RestoresOf(namespace, name string) []*v1.PersistentVolumeClaim {
+	return i.madeFrom(sourceSnapshot, namespace, name)
+}
+
+func (i *Informers) madeFrom(kind, namespace, name string) (claims []*v1.PersistentVolumeClaim) {
+	objects, err := i.claims.GetIndexer().ByIndex(sourceIndex, kind+cache.NewObjectName(namespace, name).String())
 	if err != nil {
 		return nil // cannot happen: NewInformers has added the index
 	}

@@ -8,6 +8,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/scheme"
 	corev1 "k8s.io/client-go/kubernetes/typed/core/v1"
@@ -263,8 +265,17 @@ func (c *Controller) WarnOfClass(name, reason, message string) {
 // thousands of claims must not crowd out the events of others. kind is v1.EventTypeNormal or
 // v1.EventTypeWarning.
 func (c *Controller) Tell(claim *v1.PersistentVolumeClaim, kind, reason, text string) {
-	if c.told.isNew(claim.UID, reason+" "+text) {
-		c.recorder.Event(claim, kind, reason, text)
+	c.tellOnce(claim.UID, claim, kind, reason, text)
+}
+
+// TellOf is Tell for an object of any kind.
+func (c *Controller) TellOf(object *v1.ObjectReference, kind, reason, text string) {
+	c.tellOnce(object.UID, object, kind, reason, text)
+}
+
+func (c *Controller) tellOnce(uid types.UID, object runtime.Object, kind, reason, text string) {
+	if c.told.isNew(uid, reason+" "+text) {
+		c.recorder.Event(object, kind, reason, text)
 	}
 }
 

@@ -3,13 +3,10 @@ package copies
 import (
 	"context"
 	"errors"
-	"fmt"
-	"runtime/debug"
 	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"k8s.io/klog/v2"
 
 	"claimdir/provisioner/access"
 	"claimdir/provisioner/fair"
@@ -107,6 +104,9 @@ const (
 	// retryFirst and retryMost bound the time after which a job that failed may be started again. It is doubled each time.
 	retryFirst, retryMost = time.Second, 5 * time.Minute
 )
+
+// panicked is what the log says of a panic.
+const panicked = "Panic in a copy"
 
 // New makes Copies. Nothing is copied before Run.
 func New(config Config) *Copies {
@@ -237,7 +237,7 @@ func (c *Copies) over(ctx context.Context, t *task, err error) {
 	c.next(t.lane)
 	c.mu.Unlock()
 	if !again && ctx.Err() == nil {
-		_ = safely(ctx, func() error { t.Ended(ctx, err); return nil }) // a panic is logged, and the library comes back at its resync
+		_ = access.Safely(ctx, panicked, func() error { t.Ended(ctx, err); return nil }) // a panic is logged, and the library comes back at its resync
 	}
 }
 
@@ -259,15 +259,4 @@ func (c *Copies) Forget(to *access.Keeper, name string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.failed, key{to, name})
-}
-
-// safely makes an error of a panic, so that one copy that triggers a bug does not end the process, leader after leader.
-func safely(ctx context.Context, work func() error) (err error) {
-	defer func() {
-		if value := recover(); value != nil {
-			klog.FromContext(ctx).Error(nil, "Panic in a copy", "panic", value, "stack", string(debug.Stack()))
-			err = fmt.Errorf("panic: %v", value)
-		}
-	}()
-	return work()
 }

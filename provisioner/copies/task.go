@@ -9,6 +9,7 @@ import (
 
 	"k8s.io/klog/v2"
 
+	"claimdir/provisioner/access"
 	"claimdir/provisioner/class"
 	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/share"
@@ -53,7 +54,7 @@ func (t *task) work(ctx context.Context) {
 	running := t.copies.metrics.running.WithLabelValues(t.To.Name())
 	running.Inc()
 	defer running.Dec()
-	err := safely(ctx, func() error { return t.run(ctx) })
+	err := access.Safely(ctx, panicked, func() error { return t.run(ctx) })
 	t.turns++
 	if err != nil && ctx.Err() == nil && !errors.Is(err, errTurnOver) {
 		klog.FromContext(ctx).Info("The copy has failed", "because", err.Error())
@@ -72,7 +73,7 @@ func (t *task) run(ctx context.Context) error {
 	defer unwatch() // also after a panic
 	go func() {
 		defer close(watched)
-		stop(safely(ctx, func() error { return t.watch(copying) }))
+		stop(access.Safely(ctx, panicked, func() error { return t.watch(copying) }))
 	}()
 	result, err := t.copy(copying)
 	if err == nil {
@@ -204,4 +205,14 @@ func (t *task) count(result share.Copied) {
 	}
 	m.files.WithLabelValues(t.To.Name()).Add(float64(result.Files))
 	m.changed.WithLabelValues(t.To.Name()).Add(float64(result.Changed))
+}
+
+// SharesBlocks tries whether copies on a share take no room, because the server shares the blocks. own is the caller's own name: see
+// share.SharesBlocks.
+func SharesBlocks(ctx context.Context, on *access.Keeper, own string) (shares bool, err error) {
+	err = on.Background(ctx, "try to share blocks", func(_ context.Context, store ledger.Store) (err error) {
+		shares, err = store.Dirs.SharesBlocks(own)
+		return err
+	})
+	return shares, err
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -19,6 +18,7 @@ import (
 
 	"claimdir/provisioner/access"
 	"claimdir/provisioner/cluster/pvs"
+	"claimdir/provisioner/fair"
 	"claimdir/provisioner/steps"
 	"claimdir/provisioner/volume"
 )
@@ -83,15 +83,10 @@ type lane struct {
 func New(config Config) *Resizer {
 	r := &Resizer{config: config, metrics: newMetrics(), now: time.Now}
 	for _, keeper := range config.Keepers {
-		queue := workqueue.NewTypedWithConfig(workqueue.TypedQueueConfig[cache.ObjectName]{Queue: &turns{}})
 		r.lanes = append(r.lanes, &lane{
 			keeper: keeper,
-			queue: workqueue.NewTypedRateLimitingQueueWithConfig(
-				workqueue.NewTypedItemExponentialFailureRateLimiter[cache.ObjectName](retryFirst, retryMost),
-				workqueue.TypedRateLimitingQueueConfig[cache.ObjectName]{
-					DelayingQueue: workqueue.NewTypedDelayingQueueWithConfig(workqueue.TypedDelayingQueueConfig[cache.ObjectName]{Queue: queue}),
-				}),
-			stale: map[cache.ObjectName][]string{},
+			queue:  fair.NewWorkqueue(func(claim cache.ObjectName) string { return claim.Namespace }, retryFirst, retryMost),
+			stale:  map[cache.ObjectName][]string{},
 		})
 	}
 	return r
@@ -162,7 +157,7 @@ func (r *Resizer) work(ctx context.Context, lane *lane) bool {
 	if ctx.Err() != nil { // what is left the next leader finds
 		return true
 	}
-	if err := safely(ctx, func() error { return r.expand(ctx, lane, name) }); err != nil {
+	if err := access.Safely(ctx, "Panic in an expansion", func() error { return r.expand(ctx, lane, name) }); err != nil {
 		klog.FromContext(ctx).V(1).Info("Cannot expand the volume yet", "PVC", klog.KRef(name.Namespace, name.Name), "because", err.Error())
 		if errors.Is(err, errNoRoom) {
 			lane.queue.Forget(name)
@@ -174,18 +169,6 @@ func (r *Resizer) work(ctx context.Context, lane *lane) bool {
 	}
 	lane.queue.Forget(name)
 	return true
-}
-
-// safely makes an error of a panic, so that one claim that triggers a bug does not end the process, leader
-// after leader.
-func safely(ctx context.Context, work func() error) (err error) {
-	defer func() {
-		if value := recover(); value != nil {
-			klog.FromContext(ctx).Error(nil, "Panic in an expansion", "panic", value, "stack", string(debug.Stack()))
-			err = fmt.Errorf("panic: %v", value)
-		}
-	}()
-	return work()
 }
 
 // isStale reports whether a claim had that resource version before its expansion was complete. The cache may

@@ -15,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/cache"
 
+	"claimdir/provisioner/access"
 	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/refusal"
 	"claimdir/provisioner/sharetest"
@@ -281,15 +282,16 @@ func (w *world) volumeSize() string {
 
 // A namespace with many claims keeps no other waiting: see package fair.
 func TestNamespacesTakeTurns(t *testing.T) {
-	f := &turns{}
+	f := New(Config{Keepers: []*access.Keeper{nil}}).lanes[0].queue
 	for i := range 100 {
-		f.Push(cache.NewObjectName("many", fmt.Sprint(i)))
+		f.Add(cache.NewObjectName("many", fmt.Sprint(i)))
 	}
-	f.Push(cache.NewObjectName("few", "a"))
-	f.Push(cache.NewObjectName("few", "b"))
+	f.Add(cache.NewObjectName("few", "a"))
+	f.Add(cache.NewObjectName("few", "b"))
 	var order []string
 	for range 5 {
-		order = append(order, f.Pop().String())
+		next, _ := f.Get()
+		order = append(order, next.String())
 	}
 	if want := []string{"many/0", "few/a", "many/1", "few/b", "many/2"}; !slices.Equal(order, want) || f.Len() != 97 {
 		t.Errorf("got %q, %d left", order, f.Len())

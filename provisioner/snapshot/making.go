@@ -9,9 +9,9 @@ import (
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/klog/v2"
 
-	"claimdir/provisioner/access"
 	"claimdir/provisioner/class"
 	"claimdir/provisioner/cluster/snapshots"
+	"claimdir/provisioner/copies"
 	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/refusal"
 	"claimdir/provisioner/share"
@@ -101,11 +101,7 @@ func (m *making) checkRoom(ctx context.Context, source share.Usage) error {
 	if bytes <= free {
 		return nil
 	}
-	shares := false
-	err := m.lane.keeper.Background(ctx, "try to share blocks", func(_ context.Context, store ledger.Store) (err error) {
-		shares, err = store.Dirs.SharesBlocks(m.own(m.content.Name))
-		return err
-	})
+	shares, err := copies.SharesBlocks(ctx, m.lane.keeper, m.own(m.content.Name))
 	if err != nil || shares {
 		return err
 	}
@@ -178,14 +174,5 @@ func copyFailed(err error) error {
 	if errors.Is(err, errUnwanted) {
 		return err
 	}
-	if _, already := errors.AsType[*refusal.Refusal](err); already {
-		return err
-	}
-	if _, trouble := errors.AsType[*access.Trouble](err); trouble {
-		return steps.Refused(err)
-	}
-	if advice := share.Advice(err); advice != "" {
-		return refusal.Postpone(refusal.ReasonCopy, "the copy failed: %w: %s; this is retried automatically, and goes on where it was", err, advice)
-	}
-	return refusal.Postpone(refusal.ReasonCopy, "the copy failed: %w; this is retried automatically, and goes on where it was", err)
+	return steps.RefusedCopy("the copy", steps.GoesOn, err)
 }

@@ -2,8 +2,6 @@ package snapshot
 
 import (
 	"context"
-	"fmt"
-	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -86,21 +84,8 @@ type lane struct {
 	queue  workqueue.TypedRateLimitingInterface[item]
 }
 
-// turns is the order of a queue in which the namespaces take turns. It implements workqueue.Queue.
-type turns struct{ fair.Queue[item] }
-
-// Touch implements workqueue.Queue: what waits keeps its place.
-func (*turns) Touch(item) {}
-
-// Push implements workqueue.Queue.
-func (t *turns) Push(i item) { t.Queue.Push(i.namespace, i) }
-
 func newQueue() workqueue.TypedRateLimitingInterface[item] {
-	queue := workqueue.NewTypedWithConfig(workqueue.TypedQueueConfig[item]{Queue: &turns{}})
-	return workqueue.NewTypedRateLimitingQueueWithConfig(workqueue.NewTypedItemExponentialFailureRateLimiter[item](retryFirst, retryMost),
-		workqueue.TypedRateLimitingQueueConfig[item]{
-			DelayingQueue: workqueue.NewTypedDelayingQueueWithConfig(workqueue.TypedDelayingQueueConfig[item]{Queue: queue}),
-		})
+	return fair.NewWorkqueue(func(i item) string { return i.namespace }, retryFirst, retryMost)
 }
 
 // New makes a Snapshotter. Nothing is done before Run.
@@ -219,24 +204,13 @@ func (s *Snapshotter) work(ctx context.Context, queue workqueue.TypedRateLimitin
 	if ctx.Err() != nil { // what is left the next leader finds
 		return true
 	}
-	if err := safely(ctx, func() error { return do(ctx, i) }); err != nil {
+	if err := access.Safely(ctx, "Panic in the work on a snapshot", func() error { return do(ctx, i) }); err != nil {
 		klog.FromContext(ctx).V(1).Info("A snapshot waits", "name", i.name, "namespace", i.namespace, "because", err.Error())
 		queue.AddRateLimited(i)
 		return true
 	}
 	queue.Forget(i)
 	return true
-}
-
-// safely makes an error of a panic, so that one object that triggers a bug does not end the process, leader after leader.
-func safely(ctx context.Context, work func() error) (err error) {
-	defer func() {
-		if value := recover(); value != nil {
-			klog.FromContext(ctx).Error(nil, "Panic in the work on a snapshot", "panic", value, "stack", string(debug.Stack()))
-			err = fmt.Errorf("panic: %v", value)
-		}
-	}()
-	return work()
 }
 
 // cluster is the UID of the cluster.

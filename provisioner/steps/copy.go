@@ -9,6 +9,7 @@ import (
 
 	"k8s.io/klog/v2"
 
+	"claimdir/provisioner/access"
 	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/refusal"
 	"claimdir/provisioner/share"
@@ -25,8 +26,24 @@ func (e *CopyingError) Error() string {
 	return fmt.Sprintf("the volume is a copy of %s %s, which is not complete yet", e.Record.CopyOf.Kind, e.Record.CopyOf.Claim.Name)
 }
 
-// Staging is the own name under which a volume's tree is copied.
-func (op Op) Staging(r ledger.Record) string { return op.own(r) }
+// What a copy that failed does when it is retried.
+const (
+	GoesOn = "goes on where it was"
+	Anew   = "begins anew"
+)
+
+// RefusedCopy gives the error of a copy its reason and its way out, unless it has them. what names the copy, and next is what it does
+// when it is retried: GoesOn or Anew.
+func RefusedCopy(what, next string, err error) error {
+	_, already := errors.AsType[*refusal.Refusal](err)
+	if _, trouble := errors.AsType[*access.Trouble](err); already || trouble {
+		return Refused(err)
+	}
+	if advice := share.Advice(err); advice != "" {
+		return refusal.Postpone(refusal.ReasonCopy, "%s failed: %w: %s; this is retried automatically, and %s", what, err, advice, next)
+	}
+	return refusal.Postpone(refusal.ReasonCopy, "%s failed: %w; this is retried automatically, and %s", what, err, next)
+}
 
 // copied is the tree of a copy.
 type copied struct{}
@@ -140,18 +157,24 @@ func (op Op) CompleteCopy(ctx context.Context, r ledger.Record, result share.Cop
 	if err != nil {
 		return fmt.Errorf("look at the copy: %w", err)
 	}
-	whole := *now.CopyOf
-	whole.Ended, whole.Used = new(time.Now().UTC().Truncate(time.Second)), used
-	whole.Files, whole.Bytes = result.Files, result.Bytes
-	whole.Changed, whole.FirstChanged = result.Changed, result.FirstChanged
-	whole.LeftOut, whole.FirstLeftOut = result.LeftOut, result.FirstLeftOut
-	now.CopyOf, now.Directory = &whole, tree
+	whole := wholeCopy(now.CopyOf, result, used, time.Now().UTC().Truncate(time.Second))
+	now.CopyOf, now.Directory = whole, tree
 	if err := op.Store.Records.Update(op.Path, now); err != nil {
 		return err
 	}
 	klog.FromContext(ctx).Info("Copied directory", "from", whole.Path, "kind", whole.Kind, "files", result.Files, "directories", result.Directories,
 		"cloned", result.Cloned, "byServer", result.Server, "read", result.Read, "changed", result.Changed, "leftOut", result.LeftOut)
 	return nil
+}
+
+// wholeCopy returns what is recorded of a copy that was whole at a time: how it went.
+func wholeCopy(begun *ledger.Copy, result share.Copied, used ledger.Use, at time.Time) *ledger.Copy {
+	whole := *begun
+	whole.Ended, whole.Used = &at, used
+	whole.Files, whole.Bytes = result.Files, result.Bytes
+	whole.Changed, whole.FirstChanged = result.Changed, result.FirstChanged
+	whole.LeftOut, whole.FirstLeftOut = result.LeftOut, result.FirstLeftOut
+	return &whole
 }
 
 // copying returns the record of a volume that is made by a copy, as it is now. The error is ErrLost if it is no more.

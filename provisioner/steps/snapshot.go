@@ -114,12 +114,7 @@ func (op SnapshotOp) Complete(ctx context.Context, result share.Copied, used led
 	if r.Directory, err = op.Store.Dirs.Copied(op.Own()); err != nil {
 		return r, fmt.Errorf("look at the copy: %w", err)
 	}
-	whole := *r.CopyOf
-	whole.Ended, whole.Used = new(time.Now().UTC().Truncate(time.Microsecond)), used
-	whole.Files, whole.Bytes = result.Files, result.Bytes
-	whole.Changed, whole.FirstChanged = result.Changed, result.FirstChanged
-	whole.LeftOut, whole.FirstLeftOut = result.LeftOut, result.FirstLeftOut
-	r.CopyOf = &whole
+	r.CopyOf = wholeCopy(r.CopyOf, result, used, time.Now().UTC().Truncate(time.Microsecond))
 	if err := op.Store.Records.UpdateSnapshot(r); err != nil {
 		return r, err
 	}
