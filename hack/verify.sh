@@ -109,9 +109,9 @@ renamed() {
 		else
 			cp "$overlay"/* "$overlay.$where"
 			sed -i 's,provisioner=claimdir/nfs,provisioner=example.com/other,' "$overlay.$where/kustomization.yaml"
-			# The README's patch: more provisioner names than one.
+			# The patch of docs/migrate.md: more provisioner names than one.
 			if ! grep -q '^patches:' "$overlay.$where/kustomization.yaml"; then echo patches: >>"$overlay.$where/kustomization.yaml"; fi
-			awk '/^  patches:$/ { on = 1; next } on && /^  [^ -]/ { exit } on { print substr($0, 3) }' README.md >"$copy/patch"
+			awk '/^  patches:$/ { on = 1; next } on && /^  [^ -]/ { exit } on { print substr($0, 3) }' docs/migrate.md >"$copy/patch"
 			sed -i "/^patches:/r $copy/patch" "$overlay.$where/kustomization.yaml"
 		fi
 		printf '\nnamespace: other\nnamePrefix: before-\nnameSuffix: -behind\n' >>"$overlay.$where/kustomization.yaml"
@@ -174,7 +174,7 @@ check_vulnerabilities() {
 	return "$status"
 }
 
-known tools format tidy vet lint logcheck imports help manifests readme versions skips shellcheck release govulncheck
+known tools format tidy vet lint logcheck imports help manifests docs versions skips shellcheck release govulncheck
 
 update="mend with: make update"
 step tools "look at hack/tools/go.mod and the Go module proxy" build_tools
@@ -186,7 +186,7 @@ step logcheck "mend by hand, then: hack/verify.sh logcheck" check_logcheck
 step imports "mend by hand (the table of rooms in provisioner/imports_test.go), then: hack/verify.sh imports" named_test ./provisioner TestImports
 step help "$update" named_test ./cmd/claimdir TestHelp
 step manifests "mend by hand in manifests/, then: hack/verify.sh manifests" check_manifests
-step readme "$update" readme_table
+step docs "$update" doc_tables
 step skips "let the test fail, and say what is missing" check_skips
 step versions "mend by hand in the file it names (docs/release.md), then: hack/verify.sh versions" check_versions
 step shellcheck "mend by hand, then: hack/verify.sh shellcheck" check_shellcheck
