@@ -64,7 +64,7 @@ func newReader(t *testing.T) *reader {
 		}
 	})
 	root, documents := read(t)
-	r := &reader{bed: bed, checkout: t.TempDir(), share: t.TempDir(), server: "nfs.example.com", blocks: documents}
+	r := &reader{bed: bed, checkout: t.TempDir(), share: t.TempDir(), server: "nas1.example.com", blocks: documents}
 	r.Namespace = &clustertest.Namespace{T: t, Admin: bed.Admin, Name: "team", Patience: 2 * time.Minute, Poll: 100 * time.Millisecond}
 	_, err = bed.Admin.CoreV1().Namespaces().Create(ctx, &v1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "team"}}, metav1.CreateOptions{})
 	r.Must(err)

@@ -69,7 +69,7 @@ var story = []step{
 
 	{do: func(r *reader) {
 		r.stop()
-		r.server = "nas2.example.com"
+		r.server = "nfs.example.com"
 		r.start()
 	}},
 	{document: "docs/new-address.md", has: "recover --readdress", do: func(r *reader) {
