@@ -118,6 +118,14 @@ func (r *reader) start(more ...string) {
 	r.Must(r.process.WaitReady(ctx))
 }
 
+// log is what claimdir has logged since it was started last.
+func (r *reader) log() string {
+	if r.process == nil {
+		return "it has not been started"
+	}
+	return r.process.Log()
+}
+
 // stop ends claimdir, as a Deployment with 0 replicas does.
 func (r *reader) stop() {
 	r.T.Helper()
