@@ -79,8 +79,11 @@ func (a *app) rootCommand() *cobra.Command {
 // group makes a command one of several below it.
 func (a *app) group(c *cobra.Command, below ...*cobra.Command) *cobra.Command {
 	c.AddCommand(below...)
+	if c.Annotations == nil {
+		c.Annotations = map[string]string{}
+	}
 	for _, b := range below {
-		c.ValidArgs = append(c.ValidArgs, b.Name()) // cobra sorts its own list
+		c.Annotations[commandsBelow] += b.Name() + " " // cobra sorts its own list
 		c.Long += fmt.Sprintf("  %-9s %s\n", b.Name(), b.Short)
 	}
 	c.Args = needsCommand
@@ -91,7 +94,7 @@ func (a *app) group(c *cobra.Command, below ...*cobra.Command) *cobra.Command {
 // needsCommand refuses the arguments of a command that only has others below it.
 func needsCommand(c *cobra.Command, args []string) error {
 	var names []string
-	for _, name := range c.ValidArgs {
+	for _, name := range strings.Fields(c.Annotations[commandsBelow]) {
 		names = append(names, below(c, name))
 	}
 	commands := strings.Join(names, ", ")

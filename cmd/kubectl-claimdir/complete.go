@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -53,14 +54,10 @@ func (a *app) completeAccess(root *cobra.Command) {
 	})
 }
 
-// begun returns the names that begin so.
-func begun(names []string, begin string) (some []string) {
-	for _, name := range names {
-		if strings.HasPrefix(name, begin) {
-			some = append(some, name)
-		}
-	}
-	return some
+// begun returns the names that begin so, sorted, and each once.
+func begun(names []string, begin string) []string {
+	slices.Sort(names)
+	return slices.DeleteFunc(slices.Compact(names), func(name string) bool { return !strings.HasPrefix(name, begin) })
 }
 
 type completion = func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective)
@@ -88,7 +85,7 @@ func (a *app) completeInPod(command ...string) completion {
 				names = append(names, f.Namespace+"/"+f.Claim)
 			}
 		}
-		return unique(begun(names, begin)), done
+		return begun(names, begin), done
 	}
 }
 
@@ -111,17 +108,5 @@ func (a *app) completeVolumes(c *cobra.Command, args []string, begin string) ([]
 			names = append(names, r.Namespace+"/"+r.Claim)
 		}
 	}
-	return unique(begun(names, begin)), done
-}
-
-// unique leaves out what comes again.
-func unique(names []string) (once []string) {
-	seen := map[string]bool{}
-	for _, name := range names {
-		if !seen[name] {
-			once = append(once, name)
-		}
-		seen[name] = true
-	}
-	return once
+	return begun(names, begin), done
 }

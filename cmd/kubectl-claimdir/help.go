@@ -13,9 +13,10 @@ const helpColumns = 100
 
 // Annotations of flags and of commands.
 const (
-	inSection = "section"    // the section of the help that lists a flag
-	forwarded = "forwarded"  // the program in the pod gets the flag
-	exitCodes = "exit codes" // the end of a command's help
+	inSection     = "section"    // the section of the help that lists a flag
+	forwarded     = "forwarded"  // the program in the pod gets the flag
+	exitCodes     = "exit codes" // the end of a command's help
+	commandsBelow = "commands"   // the names of the commands below a command
 )
 
 const helpGlobal = `

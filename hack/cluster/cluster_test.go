@@ -113,6 +113,7 @@ var cases = []testCase{
 	{"an API server that cannot stream lists", testLists},
 	{"a volume that the API server refuses is told on the claim", testRefusedByServer},
 	{"the manifests keep the Pod Security profiles they promise", testPodSecurity},
+	{"kubectl claimdir works with the rights of its user", testPlugin},
 	{"peer: a claim that names its class by annotation", testPeerAnnotatedClaim},
 	{"peer: a class with archiveOnDelete", testPeerArchiveOnDelete},
 	{"peer: the Deployment's environment, trailing slash too", testPeerEnvironment},
