@@ -53,10 +53,10 @@ check_logcheck() {
 	"$(tool logcheck)" -config hack/logcheck.conf ./...
 }
 
-# named_test PACKAGE TEST: go test is content when no test has that name; this is not.
+# named_test PACKAGE TEST [DIRECTORY]: go test is content when no test has that name; this is not.
 named_test() {
 	local out
-	out=$(go test -count=1 "$1" -run "^$2" -v 2>&1) || {
+	out=$(go -C "${3:-.}" test -count=1 "$1" -run "^$2" -v 2>&1) || {
 		echo "$out"
 		return 1
 	}
@@ -67,6 +67,23 @@ named_test() {
 		return 1
 		;;
 	esac
+}
+
+check_help() {
+	named_test ./cmd/claimdir TestHelp
+	named_test . TestHelp cmd/kubectl-claimdir
+	named_test . TestCommandsAgree cmd/kubectl-claimdir
+}
+
+# The plugin runs where kubectl does. A package that a platform lacks is found without compiling all others for it.
+check_plugin() {
+	local platform
+	for platform in {linux,darwin,windows}/{amd64,arm64}; do
+		CGO_ENABLED=0 GOOS=${platform%/*} GOARCH=${platform#*/} go -C cmd/kubectl-claimdir list -deps . >/dev/null || {
+			echo "on $platform"
+			return 1
+		}
+	done
 }
 
 check_manifests() {
@@ -151,7 +168,7 @@ check_image() {
 check_vulnerabilities() {
 	local scan out status=0
 	scan=$(tool govulncheck)
-	out=$(timeout 120 "$scan" ./... 2>&1) || status=$?
+	out=$({ timeout 120 "$scan" ./... && timeout 120 "$scan" -C cmd/kubectl-claimdir ./...; } 2>&1) || status=$?
 	echo "$out"
 	case $status in
 	0) return 0 ;;
@@ -173,7 +190,7 @@ check_build() { # architecture
 	CGO_ENABLED=0 GOOS=linux GOARCH=$1 GOARM=7 go build -trimpath -o /dev/null ./cmd/claimdir
 }
 
-names="tools format tidy vet lint logcheck imports help manifests docs skips shellcheck image govulncheck"
+names="tools format tidy vet lint logcheck imports help plugin manifests docs skips shellcheck image govulncheck"
 for arch in $platforms; do names="$names build-$arch"; done
 # shellcheck disable=SC2086 # a list of words
 known $names
@@ -186,7 +203,8 @@ step vet "mend by hand, then: make verify" check_vet
 step lint "mend what can be mended with: make update; the rest by hand" check_lint
 step logcheck "mend by hand, then: hack/verify.sh logcheck" check_logcheck
 step imports "mend by hand (the table of rooms in provisioner/imports_test.go), then: hack/verify.sh imports" named_test ./provisioner TestImports
-step help "$update" named_test ./cmd/claimdir TestHelp
+step help "$update" check_help
+step plugin "import nothing into cmd/kubectl-claimdir that a platform lacks, then: hack/verify.sh plugin" check_plugin
 step manifests "mend by hand in manifests/, then: hack/verify.sh manifests" check_manifests
 step docs "$update" doc_tables
 step skips "let the test fail, and say what is missing" check_skips

@@ -55,6 +55,8 @@ type testCase struct {
 var alone = []testCase{
 	{"the manifests in another namespace and under other names", testRenamed},
 	{"with components/hardening claimdir may only touch its own volumes", testHardened},
+	{"with components/hardening claimdir takes over the volumes of others, on several shares", testHardenedTakeover},
+	{"components/pdb and components/egress are about claimdir's pods", testPodPolicies},
 	{"doctor names the class and the volumes that nobody serves", testUnserved},
 }
 
