@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -83,7 +84,7 @@ error names them); 2 wrong configuration.
 		case 0:
 			return nil
 		case 1:
-			return fmt.Errorf("status found 1 problem")
+			return errors.New("status found 1 problem")
 		default:
 			return fmt.Errorf("status found %d problems", n)
 		}

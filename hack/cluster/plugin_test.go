@@ -24,12 +24,13 @@ kind: Role
 metadata: {name: reader, namespace: NAME}
 rules:
 - {apiGroups: [""], resources: [pods], verbs: [list]}
-- {apiGroups: [""], resources: [pods/exec], verbs: [create, get]}
+- {apiGroups: [""], resources: [pods/exec], verbs: [create]}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: Role
 metadata: {name: operator, namespace: NAME}
 rules:
+- {apiGroups: [""], resources: [pods/exec], verbs: [get]} # for websockets; without it the plugin speaks SPDY, which takes create
 - {apiGroups: [""], resources: [persistentvolumeclaims], verbs: [create, get]}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
