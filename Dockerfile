@@ -1,6 +1,7 @@
 # One static binary and nothing else: no shell, no libc. CA certificates are not needed either: the only server that claimdir
 # calls is the API server, whose CA comes with the service account's token.
-# There is no RUN, so an image for any architecture builds on any other. hack/image.sh builds the binary and calls this.
+# There is no RUN, so an image for any architecture builds on any other. make dist and make image make the same image without a
+# container tool; this is for those who build with one: copy a release's binary to ./claimdir first.
 FROM scratch
 ARG BINARY=claimdir
 ARG VERSION=unknown

@@ -76,8 +76,16 @@ plugin: ## build bin/kubectl-claimdir, the plugin of kubectl, for this machine
 	cp cmd/kubectl-claimdir/kubectl_complete-claimdir bin
 
 .PHONY: image
-image: ## build the container image, and push nothing: ARCH, IMAGE, VERSION, CONTAINER_TOOL
-	hack/image.sh
+image: ## build the container image for this machine, and push nothing: IMAGE, VERSION, CONTAINER_TOOL
+	@go -C hack run ./release image -version '$(VERSION)' -image '$(IMAGE)' -tool '$(CONTAINER_TOOL)'
+
+.PHONY: dist
+dist: ## write a release into dist/, the same bytes for the same commit: VERSION=v0.1.0, IMAGE
+	@go -C hack run ./release dist -version '$(VERSION)' -image '$(IMAGE)'
+
+.PHONY: push
+push: ## push dist's image, for all its platforms, and its SBOMs: IMAGE=HOST/claimdir:v0.1.0, SIGN='cosign sign --key …'
+	@go -C hack run ./release push -image '$(IMAGE)' -sign "$$SIGN"
 
 .PHONY: verify
 verify: ## run every check; make update mends what can be mended

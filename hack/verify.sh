@@ -6,8 +6,6 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=hack/tools/lib.sh
 . hack/tools/lib.sh
 
-platforms="amd64 arm64 arm ppc64le s390x"
-
 build_tools() {
 	local name
 	for name in golangci-lint logcheck kustomize govulncheck; do tool "$name"; done
@@ -35,7 +33,7 @@ check_tidy() {
 check_vet() {
 	local module status=0
 	for module in $(code_modules); do
-		go -C "$module" vet -tags vm,browser ./... || status=1
+		go -C "$module" vet -tags vm,browser,buildah ./... || status=1
 	done
 	return "$status"
 }
@@ -44,7 +42,7 @@ check_lint() {
 	local module lint config=$PWD/hack/golangci.yml status=0
 	lint=$(tool golangci-lint)
 	for module in $(code_modules); do
-		(cd "$module" && "$lint" run --config "$config" --build-tags vm,browser ./...) || status=1
+		(cd "$module" && "$lint" run --config "$config" --build-tags vm,browser,buildah ./...) || status=1
 	done
 	return "$status"
 }
@@ -161,8 +159,15 @@ check_shellcheck() {
 	shell_scripts | xargs shellcheck --external-sources
 }
 
-check_image() {
-	nice hack/image-test.sh
+check_versions() {
+	go -C hack run ./release versions
+}
+
+# The tests of hack/release for all architectures, not only two, and beside them a real container tool that reads what they write
+# and builds the Dockerfile.
+check_release() {
+	need buildah buildah
+	nice go -C hack test -tags buildah -count=1 -timeout 30m ./release -args -platforms amd64,arm64,arm,ppc64le,s390x
 }
 
 check_vulnerabilities() {
@@ -186,14 +191,7 @@ check_vulnerabilities() {
 	return "$status"
 }
 
-check_build() { # architecture
-	CGO_ENABLED=0 GOOS=linux GOARCH=$1 GOARM=7 go build -trimpath -o /dev/null ./cmd/claimdir
-}
-
-names="tools format tidy vet lint logcheck imports help plugin manifests docs skips shellcheck image govulncheck"
-for arch in $platforms; do names="$names build-$arch"; done
-# shellcheck disable=SC2086 # a list of words
-known $names
+known tools format tidy vet lint logcheck imports help plugin manifests docs skips versions shellcheck release govulncheck
 
 update="mend with: make update"
 step tools "look at hack/tools/go.mod and the Go module proxy" build_tools
@@ -208,10 +206,8 @@ step plugin "import nothing into cmd/kubectl-claimdir that a platform lacks, the
 step manifests "mend by hand in manifests/, then: hack/verify.sh manifests" check_manifests
 step docs "$update" doc_tables
 step skips "let the test fail, and say what is missing" check_skips
+step versions "mend by hand in the file it names (docs/release.md), then: hack/verify.sh versions" check_versions
 step shellcheck "mend by hand, then: hack/verify.sh shellcheck" check_shellcheck
-step image "mend by hand in Dockerfile or hack/image.sh, then: hack/verify.sh image" check_image
 step govulncheck "raise the module it names: go get MODULE@VERSION && make update" check_vulnerabilities
-for arch in $platforms; do
-	step "build-$arch" "mend by hand, then: hack/verify.sh build-$arch" check_build "$arch"
-done
+step release "mend by hand in Dockerfile or hack/release, then: hack/verify.sh release" check_release
 verdict verify

@@ -13,7 +13,6 @@ import (
 
 	"claimdir/hack/clustertest"
 	"claimdir/hack/vm/node"
-	"claimdir/hack/vm/ociimage"
 )
 
 const (
@@ -106,9 +105,9 @@ func boot(t *testing.T) *node.Node {
 	archives := []string{filepath.Join(dir, "old"), filepath.Join(dir, "new"), filepath.Join(dir, "shell")}
 	must(t, node.ClaimdirImage(t.Context(), archives[0], oldTag))
 	must(t, node.ClaimdirImage(t.Context(), archives[1], newTag))
-	shell, err := ociimage.Busybox(shellImage)
+	shell, err := node.Busybox()
 	must(t, err)
-	must(t, shell.Write(archives[2]))
+	must(t, shell.Archive(archives[2], shellImage))
 	n, err := node.Start(t.Context(), node.Options{Progress: os.Stderr, Archives: archives, Limit: limit})
 	must(t, err)
 	t.Cleanup(func() { must(t, n.Stop()) })

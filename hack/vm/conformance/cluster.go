@@ -14,8 +14,8 @@ import (
 	"time"
 
 	"claimdir/hack/controlplane"
+	"claimdir/hack/release/oci"
 	"claimdir/hack/vm/node"
-	"claimdir/hack/vm/ociimage"
 )
 
 // testdata has what goes into the machine: its files do not depend on the run.
@@ -65,27 +65,30 @@ func writeImages(ctx context.Context, dir, agnhost string) ([]string, error) {
 	if err := node.ClaimdirImage(ctx, archives[0], tag); err != nil {
 		return nil, err
 	}
-	shell, err := ociimage.Busybox(images+"busybox:1.37.0-2", images+"nginx:1.27.0-2", images+"glibc-dns-testing:2.1.1")
+	shell, err := node.Busybox()
 	if err != nil {
 		return nil, err
 	}
-	tools, err := ociimage.Busybox(images + "agnhost:2.66.1")
+	tools, err := node.Busybox()
 	if err != nil {
 		return nil, err
 	}
-	tools.Entrypoint, tools.Cmd = []string{"/agnhost"}, []string{"pause"}
+	tools.Config.Entrypoint, tools.Config.Cmd = []string{"/agnhost"}, []string{"pause"}
 	tools.Files["agnhost"] = agnhost
 	if err := addNsenter(ctx, &tools); err != nil {
 		return nil, err
 	}
-	return archives, errors.Join(shell.Write(archives[1]), tools.Write(archives[2]))
+	return archives, errors.Join(
+		shell.Archive(archives[1], images+"busybox:1.37.0-2", images+"nginx:1.27.0-2", images+"glibc-dns-testing:2.1.1"),
+		tools.Archive(archives[2], images+"agnhost:2.66.1"),
+	)
 }
 
 // addNsenter puts the nsenter of util-linux in place of busybox's. Debian's
 // busybox runs its own applets where a spec has entered the node's mount
 // namespace and means the node's programs: then umount fails, the spec of stale
 // subpaths takes no notice, and passes without a test.
-func addNsenter(ctx context.Context, image *ociimage.Image) error {
+func addNsenter(ctx context.Context, image *oci.Image) error {
 	program, err := exec.LookPath("nsenter")
 	if err != nil {
 		return fmt.Errorf("find nsenter: %w; install it: sudo apt-get install util-linux", err)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 
@@ -18,25 +17,6 @@ type Installation struct {
 	Export  string // path on the node's NFS server
 	Tag     string // of the image
 	Nonroot bool   // with components/nonroot
-}
-
-// imageName is the one in manifests/overlays/example.
-const imageName = "registry.example.com/claimdir"
-
-// ClaimdirImage builds claimdir's image as `make image` does, into an archive
-// for Options.Archives. tag is its version, too.
-func ClaimdirImage(ctx context.Context, archive, tag string) error {
-	root, err := project.Root()
-	if err != nil {
-		return err
-	}
-	build := exec.CommandContext(ctx, "make", "image")
-	build.Dir = root
-	build.Env = append(os.Environ(), "ARCHIVE="+archive, "IMAGE="+imageName+":"+tag, "VERSION="+tag, "ARCH=amd64")
-	if out, err := build.CombinedOutput(); err != nil {
-		return fmt.Errorf("make image: %w\n%s", err, out)
-	}
-	return nil
 }
 
 // Install applies the overlay and waits until the new pods, and only these, are
@@ -83,7 +63,7 @@ func (n *Node) writeOverlay(i Installation) (string, error) {
 	edits := []string{
 		"server=nfs.example.com", "server=" + Address,
 		"path=/exports/claimdir", "path=" + i.Export,
-		"newTag: v0.1.0", "newTag: " + i.Tag,
+		"newTag: v", "newTag: " + i.Tag + " # before: v",
 	}
 	if i.Nonroot {
 		edits = append(edits, "# components:\n# - ../../components/nonroot\n", "components:\n- ../../components/nonroot\n")

@@ -13,7 +13,6 @@ import (
 
 	"claimdir/hack/controlplane"
 	"claimdir/hack/project"
-	"claimdir/hack/vm/ociimage"
 )
 
 // job is the directory that the machine sees as /job.
@@ -72,11 +71,11 @@ func (n *Node) writeJob(ctx context.Context, o Options) (ssh.Signer, error) {
 // writePause writes the image of the sandboxes, which guest/containerd.toml
 // names.
 func (n *Node) writePause() error {
-	pause, err := ociimage.Busybox("registry.k8s.io/pause:3.10.2")
+	pause, err := Busybox()
 	if err != nil {
 		return err
 	}
-	return pause.Write(filepath.Join(n.job(), "images", "pause"))
+	return pause.Archive(filepath.Join(n.job(), "images", "pause"), "registry.k8s.io/pause:3.10.2")
 }
 
 // place gives a file a second name, or copies it where that cannot be.
