@@ -22,14 +22,14 @@ update_lint() {
 	local module lint config=$PWD/hack/golangci.yml status=0
 	lint=$(tool golangci-lint)
 	for module in $(code_modules); do
-		(cd "$module" && "$lint" run --config "$config" --fix ./...) || status=1
+		(cd "$module" && for_module "$module" "$lint" run --config "$config" --fix ./...) || status=1
 	done
 	return "$status"
 }
 
 update_help() {
 	go test -count=1 ./cmd/claimdir -run '^TestHelp' -update
-	go -C cmd/kubectl-claimdir test -count=1 . -run '^TestHelp' -update
+	for_module cmd/kubectl-claimdir go -C cmd/kubectl-claimdir test -count=1 . -run '^TestHelp' -update
 }
 
 known format tidy lint docs calls help

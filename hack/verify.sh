@@ -33,7 +33,7 @@ check_tidy() {
 check_vet() {
 	local module status=0
 	for module in $(code_modules); do
-		go -C "$module" vet -tags vm,browser,buildah ./... || status=1
+		for_module "$module" go -C "$module" vet -tags vm,browser,buildah ./... || status=1
 	done
 	return "$status"
 }
@@ -42,7 +42,7 @@ check_lint() {
 	local module lint config=$PWD/hack/golangci.yml status=0
 	lint=$(tool golangci-lint)
 	for module in $(code_modules); do
-		(cd "$module" && "$lint" run --config "$config" --build-tags vm,browser,buildah ./...) || status=1
+		(cd "$module" && for_module "$module" "$lint" run --config "$config" --build-tags vm,browser,buildah ./...) || status=1
 	done
 	return "$status"
 }
@@ -54,7 +54,7 @@ check_logcheck() {
 # named_test PACKAGE TEST [DIRECTORY]: go test is content when no test has that name; this is not.
 named_test() {
 	local out
-	out=$(go -C "${3:-.}" test -count=1 "$1" -run "^$2" -v 2>&1) || {
+	out=$(for_module "${3:-.}" go -C "${3:-.}" test -count=1 "$1" -run "^$2" -v 2>&1) || {
 		echo "$out"
 		return 1
 	}

@@ -81,8 +81,8 @@ func (w *world) buildPlugin() plugin {
 	w.T.Helper()
 	p := plugin{w: w, dir: w.T.TempDir()}
 	p.program = filepath.Join(p.dir, "kubectl-claimdir")
-	build := exec.CommandContext(w.T.Context(), "go", "build", "-o", p.program, ".")
-	build.Dir = "../../cmd/kubectl-claimdir"
+	build := exec.CommandContext(w.T.Context(), "go", "build", "-trimpath", "-o", p.program, ".")
+	build.Dir, build.Env = "../../cmd/kubectl-claimdir", append(os.Environ(), "CGO_ENABLED=0") // as it is released
 	if out, err := build.CombinedOutput(); err != nil {
 		w.T.Fatalf("build the plugin: %v\n%s", err, out)
 	}

@@ -19,6 +19,18 @@ code_modules() {
 	done
 }
 
+# for_module MODULE COMMAND... runs a command with the module's settings of go. The plugin is compiled as it is released, so that
+# checks, tests and releases compile kubectl's libraries once: that takes minutes.
+for_module() {
+	local module=$1
+	shift
+	if [ "$module" = cmd/kubectl-claimdir ]; then
+		GOFLAGS="$(go env GOFLAGS) -trimpath" CGO_ENABLED=0 "$@"
+	else
+		"$@"
+	fi
+}
+
 # go_files prints every Go file of the repository.
 go_files() {
 	find . -name .git -prune -o -name '*.go' -print

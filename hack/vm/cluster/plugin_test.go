@@ -5,6 +5,7 @@ package cluster
 import (
 	"bytes"
 	"errors"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -33,8 +34,8 @@ func (w *world) plugin(program string, args ...string) (code int, out, stderr st
 // that a pod then reads.
 func testPlugin(t *testing.T, n *node.Node) {
 	program := filepath.Join(t.TempDir(), "kubectl-claimdir")
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", program, ".")
-	build.Dir = "../../../cmd/kubectl-claimdir"
+	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-o", program, ".")
+	build.Dir, build.Env = "../../../cmd/kubectl-claimdir", append(os.Environ(), "CGO_ENABLED=0") // as it is released
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build the plugin: %v\n%s", err, out)
 	}
