@@ -87,14 +87,14 @@ func (a *app) group(c *cobra.Command, below ...*cobra.Command) *cobra.Command {
 		c.Long += fmt.Sprintf("  %-9s %s\n", b.Name(), b.Short)
 	}
 	c.Args = needsCommand
-	c.RunE = func(c *cobra.Command, args []string) error { return needsCommand(c, args) }
+	c.RunE = needsCommand
 	return c
 }
 
 // needsCommand refuses the arguments of a command that only has others below it.
 func needsCommand(c *cobra.Command, args []string) error {
 	var names []string
-	for _, name := range strings.Fields(c.Annotations[commandsBelow]) {
+	for name := range strings.FieldsSeq(c.Annotations[commandsBelow]) {
 		names = append(names, below(c, name))
 	}
 	commands := strings.Join(names, ", ")

@@ -49,7 +49,7 @@ func quiet() { klog.SetLogger(klog.Logger{}) }
 
 // execute runs the command that args name, and returns the exit code.
 func (a *app) execute(ctx context.Context, args []string) int {
-	root := a.rootCommand()
+	root := a.rootCommand()                   //nolint:contextcheck // cobra hands ctx on: ExecuteContextC
 	root.SetArgs(append([]string{}, args...)) // with nil, cobra would use the arguments of the process
 	c, err := root.ExecuteContextC(ctx)
 	if err == nil {

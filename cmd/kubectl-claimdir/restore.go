@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -71,15 +72,13 @@ func (o *restoreOptions) complete(_ *cobra.Command, args []string) error {
 		return fmt.Errorf("arguments %q: exactly one is required, NAMESPACE/CLAIM of the archived claim", args)
 	}
 	o.claim = args[0]
-	if o.to != "" {
-		if wrong := validation.IsDNS1123Subdomain(o.to); len(wrong) > 0 {
-			return fmt.Errorf("--to %q: not a valid name of a claim: %s", o.to, strings.Join(wrong, "; "))
-		}
+	if wrong := validation.IsDNS1123Subdomain(o.to); o.to != "" && len(wrong) > 0 {
+		return fmt.Errorf("--to %q: not a valid name of a claim: %s", o.to, strings.Join(wrong, "; "))
 	}
 	switch {
-	case o.dryRun != "none" && o.dryRun != "client" && o.dryRun != "server":
+	case !slices.Contains([]string{"none", "client", "server"}, o.dryRun):
 		return fmt.Errorf("--dry-run %q: allowed are none, client and server", o.dryRun)
-	case o.output != "" && o.output != "yaml" && o.output != "json" && o.output != "name":
+	case !slices.Contains([]string{"", "yaml", "json", "name"}, o.output):
 		return fmt.Errorf("--output %q: allowed are yaml, json and name", o.output)
 	case o.wait && o.dryRun != "none":
 		return errors.New("--wait and --dry-run exclude each other: a dry run creates nothing to wait for")
