@@ -24,6 +24,8 @@ test: test-unit test-page test-cluster-api ## run all tests that need no virtual
 .PHONY: test-unit
 test-unit: ## run the tests that need no cluster
 	CLAIMDIR_TEST_BRIEF=1 go test $(RACE) -shuffle=on -timeout 20m ./...
+# As it is released, so that the tests that build it find all compiled: for kubectl's libraries that takes minutes.
+	CGO_ENABLED=0 go -C cmd/kubectl-claimdir test -trimpath -shuffle=on -timeout 10m ./...
 # Cut off at each place, not at every tenth: the race detector makes that six times slower.
 	TMPDIR=$(MEMORY) go test -shuffle=on -timeout 20m ./provisioner ./provisioner/ledger ./provisioner/share ./provisioner/trash
 
@@ -68,6 +70,11 @@ bench-size: control-plane ## memory, start and takeover of a claimdir that serve
 .PHONY: build
 build: ## build bin/claimdir
 	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/claimdir ./cmd/claimdir
+
+.PHONY: plugin
+plugin: ## build bin/kubectl-claimdir, the plugin of kubectl, for this machine
+	CGO_ENABLED=0 go -C cmd/kubectl-claimdir build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o ../../bin/kubectl-claimdir .
+	cp cmd/kubectl-claimdir/kubectl_complete-claimdir bin
 
 .PHONY: image
 image: ## build the container image for this machine, and push nothing: IMAGE, VERSION, CONTAINER_TOOL

@@ -22,9 +22,14 @@ update_lint() {
 	local module lint config=$PWD/hack/golangci.yml status=0
 	lint=$(tool golangci-lint)
 	for module in $(code_modules); do
-		(cd "$module" && "$lint" run --config "$config" --fix ./...) || status=1
+		(cd "$module" && for_module "$module" "$lint" run --config "$config" --fix ./...) || status=1
 	done
 	return "$status"
+}
+
+update_help() {
+	go test -count=1 ./cmd/claimdir -run '^TestHelp' -update
+	for_module cmd/kubectl-claimdir go -C cmd/kubectl-claimdir test -count=1 . -run '^TestHelp' -update
 }
 
 known format tidy lint docs calls help
@@ -33,6 +38,6 @@ step tidy "look at the go.mod it names, then: make update" update_tidy
 step lint "the rest is for a human: mend it, then: make verify" update_lint
 step docs "mend by hand, then: make update" doc_tables -write
 step calls "mend by hand, then: make update" go test -count=1 ./provisioner -run '^TestCalls' -update
-step help "mend by hand, then: make update" go test -count=1 ./cmd/claimdir -run '^TestHelp' -update
+step help "mend by hand, then: make update" update_help
 step manifests "mend by hand, then: make update" go test -count=1 ./provisioner/recovery -run '^(TestManifests|TestTheScript)' -update
 verdict update

@@ -33,7 +33,7 @@ check_tidy() {
 check_vet() {
 	local module status=0
 	for module in $(code_modules); do
-		go -C "$module" vet -tags vm,browser,buildah ./... || status=1
+		for_module "$module" go -C "$module" vet -tags vm,browser,buildah ./... || status=1
 	done
 	return "$status"
 }
@@ -42,7 +42,7 @@ check_lint() {
 	local module lint config=$PWD/hack/golangci.yml status=0
 	lint=$(tool golangci-lint)
 	for module in $(code_modules); do
-		(cd "$module" && "$lint" run --config "$config" --build-tags vm,browser,buildah ./...) || status=1
+		(cd "$module" && for_module "$module" "$lint" run --config "$config" --build-tags vm,browser,buildah ./...) || status=1
 	done
 	return "$status"
 }
@@ -51,10 +51,10 @@ check_logcheck() {
 	"$(tool logcheck)" -config hack/logcheck.conf ./...
 }
 
-# named_test PACKAGE TEST: go test is content when no test has that name; this is not.
+# named_test PACKAGE TEST [DIRECTORY]: go test is content when no test has that name; this is not.
 named_test() {
 	local out
-	out=$(go test -count=1 "$1" -run "^$2" -v 2>&1) || {
+	out=$(for_module "${3:-.}" go -C "${3:-.}" test -count=1 "$1" -run "^$2" -v 2>&1) || {
 		echo "$out"
 		return 1
 	}
@@ -65,6 +65,23 @@ named_test() {
 		return 1
 		;;
 	esac
+}
+
+check_help() {
+	named_test ./cmd/claimdir TestHelp
+	named_test . TestHelp cmd/kubectl-claimdir
+	named_test . TestCommandsAgree cmd/kubectl-claimdir
+}
+
+# The plugin runs where kubectl does. A package that a platform lacks is found without compiling all others for it.
+check_plugin() {
+	local platform
+	for platform in {linux,darwin,windows}/{amd64,arm64}; do
+		CGO_ENABLED=0 GOOS=${platform%/*} GOARCH=${platform#*/} go -C cmd/kubectl-claimdir list -deps . >/dev/null || {
+			echo "on $platform"
+			return 1
+		}
+	done
 }
 
 check_manifests() {
@@ -156,7 +173,7 @@ check_release() {
 check_vulnerabilities() {
 	local scan out status=0
 	scan=$(tool govulncheck)
-	out=$(timeout 120 "$scan" ./... 2>&1) || status=$?
+	out=$({ timeout 120 "$scan" ./... && timeout 120 "$scan" -C cmd/kubectl-claimdir ./...; } 2>&1) || status=$?
 	echo "$out"
 	case $status in
 	0) return 0 ;;
@@ -174,7 +191,7 @@ check_vulnerabilities() {
 	return "$status"
 }
 
-known tools format tidy vet lint logcheck imports help manifests docs versions skips shellcheck release govulncheck
+known tools format tidy vet lint logcheck imports help plugin manifests docs skips versions shellcheck release govulncheck
 
 update="mend with: make update"
 step tools "look at hack/tools/go.mod and the Go module proxy" build_tools
@@ -184,7 +201,8 @@ step vet "mend by hand, then: make verify" check_vet
 step lint "mend what can be mended with: make update; the rest by hand" check_lint
 step logcheck "mend by hand, then: hack/verify.sh logcheck" check_logcheck
 step imports "mend by hand (the table of rooms in provisioner/imports_test.go), then: hack/verify.sh imports" named_test ./provisioner TestImports
-step help "$update" named_test ./cmd/claimdir TestHelp
+step help "$update" check_help
+step plugin "import nothing into cmd/kubectl-claimdir that a platform lacks, then: hack/verify.sh plugin" check_plugin
 step manifests "mend by hand in manifests/, then: hack/verify.sh manifests" check_manifests
 step docs "$update" doc_tables
 step skips "let the test fail, and say what is missing" check_skips

@@ -29,6 +29,10 @@ func TestHelpIsTheGoldenFile(t *testing.T) {
 		"testdata/help-archive-list.txt":    {"archive", "list", "--help"},
 		"testdata/help-archive-restore.txt": {"archive", "restore", "--help"},
 		"testdata/help-archive-purge.txt":   {"archive", "purge", "--help"},
+
+		"testdata/help-snapshot.txt":       {"snapshot", "--help"},
+		"testdata/help-snapshot-list.txt":  {"snapshot", "list", "--help"},
+		"testdata/help-snapshot-purge.txt": {"snapshot", "purge", "--help"},
 	} {
 		var out bytes.Buffer
 		if err := run(t.Context(), args, noEnv, streams{out: &out, err: io.Discard}); err != nil {

@@ -55,6 +55,8 @@ type testCase struct {
 var alone = []testCase{
 	{"the manifests in another namespace and under other names", testRenamed},
 	{"with components/hardening claimdir may only touch its own volumes", testHardened},
+	{"with components/hardening claimdir takes over the volumes of others, on several shares", testHardenedTakeover},
+	{"components/pdb and components/egress are about claimdir's pods", testPodPolicies},
 	{"doctor names the class and the volumes that nobody serves", testUnserved},
 }
 
@@ -113,6 +115,7 @@ var cases = []testCase{
 	{"an API server that cannot stream lists", testLists},
 	{"a volume that the API server refuses is told on the claim", testRefusedByServer},
 	{"the manifests keep the Pod Security profiles they promise", testPodSecurity},
+	{"kubectl claimdir works with the rights of its user", testPlugin},
 	{"peer: a claim that names its class by annotation", testPeerAnnotatedClaim},
 	{"peer: a class with archiveOnDelete", testPeerArchiveOnDelete},
 	{"peer: the Deployment's environment, trailing slash too", testPeerEnvironment},

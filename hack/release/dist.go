@@ -41,7 +41,7 @@ func dist(ctx context.Context, root string, o options, out io.Writer) error {
 		return err
 	}
 	d := &distribution{
-		Source: source, architectures: o.architectures, image: o.image, notes: text, dir: filepath.Join(root, distDir+".new"),
+		Source: source, architectures: o.architectures, plugins: o.plugins, image: o.image, notes: text, dir: filepath.Join(root, distDir+".new"),
 	}
 	if err := d.write(ctx); err != nil {
 		return errors.Join(err, os.RemoveAll(d.dir))
@@ -58,6 +58,7 @@ func dist(ctx context.Context, root string, o options, out io.Writer) error {
 type distribution struct {
 	image.Source
 	architectures []string
+	plugins       []string // platforms of the plugin
 	dir           string
 	image         string // its name in the archive and in install.yaml
 	notes         string // the changelog's
@@ -93,6 +94,9 @@ func (d *distribution) write(ctx context.Context) error {
 		if err := packageChart(ctx, d.Source, d.dir); err != nil {
 			return err
 		}
+	}
+	if err := d.writePlugins(ctx); err != nil {
+		return err
 	}
 	if err := d.writeNotes(index, binaries[d.architectures[0]]); err != nil {
 		return err

@@ -24,6 +24,10 @@ func TestDistWritesWhatAReleaseConsistsOf(t *testing.T) {
 	for _, a := range architectures() {
 		want = append(want, "claimdir_"+version+"_linux_"+a, "claimdir_"+version+"_linux_"+a+".cdx.json")
 	}
+	for _, p := range plugins() {
+		want = append(want, "kubectl-claimdir_"+version+"_"+strings.ReplaceAll(p, "/", "_")+".tar.gz")
+	}
+	want = append(want, "claimdir.yaml")
 	if chart, err := readChart(filepath.Join(theRelease.root, chartDir)); err == nil {
 		want = append(want, "claimdir-"+chart.Version+".tgz")
 	}

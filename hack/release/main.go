@@ -44,7 +44,7 @@ func run(ctx context.Context, root string, args []string, out io.Writer) error {
 		return errors.New("a command is missing; there are dist, push, image and versions")
 	}
 	flags := flag.NewFlagSet(args[0], flag.ContinueOnError)
-	o := options{architectures: image.Architectures()}
+	o := options{architectures: image.Architectures(), plugins: pluginPlatforms()}
 	flags.StringVar(&o.version, "version", "", "version that is built, such as v0.1.0")
 	flags.StringVar(&o.image, "image", "", "name and tag of the image, such as registry.example.org/claimdir:v0.1.0")
 	flags.StringVar(&o.sign, "sign", "", "push: command line that signs an image; its last argument will be the image with its digest")
@@ -70,4 +70,5 @@ func run(ctx context.Context, root string, args []string, out io.Writer) error {
 type options struct {
 	version, image, sign, tool, archive string
 	architectures                       []string // all, outside of tests
+	plugins                             []string // platforms of the plugin of kubectl; all, outside of tests
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -19,6 +20,11 @@ import (
 var platforms = flag.String("platforms", "amd64,arm64", "architectures for which the release is built")
 
 func architectures() []string { return strings.Split(*platforms, ",") }
+
+// Each takes minutes where go's cache has nothing for that platform.
+var pluginsFor = flag.String("plugins", "linux/"+runtime.GOARCH, "platforms for which the plugin of kubectl is built")
+
+func plugins() []string { return strings.Split(*pluginsFor, ",") }
 
 // The release as dist writes it, of a copy of this source, made once for all tests.
 var theRelease struct {
@@ -67,7 +73,7 @@ func distribute(t *testing.T, root string) (version, output string, err error) {
 		return "", "", err
 	}
 	var out bytes.Buffer
-	err = dist(t.Context(), root, options{version: sections[0].version, architectures: architectures()}, &out)
+	err = dist(t.Context(), root, options{version: sections[0].version, architectures: architectures(), plugins: plugins()}, &out)
 	return sections[0].version, out.String(), err
 }
 
@@ -77,10 +83,10 @@ func copySource(root string) error {
 	if err != nil {
 		return err
 	}
-	for _, name := range []string{"cmd", "provisioner", "manifests", "hack/tools"} {
+	for _, name := range []string{"cmd", "provisioner", "manifests", "hack/krew", "hack/tools"} {
 		err = errors.Join(err, os.CopyFS(filepath.Join(root, name), os.DirFS(filepath.Join(source, name))))
 	}
-	for _, name := range []string{"go.mod", "go.sum", "CHANGELOG.md", ".gitignore"} {
+	for _, name := range []string{"go.mod", "go.sum", "CHANGELOG.md", "LICENSE", ".gitignore"} {
 		data, readErr := os.ReadFile(filepath.Join(source, name))
 		err = errors.Join(err, readErr, os.WriteFile(filepath.Join(root, name), data, 0o644))
 	}

@@ -74,14 +74,20 @@ func (b *Bed) Run(ctx context.Context, c Config, args ...string) (stdout string,
 
 // RunMeasured is Run, and returns the command's PeakMemory too.
 func (b *Bed) RunMeasured(ctx context.Context, c Config, args ...string) (stdout string, peak int64, err error) {
-	cmd := exec.CommandContext(ctx, cmp.Or(c.Program, b.program), args...)
-	cmd.Env = b.environment(c)
+	cmd := b.Command(ctx, c, args...)
 	var out, says bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &says
 	if err := cmd.Run(); err != nil {
 		return out.String(), peakMemory(cmd), fmt.Errorf("claimdir %v: %w\n%s", args, err, &says)
 	}
 	return out.String(), peakMemory(cmd), nil
+}
+
+// Command returns one of claimdir's commands in the same environment, to be run.
+func (b *Bed) Command(ctx context.Context, c Config, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, cmp.Or(c.Program, b.program), args...)
+	cmd.Env = b.environment(c)
+	return cmd
 }
 
 func (b *Bed) environment(c Config) []string {

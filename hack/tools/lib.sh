@@ -14,9 +14,21 @@ modules() {
 # code_modules prints those that hold Go code of ours: the others only pin versions.
 code_modules() {
 	local module
-	for module in . hack; do
+	for module in . cmd/kubectl-claimdir hack; do
 		if [ -f "$module/go.mod" ]; then echo "$module"; fi
 	done
+}
+
+# for_module MODULE COMMAND... runs a command with the module's settings of go. The plugin is compiled as it is released, so that
+# checks, tests and releases compile kubectl's libraries once: that takes minutes.
+for_module() {
+	local module=$1
+	shift
+	if [ "$module" = cmd/kubectl-claimdir ]; then
+		GOFLAGS="$(go env GOFLAGS) -trimpath" CGO_ENABLED=0 "$@"
+	else
+		"$@"
+	fi
 }
 
 # go_files prints every Go file of the repository.

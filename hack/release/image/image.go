@@ -33,11 +33,24 @@ type Source struct {
 	Time time.Time
 }
 
-// Binary builds the static binary of an architecture into the file out. What of
-// the caller's environment would change the bytes does not count.
+// Program is one of the programs of a release, for one platform.
+type Program struct {
+	// Dir is a directory in its module, and Package where its main package is, from there.
+	Dir, Package string
+	// OS and Architecture are as Go calls them.
+	OS, Architecture string
+}
+
+// Binary builds claimdir's static binary of an architecture into the file out.
 func (s Source) Binary(ctx context.Context, architecture, out string) error {
-	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w -X main.version="+s.Version, "-o", out, "./cmd/claimdir")
-	build.Dir = s.Root
+	return s.Build(ctx, Program{Dir: s.Root, Package: "./cmd/claimdir", OS: "linux", Architecture: architecture}, out)
+}
+
+// Build builds a program, static and stripped, into the file out. What of the
+// caller's environment would change the bytes does not count.
+func (s Source) Build(ctx context.Context, p Program, out string) error {
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w -X main.version="+s.Version, "-o", out, p.Package)
+	build.Dir = p.Dir
 	for _, entry := range os.Environ() {
 		if !strings.HasPrefix(entry, "GOEXPERIMENT=") {
 			build.Env = append(build.Env, entry)
@@ -45,10 +58,10 @@ func (s Source) Binary(ctx context.Context, architecture, out string) error {
 	}
 	// Of two values of a variable the last counts. The commit is a label of the
 	// image: go would write into the binary whether it has a tag by now.
-	build.Env = append(build.Env, "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+architecture, "GOAMD64=v1", "GOARM64=v8.0", "GOARM=7", "GOPPC64=power8",
+	build.Env = append(build.Env, "CGO_ENABLED=0", "GOOS="+p.OS, "GOARCH="+p.Architecture, "GOAMD64=v1", "GOARM64=v8.0", "GOARM=7", "GOPPC64=power8",
 		"GOFLAGS=-buildvcs=false", "GOWORK=off", "GO111MODULE=on")
 	if output, err := build.CombinedOutput(); err != nil {
-		return fmt.Errorf("build claimdir for %s: %w\n%s", architecture, err, output)
+		return fmt.Errorf("build %s for %s/%s: %w\n%s", filepath.Base(out), p.OS, p.Architecture, err, output)
 	}
 	return os.Chmod(out, 0o755) // whatever the umask
 }

@@ -26,6 +26,7 @@ func podCases() []testCase {
 		{"StatefulSet", testStatefulSet},
 		{"generic ephemeral volume", testEphemeral},
 		{"a mounted volume grows", testExpandMounted},
+		{"kubectl claimdir in a real pod", testPlugin},
 		{"owner, group and setgid of a class", testOwnership},
 		{"delete what tenants leave behind", testLeavings},
 	}
