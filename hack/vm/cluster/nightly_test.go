@@ -4,34 +4,32 @@ package cluster
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"claimdir/hack/docs"
 	"claimdir/hack/project"
 	"claimdir/hack/vm/node"
 )
 
 const (
-	// nightlyLabel is that of the snapshots that the README's CronJob counts.
+	// nightlyLabel is that of the snapshots that the CronJob of docs/snapshots.md counts.
 	nightlyLabel = "nightly-snapshot-of: data"
 	// nightlyKept is how many of them it keeps.
 	nightlyKept = 7
 )
 
-// testNightly runs the README's CronJob as it stands there, under the restricted profile. It makes the day's snapshot, once, and
+// testNightly runs the CronJob of docs/snapshots.md as it stands there, under the restricted profile. It makes the day's snapshot, once, and
 // deletes the oldest of more than it keeps; not one that somebody made, nor does one that is not ready count.
 func testNightly(t *testing.T, n *node.Node) {
 	w := newWorld(t, n, "restricted")
 	w.class("onDelete", "delete")
 	w.Claim("data")
 	w.run("writer", "data", "echo first >/data/f", asUser(1000))
-	w.kubectl(readmeYAML(t, "kind: CronJob"), "apply", "-n", w.Name, "-f", "-")
+	w.kubectl(documentedYAML(t, "kind: CronJob"), "apply", "-n", w.Name, "-f", "-")
 	var earlier []string
 	for day := range nightlyKept {
 		earlier = append(earlier, fmt.Sprint("data-2020-01-0", day+1))
@@ -97,21 +95,23 @@ func (w *world) nightlyJob(name string) {
 	w.T.Logf("job %s says:\n%s", name, w.kubectl("", "logs", "job/"+name, "-n", w.Name))
 }
 
-// readmeYAML is the one block of YAML in the README that holds a text.
-func readmeYAML(t *testing.T, text string) string {
+// documentedYAML is the one block of YAML in the project's documents that holds a text.
+func documentedYAML(t *testing.T, text string) string {
 	t.Helper()
 	root, err := project.Root()
 	must(t, err)
-	readme, err := os.ReadFile(filepath.Join(root, "README.md"))
+	documents, err := docs.Read(root)
 	must(t, err)
 	var found []string
-	for _, block := range regexp.MustCompile("(?s)\n```yaml\n(.*?)\n```\n").FindAllStringSubmatch(string(readme), -1) {
-		if strings.Contains(block[1], text) {
-			found = append(found, block[1])
+	for _, document := range documents {
+		for _, block := range document.Blocks {
+			if block.Language == "yaml" && strings.Contains(block.Text, text) {
+				found = append(found, block.Text)
+			}
 		}
 	}
 	if len(found) != 1 {
-		t.Fatalf("the README has %d blocks of YAML with %q, not one", len(found), text)
+		t.Fatalf("the documents have %d blocks of YAML with %q, not one", len(found), text)
 	}
 	return found[0]
 }

@@ -7,7 +7,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// The one image that the tests' pods run has two names: busybox, and the one that the README's CronJob takes, with kubectl.
+// The one image that the tests' pods run has two names: busybox, and the one that the CronJob of docs/snapshots.md takes, with kubectl.
 const (
 	shellImage   = "registry.example.com/shell:v1"
 	kubectlImage = "registry.example.com/kubectl:v1.37.2"

@@ -87,10 +87,13 @@ func testSnapshotStatefulSet(t *testing.T, n *node.Node) {
 // writingSpec is a pod that writes its data into an empty volume, before its container starts.
 func writingSpec() v1.PodSpec {
 	spec := podSpec("", sleep)
-	for uid, script := range map[int64]string{1000: tenantWrites, 0: rootWrites} {
+	for _, w := range []struct {
+		uid    int64
+		script string
+	}{{1000, tenantWrites}, {0, rootWrites}} {
 		writer := *spec.Containers[0].DeepCopy()
-		writer.Name, writer.Command[len(writer.Command)-1] = fmt.Sprint("writer-", uid), script
-		writer.SecurityContext.RunAsUser, writer.SecurityContext.RunAsGroup = &uid, &uid
+		writer.Name, writer.Command[len(writer.Command)-1] = fmt.Sprint("writer-", w.uid), w.script
+		writer.SecurityContext.RunAsUser, writer.SecurityContext.RunAsGroup = &w.uid, &w.uid
 		spec.InitContainers = append(spec.InitContainers, writer)
 	}
 	return spec
