@@ -88,7 +88,7 @@ func TestASpecMoreOrLessIsNoticed(t *testing.T) {
 
 const sample = `[{"SuiteDescription": "Kubernetes e2e suite", "SpecReports": [
 	{"LeafNodeType": "SynchronizedBeforeSuite", "State": "passed"},
-	{"LeafNodeType": "It", "ContainerHierarchyTexts": ["External Storage [Driver: claimdir]", "[Testpattern: P] suite"],
+	{"LeafNodeType": "It", "ContainerHierarchyTexts": ["External Storage [Driver: claimdir]", "[Testpattern: P] suite", ""],
 	 "LeafNodeText": "should work", "State": "failed", "RunTime": 60000000000, "Failure": {"Message": "no\nand more"}},
 	{"LeafNodeType": "It", "ContainerHierarchyTexts": ["elsewhere"], "LeafNodeText": "not asked for", "State": "skipped"},
 	{"LeafNodeType": "It", "ContainerHierarchyTexts": ["External Storage [Driver: claimdir]"],
