@@ -54,6 +54,7 @@ func testNightly(t *testing.T, n *node.Node) {
 		t.Errorf("of %q the oldest is there", again)
 	}
 	w.kubectl("", "get", "volumesnapshot", "by-hand", "data-2020-01-08", "-n", w.Name)
+	w.deleteSnapshots()
 }
 
 // today is the date of the node's clock.

@@ -50,7 +50,8 @@ func testSnapshotStatefulSet(t *testing.T, n *node.Node) {
 		w.snapshot(claim, claim, "")
 	}
 	contents := w.contents(claims...)
-	for _, claim := range claims {
+	for i, claim := range claims {
+		w.wantServer("1", "ls -d %s/.claimdir/snapshots/%s* | wc -l", rootExport, contents[i])
 		w.eventOn(claim, "^SnapshotMade: the snapshot is a copy of claim "+claim+", .*, in use meanwhile")
 	}
 
@@ -77,9 +78,8 @@ func testSnapshotStatefulSet(t *testing.T, n *node.Node) {
 	w.Must(err)
 	w.wantDescribed(wrote, pods...)
 
-	w.kubectl("", "delete", "volumesnapshot", "--all", "-n", w.Name, "--timeout=4m")
+	w.deleteSnapshots()
 	for _, content := range contents {
-		w.kubectl("", "wait", "--for=delete", "volumesnapshotcontent/"+content, "--timeout=4m")
 		w.wantServer("", "ls -d %s/.claimdir/snapshots/%s* 2>/dev/null || true", rootExport, content)
 	}
 }
@@ -175,4 +175,17 @@ func (w *world) contents(snapshots ...string) []string {
 		})
 	}
 	return contents
+}
+
+// deleteSnapshots deletes all VolumeSnapshots, and waits until their VolumeSnapshotContents are gone.
+func (w *world) deleteSnapshots() {
+	w.T.Helper()
+	w.kubectl("", "delete", "volumesnapshot", "--all", "-n", w.Name, "--timeout=4m")
+	ours := `jsonpath={range .items[?(@.spec.volumeSnapshotRef.namespace=="` + w.Name + `")]}{.metadata.name} {end}`
+	w.Eventually("the VolumeSnapshotContents are gone", func() error {
+		if left := w.kubectl("", "get", "volumesnapshotcontent", "-o", ours); left != "" {
+			return fmt.Errorf("there are %s", left)
+		}
+		return nil
+	})
 }
