@@ -73,13 +73,18 @@ func (cp *ControlPlane) Kubectl(ctx context.Context, args ...string) (string, er
 
 // KubectlInput is Kubectl with a standard input, for `apply -f -`.
 func (cp *ControlPlane) KubectlInput(ctx context.Context, stdin string, args ...string) (string, error) {
-	return Kubectl{Program: cp.opts.Binaries.Kubectl, Kubeconfig: cp.Kubeconfig(), CacheDir: filepath.Join(cp.dir, "kubectl-cache")}.Run(ctx, stdin, args...)
+	return cp.kubectl().Run(ctx, stdin, args...)
+}
+
+// kubectl is the administrator's.
+func (cp *ControlPlane) kubectl() Kubectl {
+	return Kubectl{Program: cp.opts.Binaries.Kubectl, Kubeconfig: cp.Kubeconfig(), CacheDir: filepath.Join(cp.dir, "kubectl-cache")}
 }
 
 // Shell runs a shell script that calls $KUBECTL as the administrator, and returns what it
 // prints; the error carries its standard error. env comes last and wins, as NAME=VALUE.
 func (cp *ControlPlane) Shell(ctx context.Context, script string, env ...string) (string, error) {
-	k := Kubectl{Program: cp.opts.Binaries.Kubectl, Kubeconfig: cp.Kubeconfig(), CacheDir: filepath.Join(cp.dir, "kubectl-cache")}
+	k := cp.kubectl()
 	var stdout, stderr bytes.Buffer
 	cmd := exec.CommandContext(ctx, "sh")
 	cmd.Env = append(append(k.env(), "KUBECTL="+k.Program), env...)

@@ -14,7 +14,13 @@ import (
 // ApplySnapshotCRDs applies the CRDs of VolumeSnapshots, of the version that snapshotter/go.mod pins, and returns when the API
 // server serves them.
 func (cp *ControlPlane) ApplySnapshotCRDs(ctx context.Context) error {
-	dir, err := cp.pinnedModule(ctx, snapshotterClient)
+	return cp.kubectl().ApplySnapshotCRDs(ctx)
+}
+
+// ApplySnapshotCRDs applies the CRDs of VolumeSnapshots, of the version that snapshotter/go.mod pins, and returns when the API
+// server serves them.
+func (k Kubectl) ApplySnapshotCRDs(ctx context.Context) error {
+	dir, err := pinnedModule(ctx, snapshotterClient)
 	if err != nil {
 		return fmt.Errorf("apply the CRDs of VolumeSnapshots: %w", err)
 	}
@@ -25,11 +31,21 @@ func (cp *ControlPlane) ApplySnapshotCRDs(ctx context.Context) error {
 		wait = append(wait, "crd/"+name+".snapshot.storage.k8s.io")
 	}
 	for _, args := range [][]string{apply, wait} {
-		if _, err := cp.Kubectl(ctx, args...); err != nil {
+		if _, err := k.Run(ctx, "", args...); err != nil {
 			return fmt.Errorf("apply the CRDs of VolumeSnapshots: %w", err)
 		}
 	}
 	return nil
+}
+
+// SnapshotControllerManifests is the directory of the manifests with which the snapshot-controller is installed on a cluster, of
+// the version that snapshotter/go.mod pins.
+func SnapshotControllerManifests(ctx context.Context) (string, error) {
+	dir, err := pinnedModule(ctx, snapshotterModule)
+	if err != nil {
+		return "", fmt.Errorf("find the manifests of the snapshot-controller: %w", err)
+	}
+	return filepath.Join(dir, "deploy", "kubernetes", "snapshot-controller"), nil
 }
 
 // StartSnapshotController starts the snapshot-controller of Kubernetes CSI as the ServiceAccount of its own manifests, with the
@@ -40,12 +56,12 @@ func (cp *ControlPlane) StartSnapshotController(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	dir, err := cp.pinnedModule(ctx, snapshotterModule)
+	manifests, err := SnapshotControllerManifests(ctx)
 	if err != nil {
 		return fmt.Errorf("start snapshot-controller: %w", err)
 	}
 	const name = "snapshot-controller"
-	if _, err := cp.Kubectl(ctx, "apply", "-f", filepath.Join(dir, "deploy", "kubernetes", name, "rbac-"+name+".yaml")); err != nil {
+	if _, err := cp.Kubectl(ctx, "apply", "-f", filepath.Join(manifests, "rbac-"+name+".yaml")); err != nil {
 		return fmt.Errorf("start snapshot-controller: %w", err)
 	}
 	token, err := cp.Kubectl(ctx, "create", "token", name, "-n", "kube-system", "--duration=24h")
@@ -84,7 +100,7 @@ func (cp *ControlPlane) StopSnapshotController() {
 }
 
 // pinnedModule is the directory of a module that snapshotter/go.mod pins, downloaded if need be.
-func (cp *ControlPlane) pinnedModule(ctx context.Context, module string) (string, error) {
+func pinnedModule(ctx context.Context, module string) (string, error) {
 	pins, err := moduleDir(snapshotterPins)
 	if err != nil {
 		return "", err

@@ -50,6 +50,7 @@ var story = []step{
 	{document: "docs/snapshots.md", has: "kubectl get crd", says: `snapshot-controller`},
 	{document: "docs/snapshots.md", has: "name: data-monday\nspec:\n  volumeSnapshotClassName", says: `condition met`, do: func(r *reader) { r.file("data", "second") }},
 	{document: "docs/snapshots.md", has: "name: data-restored", says: `data-restored created`, do: func(r *reader) { r.wantFile("data-restored", "first") }},
+	{document: "docs/snapshots.md", has: "kind: CronJob", says: `cronjob.batch/nightly-snapshots created`}, // hack/vm/cluster runs its script
 	{document: "docs/snapshots.md", has: "snapshot purge", says: `data-monday[^$]*No snapshots to move`},
 
 	{document: "docs/expand.md", has: "kubectl patch pvc data", says: `persistentvolumeclaim/data patched`, do: expanded},

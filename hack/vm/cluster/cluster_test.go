@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"claimdir/hack/clustertest"
+	"claimdir/hack/controlplane"
 	"claimdir/hack/vm/node"
 )
 
@@ -52,7 +53,7 @@ func (c testCase) run(t *testing.T, n *node.Node) {
 
 func groups() []group {
 	return []group{
-		{"root", node.Installation{Export: rootExport, Tag: oldTag}, podCases(), disturbances()},
+		{"root", node.Installation{Export: rootExport, Tag: oldTag, Snapshots: true}, podCases(), disturbances()},
 		{"nonroot, its own export", node.Installation{Export: ownedExport, Tag: oldTag, Nonroot: true}, nonrootCases(ownedExport, "No space left on device"), nil},
 		{"nonroot, root_squash", node.Installation{Export: squashedExport, Tag: oldTag, Nonroot: true}, nonrootCases(squashedExport, "Disk quota exceeded"), nil},
 	}
@@ -60,6 +61,7 @@ func groups() []group {
 
 func TestCluster(t *testing.T) {
 	n := boot(t)
+	must(t, n.InstallSnapshots(t.Context()))
 	for _, g := range groups() {
 		t.Run(g.name, func(t *testing.T) {
 			t.Log("installing claimdir")
@@ -96,18 +98,21 @@ func volumesGone(t *testing.T, n *node.Node) {
 	})
 }
 
-// boot starts the node with the images of two versions of claimdir and one for
-// the tests' pods.
+// boot starts the node with the images of two versions of claimdir, of the snapshot-controller and of the tests' pods.
 func boot(t *testing.T) *node.Node {
 	t.Helper()
 	start := time.Now()
 	dir := t.TempDir()
-	archives := []string{filepath.Join(dir, "old"), filepath.Join(dir, "new"), filepath.Join(dir, "shell")}
+	archives := []string{filepath.Join(dir, "old"), filepath.Join(dir, "new"), filepath.Join(dir, "snapshots"), filepath.Join(dir, "shell")}
 	must(t, node.ClaimdirImage(t.Context(), archives[0], oldTag))
 	must(t, node.ClaimdirImage(t.Context(), archives[1], newTag))
+	must(t, node.SnapshotControllerImage(t.Context(), archives[2], os.Stderr))
 	shell, err := node.Busybox()
 	must(t, err)
-	must(t, shell.Archive(archives[2], shellImage))
+	programs, err := controlplane.Build(t.Context(), os.Stderr)
+	must(t, err)
+	shell.Files["bin/kubectl"] = programs.Kubectl
+	must(t, shell.Archive(archives[3], shellImage, kubectlImage))
 	n, err := node.Start(t.Context(), node.Options{Progress: os.Stderr, Archives: archives, Limit: limit})
 	must(t, err)
 	t.Cleanup(func() { must(t, n.Stop()) })

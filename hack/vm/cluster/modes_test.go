@@ -15,6 +15,8 @@ import (
 
 func podCases() []testCase {
 	return []testCase{
+		{"a StatefulSet is restored from snapshots", testSnapshotStatefulSet}, // the longest
+		{"a CronJob makes snapshots", testNightly},
 		{"the whole way of a claim", testWholeWay},
 		{"mount options", testMountOptions},
 		{"uid 1000 and root in one volume", testUsers},

@@ -7,8 +7,11 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// shellImage is busybox: the only image that the tests' pods run.
-const shellImage = "registry.example.com/shell:v1"
+// The one image that the tests' pods run has two names: busybox, and the one that the CronJob of docs/snapshots.md takes, with kubectl.
+const (
+	shellImage   = "registry.example.com/shell:v1"
+	kubectlImage = "registry.example.com/kubectl:v1.37.2"
+)
 
 func newPod(name, claim, script string) *v1.Pod {
 	return &v1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: podSpec(claim, script)}

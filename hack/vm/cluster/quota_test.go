@@ -115,7 +115,7 @@ func (w *world) holdToSizes(export string) {
 
 // inPod runs a shell command in the pod writer.
 func (w *world) inPod(command string) (string, error) {
-	return w.node.Kubectl.Run(w.T.Context(), "", "exec", "-n", w.Name, "writer", "--", "sh", "-c", command)
+	return w.exec("writer", command)
 }
 
 // fill lets the pod writer write a file of so many MiB.

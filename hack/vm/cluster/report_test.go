@@ -19,9 +19,10 @@ func report(t *testing.T, n *node.Node) {
 		}
 		ctx := context.Background()
 		for _, args := range [][]string{
-			{"get", "pods,pvc,pv,leases", "-A", "-o", "wide"},
+			{"get", "pods,pvc,pv,leases,volumesnapshots,volumesnapshotcontents", "-A", "-o", "wide"},
 			{"get", "events", "-A", "--sort-by=.lastTimestamp"},
 			{"logs", "-n", "claimdir", "-l", "app.kubernetes.io/name=claimdir", "--tail=60", "--prefix"},
+			{"logs", "-n", "kube-system", "-l", "app.kubernetes.io/name=snapshot-controller", "--tail=20", "--prefix"},
 		} {
 			out, err := n.Kubectl.Run(ctx, "", args...)
 			t.Logf("kubectl %q: %v\n%s", args, err, out)

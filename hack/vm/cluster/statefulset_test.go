@@ -19,7 +19,7 @@ import (
 func testStatefulSet(t *testing.T, n *node.Node) {
 	w := newWorld(t, n, "baseline")
 	w.class()
-	w.statefulSet()
+	w.statefulSet(2, podSpec("", "hostname >>/data/starts; "+sleep))
 	first, second := w.Bound("data-set-0"), w.Bound("data-set-1")
 	w.ready(2)
 	w.scale(1)
@@ -47,18 +47,23 @@ func testStatefulSet(t *testing.T, n *node.Node) {
 	w.wantServer("set-0", "cat %s/starts", w.archived(first, "data-set-0"))
 }
 
-func (w *world) statefulSet() {
+// statefulSet makes one with a claim "data" for each of its pods, all of which start at once.
+func (w *world) statefulSet(replicas int32, spec v1.PodSpec, change ...func(*v1.PersistentVolumeClaim)) {
 	w.T.Helper()
 	labels := map[string]string{"app": "set"}
-	spec := podSpec("", "hostname >>/data/starts; "+sleep)
 	spec.RestartPolicy, spec.Volumes = v1.RestartPolicyAlways, nil
+	claim := clustertest.NewClaim("data", w.Name)
+	for _, c := range change {
+		c(claim)
+	}
 	_, err := w.node.Admin.AppsV1().StatefulSets(w.Name).Create(w.T.Context(), &appsv1.StatefulSet{
 		ObjectMeta: metav1.ObjectMeta{Name: "set"},
 		Spec: appsv1.StatefulSetSpec{
-			Replicas:             new(int32(2)),
+			Replicas:             &replicas,
+			PodManagementPolicy:  appsv1.ParallelPodManagement,
 			Selector:             &metav1.LabelSelector{MatchLabels: labels},
 			Template:             v1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: spec},
-			VolumeClaimTemplates: []v1.PersistentVolumeClaim{*clustertest.NewClaim("data", w.Name)},
+			VolumeClaimTemplates: []v1.PersistentVolumeClaim{*claim},
 		},
 	}, metav1.CreateOptions{})
 	w.Must(err)

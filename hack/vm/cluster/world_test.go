@@ -176,6 +176,11 @@ func (w *world) release(claim string) *v1.PersistentVolume {
 	return pv
 }
 
+// exec runs a shell command in the first container of a pod.
+func (w *world) exec(pod, command string) (string, error) {
+	return w.node.Kubectl.Run(w.T.Context(), "", "exec", "-n", w.Name, pod, "--", "sh", "-euc", command)
+}
+
 // kubectl runs kubectl, with a standard input unless that is empty.
 func (w *world) kubectl(stdin string, args ...string) string {
 	w.T.Helper()

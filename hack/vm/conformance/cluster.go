@@ -43,7 +43,7 @@ func startCluster(ctx context.Context, o options, b controlplane.ConformanceBina
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	archives, err := writeImages(ctx, dir, b.Agnhost)
+	archives, err := writeImages(ctx, dir, b.Agnhost, out)
 	if err != nil {
 		return nil, err
 	}
@@ -58,11 +58,14 @@ func startCluster(ctx context.Context, o options, b controlplane.ConformanceBina
 	return c, nil
 }
 
-// writeImages writes the images of claimdir and of the suite's pods. Where
+// writeImages writes the images of claimdir, of the snapshot-controller and of the suite's pods. Where
 // those run busybox, nginx and the like they need no more than a shell.
-func writeImages(ctx context.Context, dir, agnhost string) ([]string, error) {
-	archives := []string{filepath.Join(dir, "claimdir"), filepath.Join(dir, "busybox"), filepath.Join(dir, "agnhost")}
+func writeImages(ctx context.Context, dir, agnhost string, out io.Writer) ([]string, error) {
+	archives := []string{filepath.Join(dir, "claimdir"), filepath.Join(dir, "busybox"), filepath.Join(dir, "agnhost"), filepath.Join(dir, "snapshots")}
 	if err := node.ClaimdirImage(ctx, archives[0], tag); err != nil {
+		return nil, err
+	}
+	if err := node.SnapshotControllerImage(ctx, archives[3], out); err != nil {
 		return nil, err
 	}
 	shell, err := node.Busybox()
@@ -111,7 +114,10 @@ func (c *cluster) prepare(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := c.Install(ctx, node.Installation{Export: export, Tag: tag}); err != nil {
+	if err := c.InstallSnapshots(ctx); err != nil {
+		return err
+	}
+	if err := c.Install(ctx, node.Installation{Export: export, Tag: tag, Snapshots: true}); err != nil {
 		return err
 	}
 	class, err := testdata.ReadFile("testdata/class.yaml")
@@ -140,13 +146,10 @@ type phase struct {
 }
 
 func phases(specs []string) []phase {
-	p := []phase{{name: "parallel"}, {name: "disruptive", disturbing: true}, {name: "feature", disturbing: true}}
+	p := []phase{{name: "parallel"}, {name: "disruptive", disturbing: true}}
 	for _, name := range specs {
 		i := 0
-		switch {
-		case strings.Contains(name, "[Feature:"): // some are disruptive as well
-			i = 2
-		case strings.Contains(name, "[Disruptive]"):
+		if strings.Contains(name, "[Disruptive]") {
 			i = 1
 		}
 		p[i].specs = append(p[i].specs, name)
@@ -201,15 +204,18 @@ func (c *cluster) empty(ctx context.Context) error {
 	}
 }
 
-// left lists volumes, but for that of claimdir's own share, and directories,
-// but for claimdir's own.
+// left lists volumes, but for that of claimdir's own share, VolumeSnapshotContents, and directories of both, but for claimdir's own.
 func (c *cluster) left(ctx context.Context) (string, error) {
 	volumes, err := c.Kubectl.Run(ctx, "", "get", "pv", "--no-headers", "--field-selector=metadata.name!=claimdir-share")
 	if err != nil {
 		return "", err
 	}
-	directories, err := c.Run(ctx, "cd "+export+" && ls -Ad -- * .[!.]* 2>/dev/null | grep -vx .claimdir || true")
-	return strings.TrimSpace(volumes + directories), err
+	contents, err := c.Kubectl.Run(ctx, "", "get", "volumesnapshotcontents", "--no-headers")
+	if err != nil {
+		return "", err
+	}
+	directories, err := c.Run(ctx, "cd "+export+" && ls -Ad -- * .[!.]* .claimdir/snapshots/* 2>/dev/null | grep -vx .claimdir || true")
+	return strings.TrimSpace(volumes + contents + directories), err
 }
 
 // saveLogs keeps what the machine takes with it.
@@ -218,8 +224,10 @@ func (c *cluster) saveLogs(ctx context.Context) error {
 	defer cancel()
 	// Those of the instance before, too, where it was started again.
 	claimdir, err := c.Run(ctx, "cat /var/log/pods/claimdir_*/claimdir/*.log")
+	snapshots, snapshotsErr := c.Run(ctx, "cat /var/log/pods/kube-system_snapshot-controller*/snapshot-controller/*.log")
 	kubelet, kubeletErr := c.Run(ctx, "tail -c 20M /var/log/kubelet.log")
-	return errors.Join(err, kubeletErr,
+	return errors.Join(err, snapshotsErr, kubeletErr,
 		os.WriteFile(filepath.Join(c.results, "claimdir.log"), []byte(claimdir), 0o644),
+		os.WriteFile(filepath.Join(c.results, "snapshot-controller.log"), []byte(snapshots), 0o644),
 		os.WriteFile(filepath.Join(c.results, "kubelet.log"), []byte(kubelet), 0o644))
 }

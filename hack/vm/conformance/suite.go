@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -169,7 +170,9 @@ func readReport(path string) ([]spec, error) {
 		if r.State == "skipped" && r.Failure.Message == "" {
 			continue
 		}
-		name := strings.Join(append(r.ContainerHierarchyTexts, r.LeafNodeText), " ")
+		// Ginkgo's focus does not see containers without a text.
+		containers := slices.DeleteFunc(r.ContainerHierarchyTexts, func(text string) bool { return text == "" })
+		name := strings.Join(append(containers, r.LeafNodeText), " ")
 		specs = append(specs, spec{strings.TrimPrefix(name, top), r.State, r.Failure.Message, r.RunTime, r.CapturedGinkgoWriterOutput})
 	}
 	// A suite may fail where no spec does, as at a time limit.

@@ -14,9 +14,10 @@ import (
 // Installation says how claimdir is installed: what a user types into
 // manifests/overlays/example.
 type Installation struct {
-	Export  string // path on the node's NFS server
-	Tag     string // of the image
-	Nonroot bool   // with components/nonroot
+	Export    string // path on the node's NFS server
+	Tag       string // of the image
+	Nonroot   bool   // with components/nonroot
+	Snapshots bool   // with components/snapshots; the node must have VolumeSnapshots, see InstallSnapshots
 }
 
 // Install applies the overlay and waits until the new pods, and only these, are
@@ -65,8 +66,13 @@ func (n *Node) writeOverlay(i Installation) (string, error) {
 		"path=/exports/claimdir", "path=" + i.Export,
 		"newTag: v", "newTag: " + i.Tag + " # before: v",
 	}
-	if i.Nonroot {
-		edits = append(edits, "# components:\n# - ../../components/nonroot\n", "components:\n- ../../components/nonroot\n")
+	if i.Nonroot || i.Snapshots {
+		edits = append(edits, "# components:\n", "components:\n")
+	}
+	for component, wanted := range map[string]bool{"nonroot": i.Nonroot, "snapshots": i.Snapshots} {
+		if line := "- ../../components/" + component + "\n"; wanted {
+			edits = append(edits, "# "+line, line)
+		}
 	}
 	overlay := filepath.Join(copied, "overlays", "example")
 	return overlay, edit(filepath.Join(overlay, "kustomization.yaml"), edits)
