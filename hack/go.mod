@@ -4,6 +4,7 @@ go 1.26.0
 
 require (
 	claimdir v0.0.0
+	github.com/google/go-containerregistry v0.22.1
 	github.com/hanwen/go-fuse/v2 v2.12.1
 	github.com/yuin/goldmark v1.8.7
 	golang.org/x/crypto v0.58.0
