@@ -1,6 +1,7 @@
 package chart
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -100,7 +101,7 @@ func selected(t *testing.T, all map[string]*unstructured.Unstructured) {
 		case "Deployment":
 			pods = labels(t, o, "spec", "template", "metadata", "labels")
 			port := element(t, element(t, o.Object, "spec", "template", "spec", "containers"), "ports")
-			if port["name"] != "http" || port["containerPort"] != int64(8080) {
+			if port["name"] != "http" || fmt.Sprint(port["containerPort"]) != "8080" {
 				t.Errorf("the port is %v", port)
 			}
 		case "Service":

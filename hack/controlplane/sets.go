@@ -90,7 +90,7 @@ func snapshotterSet() set {
 }
 
 func helmSet() set {
-	return set{name: "helm", pins: helmPins, module: helmModule, minutes: 3, commands: []string{helmModule + "/cmd/helm"}}
+	return set{name: "helm", pins: helmPins, module: helmModule, minutes: 4, commands: []string{helmModule + "/cmd/helm"}}
 }
 
 // Build returns the programs of a control plane, which binaries/go.mod pins,

@@ -48,16 +48,16 @@ first, because helm may render any of them first.
 {{- end -}}
 {{- $names := list -}}
 {{- $exports := dict -}}
-{{- range $shares -}}
-{{- if has .name $names -}}
-{{- $problems = append $problems (printf "shares has two of the name %q: give each a name of its own." .name) -}}
+{{- range $share := $shares -}}
+{{- if has $share.name $names -}}
+{{- $problems = append $problems (printf "shares has two of the name %q: give each a name of its own." $share.name) -}}
 {{- end -}}
-{{- $names = append $names .name -}}
-{{- $export := printf "%s:%s" .server .path -}}
-{{- with index $exports $export -}}
-{{- $problems = append $problems (printf "shares %q and %q are the same export %s: leave one out." . $names $export) -}}
+{{- $names = append $names $share.name -}}
+{{- $export := printf "%s:%s" $share.server $share.path -}}
+{{- with get $exports $export -}}
+{{- $problems = append $problems (printf "shares %q and %q are the same export %s: leave one out." . $share.name $export) -}}
 {{- end -}}
-{{- $_ := set $exports $export .name -}}
+{{- $_ := set $exports $export $share.name -}}
 {{- end -}}
 {{- toJson $problems -}}
 {{- end -}}
