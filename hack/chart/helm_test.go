@@ -1,15 +1,11 @@
 package chart
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -30,12 +26,8 @@ var (
 // image is an image of ours, as far as the API server can tell.
 const image = "registry.example.com/claimdir"
 
-// helm runs helm apart from the settings of the user of this machine.
-type helm struct {
-	program    string
-	home       string
-	kubeconfig string // empty: no cluster
-}
+// helm is helm in tests.
+type helm struct{ controlplane.Helm }
 
 // programOfHelm is built once for all tests.
 var programOfHelm = sync.OnceValues(func() (string, error) {
@@ -48,27 +40,12 @@ func newHelm(t *testing.T, kubeconfig string) helm {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return helm{program: program, home: t.TempDir(), kubeconfig: kubeconfig}
-}
-
-// run returns what helm prints; the error holds what it says on standard error.
-func (h helm) run(ctx context.Context, args ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, h.program, args...)
-	env := slices.DeleteFunc(os.Environ(), func(entry string) bool {
-		return strings.HasPrefix(entry, "HELM") || strings.HasPrefix(entry, "KUBE") || strings.HasPrefix(entry, "XDG_")
-	})
-	cmd.Env = append(env, "HOME="+h.home, "KUBECONFIG="+h.kubeconfig)
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	if err := cmd.Run(); err != nil {
-		return stdout.String(), fmt.Errorf("helm %s: %w\n%s", strings.Join(args, " "), err, &stderr)
-	}
-	return stdout.String(), nil
+	return helm{controlplane.Helm{Program: program, Kubeconfig: kubeconfig, Home: t.TempDir()}}
 }
 
 func (h helm) must(t *testing.T, args ...string) string {
 	t.Helper()
-	out, err := h.run(t.Context(), args...)
+	out, err := h.Run(t.Context(), args...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +55,7 @@ func (h helm) must(t *testing.T, args ...string) string {
 // refused wants helm to fail, and its words in what it says.
 func (h helm) refused(t *testing.T, words []string, args ...string) {
 	t.Helper()
-	out, err := h.run(t.Context(), args...)
+	out, err := h.Run(t.Context(), args...)
 	if err == nil {
 		t.Errorf("helm %s: want a refusal with %q, got\n%s", strings.Join(args, " "), words, out)
 		return
