@@ -15,15 +15,14 @@ import (
 	"claimdir/hack/testbed"
 )
 
-// testInstall goes the way of somebody new: the chart comes from a registry, the notes that helm prints hold the first claim, and
-// later come another version, a second replica, mount options and a second share.
+// testInstall goes the way of somebody new: the README's lines, the first claim as the notes have it that helm prints, and later
+// another version from a registry, a second replica, mount options and a second share.
 func testInstall(t *testing.T, bed *testbed.Bed) {
 	w := newWorld(t, bed, "baseline")
 	fullname, class := w.release+"-claimdir", w.Name
-	address, _ := pushed(t, w.helm, "0.2.0")
-	said := w.chart("install", w.release, address, "--plain-http", "--version", "0.2.0", "--set", "image.repository="+image,
-		"--set", "nfs.server="+testbed.Server, "--set", "nfs.path="+testbed.Export, "--set", "storageClass.name="+class)
-	w.podWith(image + ":v0.2.0")
+	said := w.block("README.md", "helm install", "install claimdir", "install "+w.release, "--namespace claimdir", "--namespace "+w.Name,
+		"nfs.example.com", testbed.Server, "path=/exports/claimdir", "path="+testbed.Export+" --set storageClass.name="+class)
+	w.podWith(image + ":v0.1.0")
 	w.sameRights(fullname)
 
 	_, notes, _ := strings.Cut(said, "<<END\n")
@@ -41,11 +40,12 @@ func testInstall(t *testing.T, bed *testbed.Bed) {
 	}
 
 	before := w.uids(fullname, class, fullname+"-share")
-	_, next := pushed(t, w.helm, "0.3.0")
-	for _, flag := range []string{"--reset-then-reuse-values", "--reuse-values"} {
-		w.chart("upgrade", w.release, next, flag, "--set", "replicaCount=2")
-	}
-	w.podWith(image + ":v0.3.0")
+	next, packaged := pushed(t, w.helm, "0.2.0")
+	w.chart("upgrade", w.release, next, "--plain-http", "--version", "0.2.0", "--reset-then-reuse-values")
+	w.podWith(image + ":v0.2.0")
+	w.unchanged(before, fullname, class, fullname+"-share")
+	next = packaged
+	w.chart("upgrade", w.release, next, "--reuse-values", "--set", "replicaCount=2")
 	d := w.deployment(fullname)
 	if *d.Spec.Replicas != 2 || d.Spec.Strategy.Type != "RollingUpdate" || len(d.Spec.Template.Spec.TopologySpreadConstraints) != 1 {
 		t.Errorf("after two upgrades the Deployment is %+v", d.Spec)

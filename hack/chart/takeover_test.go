@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -199,7 +198,7 @@ func testTakeover(t *testing.T, bed *testbed.Bed) {
 	v := variant{release: "NAME", fullname: "NAME-nfs-subdir-external-provisioner"}
 	p, other := newPeer(t, bed, v), newPeer(t, bed, v)
 	before, others := p.uids(p.fullname, p.class), other.uids(other.fullname, other.class)
-	p.helm.must(t, p.takeover()...)
+	p.block("docs/migrate.md", "takeover.enabled=true", "upgrade nfs ", "upgrade "+p.release+" ", "--namespace storage", "--namespace "+p.Name)
 	process := p.start(p.fullname, map[string]string{"": testbed.Export})
 	p.Claim("new", clustertest.OfClass(p.class))
 	made := p.Bound("new")
@@ -209,8 +208,12 @@ func testTakeover(t *testing.T, bed *testbed.Bed) {
 		t.Errorf("the other release runs %s", d.Spec.Template.Spec.Containers[0].Image)
 	}
 
-	p.chart("upgrade", p.release, ours, "--reset-then-reuse-values", "--set", "replicaCount=0")
-	p.chart("rollback", p.release, "1")
+	said := p.block("docs/migrate.md", "helm rollback", "upgrade nfs ", "upgrade "+p.release+" ", "rollback nfs ", "rollback "+p.release+" ",
+		"--namespace storage", "--namespace "+p.Name, "bin/claimdir handback", `"$CLAIMDIR" handback --yes`, "local/nfs-nfs-", "local/"+p.release+"-nfs-",
+		"nfs.example.com", testbed.Server, "/exports/data", testbed.Export)
+	if pv := p.Bound("new"); len(pv.Finalizers) != 1 || !strings.Contains(said, pv.Name) {
+		t.Errorf("handback leaves the finalizers %q, and says\n%s", pv.Finalizers, said)
+	}
 	p.podWith(peerImage)
 	p.unchanged(before, p.fullname, p.class)
 	d := p.deployment(p.fullname)
@@ -224,31 +227,6 @@ func testTakeover(t *testing.T, bed *testbed.Bed) {
 			t.Errorf("after helm uninstall: %v, %v", pv, err)
 		}
 	}
-	p.finalizerOff(made.Name)
-}
-
-// finalizerOff is how docs/migrate.md lets a volume go that the peer has released, without handback before.
-func (p *peerRelease) finalizerOff(pv string) {
-	p.T.Helper()
-	document, err := os.ReadFile(filepath.Join("..", "..", "docs", "migrate.md"))
-	p.Must(err)
-	patch := regexp.MustCompile(`(?s)\nkubectl patch pv pvc-0e8c[-0-9a-f]+ --type=json --patch '(.*?)'\n`).FindSubmatch(document)
-	if patch == nil {
-		p.T.Fatal("docs/migrate.md has no such patch")
-	}
-	p.DeleteClaim("new")
-	volumes := p.bed.Admin.CoreV1().PersistentVolumes()
-	p.Must(volumes.Delete(p.T.Context(), pv, metav1.DeleteOptions{}))
-	p.Eventually("only our finalizer is in the way", func() error {
-		pv, err := volumes.Get(p.T.Context(), pv, metav1.GetOptions{})
-		if err == nil && !slices.Equal(pv.Finalizers, []string{"external-provisioner.volume.kubernetes.io/finalizer"}) {
-			err = fmt.Errorf("it has %q", pv.Finalizers)
-		}
-		return err
-	})
-	_, err = p.bed.Kubectl(p.T.Context(), "patch", "pv", pv, "--type=json", "--patch", string(patch[1]))
-	p.Must(err)
-	p.VolumeGone(pv)
 }
 
 // testTakeoverRefused: what cannot go well is refused, and nothing has changed then.
