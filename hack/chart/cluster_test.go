@@ -27,7 +27,7 @@ const patience = 90 * time.Second
 // TestCluster installs the chart on a real API server. No kubelet runs the pods: that they are admitted is what it says of them, and
 // claimdir runs as a process with their environment and as their ServiceAccount.
 func TestCluster(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute)
 	defer cancel()
 	bed, err := testbed.Start(ctx, testbed.Options{})
 	if err != nil {

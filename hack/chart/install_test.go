@@ -30,7 +30,7 @@ func testInstall(t *testing.T, bed *testbed.Bed) {
 	if !ok || !strings.Contains(said, "deployment/"+fullname) || !strings.Contains(said, testbed.Server+":"+testbed.Export) {
 		t.Fatalf("the notes say\n%s", said)
 	}
-	_, err := bed.KubectlInput(t.Context(), strings.ReplaceAll(claim, "\n    ", "\n"), "apply", "-n", w.Name, "-f", "-")
+	_, err := bed.KubectlInput(t.Context(), strings.ReplaceAll("\n"+claim, "\n    ", "\n"), "apply", "-n", w.Name, "-f", "-")
 	w.Must(err)
 	one := map[string]string{"": testbed.Export}
 	process := w.start(fullname, one)
@@ -57,6 +57,10 @@ func testInstall(t *testing.T, bed *testbed.Bed) {
 		t.Error("other mount options reach no pod")
 	}
 	w.unchanged(before, fullname, class, fullname+"-share")
+	w.chart("upgrade", w.release, next, "--reset-then-reuse-values", "--set", "strategyType=Recreate")
+	if strategy := w.deployment(fullname).Spec.Strategy; strategy.Type != "Recreate" || strategy.RollingUpdate != nil {
+		t.Errorf("the strategy is %+v", strategy)
+	}
 	w.healthy(process)
 
 	w.severalShares(next, fullname)

@@ -3,6 +3,7 @@ package chart
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -28,6 +29,8 @@ type variant struct {
 	release  string   // name of the release; NAME in it is the world's
 	values   []string // that its users have set
 	flags    []string // with which helm installed it
+	refused  string   // what is said first, if it takes
+	with     []string // these flags
 	fullname string
 	root     bool                            // it has a PersistentVolume and a claim for its share
 	archived func(pv string) string          // what is on the share when the volume of claim "goes" was released; NAME is the world's
@@ -54,6 +57,8 @@ var variants = []variant{
 		values: []string{"fullnameOverride=NAME-storage", "nameOverride=storage", "strategyType=RollingUpdate", "storageClass.provisionerName=example.com/NAME",
 			"nfs.mountOptions={hard}", "storageClass.accessModes=ReadWriteMany", "serviceAccount.name=NAME-account", "labels.owner=storage"},
 		root: true, archived: func(pv string) string { return "archived-NAME-goes-" + pv },
+		// Applied by the server, it keeps what the API server has filled in.
+		refused: "spec.strategy.rollingUpdate: Forbidden", with: []string{"--server-side=false"},
 	},
 }
 
@@ -129,7 +134,11 @@ func testVariant(t *testing.T, bed *testbed.Bed, v variant) {
 	p := newPeer(t, bed, v)
 	before := p.uids(p.fullname, p.class, p.roots...)
 	never := p.neverBoth()
-	p.helm.must(t, p.takeover()...)
+	if v.refused != "" {
+		p.helm.refused(t, []string{v.refused}, p.takeover()...)
+		p.unchanged(before, p.fullname, p.class, p.roots...)
+	}
+	p.helm.must(t, p.takeover(v.with...)...)
 	p.podWith(image + ":v0.1.0")
 	never()
 	p.unchanged(before, p.fullname, p.class, p.roots...)
@@ -246,13 +255,17 @@ func testTakeoverRefused(t *testing.T, bed *testbed.Bed) {
 	p.helm.refused(t, []string{"nfs.server is empty"}, append(upgrade, "image.repository="+image)...)
 	same()
 
-	// No template sees what the class has now, so it is Kubernetes that says no. helm asks it for the class before the Deployment.
-	p.helm.refused(t, []string{p.class, "parameters", "forbidden"}, p.takeover("--set", "storageClass.onDelete=delete")...)
+	p.helm.refused(t, []string{"storageClass.parameters has archiveRetention"}, p.takeover("--set-string", "storageClass.parameters.archiveRetention=30d")...)
 	same()
-	p.helm.refused(t, []string{p.class, "parameters", "forbidden"}, p.takeover("--set", "storageClass.parameters.archiveRetention=30d")...)
-	same()
-	if class, err := bed.Admin.StorageV1().StorageClasses().Get(t.Context(), p.class, metav1.GetOptions{}); err != nil || len(class.Parameters) != 1 {
-		t.Errorf("the class is %v, %v", class, err)
+
+	// No template sees what the class has now, so it is Kubernetes that says no. helm upgrades all else then: the class decides on
+	// releases as it did before.
+	p.helm.refused(t, []string{p.class, "parameters", "field is immutable"}, p.takeover("--set", "storageClass.onDelete=delete")...)
+	p.unchanged(before, p.fullname, p.class)
+	class, err := bed.Admin.StorageV1().StorageClasses().Get(t.Context(), p.class, metav1.GetOptions{})
+	p.Must(err)
+	if !maps.Equal(class.Parameters, map[string]string{"archiveOnDelete": "true"}) {
+		t.Errorf("the class has %v", class.Parameters)
 	}
 	p.helm.must(t, p.takeover()...) // the failed attempts are not in the way
 	p.podWith(image + ":v0.1.0")

@@ -43,6 +43,7 @@ func TestRefusedValues(t *testing.T) {
 		"a digest in the repository":      {example, "image.repository=a/claimdir@sha256:0", []string{"image.digest"}},
 		"a digest that is none":           {example, "image.digest=sha256:12", []string{"'/image/digest'"}},
 		"several shares in a takeover":    {takeover, "shares[0].name=a,shares[0].server=b,shares[0].path=/c", []string{"has one share", "another release"}},
+		"more parameters in a takeover":   {takeover, "storageClass.parameters.mode=0770", []string{"storageClass.parameters has mode", "another class in storageClasses"}},
 		"a takeover without its values":   {takeover, "nfs.server=null", []string{"nfs.server is empty", "--reset-then-reuse-values", "helm get values"}},
 		"a share without server":          {example, "nfs.server=null,shares[0].name=a,shares[0].path=/c", []string{"'/shares/0'", "'server'"}},
 		"a share's name with a slash":     {several, "shares[0].name=a/b", []string{"'/shares/0/name'"}},

@@ -64,6 +64,11 @@ first, because helm may render any of them first.
 
 {{- define "claimdir.check.classes" -}}
 {{- $problems := list -}}
+{{- with (.Values.storageClass | default dict).parameters -}}
+{{- if include "claimdir.takeover" $ -}}
+{{- $problems = append $problems (printf "storageClass.parameters has %s, but in takeover mode the class is the one of nfs-subdir-external-provisioner, whose parameters nobody can change: leave them out, and make another class in storageClasses." (keys . | sortAlpha | join ", ")) -}}
+{{- end -}}
+{{- end -}}
 {{- $shares := list -}}
 {{- range .Values.shares }}{{ $shares = append $shares .name }}{{ end -}}
 {{- $names := list -}}
