@@ -121,10 +121,31 @@ func same(t *testing.T, got, want map[string]*unstructured.Unstructured) {
 		t.Errorf("the chart has\n%s\nthe overlay\n%s", strings.Join(a, "\n"), strings.Join(b, "\n"))
 	}
 	for key, o := range want {
-		if got[key] != nil && !reflect.DeepEqual(got[key].Object, o.Object) {
+		if got[key] != nil && !reflect.DeepEqual(folded(got[key].Object), folded(o.Object)) {
 			t.Errorf("of the chart:\n%s\nof the overlay:\n%s", inYAML(t, got[key]), inYAML(t, o))
 		}
 	}
+}
+
+// folded has one blank for each white space in texts: kustomize breaks the lines of long ones anew.
+func folded(value any) any {
+	switch v := value.(type) {
+	case string:
+		return strings.Join(strings.Fields(v), " ")
+	case []any:
+		all := make([]any, len(v))
+		for i := range v {
+			all[i] = folded(v[i])
+		}
+		return all
+	case map[string]any:
+		all := map[string]any{}
+		for key := range v {
+			all[key] = folded(v[key])
+		}
+		return all
+	}
+	return value
 }
 
 func inYAML(t *testing.T, o *unstructured.Unstructured) []byte {
