@@ -36,7 +36,7 @@ test-page: ## look at the page in headless Chromium; ARGS='-screenshots DIR' kee
 
 # Its cases wait for leases, sweeps and Kubernetes: a fifth of their time is computed.
 .PHONY: test-cluster-api
-test-cluster-api: control-plane snapshot-controller ## run claimdir against a real API server and controller manager
+test-cluster-api: control-plane snapshot-controller helm ## run claimdir against a real API server and controller manager
 	go -C hack test -count=1 -timeout 20m -parallel 4 ./...
 
 .PHONY: test-nfs
@@ -103,3 +103,7 @@ control-plane: ## build etcd, kube-apiserver, kube-controller-manager and kubect
 .PHONY: snapshot-controller
 snapshot-controller: ## build the snapshot-controller of Kubernetes CSI, once
 	@go -C hack run ./controlplane/prebuild snapshot-controller >/dev/null
+
+.PHONY: helm
+helm: ## build helm, once
+	@go -C hack run ./controlplane/prebuild helm >/dev/null

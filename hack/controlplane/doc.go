@@ -13,7 +13,7 @@
 // only for who asks: [BuildNode] what makes a machine a node, and
 // [BuildConformance] the tests that Kubernetes has for storage. From
 // snapshotter/go.mod comes the snapshot-controller that clusters with
-// VolumeSnapshots run: see [ControlPlane.StartSnapshotController].
+// VolumeSnapshots run: see [ControlPlane.StartSnapshotController], and from helm/go.mod helm.
 //
 // [Start] gives one control plane. Any number run side by side:
 //

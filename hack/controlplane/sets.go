@@ -14,13 +14,15 @@ const (
 	etcdModule        = "go.etcd.io/etcd/server/v3"
 	snapshotterModule = "github.com/kubernetes-csi/external-snapshotter/v8"
 	snapshotterClient = "github.com/kubernetes-csi/external-snapshotter/client/v8"
+	helmModule        = "helm.sh/helm/v4"
 )
 
-// Modules beside this package that pin programs. The snapshot-controller has one of its own: it requires other versions of
-// Kubernetes' libraries, and a new pin of it must not build all of Kubernetes anew.
+// Modules beside this package that pin programs. The snapshot-controller and helm have modules of their own: they require other
+// versions of Kubernetes' libraries, and a new pin of them must not build all of Kubernetes anew.
 const (
 	kubernetesPins  = "binaries"
 	snapshotterPins = "snapshotter"
+	helmPins        = "helm"
 )
 
 // Binaries are the paths of the programs of a control plane.
@@ -87,6 +89,10 @@ func snapshotterSet() set {
 	}}
 }
 
+func helmSet() set {
+	return set{name: "helm", pins: helmPins, module: helmModule, minutes: 4, commands: []string{helmModule + "/cmd/helm"}}
+}
+
 // Build returns the programs of a control plane, which binaries/go.mod pins,
 // and builds them first if the cache does not hold them. While it builds or
 // waits for another process that does, it writes a line to progress every ten
@@ -136,6 +142,15 @@ func BuildSnapshotController(ctx context.Context, progress io.Writer) (string, e
 		return "", err
 	}
 	return filepath.Join(dir, "snapshot-controller"), nil
+}
+
+// BuildHelm is Build for helm, which helm/go.mod pins. It returns the path of the program.
+func BuildHelm(ctx context.Context, progress io.Writer) (string, error) {
+	dir, err := build(ctx, helmSet(), progress)
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(dir, "helm"), nil
 }
 
 func binariesIn(dir string) Binaries {
@@ -188,8 +203,11 @@ func (s set) versioned() []string {
 // key of a build.
 func (s set) recipe(out, version string) [][]string {
 	variable := "k8s.io/component-base/version.gitVersion"
-	if s.module != kubernetesModule {
+	switch s.module {
+	case snapshotterModule:
 		variable = "main.version"
+	case helmModule:
+		variable = helmModule + "/internal/version.version"
 	}
 	flags := []string{"-trimpath", "-ldflags", "-s -w -X " + variable + "=" + version,
 		"-o", out + string(filepath.Separator)}

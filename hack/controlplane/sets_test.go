@@ -50,6 +50,7 @@ func TestEveryPinIsOfASetAndEverySetOfPins(t *testing.T) {
 	for pins, commands := range map[string][]string{
 		kubernetesPins:  slices.Concat(controlPlaneSet().commands, nodeSet().commands, conformanceSet().commands),
 		snapshotterPins: snapshotterSet().commands,
+		helmPins:        helmSet().commands,
 	} {
 		module, err := moduleDir(pins)
 		if err != nil {

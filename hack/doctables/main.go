@@ -1,8 +1,8 @@
-// Command doctables keeps the tables of parameters in the documents the same as those in the code: of StorageClasses and of
-// VolumeSnapshotClasses.
+// Command doctables keeps the tables in the documents the same as what they are of: the parameters of StorageClasses and of
+// VolumeSnapshotClasses in the code, and the values of the Helm chart in its schema.
 //
-//	doctables docs         exits 1 if they differ
-//	doctables -write docs  writes the code's tables into the documents
+//	doctables ROOT         exits 1 if they differ
+//	doctables -write ROOT  writes the tables into the documents
 //
 // A table stands between the lines "<!-- parameters: begin -->" and "<!-- parameters: end -->", or those of its own name.
 package main
@@ -15,13 +15,21 @@ import (
 	"path/filepath"
 	"strings"
 
+	"claimdir/hack/chart"
 	"claimdir/provisioner/class"
 )
 
-// documents are those with a table, by their paths below the directory of documents.
-var documents = []struct{ file, name, table string }{
-	{"parameters.md", "parameters", class.MarkdownTable()},
-	{"snapshots.md", "snapshot parameters", class.SnapshotMarkdownTable()},
+// document is one with a table. The file's path is from the root of the project.
+type document struct{ file, name, table, source string }
+
+// documents are all of them.
+func documents(root string) ([]document, error) {
+	values, err := chart.MarkdownTable(filepath.Join(root, chart.Directory))
+	return []document{
+		{"docs/parameters.md", "parameters", class.MarkdownTable(), "provisioner/class"},
+		{"docs/snapshots.md", "snapshot parameters", class.SnapshotMarkdownTable(), "provisioner/class"},
+		{chart.Directory + "/README.md", "values", values, chart.Directory + "/values.schema.json"},
+	}, err
 }
 
 // marks are the lines around a table.
@@ -40,30 +48,35 @@ func main() {
 
 func run(args []string, write bool) error {
 	if len(args) != 1 {
-		return errors.New("give one directory: that of the documents")
+		return errors.New("give one directory: the root of the project")
 	}
-	for _, d := range documents {
-		if err := update(filepath.Join(args[0], d.file), d.name, d.table, write); err != nil {
+	all, err := documents(args[0])
+	if err != nil {
+		return err
+	}
+	for _, d := range all {
+		if err := d.update(args[0], write); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// update compares the table of a document with the code's, or writes that.
-func update(file, name, table string, write bool) error {
+// update compares the table in the document with the one that should be there, or writes that.
+func (d document) update(root string, write bool) error {
+	file := filepath.Join(root, filepath.FromSlash(d.file))
 	old, err := os.ReadFile(file)
 	if err != nil {
 		return err
 	}
-	updated, err := replace(string(old), name, table)
+	updated, err := replace(string(old), d.name, d.table)
 	switch {
 	case err != nil:
-		return fmt.Errorf("%s: %w", file, err)
+		return fmt.Errorf("%s: %w", d.file, err)
 	case updated == string(old):
 		return nil
 	case !write:
-		return fmt.Errorf("%s: the table of %s is not the one of provisioner/class", file, name)
+		return fmt.Errorf("%s: the table of %s is not the one of %s", d.file, d.name, d.source)
 	}
 	return os.WriteFile(file, []byte(updated), 0o644)
 }

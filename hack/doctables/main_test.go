@@ -5,12 +5,32 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"claimdir/hack/chart"
 )
 
 func TestWriteThenCompare(t *testing.T) {
 	docs := t.TempDir()
-	for _, d := range documents {
+	for file, text := range map[string]string{
+		"values.schema.json": `{"properties": {"nfs": {"properties": {"server": {"description": "The server."}}}}}`,
+		"values.yaml":        "nfs: {server: nas}",
+	} {
+		if err := os.MkdirAll(filepath.Join(docs, chart.Directory), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(docs, chart.Directory, file), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	all, err := documents(docs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range all {
 		begin, end := marks(d.name)
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(docs, d.file)), 0o755); err != nil {
+			t.Fatal(err)
+		}
 		if err := os.WriteFile(filepath.Join(docs, d.file), []byte("# Title\n"+begin+"old\n"+end+"rest\n"), 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -26,7 +46,7 @@ func TestWriteThenCompare(t *testing.T) {
 	if err := run([]string{docs}, false); err != nil {
 		t.Fatal(err)
 	}
-	for _, d := range documents {
+	for _, d := range all {
 		got, err := os.ReadFile(filepath.Join(docs, d.file))
 		if err != nil {
 			t.Fatal(err)

@@ -113,6 +113,9 @@ func (b *Bed) AllowSnapshots(ctx context.Context) error {
 	return err
 }
 
+// Program is the path of claimdir as Start built it.
+func (b *Bed) Program() string { return b.program }
+
 // Build builds claimdir with these arguments, under a name of its own, for Config.Program.
 func (b *Bed) Build(ctx context.Context, name string, args ...string) (program string, err error) {
 	root, err := project.Root()

@@ -71,7 +71,7 @@ failed_tests() {
 }
 
 doc_tables() { # [-write]
-	go -C hack run ./doctables "$@" "$PWD/docs"
+	go -C hack run ./doctables "$@" "$PWD"
 }
 
 # The steps of one run, its failures and what mends them.

@@ -9,7 +9,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 need busybox busybox-static # the image that the tests' pods run
 start=$SECONDS
-go -C hack run ./controlplane/prebuild control-plane snapshot-controller node >/dev/null
+go -C hack run ./controlplane/prebuild control-plane snapshot-controller node helm >/dev/null
 hack/vm/image.sh node >/dev/null
 echo "test-cluster: everything is built, $((SECONDS - start)) s"
 

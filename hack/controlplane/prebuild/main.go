@@ -1,6 +1,6 @@
 // Command prebuild builds sets of programs ahead of the tests that need them
 // and prints the directory of each: "control-plane", which is also what no
-// argument means, "node", "conformance" and "snapshot-controller".
+// argument means, "node", "conformance", "snapshot-controller" and "helm".
 package main
 
 import (
@@ -53,6 +53,8 @@ func build(ctx context.Context, set string) (string, error) {
 		return b.E2ETest, err
 	case "snapshot-controller":
 		return controlplane.BuildSnapshotController(ctx, os.Stderr)
+	case "helm":
+		return controlplane.BuildHelm(ctx, os.Stderr)
 	}
-	return "", errors.New("no such set: " + set + "; there are control-plane, node, conformance and snapshot-controller")
+	return "", errors.New("no such set: " + set + "; there are control-plane, node, conformance, snapshot-controller and helm")
 }

@@ -55,7 +55,7 @@ func groups() []group {
 	return []group{
 		{"root", node.Installation{Export: rootExport, Tag: oldTag, Snapshots: true}, podCases(), disturbances()},
 		{"nonroot, its own export", node.Installation{Export: ownedExport, Tag: oldTag, Nonroot: true}, nonrootCases(ownedExport, "No space left on device"), nil},
-		{"nonroot, root_squash", node.Installation{Export: squashedExport, Tag: oldTag, Nonroot: true}, nonrootCases(squashedExport, "Disk quota exceeded"), nil},
+		{"nonroot, root_squash, by the chart", node.Installation{Export: squashedExport, Tag: oldTag, Nonroot: true, Chart: true}, nonrootCases(squashedExport, "Disk quota exceeded"), nil},
 	}
 }
 

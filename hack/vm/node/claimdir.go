@@ -12,34 +12,48 @@ import (
 )
 
 // Installation says how claimdir is installed: what a user types into
-// manifests/overlays/example.
+// manifests/overlays/example, or gives the chart.
 type Installation struct {
 	Export    string // path on the node's NFS server
 	Tag       string // of the image
-	Nonroot   bool   // with components/nonroot
+	Nonroot   bool   // as uid 65532: with components/nonroot, or runAs of the chart
 	Snapshots bool   // with components/snapshots; the node must have VolumeSnapshots, see InstallSnapshots
+	Chart     bool   // by helm and the chart; otherwise by kustomize
 }
 
-// Install applies the overlay and waits until the new pods, and only these, are
-// ready. Over an installation with the same Export it is an update.
+// Install applies the overlay, or installs the chart, and waits until the new pods,
+// and only these, are ready. Over an installation with the same Export it is an update.
 func (n *Node) Install(ctx context.Context, i Installation) error {
-	overlay, err := n.writeOverlay(i)
-	if err != nil {
+	apply := n.applyOverlay
+	if i.Chart {
+		apply = n.installChart
+	}
+	if err := apply(ctx, i); err != nil {
 		return fmt.Errorf("install claimdir: %w", err)
 	}
-	for _, args := range [][]string{
-		{"apply", "-k", overlay},
-		{"rollout", "status", "deployment/claimdir", "-n", "claimdir", "--timeout=3m"},
-	} {
-		if _, err := n.Kubectl.Run(ctx, "", args...); err != nil {
-			return fmt.Errorf("install claimdir: %w", err)
-		}
+	if _, err := n.Kubectl.Run(ctx, "", "rollout", "status", "deployment/claimdir", "-n", "claimdir", "--timeout=3m"); err != nil {
+		return fmt.Errorf("install claimdir: %w", err)
 	}
 	return nil
 }
 
+func (n *Node) applyOverlay(ctx context.Context, i Installation) error {
+	overlay, err := n.writeOverlay(i)
+	if err != nil {
+		return err
+	}
+	_, err = n.Kubectl.Run(ctx, "", "apply", "-k", overlay)
+	return err
+}
+
 // Uninstall deletes what Install applied and waits until it is gone.
 func (n *Node) Uninstall(ctx context.Context, i Installation) error {
+	if i.Chart {
+		if err := n.uninstallChart(ctx); err != nil {
+			return fmt.Errorf("uninstall claimdir: %w", err)
+		}
+		return nil
+	}
 	overlay, err := n.writeOverlay(i)
 	if err != nil {
 		return fmt.Errorf("uninstall claimdir: %w", err)
