@@ -27,7 +27,7 @@ update_lint() {
 	return "$status"
 }
 
-known format tidy lint docs calls help metrics alerts
+known format tidy lint docs calls help metrics alerts dashboard
 step format "mend the syntax by hand, then: make update" update_format
 step tidy "look at the go.mod it names, then: make update" update_tidy
 step lint "the rest is for a human: mend it, then: make verify" update_lint
@@ -36,5 +36,6 @@ step calls "mend by hand, then: make update" go test -count=1 ./provisioner -run
 step help "mend by hand, then: make update" go test -count=1 ./cmd/claimdir -run '^TestHelp' -update
 step metrics "mend by hand, then: make update" go test -count=1 ./cmd/claimdir -run '^TestMetricsPage' -update
 step alerts "mend manifests/components/monitoring/rules.yaml, then: make update" go -C hack run ./alerts/write
+step dashboard "mend hack/dashboard, then: make update" go -C hack run ./dashboard
 step manifests "mend by hand, then: make update" go test -count=1 ./provisioner/recovery -run '^(TestManifests|TestTheScript)' -update
 verdict update

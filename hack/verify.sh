@@ -173,7 +173,7 @@ check_build() { # architecture
 	CGO_ENABLED=0 GOOS=linux GOARCH=$1 GOARM=7 go build -trimpath -o /dev/null ./cmd/claimdir
 }
 
-names="tools format tidy vet lint logcheck imports help metrics alerts manifests docs skips shellcheck image govulncheck"
+names="tools format tidy vet lint logcheck imports help metrics alerts dashboard manifests docs skips shellcheck image govulncheck"
 for arch in $platforms; do names="$names build-$arch"; done
 # shellcheck disable=SC2086 # a list of words
 known $names
@@ -189,6 +189,7 @@ step imports "mend by hand (the table of rooms in provisioner/imports_test.go), 
 step help "$update" named_test ./cmd/claimdir TestHelp
 step metrics "$update" named_test ./cmd/claimdir TestMetricsPage
 step alerts "$update" go -C hack run ./alerts/write -check
+step dashboard "$update" go -C hack run ./dashboard -check
 step manifests "mend by hand in manifests/, then: hack/verify.sh manifests" check_manifests
 step docs "$update" doc_tables
 step skips "let the test fail, and say what is missing" check_skips
