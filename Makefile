@@ -36,7 +36,8 @@ test-page: ## look at the page in headless Chromium; ARGS='-screenshots DIR' kee
 
 # Its cases wait for leases, sweeps and Kubernetes: a fifth of their time is computed.
 .PHONY: test-cluster-api
-test-cluster-api: control-plane snapshot-controller helm ## run claimdir against a real API server and controller manager
+test-cluster-api: control-plane snapshot-controller helm ## run claimdir against a real API server and controller manager, and its alerts in a real Prometheus
+	@. hack/tools/lib.sh && need prometheus prometheus
 	go -C hack test -count=1 -timeout 20m -parallel 4 ./...
 
 .PHONY: test-nfs

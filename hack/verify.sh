@@ -109,6 +109,8 @@ check_manifests() {
 			echo "$name leaves something to fill in, or sends its settings to the cluster"
 			status=1
 		fi
+		# Their own types tell what the API server would refuse, where it had their CRDs.
+		if [ "$name" = overlays/with-monitoring ]; then go -C hack/operator run . <<<"$out" || status=1; fi
 		renamed "$kustomize" "$overlay" "$copy" || status=1
 	done
 	return "$status"
@@ -191,7 +193,7 @@ check_vulnerabilities() {
 	return "$status"
 }
 
-known tools format tidy vet lint logcheck imports help plugin manifests docs skips versions shellcheck release govulncheck
+known tools format tidy vet lint logcheck imports help plugin metrics alerts dashboard manifests docs skips versions shellcheck release govulncheck
 
 update="mend with: make update"
 step tools "look at hack/tools/go.mod and the Go module proxy" build_tools
@@ -203,6 +205,9 @@ step logcheck "mend by hand, then: hack/verify.sh logcheck" check_logcheck
 step imports "mend by hand (the table of rooms in provisioner/imports_test.go), then: hack/verify.sh imports" named_test ./provisioner TestImports
 step help "$update" check_help
 step plugin "import nothing into cmd/kubectl-claimdir that a platform lacks, then: hack/verify.sh plugin" check_plugin
+step metrics "$update" named_test ./cmd/claimdir TestMetricsPage
+step alerts "$update" go -C hack run ./alerts/write -check
+step dashboard "$update" go -C hack run ./dashboard -check
 step manifests "mend by hand in manifests/, then: hack/verify.sh manifests" check_manifests
 step docs "$update" doc_tables
 step skips "let the test fail, and say what is missing" check_skips

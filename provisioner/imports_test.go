@@ -59,7 +59,7 @@ func rooms() map[string][]string {
 		"page":        {"output"},
 		"trash":       {"access", "ledger", "refusal", "share", "steps"},
 		"expiry":      {"access", "ledger", "refusal", "share", "steps", "volpath"},
-		"sweep":       {"cluster", "cluster/pvs", "doctor", "access", "ledger", "share", "steps", "volpath", "volume"},
+		"sweep":       {"class", "cluster", "cluster/pvs", "doctor", "access", "ledger", "share", "steps", "volpath", "volume"},
 		"resize":      {"access", "cluster", "cluster/pvs", "fair", "ledger", "refusal", "share", "steps", "volpath", "volume"},
 		"usage":       {"access", "class", "cluster", "ledger", "output", "share", "steps", "volpath", "volume"},
 		"control":     {"cluster", "cluster/pvs", "fair"}, // keeps the library honest for any Provisioner; cmd brings them together

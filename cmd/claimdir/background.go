@@ -57,6 +57,7 @@ type jobs struct {
 // orphans, one expires archives and, if wanted, one measures usage. controller returns the controller, which is
 // made later; it must not be called before the jobs run.
 func newJobs(p parts, warn warnOfClass, controller func() *control.Controller) (j jobs, err error) {
+	j.metrics = append(j.metrics, mistakesOf(p))
 	config := sweep.Config{
 		Steps: p.steps, Client: p.client, Objects: p.informers, Volume: p.informers.Volume, VolumesThat: p.informers.VolumesThat, Report: warn.aboutDirectory,
 		Names: p.names(), Interval: p.sweepInterval, Grace: p.orphanGrace,

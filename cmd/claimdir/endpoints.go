@@ -95,6 +95,12 @@ func answer(check func() error) http.HandlerFunc {
 // newRegistry returns a registry with the metrics of the process. Other packages add theirs.
 func newRegistry() *prometheus.Registry {
 	registry := prometheus.NewRegistry()
+	registry.MustRegister(buildInfo(), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return registry
+}
+
+// buildInfo is the metric of the version.
+func buildInfo() prometheus.Collector {
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Namespace:   "claimdir",
 		Name:        "build_info",
@@ -102,6 +108,5 @@ func newRegistry() *prometheus.Registry {
 		ConstLabels: prometheus.Labels{"version": version, "go_version": runtime.Version()},
 	})
 	build.Set(1)
-	registry.MustRegister(build, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	return registry
+	return build
 }

@@ -45,9 +45,25 @@ func pageVolume(i int, share string) *v1.PersistentVolume {
 	}
 }
 
-// newOverview wires what the page shows to two shares and a cluster with these objects, as serve does. Nothing
-// runs but the caches, which are filled.
+// newOverview wires what the page shows to two shares and a cluster with these objects; see wire.
 func newOverview(t testing.TB, leadership *control.Leadership, objects ...runtime.Object) (*overview, *fake.Clientset, *served) {
+	t.Helper()
+	w := wire(t, leadership, func(*parts, *control.Config) {}, objects...)
+	return w.overview, w.client, w.served
+}
+
+// wired are parts that are wired as serve does.
+type wired struct {
+	*overview
+
+	client *fake.Clientset
+	served *served
+	jobs   jobs
+}
+
+// wire wires two shares and a cluster with these objects, as serve does, after change. Nothing runs but the caches,
+// which are filled.
+func wire(t testing.TB, leadership *control.Leadership, change func(*parts, *control.Config), objects ...runtime.Object) wired {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	t.Cleanup(cancel)
@@ -73,8 +89,10 @@ func newOverview(t testing.TB, leadership *control.Leadership, objects ...runtim
 	for _, p := range pool.Provisioners() {
 		config.Provisioners = append(config.Provisioners, p)
 	}
+	all := parts{options: o, keepers: s.keepers, steps: ops, client: client, informers: informers, pool: pool}
+	change(&all, &config)
 	var c *control.Controller
-	jobs, err := newJobs(parts{options: o, keepers: s.keepers, steps: ops, client: client, informers: informers, pool: pool}, warn, func() *control.Controller { return c })
+	jobs, err := newJobs(all, warn, func() *control.Controller { return c })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +107,8 @@ func newOverview(t testing.TB, leadership *control.Leadership, objects ...runtim
 			t.Fatalf("%v are not filled", of)
 		}
 	}
-	return &overview{options: o, cluster: "cluster", informers: informers, leadership: leadership, controller: c, shares: jobs.shares}, client, s
+	known := &overview{options: o, cluster: "cluster", informers: informers, leadership: leadership, controller: c, shares: jobs.shares}
+	return wired{known, client, s, jobs}
 }
 
 func TestThePageShowsWhatThePartsKnow(t *testing.T) {

@@ -66,6 +66,7 @@ var cases = []testCase{
 	{"delete removes the directory", testDelete},
 	{"delete of many files, killed, is completed", testDeleteKilled},
 	{"what cannot be removed is told of and tried again", testTrashFails},
+	{"Prometheus alerts when a share stalls, and when it is back it does not", testAlert},
 	{"archive renames the directory aside", testArchive},
 	{"a claim gets its archive back, and only one of two does", testRestore},
 	{"a claim that replaces one gets its latest data, however fast it is", testReplace},

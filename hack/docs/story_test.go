@@ -56,6 +56,7 @@ var story = []step{
 	{document: "docs/expand.md", has: "kubectl patch pvc data", says: `persistentvolumeclaim/data patched`, do: expanded},
 	{document: "docs/copy.md", has: "name: data-copy", says: `data-copy created`, do: func(r *reader) { r.wantFile("data-copy", "second") }},
 	{document: "docs/doctor.md", has: "doctor  ", says: `0 findings|no problems|nothing`},
+	{do: runbooks},
 
 	{do: func(r *reader) { r.releases("data") }},
 	{document: "docs/archives.md", has: "archive restore", says: `persistentvolumeclaim/data2 created`, do: func(r *reader) { r.wantFile("data2", "second") }},
@@ -125,6 +126,9 @@ func runnable(document string, block Block) bool {
 		if where[0] == document && strings.Contains(block.Text, where[1]) {
 			return false
 		}
+	}
+	if ofRunbook(document) {
+		return false
 	}
 	return block.Language == "sh" || block.Language == "yaml" && strings.HasPrefix(block.Text, "apiVersion:")
 }

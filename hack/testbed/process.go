@@ -122,7 +122,7 @@ func (p *Process) WaitReady(ctx context.Context) error {
 
 // Get reads one of claimdir's endpoints; any answer but 200 is an error.
 func (p *Process) Get(ctx context.Context, path string) (string, error) {
-	return p.get(ctx, `Serving /metrics, /healthz, /readyz and /sharez`, path)
+	return p.get(ctx, servesMetrics, path)
 }
 
 // Page reads claimdir's page; any answer but 200 is an error.
@@ -130,13 +130,28 @@ func (p *Process) Page(ctx context.Context) (string, error) {
 	return p.get(ctx, `Serving the page`, "/")
 }
 
-// get reads a path at the address that the log names behind those words.
-func (p *Process) get(ctx context.Context, logged, path string) (string, error) {
+// servesMetrics is what the log says before the address of claimdir's endpoints.
+const servesMetrics = `Serving /metrics, /healthz, /readyz and /sharez`
+
+// MetricsAddress is where Get reads: HOST:PORT.
+func (p *Process) MetricsAddress() (string, error) { return p.address(servesMetrics) }
+
+// address returns the one that the log names behind those words.
+func (p *Process) address(logged string) (string, error) {
 	address := regexp.MustCompile(logged + `.*?(127\.0\.0\.1:\d+)`).FindStringSubmatch(p.Log())
 	if address == nil {
 		return "", errors.New("claimdir does not serve yet")
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address[1]+path, nil)
+	return address[1], nil
+}
+
+// get reads a path at the address that the log names behind those words.
+func (p *Process) get(ctx context.Context, logged, path string) (string, error) {
+	address, err := p.address(logged)
+	if err != nil {
+		return "", err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+path, nil)
 	if err != nil {
 		return "", err
 	}

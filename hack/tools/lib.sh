@@ -14,7 +14,7 @@ modules() {
 # code_modules prints those that hold Go code of ours: the others only pin versions.
 code_modules() {
 	local module
-	for module in . cmd/kubectl-claimdir hack; do
+	for module in . cmd/kubectl-claimdir hack hack/operator; do
 		if [ -f "$module/go.mod" ]; then echo "$module"; fi
 	done
 }

@@ -91,7 +91,7 @@ func (g *guard) tellAbsence(ctx context.Context) func(*v1.PersistentVolumeClaim,
 	return func(claim *v1.PersistentVolumeClaim, err error) {
 		class := util.GetPersistentVolumeClaimClass(claim)
 		g.metrics.failures.WithLabelValues(opProvision, class, reasonAbsent).Inc()
-		g.remember(claim, class, reasonAbsent, err)
+		g.remember(opProvision, claim, class, reasonAbsent, err)
 		logger := klog.LoggerWithValues(klog.FromContext(ctx), "PVC", klog.KObj(claim), "StorageClass", class)
 		g.tell(klog.NewContext(ctx, logger), opProvision, claim, reasonAbsent, err)
 	}

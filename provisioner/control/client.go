@@ -121,14 +121,16 @@ type saveWatch struct {
 	gate     *gate
 	recorder record.EventRecorder
 	metrics  *metrics
-	refused  *refusedClaims
+	refused  *refusals
 }
 
 func (w *saveWatch) observe(pv *v1.PersistentVolume, err error) {
 	claim := pv.Spec.ClaimRef
 	switch {
 	case err == nil || apierrors.IsAlreadyExists(err):
-		w.gate.leave(opSave, pv.Name)
+		if at, began := w.gate.leave(opSave, pv.Name); began {
+			w.metrics.took(opSave, at)
+		}
 		if claim != nil {
 			w.refused.forget(claim.UID)
 		}
@@ -136,7 +138,7 @@ func (w *saveWatch) observe(pv *v1.PersistentVolume, err error) {
 		class := pv.Spec.StorageClassName
 		w.metrics.failures.WithLabelValues(opSave, class, reasonSave).Inc()
 		text := brief(fmt.Sprintf("the API server refuses PersistentVolume %s: %v; the directory is kept and saving is retried", pv.Name, err))
-		w.refused.add(claim.UID, RefusedClaim{Namespace: claim.Namespace, Name: claim.Name, Class: class, Reason: reasonSave, Text: text, Since: time.Now()})
+		w.refused.add(claim.UID, Refused{Operation: opSave, Namespace: claim.Namespace, Name: claim.Name, Class: class, Reason: reasonSave, Text: text, Since: time.Now()})
 		w.recorder.Event(claim, v1.EventTypeWarning, eventProvisionFailed, text)
 	}
 }

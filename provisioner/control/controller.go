@@ -84,8 +84,9 @@ type Controller struct {
 	held        *heldEvents // of the library
 	watchdog    *leaderelection.HealthzAdaptor
 	released    *releasedVolumes
-	told        told // by Tell
-	refused     *refusedClaims
+	told        told      // by Tell
+	claims      *refusals // claims that are refused
+	volumes     *refusals // released volumes that are refused
 }
 
 // New builds the controller and all informers; nothing runs before Run.
@@ -119,8 +120,11 @@ func New(ctx context.Context, config Config) (*Controller, error) {
 		metrics:  c.metrics,
 		told:     &told{},
 	}
-	c.refused = newRefusedClaims(refusedStands(config.Informers, common.known))
-	common.refused = c.refused
+	c.claims, c.volumes = newRefusals(claimStands(config.Informers, common.known)), newRefusals(volumeStands(config.Informers, c.released))
+	common.claims, common.volumes = c.claims, c.volumes
+	if err := config.Registry.Register(newRefusedNow(config.Leadership.Check, c.claims, c.volumes)); err != nil {
+		return nil, fmt.Errorf("register metrics: %w", err)
+	}
 	c.absent = &absentVolumes{claims: config.Informers.Waiting, volumes: volumes.GetStore(), known: common.known, tell: common.tellAbsence(ctx)}
 	for _, p := range config.Provisioners {
 		l := &queue{claims: &claimInformer{SharedIndexInformer: claims, unbound: config.Informers.Unbound}, volumes: newVolumeInformer(config.Informers, c.released, p)}
@@ -152,7 +156,7 @@ func (c *Controller) newLibrary(ctx context.Context, l *queue, g *guard) *contro
 	events := func(namespace string) corev1.EventInterface {
 		return c.held.through(c.config.Clients.Events.CoreV1().Events(namespace))
 	}
-	client := newLibraryClient(c.config.Clients.Main, events, &saveWatch{c.gate, g.recorder, c.metrics, c.refused}, c.released)
+	client := newLibraryClient(c.config.Clients.Main, events, &saveWatch{c.gate, g.recorder, c.metrics, c.claims}, c.released)
 	return controller.NewProvisionController(klog.FromContext(ctx), client, names[0], g,
 		controller.AdditionalProvisionerNames(names[1:]),
 		controller.LeaderElection(false),

@@ -9,11 +9,12 @@ import (
 	"time"
 )
 
-// The operations that a gate counts.
+// The operations that a gate counts, and one that it does not: expansions are a job's.
 const (
 	opProvision = "provision"
 	opDelete    = "delete"
 	opSave      = "save"
+	opExpand    = "expand"
 )
 
 // gate counts running operations. It refuses new ones once it is closed, and while this replica
@@ -55,13 +56,15 @@ func (g *gate) enter(kind, name string) bool {
 	return true
 }
 
-// leave ends an operation. It is no error if that never began, because the library may save a
-// PersistentVolume twice.
-func (g *gate) leave(kind, name string) {
+// leave ends an operation, and returns when it began. began is false if it never did, because the library
+// may save a PersistentVolume twice.
+func (g *gate) leave(kind, name string) (at time.Time, began bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	at, began = g.begun[operation{kind, name}]
 	delete(g.begun, operation{kind, name})
 	g.signal()
+	return at, began
 }
 
 // expectSave atomically replaces the provisioning of name by the expected saving of its

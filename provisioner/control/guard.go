@@ -55,7 +55,8 @@ type guard struct {
 	recorder record.EventRecorder
 	metrics  *metrics
 	told     *told
-	refused  *refusedClaims
+	claims   *refusals // claims that are refused
+	volumes  *refusals // released volumes that are refused
 	turns    turnLimiter
 }
 
@@ -74,13 +75,13 @@ func (g *guard) ShouldProvision(ctx context.Context, claim *v1.PersistentVolumeC
 		return false
 	}
 	qualifier, ok := g.next.(controller.Qualifier)
-	return (!ok || qualifier.ShouldProvision(ctx, claim)) && g.namesOneClass(claim) && g.turns.claims.take(claim.Namespace, string(claim.UID))
+	return (!ok || qualifier.ShouldProvision(ctx, claim)) && g.namesOneClass(ctx, claim) && g.turns.claims.take(claim.Namespace, string(claim.UID))
 }
 
 // namesOneClass reports whether the claim's annotation and its field name the same class, and
 // otherwise publishes an event. The library reads the class from the annotation, but takes the
 // field, which then may hold any text, as the label of its metrics.
-func (g *guard) namesOneClass(claim *v1.PersistentVolumeClaim) bool {
+func (g *guard) namesOneClass(ctx context.Context, claim *v1.PersistentVolumeClaim) bool {
 	annotated, field := claim.Annotations[v1.BetaStorageClassAnnotation], claim.Spec.StorageClassName
 	if annotated == "" || field == nil || *field == annotated {
 		return true
@@ -88,8 +89,9 @@ func (g *guard) namesOneClass(claim *v1.PersistentVolumeClaim) bool {
 	err := briefError{fmt.Errorf("annotation %s is %q, and spec.storageClassName is %q: remove the annotation, or make both the same",
 		v1.BetaStorageClassAnnotation, annotated, *field)}
 	g.metrics.failures.WithLabelValues(opProvision, annotated, reasonTwoClasses).Inc()
-	g.remember(claim, annotated, reasonTwoClasses, err)
-	g.recorder.Event(claim, v1.EventTypeWarning, eventProvisionFailed, err.Error())
+	g.remember(opProvision, claim, annotated, reasonTwoClasses, err)
+	logger := klog.LoggerWithValues(klog.FromContext(ctx), "PVC", klog.KObj(claim), "StorageClass", annotated)
+	g.tell(klog.NewContext(ctx, logger), opProvision, claim, reasonTwoClasses, err)
 	return false
 }
 
@@ -117,6 +119,7 @@ func (g *guard) Provision(ctx context.Context, o controller.ProvisionOptions) (p
 	}
 	defer g.gate.leave(opProvision, o.PVName)
 	logger := klog.LoggerWithValues(klog.FromContext(ctx), "PVC", klog.KObj(o.PVC), "PV", o.PVName, "StorageClass", o.StorageClass.Name)
+	began := time.Now()
 	err = safely(klog.NewContext(ctx, logger), func(ctx context.Context) error {
 		pv, state, err = g.next.Provision(ctx, o)
 		return err
@@ -125,6 +128,7 @@ func (g *guard) Provision(ctx context.Context, o controller.ProvisionOptions) (p
 		return nil, controller.ProvisioningFinished, g.failed(klog.NewContext(ctx, logger), opProvision, o.PVC, o.StorageClass.Name, err)
 	}
 	g.metrics.provisions.WithLabelValues(o.StorageClass.Name).Inc()
+	g.metrics.took(opProvision, began)
 	g.gate.expectSave(o.PVName)
 	return pv, state, nil
 }
@@ -140,6 +144,7 @@ func (g *guard) Delete(ctx context.Context, pv *v1.PersistentVolume) error {
 		return nil
 	}
 	logger := klog.LoggerWithValues(klog.FromContext(ctx), "PV", pv.Name, "StorageClass", pv.Spec.StorageClassName)
+	began := time.Now()
 	err := safely(klog.NewContext(ctx, logger), func(ctx context.Context) error {
 		return g.next.Delete(ctx, pv)
 	})
@@ -147,7 +152,9 @@ func (g *guard) Delete(ctx context.Context, pv *v1.PersistentVolume) error {
 		return g.failed(klog.NewContext(ctx, logger), opDelete, pv, pv.Spec.StorageClassName, err)
 	}
 	g.released.add(pv)
+	g.volumes.forget(pv.UID)
 	g.metrics.deletions.WithLabelValues(pv.Spec.StorageClassName).Inc()
+	g.metrics.took(opDelete, began)
 	return nil
 }
 
@@ -159,6 +166,7 @@ func (g *guard) Delete(ctx context.Context, pv *v1.PersistentVolume) error {
 // An error that the Provisioner wants ignored is not a failure.
 func (g *guard) failed(ctx context.Context, op string, object apiObject, class string, err error) error {
 	if ignored, ok := errors.AsType[*controller.IgnoredError](err); ok {
+		g.refusals(op).forget(object.GetUID())
 		return ignored // found by type assertion: never wrap it
 	}
 	reason := reasonOther
@@ -171,9 +179,7 @@ func (g *guard) failed(ctx context.Context, op string, object apiObject, class s
 	}
 	g.metrics.failures.WithLabelValues(op, class, reason).Inc()
 	err = briefError{err}
-	if op == opProvision {
-		g.remember(object, class, reason, err)
-	}
+	g.remember(op, object, class, reason, err)
 	if refused == nil || !refused.Final() && !refused.Waits() {
 		return err
 	}
@@ -181,10 +187,22 @@ func (g *guard) failed(ctx context.Context, op string, object apiObject, class s
 	return &controller.IgnoredError{Reason: err.Error()}
 }
 
-// remember notes that a claim is refused.
-func (g *guard) remember(claim apiObject, class, reason string, err error) {
-	g.refused.add(claim.GetUID(), RefusedClaim{
-		Namespace: claim.GetNamespace(), Name: claim.GetName(), Class: class, Reason: reason, Text: err.Error(), Since: time.Now(),
+// refusals are those of an operation.
+func (g *guard) refusals(op string) *refusals {
+	if op == opDelete {
+		return g.volumes
+	}
+	return g.claims
+}
+
+// remember notes that a claim or a released volume is refused.
+func (g *guard) remember(op string, object apiObject, class, reason string, err error) {
+	namespace := object.GetNamespace()
+	if pv, is := object.(*v1.PersistentVolume); is {
+		namespace = namespaceOf(pv)
+	}
+	g.refusals(op).add(object.GetUID(), Refused{
+		Operation: op, Namespace: namespace, Name: object.GetName(), Class: class, Reason: reason, Text: err.Error(), Since: time.Now(),
 	})
 }
 

@@ -15,6 +15,7 @@ type metrics struct {
 	provisions *prometheus.CounterVec
 	deletions  *prometheus.CounterVec
 	failures   *prometheus.CounterVec
+	durations  *prometheus.HistogramVec
 	leader     prometheus.Gauge
 }
 
@@ -27,7 +28,12 @@ func newMetrics(registry prometheus.Registerer, g *gate, waiting func(operation 
 		provisions: counter("provisions_total", "Volumes made, by class.", "class"),
 		deletions:  counter("deletions_total", "Released volumes whose policy was carried out, by class.", "class"),
 		failures:   counter("refusals_total", "Operations that were refused or failed, by operation, class and reason.", "operation", "class", "reason"),
-		leader:     prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "claimdir", Name: "leader", Help: "1 in the replica that leads."}),
+		durations: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Namespace: "claimdir", Name: "operation_duration_seconds",
+			Help:    "How long operations took that succeeded, each without its earlier attempts; save: until the API server had the PersistentVolume.",
+			Buckets: []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600},
+		}, []string{"operation"}),
+		leader: prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "claimdir", Name: "leader", Help: "1 in the replica that leads."}),
 	}
 	collectors := []prometheus.Collector{
 		m.library.PersistentVolumeClaimProvisionTotal,
@@ -36,7 +42,10 @@ func newMetrics(registry prometheus.Registerer, g *gate, waiting func(operation 
 		m.library.PersistentVolumeDeleteTotal,
 		m.library.PersistentVolumeDeleteFailedTotal,
 		m.library.PersistentVolumeDeleteDurationSeconds,
-		m.provisions, m.deletions, m.failures, m.leader,
+		m.provisions, m.deletions, m.failures, m.durations, m.leader,
+	}
+	for _, kind := range []string{opProvision, opDelete, opSave} {
+		m.durations.WithLabelValues(kind)
 	}
 	for _, kind := range []string{opProvision, opDelete} {
 		collectors = append(collectors, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
@@ -50,6 +59,40 @@ func newMetrics(registry prometheus.Registerer, g *gate, waiting func(operation 
 		}
 	}
 	return m, nil
+}
+
+// took counts an operation that succeeded, and how long it took since it began.
+func (m *metrics) took(operation string, began time.Time) {
+	m.durations.WithLabelValues(operation).Observe(time.Since(began).Seconds())
+}
+
+// refusedNow shows what is refused at the time of the scrape. A replica that does not lead shows nothing.
+type refusedNow struct {
+	desc  *prometheus.Desc
+	leads func() error
+	of    []*refusals
+}
+
+func newRefusedNow(leads func() error, of ...*refusals) refusedNow {
+	return refusedNow{prometheus.NewDesc("claimdir_refused", "Claims and released volumes that are refused now, by operation, class and reason; a series whose refusals are all over is absent.",
+		[]string{"operation", "class", "reason"}, nil), leads, of}
+}
+
+// Describe implements prometheus.Collector.
+func (n refusedNow) Describe(to chan<- *prometheus.Desc) { to <- n.desc }
+
+// Collect implements prometheus.Collector.
+func (n refusedNow) Collect(to chan<- prometheus.Metric) {
+	if n.leads() != nil {
+		return
+	}
+	counts := map[refusedFor]int{}
+	for _, r := range n.of {
+		r.count(counts)
+	}
+	for why, count := range counts {
+		to <- prometheus.MustNewConstMetric(n.desc, prometheus.GaugeValue, float64(count), why.operation, why.class, why.reason)
+	}
 }
 
 // operationGauges show the running operations at the time of the scrape.

@@ -103,7 +103,7 @@ func TestAVolumeThatIsNotSavedIsARefusal(t *testing.T) {
 	w.add(newClass("nfs"), claim)
 	pv := newReleased("pvc-x")
 	pv.Spec.ClaimRef = &v1.ObjectReference{Namespace: "team", Name: "a", UID: claim.UID}
-	watch := &saveWatch{w.controller.gate, w.controller.recorder, w.controller.metrics, w.controller.refused}
+	watch := &saveWatch{w.controller.gate, w.controller.recorder, w.controller.metrics, w.controller.claims}
 	w.eventually("the class and the claim are known", func() bool {
 		watch.observe(pv, apierrors.NewInvalid(schema.GroupKind{Kind: "PersistentVolume"}, "x", nil))
 		names := w.refusedNames()
@@ -117,22 +117,22 @@ func TestAVolumeThatIsNotSavedIsARefusal(t *testing.T) {
 func TestRefusedClaimsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		gone := map[types.UID]bool{}
-		c := newRefusedClaims(func(uid types.UID, _ RefusedClaim) bool { return !gone[uid] })
+		c := newRefusals(func(uid types.UID, _ Refused) bool { return !gone[uid] })
 		add := func(namespace string, i int) types.UID {
 			uid := types.UID(fmt.Sprint(namespace, i))
-			c.add(uid, RefusedClaim{Namespace: namespace, Name: fmt.Sprint(i), Text: "no", Since: time.Now()})
+			c.add(uid, Refused{Namespace: namespace, Name: fmt.Sprint(i), Text: "no", Since: time.Now()})
 			return uid
 		}
 		var first []types.UID
-		for i := range refusedMost + 500 {
+		for i := range refusedMostOfOne + 500 {
 			first = append(first, add("greedy", i))
 			add("greedy", i/2)
 		}
 		list, total, more := c.list(60)
-		if len(list) != explainedMostOfOne || total != refusedMost || !more {
+		if len(list) != explainedMostOfOne || total != refusedMostOfOne || !more {
 			t.Errorf("%d of %d, more: %v", len(list), total, more)
 		}
-		for _, uid := range first[:4000] {
+		for _, uid := range first[:400] {
 			gone[uid] = true
 		}
 		time.Sleep(missedLong)
@@ -148,29 +148,29 @@ func TestRefusedClaimsAreBounded(t *testing.T) {
 		if len(list) != 60 || count["greedy"] > 1 || count["small"] < 20 || len(count) < 31 {
 			t.Errorf("of 60 these are listed: %v", count)
 		}
-		if want := refusedMost - 4000 + 60; total != want || more {
+		if want := refusedMostOfOne - 400 + 60; total != want || more {
 			t.Errorf("%d refused, more: %v; want %d", total, more, want)
 		}
-		for i := range 2 * explainedMost {
+		for i := range refusedMost + 500 {
 			add(fmt.Sprint("tenant-", i), 1)
 		}
-		if c.explained != explainedMost {
-			t.Errorf("%d are explained", c.explained)
+		if c.explained != explainedMost || len(c.objects) != refusedMost {
+			t.Errorf("%d of %d are explained", c.explained, len(c.objects))
 		}
-		for uid := range c.claims {
+		for uid := range c.objects {
 			c.forget(uid)
 		}
-		if len(c.claims) != 0 || c.explained != 0 || len(c.explainedOf) != 0 {
-			t.Errorf("when all are forgotten, %d, %d and %v are left", len(c.claims), c.explained, c.explainedOf)
+		if len(c.objects) != 0 || c.explained != 0 || len(c.explainedOf) != 0 || len(c.countedOf) != 0 {
+			t.Errorf("when all are forgotten, %d, %d, %v and %v are left", len(c.objects), c.explained, c.explainedOf, c.countedOf)
 		}
 	})
 }
 
 func TestAnExpansionIsRefusedUntilItIsComplete(t *testing.T) {
 	stands := true
-	c := newRefusedClaims(func(_ types.UID, r RefusedClaim) bool { return r.Reason == reasonExpansion && stands })
+	c := newRefusals(func(_ types.UID, r Refused) bool { return r.Reason == reasonExpansion && stands })
 	w := newWorld(t).start()
-	w.controller.refused = c
+	w.controller.claims = c
 	claim := newClaim("a", "nfs")
 	w.controller.TellExpansion(claim, v1.EventTypeWarning, "VolumeResizeFailed", "no room")
 	since := time.Now()

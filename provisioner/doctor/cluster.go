@@ -88,6 +88,10 @@ func (c Cluster) Uses(source share.Source, p volpath.Path) (name string) {
 // classes reports the classes of ours whose claims cannot be provisioned: they are invalid, or
 // nobody serves them.
 func (r *Report) classes(c Cluster, sites []*Site) {
+	var names []string
+	for _, site := range sites {
+		names = append(names, site.Name)
+	}
 	for i := range c.Classes {
 		sc := &c.Classes[i]
 		if !slices.Contains(c.Names, sc.Provisioner) {
@@ -95,29 +99,31 @@ func (r *Report) classes(c Cluster, sites []*Site) {
 			continue
 		}
 		r.Checked.Classes++
-		parsed, err := class.Parse(sc.Parameters)
-		if err == nil {
-			err = checkShares(parsed, sites)
-		}
-		if err = errors.Join(err, class.CheckMountOptions(sc.MountOptions)); err != nil {
+		if err := Mistakes(sc, names); err != nil {
 			r.find(KindClass, sc.Name, strings.ReplaceAll(err.Error(), "\n", "; "),
 				"delete the class and create it again without the mistake; existing volumes keep their policy")
 		}
 	}
 }
 
+// Mistakes returns what is wrong with a StorageClass of ours, joined, or nil. shares are the names of the shares; without
+// any, the class may name what it likes.
+func Mistakes(sc *storagev1.StorageClass, shares []string) error {
+	parsed, err := class.Parse(sc.Parameters)
+	if err == nil {
+		err = checkShares(parsed, shares)
+	}
+	return errors.Join(err, class.CheckMountOptions(sc.MountOptions))
+}
+
 // checkShares refuses a class that names a share that does not exist, or names none of
 // several.
-func checkShares(c class.Class, sites []*Site) error {
-	var names []string
-	for _, site := range sites {
-		names = append(names, site.Name)
-	}
-	if len(sites) > 1 && len(c.Shares) == 0 {
+func checkShares(c class.Class, names []string) error {
+	if len(names) > 1 && len(c.Shares) == 0 {
 		return fmt.Errorf("parameter \"share\" is missing, and there are several shares: %s", strings.Join(names, ", "))
 	}
 	for _, name := range c.Shares {
-		if len(sites) > 0 && !slices.Contains(names, name) {
+		if len(names) > 0 && !slices.Contains(names, name) {
 			return fmt.Errorf("parameter \"share\": there is no share %q", name)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+	"time"
 
 	"claimdir/provisioner/share"
 	"claimdir/provisioner/volpath"
@@ -48,6 +49,12 @@ func (l *Ledger) ListTrash() ([]string, error) {
 	}
 	slices.Sort(names)
 	return slices.Compact(names), err
+}
+
+// TrashedAt returns when a directory came into the trash, or when its removal began, by the server's clock. The error is
+// fs.ErrNotExist if it is gone.
+func (l *Ledger) TrashedAt(own string) (time.Time, error) {
+	return l.share.MetaChanged(share.TrashDir, own)
 }
 
 // Discarded returns the record of a directory in the trash, or false if it has none or a damaged one.

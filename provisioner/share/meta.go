@@ -7,6 +7,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -244,6 +245,17 @@ func (s *Share) ListMeta(in string) (names []string, err error) {
 	}
 	slices.Sort(names)
 	return names, nil
+}
+
+// MetaChanged returns when what has a name in a directory below .claimdir was last changed, by the server's clock.
+// It cannot be set from outside, unlike the time of a file's content. The error is fs.ErrNotExist if it is absent.
+func (s *Share) MetaChanged(in, name string) (at time.Time, err error) {
+	err = s.inMeta(in, "look at "+name+" in", func(d *dir) error {
+		stat, err := d.look(name)
+		at = time.Unix(stat.Ctim.Unix())
+		return err
+	})
+	return at, err
 }
 
 // isLeftOpen reports whether e is such a .nfs file. Our own directories and records of layout 1 may

@@ -59,6 +59,8 @@ func everyMetaCall(s *Share, note func(name string, err error)) {
 	note("ReadFile", err)
 	_, err = s.ListMeta("volumes")
 	note("ListMeta", err)
+	_, err = s.MetaChanged("volumes", "x")
+	note("MetaChanged", err)
 	note("RenameFile", s.RenameFile("volumes/x", record, TrashDir, record))
 	note("RemoveFile", errors.Join(s.RemoveFile(TrashDir, record), s.RemoveFile("", "x.json")))
 	note("RemoveEmptyDirectory", s.RemoveEmptyDirectory("volumes", "x"))

@@ -58,7 +58,7 @@ func (s *Sweeper) pass(ctx context.Context) error {
 			return err
 		}
 	}
-	s.report(ctx, slices.DeleteFunc(report.Findings, func(f doctor.Finding) bool { return awaited[f.Object] }))
+	s.report(ctx, slices.DeleteFunc(report.Findings, func(f doctor.Finding) bool { return awaited[f.Object] }), records.counts)
 	return nil
 }
 

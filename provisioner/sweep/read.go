@@ -22,6 +22,7 @@ type records struct {
 	peers   map[string]volume.Volume
 	copies  strayCopies
 	begun   []ledger.Record // of which begunElsewhere is true
+	counts  counts
 	site    *doctor.Site
 }
 
@@ -43,10 +44,13 @@ func (s *Sweeper) read(ctx context.Context) (found *records, err error) {
 		if err != nil {
 			return err
 		}
-		result := &records{peers: s.peers(), copies: copies, site: s.newSite()}
+		result := &records{peers: s.peers(), copies: copies, counts: newCounts(), site: s.newSite()}
 		numbers := numbers{dirs: store.Dirs, known: map[volpath.Path]map[string]uint64{}}
 		err = s.each(ctx, store, result.site, func(r ledger.Record, pv *v1.PersistentVolume) error {
 			copies.known(r)
+			if r.Cluster == s.config.Steps.Cluster() {
+				result.counts.add(r)
+			}
 			s.sort(result, r, pv)
 			m, changed, err := numbers.compare(r)
 			if changed && s.served(r) {

@@ -70,6 +70,7 @@ type Sweeper struct {
 
 	mu       sync.Mutex
 	findings []doctor.Finding // of the last pass
+	counted  counts           // by the last pass
 	ended    time.Time        // the last pass
 }
 
@@ -108,8 +109,8 @@ func (s *Sweeper) run(ctx context.Context) (pause time.Duration) {
 	return s.config.Interval
 }
 
-// report sets the metrics to the findings, and logs those that the previous pass did not have.
-func (s *Sweeper) report(ctx context.Context, findings []doctor.Finding) {
+// report sets the metrics to the findings and counts, and logs the findings that the previous pass did not have.
+func (s *Sweeper) report(ctx context.Context, findings []doctor.Finding, counted counts) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	known := make(map[doctor.Finding]bool, len(s.findings))
@@ -121,7 +122,7 @@ func (s *Sweeper) report(ctx context.Context, findings []doctor.Finding) {
 			klog.FromContext(ctx).Info("Found an orphan", "kind", f.Kind, "object", f.Object, "problem", f.Problem, "remedy", f.Remedy)
 		}
 	}
-	s.findings, s.ended = findings, time.Now()
+	s.findings, s.counted, s.ended = findings, counted, time.Now()
 	s.metrics.show(findings)
 	s.metrics.ended.Set(float64(s.ended.UnixMilli()) / 1000)
 }

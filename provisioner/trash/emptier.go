@@ -121,15 +121,36 @@ func (e *Emptier) list(ctx context.Context, q *queue) {
 	}
 	q.beginListing()
 	var found []string
+	var since map[string]time.Time
 	err := e.config.Keeper.Background(ctx, "list the trash", func(_ context.Context, store ledger.Store) (err error) {
-		found, err = store.Records.ListTrash()
+		if found, err = store.Records.ListTrash(); err == nil {
+			since, err = times(ctx, store, q.unknown(found))
+		}
 		return err
 	})
 	if err != nil {
 		klog.FromContext(ctx).V(1).Info("Cannot list the trash now", "because", err.Error())
 		return
 	}
-	q.listed(found)
+	q.listed(found, since)
+}
+
+// times returns when directories came into the trash. It leaves out those that do not say, such as one that is gone by
+// now: no directory holds up the others.
+func times(ctx context.Context, store ledger.Store, names []string) (map[string]time.Time, error) {
+	since := make(map[string]time.Time, len(names))
+	for _, name := range names {
+		at, err := store.Records.TrashedAt(name)
+		switch {
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		case share.IsStale(err):
+			return nil, err
+		case err == nil:
+			since[name] = at
+		}
+	}
+	return since, nil
 }
 
 // work takes one directory after the other until the queue is shut down.

@@ -38,5 +38,26 @@ func newMetrics(shareName string) *metrics {
 // Collectors returns the metrics of this share's trash.
 func (e *Emptier) Collectors() []prometheus.Collector {
 	m := e.metrics
-	return []prometheus.Collector{m.waiting, m.failing, m.failures, m.files, m.directories}
+	oldest := prometheus.NewDesc("claimdir_trash_oldest_timestamp_seconds",
+		"When that directory came into the trash, or its removal began, that has been there longest, by the clock of the file server; absent if the trash is empty.",
+		nil, prometheus.Labels{"share": e.config.Keeper.Name()})
+	return []prometheus.Collector{m.waiting, m.failing, m.failures, m.files, m.directories, oldestOf{oldest, e}}
+}
+
+// oldestOf is the metric of the oldest directory in the trash. It is found when it is asked for.
+type oldestOf struct {
+	desc *prometheus.Desc
+	*Emptier
+}
+
+// Describe implements prometheus.Collector.
+func (o oldestOf) Describe(to chan<- *prometheus.Desc) { to <- o.desc }
+
+// Collect implements prometheus.Collector.
+func (o oldestOf) Collect(to chan<- prometheus.Metric) {
+	if q := o.queue.Load(); q != nil {
+		if since, found := q.oldest(); found {
+			to <- prometheus.MustNewConstMetric(o.desc, prometheus.GaugeValue, float64(since.UnixMilli())/1000)
+		}
+	}
 }

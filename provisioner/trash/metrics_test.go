@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
@@ -107,4 +108,72 @@ func TestWhatWaitsIsKnown(t *testing.T) {
 		}
 		return false
 	})
+}
+
+// oldest returns when the oldest directory came into the trash, as the metric says, or 0 if there is no series.
+func (w *world) oldest(t *testing.T) float64 {
+	t.Helper()
+	families, err := w.registry(t).Gather()
+	must(t, err)
+	for _, family := range families {
+		if family.GetName() == "claimdir_trash_oldest_timestamp_seconds" {
+			return family.GetMetric()[0].GetGauge().GetValue()
+		}
+	}
+	return 0
+}
+
+// What is in the trash longest is known, also to the next process; and nothing when the trash is empty.
+func TestTheOldestInTheTrash(t *testing.T) {
+	w := newWorld(t)
+	stays := w.discard(t, "pvc-1", 1)
+	time.Sleep(20 * time.Millisecond) // file systems tell times a tick of the clock apart
+	w.discard(t, "pvc-0", 1)
+	at, err := w.ledger.TrashedAt(stays)
+	must(t, err)
+	want := float64(at.UnixMilli()) / 1000
+	var healed atomic.Bool
+	w.through(func(name string, call func() error) error {
+		if strings.HasSuffix(name, " "+stays) && strings.HasPrefix(name, "open") && !healed.Load() {
+			return syscall.EACCES
+		}
+		return call()
+	})
+	if got := w.oldest(t); got != 0 {
+		t.Errorf("before it runs: %v", got)
+	}
+	alone := func() bool { n, _, known := w.Waiting(); return known && n == 1 }
+	w.run(t, alone)
+	if got := w.oldest(t); got != want {
+		t.Errorf("%v, want %v", got, want)
+	}
+	w.start(t, 20*time.Second)
+	w.run(t, alone)
+	if got := w.oldest(t); got != want {
+		t.Errorf("the next process says %v, want %v", got, want)
+	}
+	healed.Store(true)
+	w.start(t, 20*time.Second)
+	w.run(t, func() bool { n, _, known := w.Waiting(); return known && n == 0 })
+	if got := w.oldest(t); got != 0 {
+		t.Errorf("the trash is empty, and its oldest directory is of %v", got)
+	}
+}
+
+// A directory that does not say since when it is there is removed as any other.
+func TestADirectoryWithoutATimeHoldsUpNothing(t *testing.T) {
+	w := newWorld(t)
+	odd := w.discard(t, "pvc-1", 1)
+	w.discard(t, "pvc-2", 1)
+	var looked atomic.Bool
+	w.through(func(name string, call func() error) error {
+		if name == "look at "+odd && looked.CompareAndSwap(false, true) {
+			return syscall.EACCES
+		}
+		return call()
+	})
+	w.run(t, func() bool { return w.left(t) == 0 })
+	if !looked.Load() {
+		t.Error("nobody asked for its time, so this tests nothing")
+	}
 }

@@ -32,8 +32,9 @@ type queue struct {
 
 // directory is what the queue knows of one directory.
 type directory struct {
-	tried  bool   // it comes after all that were not tried yet
-	reason string // why the last try failed; empty if it did not
+	since  time.Time // when it came into the trash; see ledger.TrashedAt
+	tried  bool      // it comes after all that were not tried yet
+	reason string    // why the last try failed; empty if it did not
 }
 
 // newQueue makes an empty queue. A directory that fails waits for first, and then twice as
@@ -63,16 +64,28 @@ func (q *queue) beginListing() {
 	q.removed = map[string]bool{}
 }
 
-// listed takes a listing, sorted by name. It queues the new directories, and drops those
-// that are no longer listed.
-func (q *queue) listed(names []string) {
-	for _, name := range q.exchange(names) {
+// unknown returns those of the names that are of no known directory.
+func (q *queue) unknown(names []string) (unknown []string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, name := range names {
+		if q.directories[name] == nil {
+			unknown = append(unknown, name)
+		}
+	}
+	return unknown
+}
+
+// listed takes a listing, sorted by name, and when the unknown directories came into the trash. It queues these, and
+// drops those that are no longer listed.
+func (q *queue) listed(names []string, since map[string]time.Time) {
+	for _, name := range q.exchange(names, since) {
 		q.Add(name)
 	}
 }
 
 // exchange makes names the known directories, and returns those that are new.
-func (q *queue) exchange(names []string) (added []string) {
+func (q *queue) exchange(names []string, since map[string]time.Time) (added []string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.looked = true
@@ -83,7 +96,7 @@ func (q *queue) exchange(names []string) (added []string) {
 	}
 	for _, name := range names {
 		if q.directories[name] == nil && !q.removed[name] {
-			q.directories[name] = &directory{}
+			q.directories[name] = &directory{since: since[name]}
 			added = append(added, name)
 		}
 	}
@@ -105,6 +118,18 @@ func (q *queue) counts() (directories int, failing map[string]int, looked bool) 
 	failing = maps.Clone(q.failing)
 	maps.DeleteFunc(failing, func(_ string, n int) bool { return n == 0 })
 	return len(q.directories), failing, q.looked
+}
+
+// oldest returns when the directory came into the trash that came first, or false if there is none.
+func (q *queue) oldest() (since time.Time, found bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, d := range q.directories {
+		if !d.since.IsZero() && (!found || d.since.Before(since)) {
+			since, found = d.since, true
+		}
+	}
+	return since, found
 }
 
 // begin marks a directory that Get returned as tried. It returns false if the directory is

@@ -364,17 +364,17 @@ func TestAListingThatIsLate(t *testing.T) {
 		q := newQueue(klog.Background(), retryFirst, newMetrics(""))
 		defer q.ShutDown()
 		q.beginListing()
-		q.listed([]string{"pvc-1-1"})
+		q.listed([]string{"pvc-1-1"}, nil)
 		name, _ := q.Get()
 		q.begin(name)
 		q.beginListing()
 		q.done(name)
 		q.Done(name)
-		if q.listed([]string{name}); q.Len() > 0 {
+		if q.listed([]string{name}, nil); q.Len() > 0 {
 			t.Error("what was removed is queued again")
 		}
 		q.beginListing()
-		if q.listed([]string{name}); q.Len() != 1 {
+		if q.listed([]string{name}, nil); q.Len() != 1 {
 			t.Error("a new one is not queued")
 		}
 	})
