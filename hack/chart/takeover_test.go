@@ -39,11 +39,11 @@ type variant struct {
 
 var variants = []variant{
 	{
-		name: "with the defaults, installed by an earlier helm", release: "NAME", fullname: "NAME-nfs-subdir-external-provisioner",
+		name: "with the defaults and from an earlier helm", release: "NAME", fullname: "NAME-nfs-subdir-external-provisioner",
 		flags: []string{"--server-side=false"}, archived: func(pv string) string { return "archived-NAME-goes-" + pv },
 	},
 	{
-		name: "whose name contains the chart's, with mount options", release: "NAME-nfs-subdir-external-provisioner", fullname: "NAME-nfs-subdir-external-provisioner",
+		name: "whose name contains that of the chart and with mount options", release: "NAME-nfs-subdir-external-provisioner", fullname: "NAME-nfs-subdir-external-provisioner",
 		values: []string{"nfs.mountOptions={hard,nfsvers=4.1}"}, root: true,
 		archived: func(pv string) string { return "archived-NAME-goes-" + pv },
 	},

@@ -21,6 +21,12 @@ var elsewhere = map[[2]string]string{
 	{"docs/release.md", "make push"}:    "as in the README",
 	{"docs/release.md", "image import"}: "make test-cluster has containerd import such an archive",
 	{"docs/page.md", "port-forward"}:    "there is no kubelet",
+	// The blocks with the chart.
+	{"README.md", "helm install"}:                        "hack/chart/install_test.go runs it",
+	{"docs/install.md", "helm install"}:                  "it is the README's, says hack/chart/block_test.go",
+	{"manifests/chart/claimdir/README.md", "helm "}:      "as in docs/install.md",
+	{"docs/migrate.md", "helm upgrade"}:                  "hack/chart/takeover_test.go runs it",
+	{"docs/migrate.md", "kubectl patch pv pvc-0e8c4c0f"}: "hack/chart/block_test.go runs it",
 	// An NFS server with a file system of its own: hack/vm/nfscases/quota_test.go does the same there.
 	{"docs/openshift.md", "oc adm"}: "there is no OpenShift",
 	{"docs/quota.md", "/exports"}:   "it takes a server's file systems",
