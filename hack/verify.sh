@@ -191,7 +191,7 @@ check_vulnerabilities() {
 	return "$status"
 }
 
-known tools format tidy vet lint logcheck imports help plugin manifests docs skips versions shellcheck release govulncheck
+known tools format tidy vet lint logcheck imports help plugin manifests docs versions skips shellcheck release govulncheck
 
 update="mend with: make update"
 step tools "look at hack/tools/go.mod and the Go module proxy" build_tools

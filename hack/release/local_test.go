@@ -10,6 +10,8 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
+
+	"claimdir/hack/release/oci"
 )
 
 // tools makes a PATH on which some container tools work; load keeps what they get.
@@ -38,7 +40,16 @@ func TestImageIsLoadedIntoTheFirstToolThatWorks(t *testing.T) {
 	// An image for one machine has the tag without an architecture.
 	tag, err := name.NewTag("claimdir:" + theRelease.version)
 	must(t, err)
-	image, err := tarball.ImageFromPath(loaded("podman"), &tag)
+	_, err = tarball.ImageFromPath(loaded("podman"), &tag)
+	must(t, err)
+	index, err := oci.Open(loaded("podman"), t.TempDir())
+	must(t, err)
+	list, err := index.IndexManifest()
+	must(t, err)
+	if len(list.Manifests) != 1 {
+		t.Fatalf("it is for %d platforms", len(list.Manifests))
+	}
+	image, err := index.Image(list.Manifests[0].Digest)
 	must(t, err)
 	lookInside(t, runtime.GOARCH, image)
 }
