@@ -21,6 +21,8 @@ var elsewhere = map[[2]string]string{
 	{"docs/release.md", "make push"}:    "as in the README",
 	{"docs/release.md", "image import"}: "make test-cluster has containerd import such an archive",
 	{"docs/page.md", "port-forward"}:    "there is no kubelet",
+	{"README.md", "make plugin"}:        "hack/cluster and hack/vm/cluster run the plugin, with a kubelet",
+	{"docs/kubectl.md", "make plugin"}:  "as in the README",
 	// An NFS server with a file system of its own: hack/vm/nfscases/quota_test.go does the same there.
 	{"docs/openshift.md", "oc adm"}: "there is no OpenShift",
 	{"docs/quota.md", "/exports"}:   "it takes a server's file systems",
