@@ -21,6 +21,8 @@ var elsewhere = map[[2]string]string{
 	{"docs/release.md", "make push"}:    "as in the README",
 	{"docs/release.md", "image import"}: "make test-cluster has containerd import such an archive",
 	{"docs/page.md", "port-forward"}:    "there is no kubelet",
+	{"README.md", "make plugin"}:        "hack/cluster and hack/vm/cluster run the plugin, with a kubelet",
+	{"docs/kubectl.md", "make plugin"}:  "as in the README",
 	// The blocks with the chart.
 	{"README.md", "helm install"}:                        "hack/chart/install_test.go runs it",
 	{"docs/install.md", "helm install"}:                  "it is the README's, says hack/chart/block_test.go",
