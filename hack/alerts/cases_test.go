@@ -1,6 +1,7 @@
 package alerts
 
-// series is what one series is over time, in the notation of promtool's unit tests: one value a minute.
+// series is what one series is over time, in the notation of promtool's unit tests: one value a minute. x999 stands for as
+// long as the case takes.
 type series map[string]string
 
 // one case of what Prometheus sees, and which alerts fire some time later. Series are those of a healthy installation with
@@ -59,7 +60,7 @@ func cases() []oneCase {
 
 func processCases() []oneCase {
 	return []oneCase{
-		{"healthy, with a standby's zeros", nil, "16h", nil},
+		{"healthy, with a standby's zeros", nil, "8h", nil},
 		{"no pod", nothing(), "6m", []string{"ClaimdirAbsent"}},
 		{"a pod is away for some minutes", series{`claimdir_build_info{pod="a"}`: "1x5 _x4 1x99", `claimdir_build_info{pod="b"}`: "1x5 _x4 1x99"}, "12m", nil},
 		{"nobody leads", series{`claimdir_leader{pod="a"}`: "1x9 0x99"}, "13m", []string{"ClaimdirNoLeader"}},
