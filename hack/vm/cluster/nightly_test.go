@@ -22,8 +22,8 @@ const (
 	nightlyKept = 7
 )
 
-// testNightly runs the CronJob of docs/snapshots.md as it stands there, under the restricted profile. It makes the day's snapshot, once, and
-// deletes the oldest of more than it keeps; not one that somebody made, nor does one that is not ready count.
+// testNightly runs the CronJob of docs/snapshots.md as it stands there, under the restricted profile. It makes the day's snapshot,
+// once, and deletes the oldest of more than it keeps; not one that somebody made, nor does one that is not ready count.
 func testNightly(t *testing.T, n *node.Node) {
 	w := newWorld(t, n, "restricted")
 	w.class("onDelete", "delete")

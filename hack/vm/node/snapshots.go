@@ -47,8 +47,8 @@ func SnapshotControllerImage(ctx context.Context, archive string, progress io.Wr
 	return image.Archive(archive, containers[0].Image)
 }
 
-// InstallSnapshots makes the cluster one with VolumeSnapshots, as docs/snapshots.md says: the CRDs, and the snapshot-controller with its own
-// manifests, whose image Options.Archives must have. It does not wait until that runs.
+// InstallSnapshots makes the cluster one with VolumeSnapshots, as docs/snapshots.md says: the CRDs, and the snapshot-controller with
+// its own manifests, whose image Options.Archives must have. It does not wait until that runs.
 func (n *Node) InstallSnapshots(ctx context.Context) error {
 	if err := n.ApplySnapshotCRDs(ctx); err != nil {
 		return err
