@@ -72,7 +72,7 @@ func newJobs(p parts, warn warnOfClass, controller func() *control.Controller) (
 			}
 		}
 		sweeper := sweep.New(config)
-		expirer := expiry.New(expiry.Config{Keeper: k, Steps: p.steps, Report: warn.expiryFailed, Held: warn.expiryHeld})
+		expirer := expiry.New(expiry.Config{Keeper: k, Steps: p.steps, Report: warn.expiryFailed, Held: warn.expiryHeld, Copied: p.pool.CopyOfArchive})
 		j.run = append(j.run, emptier.Run, sweeper.Run, expirer.Run)
 		sweepers = append(sweepers, sweeper)
 		j.shares = append(j.shares, shareJobs{keeper: k, emptier: emptier, sweeper: sweeper, expirer: expirer})

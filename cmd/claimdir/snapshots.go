@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"slices"
-	"time"
 
 	v1 "k8s.io/api/core/v1"
 
@@ -11,7 +9,6 @@ import (
 	"claimdir/provisioner/cluster/snapshots"
 	"claimdir/provisioner/control"
 	"claimdir/provisioner/snapshot"
-	"claimdir/provisioner/volume"
 )
 
 // addSnapshots adds the job that makes snapshots; see newJobs.
@@ -41,7 +38,7 @@ func newSnapshotter(p parts, controller func() *control.Controller) (*snapshot.S
 	}
 	return snapshot.New(snapshot.Config{
 		Keepers: p.keepers, Steps: p.steps, Names: p.names(), Client: client, Caches: snapshots.NewCaches(client, p.names()),
-		Cluster: snapshotCluster{p.informers, cluster.Live{Client: p.client}}, Copies: p.pool.Copies.Jobs, Reading: restoring(p.informers),
+		Cluster: snapshotCluster{p.informers, cluster.Live{Client: p.client}}, Copies: p.pool.Copies.Jobs, Reading: p.pool.RestoreOf,
 		Tell: func(object *v1.ObjectReference, kind, reason, text string) {
 			controller().TellOf(object, kind, reason, text)
 		},
@@ -67,19 +64,4 @@ func (c snapshotCluster) Claim(ctx context.Context, namespace, name string) (*v1
 
 func (c snapshotCluster) Namespace(ctx context.Context, name string) (string, error) {
 	return c.live.NamespaceUID(ctx, name)
-}
-
-// restoring is snapshot.Config.Reading.
-func restoring(informers *cluster.Informers) func(namespace, name string, before time.Time) (string, bool) {
-	return func(namespace, name string, before time.Time) (string, bool) {
-		for _, claim := range informers.RestoresOf(namespace, name) {
-			if claim.DeletionTimestamp != nil || claim.CreationTimestamp.After(before) {
-				continue
-			}
-			if of, found := informers.Class(volume.ClassOfClaim(claim)); found && slices.Contains(informers.Names(), of.Provisioner) {
-				return claim.Name, true
-			}
-		}
-		return "", false
-	}
 }

@@ -15,6 +15,7 @@ import (
 	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/share"
 	"claimdir/provisioner/steps"
+	"claimdir/provisioner/volume"
 )
 
 // Nobody comes back for a snapshot whose VolumeSnapshotContent was removed by force, or that was kept until its time is over. So the
@@ -183,7 +184,7 @@ func (s *Snapshotter) expire(ctx context.Context, on *lane, r ledger.Snapshot, s
 		}
 		return nil
 	}
-	if _, reads := s.config.Reading(r.Claim.Namespace, r.Name, now); reads {
+	if s.config.Reading(r.Claim.Namespace, r.Name, volume.RecordedSize(r.Record), *r.Released) != "" {
 		return nil
 	}
 	err := s.config.Steps.OnSnapshot(ctx, access.Periodic{Keeper: on.keeper}, steps.SnapshotOf{Content: r.Content, Cluster: r.Cluster}, "expire snapshot "+r.Content, func(ctx context.Context, op steps.SnapshotOp) error {

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/klog/v2"
 
@@ -61,9 +62,9 @@ func (s *Snapshotter) removeData(ctx context.Context, on *lane, content *snapsho
 		klog.FromContext(ctx).Info("The data of the VolumeSnapshotContent stays, because another one names it", "other", other)
 		return nil
 	}
-	ref := content.Spec.Snapshot
-	if claim, reads := s.config.Reading(ref.Namespace, ref.Name, content.DeletionTimestamp.Time); reads && !keeps {
-		s.tellContent(content, v1.EventTypeNormal, eventWaits, fmt.Sprintf("the data is removed when claim %q is restored from it, or deleted; this is retried automatically", claim))
+	// Also one that is kept: as long as a claim is restored from it, nobody shall purge it.
+	if claim := s.reading(content); claim != "" {
+		s.tellContent(content, v1.EventTypeNormal, eventWaits, fmt.Sprintf("it goes when claim %q is restored from it, or deleted; this is retried automatically", claim))
 		return fmt.Errorf("%w: claim %q is restored from the snapshot", errWaits, claim)
 	}
 	return s.on(ctx, on, name, "remove", func(ctx context.Context, op steps.SnapshotOp) error {
@@ -72,6 +73,17 @@ func (s *Snapshotter) removeData(ctx context.Context, on *lane, content *snapsho
 		}
 		return op.Discard(ctx)
 	})
+}
+
+// reading returns the name of a claim that is restored from the snapshot of a VolumeSnapshotContent that is being deleted, or an empty
+// name.
+func (s *Snapshotter) reading(content *snapshots.VolumeSnapshotContent) string {
+	var size resource.Quantity
+	if status := content.Status; status != nil && status.RestoreSize != nil {
+		size.Set(*status.RestoreSize)
+	}
+	ref := content.Spec.Snapshot
+	return s.config.Reading(ref.Namespace, ref.Name, size, content.DeletionTimestamp.Time)
 }
 
 // dataOf returns the name of the snapshot on the share that is that of a VolumeSnapshotContent. The error is an errRefused if the one

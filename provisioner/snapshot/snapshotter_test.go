@@ -230,6 +230,34 @@ func TestReadingProtects(t *testing.T) {
 	w.contentGone(name)
 }
 
+// One that is kept has no readers: so whoever purges it takes it away from nobody.
+func TestReadingProtectsWhatIsKept(t *testing.T) {
+	w := newWorld(t)
+	name := w.snapshot("now")
+	w.ready("now", name)
+	w.api.edit("volumesnapshotcontents", "", name, object{"spec": object{"deletionPolicy": "Retain"}})
+	w.eventually("the policy is seen", func() bool {
+		content, found := w.config.Caches.Content(name)
+		return found && content.Spec.DeletionPolicy == snapshots.Retain
+	})
+	w.mu.Lock()
+	w.reading = "restored"
+	w.mu.Unlock()
+	w.delete("now", name)
+	w.wasTold("VolumeSnapshotContent /"+name, "SnapshotDeletionWaits", `it goes when claim "restored" is restored from it`)
+	if r, found, err := w.Store(t).Records.Snapshot(name, sharetest.Cluster); err != nil || !found || r.Kept() {
+		t.Errorf("the record says %+v, %t, %v", r, found, err)
+	}
+	w.mu.Lock()
+	w.reading = ""
+	w.mu.Unlock()
+	w.contentGone(name)
+	w.wantWholeOf(name)
+	if r, found, err := w.Store(t).Records.Snapshot(name, sharetest.Cluster); err != nil || !found || !r.Kept() {
+		t.Errorf("the record says %+v, %t, %v", r, found, err)
+	}
+}
+
 // A content that goes by force leaves data that is kept, not removed; and that expires as its class said.
 func TestUnnamed(t *testing.T) {
 	w := newWorld(t)
