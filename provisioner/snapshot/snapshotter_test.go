@@ -4,8 +4,9 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"slices"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -14,7 +15,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"claimdir/provisioner/cluster/snapshots"
+	"claimdir/provisioner/copies"
 	"claimdir/provisioner/ledger"
+	"claimdir/provisioner/share"
 	"claimdir/provisioner/sharetest"
 )
 
@@ -341,25 +344,49 @@ func TestMaxSnapshots(t *testing.T) {
 	w.eventually("one more is made", func() bool { return made() == 3 })
 }
 
-// What was copied for a snapshot that has neither an object nor a record goes, and nothing else that is copied.
-func TestCopiedAlone(t *testing.T) {
-	w := newWorld(t)
-	alone, others, living := w.own("snapcontent-gone"), "pvc-9@12345678-87654321", w.snapshot("now")
-	w.ready("now", living)
-	for _, name := range []string{alone, others, w.own(living)} {
-		w.Tree(t, ".claimdir/copies/"+name+"/tree/file")
-	}
-	now, seen := time.Now(), &sightings{map[string]time.Time{}, map[string]time.Time{}}
-	for _, later := range []time.Duration{0, 59 * time.Minute, 2 * time.Minute} {
-		if left := w.left("copies"); len(left) != 3 {
-			t.Errorf("too early %q are left", left)
+// A share that is full is for others, too: what a snapshot has taken of it goes, and the snapshot begins anew when there is room.
+func TestASnapshotThatFillsTheShareMakesRoom(t *testing.T) {
+	for _, err := range []error{syscall.ENOSPC, syscall.EDQUOT} {
+		w := newWorld(t)
+		w.Tree(t, "data/sub/second", "data/sub/third")
+		var full atomic.Bool
+		var calls atomic.Int64
+		full.Store(true)
+		w.Hook(func(name string, call func() error) error {
+			if name == "copy to" && full.Load() && calls.Add(1)%10 == 0 {
+				return err
+			}
+			return call()
+		})
+		began := time.Now()
+		name := w.snapshot("now")
+		w.wasTold("VolumeSnapshot team/now", "SnapshotFailed", "this is retried automatically, and begins anew")
+		w.eventually("what was copied is in the trash", func() bool {
+			_, found, err := w.Store(t).Records.Snapshot(name, sharetest.Cluster)
+			sharetest.Must(t, err)
+			return !found && len(w.left("copies", "snapshots")) == 0 && len(w.Trash(t)) > 0
+		})
+		full.Store(false)
+		w.ready("now", name)
+		w.wantWholeOf(name)
+		if r, _, _ := w.Store(t).Records.Snapshot(name, sharetest.Cluster); r.CopyOf == nil || r.CopyOf.Began == nil || r.CopyOf.Began.Before(began) {
+			t.Errorf("the record says %+v", r.CopyOf)
 		}
-		now = now.Add(later)
-		w.now = func() time.Time { return now }
-		sharetest.Must(t, w.look(t.Context(), w.lanes[0], seen))
+		w.stop()
 	}
-	left := w.left("copies")
-	if len(left) != 2 || slices.ContainsFunc(left, func(name string) bool { return strings.HasSuffix(name, alone) }) {
-		t.Errorf("left are %q", left)
+}
+
+// What a snapshot has taken of the room itself does not count against it when it goes on.
+func TestASnapshotThatGoesOnHasItsRoom(t *testing.T) {
+	w := newWorld(t)
+	began := time.Now()
+	for _, begun := range []*time.Time{nil, &began} {
+		m := &making{Snapshotter: w.Snapshotter, lane: w.lanes[0], content: &snapshots.VolumeSnapshotContent{}, record: ledger.Snapshot{Record: ledger.Record{CopyOf: &ledger.Copy{Began: begun}}}}
+		err := m.checkRoom(t.Context(), share.Usage{Bytes: 1 << 62})
+		shares, tryErr := copies.SharesBlocks(t.Context(), w.Keeper, "probe")
+		sharetest.Must(t, tryErr)
+		if (err == nil) != (begun != nil || shares) {
+			t.Errorf("begun at %v: %v", begun, err)
+		}
 	}
 }
