@@ -83,6 +83,7 @@ type item struct{ namespace, name string }
 type lane struct {
 	keeper *access.Keeper // nil for contents of shares that are not known
 	queue  workqueue.TypedRateLimitingInterface[item]
+	found  atomic.Pointer[Found] // nil before the first look
 }
 
 func newQueue() workqueue.TypedRateLimitingInterface[item] {
@@ -96,9 +97,9 @@ func New(config Config) *Snapshotter {
 	}
 	s := &Snapshotter{config: config, wanted: newQueue(), metrics: newMetrics(), now: time.Now, pending: map[string]pending{}}
 	for _, keeper := range config.Keepers {
-		s.lanes = append(s.lanes, &lane{keeper, newQueue()})
+		s.lanes = append(s.lanes, &lane{keeper: keeper, queue: newQueue()})
 	}
-	s.lanes = append(s.lanes, &lane{nil, newQueue()})
+	s.lanes = append(s.lanes, &lane{queue: newQueue()})
 	return s
 }
 
