@@ -19,6 +19,7 @@ import (
 	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/share"
 	"claimdir/provisioner/sharetest"
+	"claimdir/provisioner/steps"
 )
 
 func TestMakeAndRemove(t *testing.T) {
@@ -388,5 +389,59 @@ func TestASnapshotThatGoesOnHasItsRoom(t *testing.T) {
 		if (err == nil) != (begun != nil || shares) {
 			t.Errorf("begun at %v: %v", begun, err)
 		}
+	}
+}
+
+// A snapshot of a cluster that is lost is found by its handle, in the namespace of the same name, and stays whatever becomes of the object.
+func TestAnotherClustersSnapshot(t *testing.T) {
+	w := newWorld(t)
+	r := ledger.Snapshot{Content: "snapcontent-lost", Name: "then", Record: ledger.Record{
+		PV: "pvc-9", Path: "data9", Cluster: "lost", Size: "2Gi", CopyOf: &ledger.Copy{Kind: ledger.CopyClaim, Began: new(time.Now())},
+		Claim: ledger.Claim{Namespace: "team", Name: "data", UID: "uid-9", NamespaceUID: "ns-of-team-there"},
+	}}
+	records := w.Store(t).Records
+	sharetest.Must(t, records.BeginSnapshot(r))
+	w.Tree(t, ledger.SnapshotPath(r.Own())+"/file")
+	var err error
+	r.Directory, err = w.Store(t).Dirs.Snapshot(r.Own())
+	sharetest.Must(t, err)
+	sharetest.Must(t, records.UpdateSnapshot(r))
+	before := w.Snapshot(t)
+	add := func(name, namespace, handle string) {
+		t.Helper()
+		w.api.set("volumesnapshotcontents", "", object{"metadata": object{"name": name, "finalizers": []any{snapshots.Finalizer}}, "spec": object{
+			"driver": driver, "deletionPolicy": "Delete", "source": object{"snapshotHandle": handle}, "volumeSnapshotRef": object{"namespace": namespace, "name": name, "uid": "uid-" + name},
+		}})
+		w.api.set("volumesnapshots", namespace, object{"metadata": object{"name": name, "uid": "uid-" + name}, "spec": object{"source": object{"volumeSnapshotContentName": name}}})
+	}
+	for name, c := range map[string]struct{ namespace, handle, want string }{
+		"nobodys":   {"team", "share-1/snapcontent-lost", "namespace team has no snapshot of handle"},
+		"others":    {"other", "share-1/snapcontent-lost@lost", "namespace other has no snapshot of handle"},
+		"elsewhere": {"team", "share-1/snapcontent-lost@elsewhere", "namespace team has no snapshot of handle"},
+		"ours":      {"team", "share-1/snapcontent-lost@" + sharetest.Cluster, "the snapshot is of this cluster, so leave out @"},
+		"hostile":   {"team", "share-1/snapcontent-lost@../x", "names no share that this claimdir serves"},
+	} {
+		add(name, c.namespace, c.handle)
+		w.eventually(name+" is refused", func() bool {
+			text := fmt.Sprint(at(w.api.get("volumesnapshotcontents", "", name), "status", "error", "message"))
+			return strings.Contains(text, c.want)
+		})
+	}
+	add("then", "team", "share-1/snapcontent-lost@lost")
+	content := w.ready("then", "then")
+	if handle, size := at(content, "status", "snapshotHandle"), at(content, "status", "restoreSize"); handle != "share-1/snapcontent-lost@lost" || size != float64(2<<30) {
+		t.Errorf("the status says %v, %v", handle, size)
+	}
+	on, from, err := w.Source(t.Context(), restoring("then", "2Gi"))
+	if err != nil || on != w.Keeper || from.Path != r.Own() || from.Cluster != "lost" {
+		t.Errorf("the source is %+v, %v", from, err)
+	}
+	if _, err := steps.SnapshotTree(w.Store(t), from); err != nil {
+		t.Error(err)
+	}
+	w.delete("then", "then")
+	w.contentGone("then")
+	if after := w.Snapshot(t); after != before {
+		t.Errorf("it was\n%sand is\n%s", before, after)
 	}
 }
