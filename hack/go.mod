@@ -5,6 +5,7 @@ go 1.26.0
 require (
 	claimdir v0.0.0
 	github.com/hanwen/go-fuse/v2 v2.12.1
+	github.com/yuin/goldmark v1.8.7
 	golang.org/x/crypto v0.58.0
 	golang.org/x/sys v0.50.0
 	k8s.io/api v0.37.2

@@ -27,11 +27,11 @@ update_lint() {
 	return "$status"
 }
 
-known format tidy lint readme calls help
+known format tidy lint docs calls help
 step format "mend the syntax by hand, then: make update" update_format
 step tidy "look at the go.mod it names, then: make update" update_tidy
 step lint "the rest is for a human: mend it, then: make verify" update_lint
-step readme "mend by hand, then: make update" readme_table -write
+step docs "mend by hand, then: make update" doc_tables -write
 step calls "mend by hand, then: make update" go test -count=1 ./provisioner -run '^TestCalls' -update
 step help "mend by hand, then: make update" go test -count=1 ./cmd/claimdir -run '^TestHelp' -update
 step manifests "mend by hand, then: make update" go test -count=1 ./provisioner/recovery -run '^(TestManifests|TestTheScript)' -update

@@ -111,9 +111,9 @@ renamed() {
 		else
 			cp "$overlay"/* "$overlay.$where"
 			sed -i 's,provisioner=claimdir/nfs,provisioner=example.com/other,' "$overlay.$where/kustomization.yaml"
-			# The README's patch: more provisioner names than one.
+			# The patch of docs/migrate.md: more provisioner names than one.
 			if ! grep -q '^patches:' "$overlay.$where/kustomization.yaml"; then echo patches: >>"$overlay.$where/kustomization.yaml"; fi
-			awk '/^  patches:$/ { on = 1; next } on && /^  [^ -]/ { exit } on { print substr($0, 3) }' README.md >"$copy/patch"
+			awk '/^  patches:$/ { on = 1; next } on && /^  [^ -]/ { exit } on { print substr($0, 3) }' docs/migrate.md >"$copy/patch"
 			sed -i "/^patches:/r $copy/patch" "$overlay.$where/kustomization.yaml"
 		fi
 		printf '\nnamespace: other\nnamePrefix: before-\nnameSuffix: -behind\n' >>"$overlay.$where/kustomization.yaml"
@@ -173,7 +173,7 @@ check_build() { # architecture
 	CGO_ENABLED=0 GOOS=linux GOARCH=$1 GOARM=7 go build -trimpath -o /dev/null ./cmd/claimdir
 }
 
-names="tools format tidy vet lint logcheck imports help manifests readme skips shellcheck image govulncheck"
+names="tools format tidy vet lint logcheck imports help manifests docs skips shellcheck image govulncheck"
 for arch in $platforms; do names="$names build-$arch"; done
 # shellcheck disable=SC2086 # a list of words
 known $names
@@ -188,7 +188,7 @@ step logcheck "mend by hand, then: hack/verify.sh logcheck" check_logcheck
 step imports "mend by hand (the table of rooms in provisioner/imports_test.go), then: hack/verify.sh imports" named_test ./provisioner TestImports
 step help "$update" named_test ./cmd/claimdir TestHelp
 step manifests "mend by hand in manifests/, then: hack/verify.sh manifests" check_manifests
-step readme "$update" readme_table
+step docs "$update" doc_tables
 step skips "let the test fail, and say what is missing" check_skips
 step shellcheck "mend by hand, then: hack/verify.sh shellcheck" check_shellcheck
 step image "mend by hand in Dockerfile or hack/image.sh, then: hack/verify.sh image" check_image

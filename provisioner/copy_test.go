@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -312,12 +313,10 @@ func TestACopyThatFillsTheShareMakesRoom(t *testing.T) {
 			w := copyWorldIn(t, dir)
 			w.hasBound(t)
 			w.hasRoom(1 << 30)
-			calls := 0
+			var calls atomic.Int32 // a copy makes several calls at a time
 			w.Hook(func(name string, call func() error) error {
-				if name == "copy to" {
-					if calls++; calls == 10 {
-						return full
-					}
+				if name == "copy to" && calls.Add(1) == 10 {
+					return full
 				}
 				return call()
 			})

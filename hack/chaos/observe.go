@@ -113,7 +113,7 @@ func (w *world) doctors() testbed.Config {
 	return testbed.Config{Share: w.share, Provisioner: w.provisioner, Env: []string{"NFS_PATH=" + w.export}}
 }
 
-// fixAbandoned does what the README tells an administrator to do about a restored volume whose claim was
+// fixAbandoned does what docs/doctor.md tells an administrator to do about a restored volume whose claim was
 // deleted while claimdir was killed, before the PersistentVolume was saved: claimdir keeps it and says so, and
 // doctor --fix makes an archive of it again. It does nothing if doctor finds anything else.
 func (w *world) fixAbandoned(ctx context.Context, log check.Log) error {

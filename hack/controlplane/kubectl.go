@@ -15,6 +15,9 @@ import (
 // Kubeconfig is the path of an administrator's kubeconfig file.
 func (cp *ControlPlane) Kubeconfig() string { return cp.kubeconfigPath("admin") }
 
+// KubectlProgram is the path of the kubectl that belongs to this control plane.
+func (cp *ControlPlane) KubectlProgram() string { return cp.opts.Binaries.Kubectl }
+
 // KubeconfigOf is the path of the kubeconfig file of one of Options.Users. In
 // the file's name a dash stands for each colon of the user's.
 func (cp *ControlPlane) KubeconfigOf(user string) string {

@@ -58,8 +58,8 @@ failed_tests() {
 	} | sort -u
 }
 
-readme_table() { # [-write]
-	go -C hack run ./readmetable "$@" "$PWD/README.md"
+doc_tables() { # [-write]
+	go -C hack run ./doctables "$@" "$PWD/docs"
 }
 
 # The steps of one run, its failures and what mends them.

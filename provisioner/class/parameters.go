@@ -14,7 +14,7 @@ type Parameter struct {
 	Meaning string // Markdown, one line
 }
 
-// Parameters returns all parameters that Parse knows, in the order of the table in the README, which is generated from them.
+// Parameters returns all parameters that Parse knows, in the order of the table in docs/parameters.md, which is generated from them.
 func Parameters() []Parameter {
 	return []Parameter{
 		{"pathPattern", volpath.DefaultPattern, "Path of the volume's directory on the share. " +
@@ -50,7 +50,7 @@ func Parameters() []Parameter {
 	}
 }
 
-// MarkdownTable returns the table of the README, with a final newline.
+// MarkdownTable returns the table of docs/parameters.md, with a final newline.
 func MarkdownTable() string { return markdown(Parameters()) }
 
 // SnapshotMarkdownTable is MarkdownTable for the parameters of a VolumeSnapshotClass.

@@ -10,6 +10,7 @@ import (
 	"iter"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -177,7 +178,8 @@ func TestSeveralSharesArePrintedAsOne(t *testing.T) {
 	}
 }
 
-// The figure is in the test's log: go test -v -run Large.
+// The figure is in the test's log: go test -v -run Large. It is processor time, which a busy machine stretches less than it stretches
+// the time on the clock.
 func TestALargeShareIsPrintedInSeconds(t *testing.T) {
 	const volumes = 10_000
 	dirs, err := share.Open(t.TempDir())
@@ -202,9 +204,9 @@ func TestALargeShareIsPrintedInSeconds(t *testing.T) {
 		}
 	}
 	var out bytes.Buffer
-	begin := time.Now()
+	begin := processorTime(t)
 	left, err := Print(&out, []Share{{"", share.Source{Server: "nas", Path: "/export"}, l, dirs}}, asked)
-	took := time.Since(begin)
+	took := processorTime(t) - begin
 	if n := strings.Count(out.String(), "kind: PersistentVolume\n"); err != nil || len(left.Problems) > 0 || n != volumes {
 		t.Fatal(n, left, err)
 	}
@@ -212,4 +214,14 @@ func TestALargeShareIsPrintedInSeconds(t *testing.T) {
 	if took > time.Minute {
 		t.Error("too slow")
 	}
+}
+
+// processorTime is what this process has used of the processors, for itself and in the kernel.
+func processorTime(t *testing.T) time.Duration {
+	t.Helper()
+	var usage syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }

@@ -44,8 +44,8 @@ func (w *world) expand(name, size string) {
 	w.T.Logf("expanded after %v", time.Since(began).Round(10*time.Millisecond))
 }
 
-// testExpandMounted expands a volume that a pod writes to. The pod goes on; what kubelet logs meanwhile is what the
-// README says, and ends with the pod.
+// testExpandMounted expands a volume that a pod writes to. The pod goes on; what kubelet logs meanwhile is what
+// docs/expand.md says, and ends with the pod.
 func testExpandMounted(t *testing.T, n *node.Node) {
 	w := newWorld(t, n, "baseline")
 	class := w.classObject()
@@ -64,7 +64,7 @@ func testExpandMounted(t *testing.T, n *node.Node) {
 	perSecond := float64(lines) / took.Seconds()
 	t.Logf("kubelet logged %d lines in %v, %.1f a second", lines, took.Round(time.Second), perSecond)
 	if perSecond > 15 {
-		t.Errorf("the README says ten lines a second")
+		t.Errorf("docs/expand.md says ten lines a second")
 	}
 	counter.goesOn()
 

@@ -57,7 +57,7 @@ func testWholeWay(t *testing.T, n *node.Node) {
 	}
 }
 
-// commands runs those of claimdir in its pod, as the README says.
+// commands runs those of claimdir in its pod, as the documents say.
 func (w *world) commands(pv *v1.PersistentVolume) {
 	w.T.Helper()
 	exec := func(command ...string) (string, error) {

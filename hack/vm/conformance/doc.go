@@ -7,7 +7,7 @@
 // fails that testdata/expected-failures.tsv does not name, if one named there
 // passes, if a spec of the baseline is not there at all, or if directories or
 // volumes are left behind. What cannot be in the table, because Kubernetes does
-// not even register the specs, is in the README.
+// not even register the specs, is in docs/conformance.md.
 //
 // In the directory of -results are afterwards the logs and reports of each
 // phase as JUnit and as JSON, and the logs of the node.
