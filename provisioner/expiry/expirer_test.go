@@ -112,6 +112,27 @@ func TestAnArchiveThatIsCopiedStays(t *testing.T) {
 	})
 }
 
+// Archives that are copied take none of the places of those that were found late, too.
+func TestLateArchivesThatAreCopiedTakeNoPlace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.ending(t, "pvc-1", 2*time.Hour)
+		must(t, w.expire(t.Context()))
+		time.Sleep(grace)
+		w.copied = "copy"
+		for range 2 * leastADay {
+			must(t, w.expire(t.Context()))
+			time.Sleep(again)
+		}
+		if w.endedLate != 0 {
+			t.Errorf("%d count as ended", w.endedLate)
+		}
+		w.copied = ""
+		must(t, w.expire(t.Context()))
+		w.Holds(t)
+	})
+}
+
 // Whichever call meets a stale handle, before or after it is made.
 func TestStaleHandlesHoldNoEndUp(t *testing.T) {
 	for _, after := range []bool{false, true} {

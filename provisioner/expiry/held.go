@@ -100,6 +100,9 @@ func (e *Expirer) look(r ledger.Record, server time.Time) reason {
 func (e *Expirer) keepForCopy(ctx context.Context, r ledger.Record, file, claim string) {
 	e.ends[file] = new(e.now().Add(again))
 	seen := e.seen[file]
+	if seen.late {
+		e.endedLate-- // it has not ended, and takes no place of others
+	}
 	if !seen.copied {
 		klog.FromContext(ctx).Info("An archive has expired, and is kept until a claim has its copy", "archive", r.Path, "PV", r.PV, "PVC", klog.KRef(r.Claim.Namespace, claim))
 	}
