@@ -145,7 +145,7 @@ func TestAnArchiveExpiresOrIsRestored(t *testing.T) {
 		var expiry error
 		atOnce(x.provision(t), func() {
 			expiry = w.Steps.On(t.Context(), w.Keeper, path, "expire", func(ctx context.Context, op steps.Op) error {
-				return op.Expire(ctx, func(ledger.Record) bool { return true })
+				return op.Expire(ctx, func(context.Context, ledger.Record) bool { return true })
 			})
 		})
 		if expiry != nil {

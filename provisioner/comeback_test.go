@@ -54,7 +54,7 @@ func TestAnArchiveWhosePersistentVolumeIsBackDoesNotExpire(t *testing.T) {
 	w := newWorld(t)
 	w.backAgain(t)
 	expire := func(ctx context.Context, op steps.Op) error {
-		return op.Expire(ctx, func(ledger.Record) bool { return true })
+		return op.Expire(ctx, func(context.Context, ledger.Record) bool { return true })
 	}
 	before := w.Snapshot(t)
 	err := w.onPathOf(t, backArchive, expire)
@@ -113,7 +113,7 @@ func TestWhichPersistentVolumesAreBack(t *testing.T) {
 			w.backAgain(t)
 			tt.set(t, w)
 			err := w.onPathOf(t, backArchive, func(ctx context.Context, op steps.Op) error {
-				return op.Expire(ctx, func(ledger.Record) bool { return true })
+				return op.Expire(ctx, func(context.Context, ledger.Record) bool { return true })
 			})
 			_, lookErr := os.Stat(w.Dir + "/" + backArchive + "/precious")
 			if (err != nil) != tt.back || (lookErr == nil) != tt.back {

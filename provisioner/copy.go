@@ -48,6 +48,10 @@ type Copies struct {
 type CopyObjects interface {
 	// CopiesOf returns the claims of a namespace that are not bound and are to be copies of the claim of that name.
 	CopiesOf(namespace, name string) []*v1.PersistentVolumeClaim
+	// CopiesOfArchive returns those that are to be copies of the archive of a PersistentVolume, which was that of the claim of that name.
+	CopiesOfArchive(namespace, pv, name string) []*v1.PersistentVolumeClaim
+	// RestoresOf returns those that are to be restored from the VolumeSnapshot of that name.
+	RestoresOf(namespace, name string) []*v1.PersistentVolumeClaim
 	// UnboundClaim returns the claim of that name if it names no volume.
 	UnboundClaim(namespace, name string) (*v1.PersistentVolumeClaim, bool)
 	// Released returns the PersistentVolumes of ours that are to be released.

@@ -219,45 +219,6 @@ func TestAClaimThatGoesWhileItIsCopiedLeavesNothing(t *testing.T) {
 	})
 }
 
-func TestWhatKeepsAReleasedVolume(t *testing.T) {
-	for name, tt := range map[string]struct {
-		change func(w *copyWorld, claim *v1.PersistentVolumeClaim)
-		kept   bool
-	}{
-		"a claim that waits":           {func(*copyWorld, *v1.PersistentVolumeClaim) {}, true},
-		"one that came later":          {func(_ *copyWorld, c *v1.PersistentVolumeClaim) { c.CreationTimestamp = minute(21) }, false},
-		"one that is deleted":          {func(_ *copyWorld, c *v1.PersistentVolumeClaim) { c.DeletionTimestamp = new(minute(20)) }, false},
-		"one that is bound":            {func(_ *copyWorld, c *v1.PersistentVolumeClaim) { c.Spec.VolumeName = "pvc-1" }, false},
-		"one of another namespace":     {func(_ *copyWorld, c *v1.PersistentVolumeClaim) { c.Namespace = "other" }, false},
-		"one of another source":        {func(_ *copyWorld, c *v1.PersistentVolumeClaim) { c.Spec.DataSource.Name = "another" }, false},
-		"one of another provisioner":   {func(w *copyWorld, _ *v1.PersistentVolumeClaim) { w.Seen.Classes["nfs"].Provisioner = "other" }, false},
-		"one of no class":              {func(w *copyWorld, _ *v1.PersistentVolumeClaim) { delete(w.Seen.Classes, "nfs") }, false},
-		"one that requests too little": {func(_ *copyWorld, c *v1.PersistentVolumeClaim) { c.Spec.Resources.Requests = gib("1Mi") }, false},
-		"one that is copied while the source is expanded": {func(w *copyWorld, c *v1.PersistentVolumeClaim) {
-			w.Copies.begun.begin(string(c.UID), copyPlace{})
-			w.pvs["pvc-0"].Spec.Capacity = gib("2Gi")
-		}, true},
-		"one that is refused for its selector": {func(_ *copyWorld, c *v1.PersistentVolumeClaim) { c.Spec.Selector = &metav1.LabelSelector{} }, false},
-		"nobody says when it was released":     {func(w *copyWorld, _ *v1.PersistentVolumeClaim) { w.pvs["pvc-0"].Status.LastPhaseTransitionTime = nil }, false},
-	} {
-		t.Run(name, func(t *testing.T) {
-			w := newCopyWorld(t)
-			w.hasBound(t)
-			o := w.wants(t, "copy", "pvc-1")
-			pv := w.pvs["pvc-0"]
-			pv.Status.Phase, pv.Status.LastPhaseTransitionTime = v1.VolumeReleased, new(minute(20))
-			tt.change(w, o.PVC)
-			err := w.Delete(t.Context(), pv)
-			if !tt.kept {
-				must(t, err)
-				return
-			}
-			refused(t, err, refusal.ReasonBusy, false, `claim "copy" of namespace "ns" is to be a copy of this volume`)
-			must(t, w.sameAsSource(t, "source"))
-		})
-	}
-}
-
 func TestTheRoomForACopy(t *testing.T) {
 	const mib = 1 << 20
 	for name, tt := range map[string]struct {

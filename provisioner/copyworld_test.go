@@ -73,11 +73,32 @@ func (w *copyWorld) serve(t *testing.T) {
 	go func() { jobs.Run(ctx); close(w.ended) }()
 }
 
-func (c *copyCluster) CopiesOf(namespace, name string) (found []*v1.PersistentVolumeClaim) {
+func (c *copyCluster) CopiesOf(namespace, name string) []*v1.PersistentVolumeClaim {
+	return c.unbound(namespace, func(claim *v1.PersistentVolumeClaim) bool {
+		source := pvs.DataSource(claim)
+		return pvs.IsClaim(source) && source.Name == name
+	})
+}
+
+func (c *copyCluster) RestoresOf(namespace, name string) []*v1.PersistentVolumeClaim {
+	return c.unbound(namespace, func(claim *v1.PersistentVolumeClaim) bool {
+		source := pvs.DataSource(claim)
+		return pvs.IsSnapshot(source) && source.Name == name
+	})
+}
+
+func (c *copyCluster) CopiesOfArchive(namespace, pv, name string) []*v1.PersistentVolumeClaim {
+	return c.unbound(namespace, func(claim *v1.PersistentVolumeClaim) bool {
+		archive := pvs.ArchiveToCopy(claim)
+		return archive == pv || archive == pvs.Latest && claim.Name == name
+	})
+}
+
+func (c *copyCluster) unbound(namespace string, is func(claim *v1.PersistentVolumeClaim) bool) (found []*v1.PersistentVolumeClaim) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, claim := range c.claims {
-		if source := pvs.DataSource(claim); claim.Spec.VolumeName == "" && claim.Namespace == namespace && source != nil && source.Name == name {
+		if claim.Spec.VolumeName == "" && claim.Namespace == namespace && is(claim) {
 			found = append(found, claim)
 		}
 	}

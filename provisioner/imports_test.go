@@ -64,7 +64,7 @@ func rooms() map[string][]string {
 		"usage":       {"access", "class", "cluster", "ledger", "output", "share", "steps", "volpath", "volume"},
 		"control":     {"cluster", "cluster/pvs", "fair"}, // keeps the library honest for any Provisioner; cmd brings them together
 		"archives":    {"class", "ledger", "output", "share", "steps", "volpath", "volume"},
-		"recovery":    {"cluster/pvs", "ledger", "output", "share", "volpath", "volume"},
+		"recovery":    {"cluster/pvs", "cluster/snapshots", "ledger", "output", "share", "volpath", "volume"},
 		"doctor":      {"class", "cluster/pvs", "ledger", "output", "refusal", "share", "steps", "volpath", "volume"}, // not cluster: cmd asks it
 		"handback":    {"class", "cluster/pvs", "output", "share", "volume"},
 		"quota":       {"ledger", "output", "share", "volpath"}, // on the NFS server: no cluster, and no steps, which work through NFS

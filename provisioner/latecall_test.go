@@ -219,7 +219,7 @@ func discard(ctx context.Context, op steps.Op) error {
 }
 
 func expire(ctx context.Context, op steps.Op) error {
-	return op.Expire(ctx, func(ledger.Record) bool { return true })
+	return op.Expire(ctx, func(context.Context, ledger.Record) bool { return true })
 }
 
 // movedAway makes pvc-1 and moves its directory away, as a call that came late does.

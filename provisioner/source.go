@@ -38,7 +38,7 @@ func (p *Pool) sourceWanted(claim *v1.PersistentVolumeClaim, v volume.Volume, c 
 		return nil, refusal.Refuse(refusal.ReasonClaim, "spec.dataSource or annotation %s: this claimdir makes no copies", volume.AnnotationRestoreCopy)
 	case ofArchive:
 		return &wantedSource{look: func(ctx context.Context) (*source, error) {
-			return p.archiveToCopy(ctx, v, steps.Wanted{Name: archive, Adopts: c.OnExisting == class.Adopt, Copies: true})
+			return p.archiveToCopy(ctx, claim, v, steps.Wanted{Name: archive, Adopts: c.OnExisting == class.Adopt, Copies: true})
 		}}, nil
 	case pvs.IsSnapshot(from):
 		return &wantedSource{look: func(ctx context.Context) (*source, error) {
@@ -61,11 +61,16 @@ func (w *wantedSource) find(ctx context.Context) (*source, error) {
 	return found, nil
 }
 
-// archiveToCopy returns the archive that a claim wants a copy of.
-func (p *Pool) archiveToCopy(ctx context.Context, v volume.Volume, w steps.Wanted) (*source, error) {
+// archiveToCopy returns the archive that a claim wants a copy of. As a copy of a claim or a snapshot, it must request as much: see
+// CopyOfArchive.
+func (p *Pool) archiveToCopy(ctx context.Context, claim *v1.PersistentVolumeClaim, v volume.Volume, w steps.Wanted) (*source, error) {
 	on, r, err := p.findArchive(ctx, v, w, p.shares)
 	if err != nil {
 		return nil, err
+	}
+	if !volume.AsksEnough(claim, volume.RecordedSize(r)) {
+		request := claim.Spec.Resources.Requests[v1.ResourceStorage]
+		return nil, refusal.Refuse(refusal.ReasonSource, "spec.resources.requests.storage %s: the archive of volume %s, which is to be copied, has %s; a copy must request at least as much", request.String(), r.PV, r.Size)
 	}
 	return &source{on: on, copy: ledger.Copy{Kind: ledger.CopyArchive, Path: r.Path, PV: r.PV, Cluster: r.Cluster, Claim: r.Claim}}, nil
 }
@@ -136,8 +141,8 @@ func (p *Pool) sourceOf(ctx context.Context, claim *v1.PersistentVolumeClaim) (*
 	if err != nil {
 		return nil, refusal.Refuse(refusal.ReasonSource, "spec.dataSource: the volume of claim %q: %s", name, refusal.Message(err))
 	}
-	if !asksEnough(claim, pv) {
-		size, request := pv.Spec.Capacity[v1.ResourceStorage], claim.Spec.Resources.Requests[v1.ResourceStorage]
+	if size := pv.Spec.Capacity[v1.ResourceStorage]; !volume.AsksEnough(claim, size) {
+		request := claim.Spec.Resources.Requests[v1.ResourceStorage]
 		return nil, refusal.Refuse(refusal.ReasonSource, "spec.resources.requests.storage %s: claim %q, which is to be copied, has %s; a copy must request at least as much", request.String(), name, size.String())
 	}
 	return &source{on: on, copy: ledger.Copy{Kind: ledger.CopyClaim, Path: v.Path.String(), PV: pv.Name, Cluster: p.steps.Cluster(), Claim: v.Claim}}, nil
@@ -188,39 +193,4 @@ func (p *Pool) keptSource(claim *v1.PersistentVolumeClaim, name string) *v1.Pers
 		}
 	}
 	return nil
-}
-
-// keptFor reports whether a claim that is to be a copy of the claim of a released PersistentVolume was made before that was
-// released.
-func keptFor(pv *v1.PersistentVolume, claim *v1.PersistentVolumeClaim) bool {
-	released := pv.Status.LastPhaseTransitionTime // nil before Kubernetes 1.28
-	return claim.DeletionTimestamp == nil && released != nil && !claim.CreationTimestamp.After(released.Time)
-}
-
-// awaited returns the name of a claim that is to be a copy of the claim of a released PersistentVolume and has not got it
-// yet, or an empty name.
-//
-// A claim that requests less than the volume has, or that is refused for another reason, can never be its copy, and does not
-// keep it: otherwise a tenant could keep volumes for claims that count for less in its quota.
-func (p *Pool) awaited(pv *v1.PersistentVolume) string {
-	ref := pv.Spec.ClaimRef
-	if p.Copies == nil || ref == nil {
-		return ""
-	}
-	for _, claim := range p.Copies.Objects.CopiesOf(ref.Namespace, ref.Name) {
-		sc, found := p.objects.Class(volume.ClassOfClaim(claim))
-		if !found || !p.Copies.served(sc.Provisioner) || !keptFor(pv, claim) || volume.Check(claim) != nil {
-			continue
-		}
-		if _, begun := p.Copies.begun.last(string(claim.UID)); begun || asksEnough(claim, pv) { // one that was begun goes on when the source is expanded
-			return claim.Name
-		}
-	}
-	return ""
-}
-
-// asksEnough reports whether a claim requests as much as a PersistentVolume has, as a copy must.
-func asksEnough(claim *v1.PersistentVolumeClaim, pv *v1.PersistentVolume) bool {
-	size, request := pv.Spec.Capacity[v1.ResourceStorage], claim.Spec.Resources.Requests[v1.ResourceStorage]
-	return request.Cmp(size) >= 0
 }

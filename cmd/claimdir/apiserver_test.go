@@ -21,8 +21,11 @@ type apiServer struct {
 
 	mu      sync.Mutex
 	volumes map[string]v1.PersistentVolume
-	silent  bool // it knows which cluster it is, and nothing else
-	asked   int  // for PersistentVolumes
+	claims  []v1.PersistentVolumeClaim // of namespace team
+	listed  int                        // how often these were asked for
+	silent  bool                       // it knows which cluster it is, and nothing else
+	mute    bool                       // it says nothing of claims
+	asked   int                        // for PersistentVolumes
 }
 
 func newAPIServer(t *testing.T) *apiServer {
@@ -67,6 +70,9 @@ func (a *apiServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if !there {
 			answer, status = absent(name), http.StatusNotFound
 		}
+	case r.URL.Path == "/api/v1/namespaces/team/persistentvolumeclaims" && !a.mute:
+		a.listed++
+		answer = v1.PersistentVolumeClaimList{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "PersistentVolumeClaimList"}, Items: a.claims}
 	default:
 		http.Error(w, "no answer", http.StatusInternalServerError)
 		return

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	v1 "k8s.io/api/core/v1"
 
 	"claimdir/provisioner/archives"
 	"claimdir/provisioner/cluster"
@@ -32,8 +33,9 @@ their paths instead. The UID of this cluster is
 
 A directory without a record is never moved. An archive of this cluster is not moved if its
 PersistentVolume exists again, restored from a backup of the cluster: the archive may be all the data
-that it has, and claimdir doctor --fix puts it back. So the command asks the cluster, and moves nothing
-if the cluster does not answer. --force moves archives without asking.
+that it has, and claimdir doctor --fix puts it back. Nor is it moved while a claim is to be a copy of it
+(claimdir/restore-copy) and is not bound. So the command asks the cluster, and moves nothing if the
+cluster does not answer. --force moves archives without asking.
 
 Usage: claimdir archive purge NAMESPACE/CLAIM | NAMESPACE | PV-NAME ... | --all | --ended [flags]
 `
@@ -73,7 +75,7 @@ func (o *purgeOptions) flags() []*pflag.FlagSet {
 	f.BoolVar(&o.retained, "retained", false, "retained directories instead of archives")
 	durationVar(f, &o.olderThan, "older-than", "only archives of volumes that were released longer ago than this, such as 30d")
 	acting.BoolVar(&o.yes, "yes", false, "do not ask; answer every question with yes")
-	acting.BoolVar(&o.force, "force", false, "move archives also if their PersistentVolumes exist again, without asking the cluster")
+	acting.BoolVar(&o.force, "force", false, "move archives also if their PersistentVolumes exist again or claims are to be copies of them, without asking the cluster")
 	return []*pflag.FlagSet{o.shareFlags(), withVariables(inCluster), f, acting}
 }
 
@@ -152,7 +154,30 @@ func (o *purgeOptions) ask(ctx context.Context) (archives.Cluster, error) {
 	if err != nil {
 		return archives.Cluster{}, fmt.Errorf("the cluster must say whether PersistentVolumes exist again%s: %w", wayOut, err)
 	}
-	return archives.Cluster{ID: id, Volume: cluster.Live{Client: clients.Main}.Volume}, nil
+	live := cluster.Live{Client: clients.Main}
+	return archives.Cluster{ID: id, Volume: live.Volume, Copies: remembered(live.ArchiveCopies)}, nil
+}
+
+// rememberedFor is how long what the claims of a namespace say is not asked again.
+const rememberedFor = 10 * time.Second
+
+// remembered lets the claims of a namespace be listed once for all its archives that are moved in a moment.
+func remembered(list func(ctx context.Context, namespace string) ([]*v1.PersistentVolumeClaim, error)) func(ctx context.Context, namespace string) ([]*v1.PersistentVolumeClaim, error) {
+	var of string
+	var at time.Time
+	var claims []*v1.PersistentVolumeClaim
+	return func(ctx context.Context, namespace string) (_ []*v1.PersistentVolumeClaim, err error) {
+		if namespace == of && time.Since(at) < rememberedFor {
+			return claims, nil
+		}
+		of = ""
+		began := time.Now()
+		if claims, err = list(ctx, namespace); err != nil {
+			return nil, err
+		}
+		of, at = namespace, began
+		return claims, nil
+	}
 }
 
 // askTimeout is how long the cluster has to say which one it is.

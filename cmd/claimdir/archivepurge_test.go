@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"claimdir/provisioner/volpath"
 )
@@ -204,4 +206,52 @@ type writerFunc func()
 func (f writerFunc) Write(p []byte) (int, error) {
 	f()
 	return len(p), nil
+}
+
+// An archive that a claim is to be a copy of is not taken away from it.
+func TestArchivePurgeAsksWhoIsToBeACopy(t *testing.T) {
+	const both = "archived-team-data-pvc-1 archived-team-data-pvc-2"
+	wants := func(name, archive string, change ...func(*v1.PersistentVolumeClaim)) func(w *archiveWorld) {
+		return func(w *archiveWorld) {
+			claim := v1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: "team", Name: name, Annotations: map[string]string{"claimdir/restore-copy": archive}}}
+			claim.Spec.Resources.Requests = v1.ResourceList{v1.ResourceStorage: resource.MustParse("1Gi")}
+			for _, c := range change {
+				c(&claim)
+			}
+			w.api.claims = append(w.api.claims, claim)
+		}
+	}
+	for name, tt := range map[string]struct {
+		args, left string
+		set        func(w *archiveWorld)
+		wantErr    string
+		want       []string
+	}{
+		"one waits": {args: "team --yes", set: wants("copy", "pvc-1"), left: "archived-team-data-pvc-1", wantErr: "1 archives could not be moved",
+			want: []string{"claim team/copy is to be a copy of archive archived-team-data-pvc-1, and has not got it yet: wait until it is bound, or delete the claim", "claimdir archive purge --force pvc-1", "Moved 1 of 2"}},
+		"one wants the latest": {args: "team --yes", set: wants("data", "latest"), left: both, wantErr: "2 archives could not be moved"},
+		"forced":               {args: "team --yes --force", set: wants("copy", "pvc-1"), want: []string{"Moved 2 of 2"}},
+		"one has it":           {args: "team --yes", set: wants("copy", "pvc-1", func(c *v1.PersistentVolumeClaim) { c.Spec.VolumeName = "pvc-7" }), want: []string{"Moved 2 of 2"}},
+		"one can never have it": {args: "team --yes", set: wants("copy", "pvc-1", func(c *v1.PersistentVolumeClaim) {
+			c.Spec.Resources.Requests = v1.ResourceList{v1.ResourceStorage: resource.MustParse("1Mi")}
+		}), want: []string{"Moved 2 of 2"}},
+		"one is deleted": {args: "team --yes", set: wants("copy", "pvc-1", func(c *v1.PersistentVolumeClaim) { c.DeletionTimestamp = new(metav1.Now()) }), want: []string{"Moved 2 of 2"}},
+		"nobody says": {args: "team --yes", set: func(w *archiveWorld) { w.api.mute = true }, left: both, wantErr: "2 archives could not be moved",
+			want: []string{"cannot ask whether claims are copies of archive archived-team-data-pvc-1, so it stays (--force does not ask): list the claims of namespace team"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newArchiveWorld(t)
+			w.archive("team/data", "pvc-1", "")
+			w.archive("team/data", "pvc-2", "")
+			tt.set(w)
+			out, stderr, err := w.run(nil, append([]string{"purge"}, strings.Fields(tt.args)...)...)
+			if (err == nil) != (tt.wantErr == "") || err != nil && !strings.Contains(err.Error(), tt.wantErr) {
+				t.Errorf("got %v, want %q", err, tt.wantErr)
+			}
+			holds(t, out+stderr, tt.want...)
+			if got := w.left(); got != tt.left || w.api.listed > 1 {
+				t.Errorf("left are %s; the claims were listed %d times", got, w.api.listed)
+			}
+		})
+	}
 }

@@ -14,7 +14,9 @@ import (
 	"claimdir/provisioner"
 	"claimdir/provisioner/access"
 	"claimdir/provisioner/cluster"
+	"claimdir/provisioner/cluster/snapshots"
 	"claimdir/provisioner/control"
+	"claimdir/provisioner/doctor"
 	"claimdir/provisioner/expiry"
 	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/share"
@@ -62,6 +64,8 @@ func newJobs(p parts, warn warnOfClass, controller func() *control.Controller) (
 		Steps: p.steps, Client: p.client, Objects: p.informers, Volume: p.informers.Volume, VolumesThat: p.informers.VolumesThat, Report: warn.aboutDirectory,
 		Names: p.names(), Interval: p.sweepInterval, Grace: p.orphanGrace,
 	}
+	var known *snapshots.Caches // set below; nil if no snapshots are made
+	config.Contents = func() []doctor.Content { return contentsIn(known, p.names()) }
 	busy := func() bool { return controller().Busy() }
 	var sweepers []*sweep.Sweeper
 	for _, k := range p.keepers {
@@ -73,7 +77,7 @@ func newJobs(p parts, warn warnOfClass, controller func() *control.Controller) (
 			}
 		}
 		sweeper := sweep.New(config)
-		expirer := expiry.New(expiry.Config{Keeper: k, Steps: p.steps, Report: warn.expiryFailed, Held: warn.expiryHeld})
+		expirer := expiry.New(expiry.Config{Keeper: k, Steps: p.steps, Report: warn.expiryFailed, Held: warn.expiryHeld, Copied: p.pool.CopyOfArchive})
 		j.run = append(j.run, emptier.Run, sweeper.Run, expirer.Run)
 		sweepers = append(sweepers, sweeper)
 		j.shares = append(j.shares, shareJobs{keeper: k, emptier: emptier, sweeper: sweeper, expirer: expirer})
@@ -98,7 +102,10 @@ func newJobs(p parts, warn warnOfClass, controller func() *control.Controller) (
 		return j, err
 	}
 	j.run, j.metrics = append(j.run, p.pool.Copies.Jobs.Run), append(j.metrics, p.pool.Copies.Jobs.Collectors()...)
-	if err := j.addSnapshots(p, controller); err != nil {
+	for i, k := range p.keepers {
+		j.shares[i].copies = func() (running, waiting int) { return p.pool.Copies.Jobs.Count(k) }
+	}
+	if known, err = j.addSnapshots(p, controller); err != nil {
 		return j, err
 	}
 	j.measure(p, func(claim *v1.PersistentVolumeClaim, kind, reason, text string) {

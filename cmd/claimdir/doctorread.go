@@ -1,11 +1,13 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 
 	"claimdir/provisioner/doctor"
+	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/share"
 )
 
@@ -61,5 +63,5 @@ func readSite(mount share.Mount) (*doctor.Site, error) {
 			site.Add(r)
 		}
 	}
-	return site, readSnapshots(site, dirs, records)
+	return site, site.ReadSnapshots(context.Background(), ledger.Store{Dirs: dirs, Records: records})
 }

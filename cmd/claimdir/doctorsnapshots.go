@@ -3,37 +3,23 @@ package main
 import (
 	"context"
 	"errors"
-	"io/fs"
 	"slices"
 
 	"claimdir/provisioner/cluster/snapshots"
 	"claimdir/provisioner/doctor"
-	"claimdir/provisioner/ledger"
-	"claimdir/provisioner/share"
 )
 
-// readSnapshots adds the snapshots on a share to what doctor knows of it.
-func readSnapshots(site *doctor.Site, dirs *share.Share, records *ledger.Ledger) error {
-	site.ID = records.ID()
-	for r, err := range records.Snapshots() {
-		if err != nil {
-			site.DamagedSnapshots = append(site.DamagedSnapshots, err)
-			continue
-		}
-		tree, err := dirs.Snapshot(r.Own())
-		if errors.Is(err, fs.ErrNotExist) { // it is moved there in a moment
-			tree, err = dirs.Copied(r.Own())
-		}
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		site.Snapshots = append(site.Snapshots, doctor.Snapshot{Snapshot: r, Tree: tree})
+// contentsOf returns the VolumeSnapshotContents of ours, and none if the cluster does not serve them or does not let claimdir read them.
+func contentsOf(ctx context.Context, o options) (ours []doctor.Content, err error) {
+	all, err := allContents(ctx, o)
+	for i := range all {
+		ours = addContent(ours, &all[i], o.names())
 	}
-	return nil
+	return ours, err
 }
 
-// contentsOf returns the VolumeSnapshotContents of ours, and none if the cluster does not serve them or does not let claimdir read them.
-func contentsOf(ctx context.Context, o options) ([]doctor.Content, error) {
+// allContents returns all VolumeSnapshotContents, and none if the cluster does not serve them or does not let claimdir read them.
+func allContents(ctx context.Context, o options) ([]snapshots.VolumeSnapshotContent, error) {
 	config, err := clientConfig(o, nil)
 	if err != nil {
 		return nil, nil //nolint:nilerr // there is no cluster to ask, as in a test: whoever connects before says so
@@ -48,12 +34,13 @@ func contentsOf(ctx context.Context, o options) ([]doctor.Content, error) {
 		}
 		return nil, err
 	}
-	all, err := client.Contents(ctx)
-	var ours []doctor.Content
-	for i := range all {
-		if slices.Contains(o.names(), all[i].Spec.Driver) && all[i].IsReady() {
-			ours = append(ours, doctor.Content{Name: all[i].Name, Handle: all[i].DataHandle()})
-		}
+	return client.Contents(ctx)
+}
+
+// addContent adds a VolumeSnapshotContent to others if it is ours and its snapshot is whole.
+func addContent(others []doctor.Content, content *snapshots.VolumeSnapshotContent, names []string) []doctor.Content {
+	if !slices.Contains(names, content.Spec.Driver) || !content.IsReady() {
+		return others
 	}
-	return ours, err
+	return append(others, doctor.Content{Name: content.Name, Handle: content.DataHandle()})
 }

@@ -19,6 +19,7 @@ import (
 	"claimdir/provisioner/expiry"
 	"claimdir/provisioner/page"
 	"claimdir/provisioner/share"
+	"claimdir/provisioner/snapshot"
 	"claimdir/provisioner/sweep"
 	"claimdir/provisioner/trash"
 )
@@ -64,6 +65,8 @@ type shareJobs struct {
 	emptier *trash.Emptier
 	sweeper *sweep.Sweeper
 	expirer *expiry.Expirer
+	copies  func() (running, waiting int)                                 // see copies.Copies.Count
+	found   func() (snapshot.Found, bool)                                 // see snapshot.Snapshotter.Found; nil if no snapshots are made
 	used    func(path, pv string) (bytes int64, at time.Time, known bool) // see usage.Measurer; nil if nothing is measured
 }
 
@@ -146,6 +149,11 @@ func (s *shareJobs) state(leads bool) page.Share {
 	}
 	if !leads {
 		return state
+	}
+	state.Copies.Running, state.Copies.Waiting = s.copies()
+	if s.found != nil {
+		found, _ := s.found()
+		state.Snapshots = page.Snapshots{At: found.At, Count: found.Count, Bytes: found.Bytes}
 	}
 	waiting, failing, known := s.emptier.Waiting()
 	state.Trash = page.Trash{Known: known, Waiting: waiting}

@@ -36,6 +36,12 @@ script gives the PersistentVolumes of the share its new address:
     claimdir recover --readdress > readdress.sh
     sh readdress.sh
 
+With --snapshots it prints the VolumeSnapshots and VolumeSnapshotContents of the snapshots on the share. Apply
+them after the volumes, to a cluster that serves the snapshot API:
+
+    claimdir recover --snapshots > snapshots.yaml
+    kubectl apply -f snapshots.yaml
+
 Usage: claimdir recover [flags]
 `
 
@@ -50,6 +56,7 @@ type recoverOptions struct {
 
 	includeBound bool
 	readdress    bool
+	snapshots    bool
 }
 
 func recoverCommand(p program) *cobra.Command {
@@ -67,15 +74,16 @@ func (o *recoverOptions) flags() []*pflag.FlagSet {
 	o.addName(names)
 	o.addMoreNames(names)
 	o.addKubeconfig(cluster)
-	volumes.BoolVar(&o.includeBound, "include-bound", false, "print also the volumes that are Bound in the cluster, such as for a backup; asks no cluster")
+	volumes.BoolVar(&o.includeBound, "include-bound", false, "print also the volumes that are Bound in the cluster, or the snapshots that it has, such as for a backup; asks no cluster")
 	volumes.BoolVar(&o.readdress, "readdress", false, "print a script that gives the share's PersistentVolumes the new address of the share")
+	volumes.BoolVar(&o.snapshots, "snapshots", false, "print the VolumeSnapshots of the snapshots on the share instead")
 	return []*pflag.FlagSet{withVariables(names), o.shareFlags(), withVariables(cluster), volumes}
 }
 
 func (o *recoverOptions) complete(args []string) []error {
 	problems := slices.Concat(unexpected(args), o.checkNames(), o.checkShares())
-	if o.includeBound && o.readdress {
-		problems = append(problems, errors.New("--include-bound and --readdress exclude each other: give one of them"))
+	if o.readdress && (o.includeBound || o.snapshots) {
+		problems = append(problems, errors.New("--readdress excludes --include-bound and --snapshots: give it alone"))
 	}
 	return problems
 }
@@ -96,10 +104,14 @@ func (o *recoverOptions) run(ctx context.Context, std streams) error {
 	}
 	out := bufio.NewWriter(std.out)
 	var leftOut []error
-	if o.readdress {
+	switch {
+	case o.readdress:
 		leftOut, err = o.printScript(ctx, out, mounts, shares, std)
-	} else {
+	case o.snapshots:
+		leftOut, err = o.printSnapshots(ctx, out, opened, std)
+	default:
 		leftOut, err = o.printVolumes(ctx, out, shares, len(closed) > 0, std)
+		remarkSnapshots(opened, std)
 	}
 	if err = errors.Join(err, out.Flush()); err != nil {
 		return err

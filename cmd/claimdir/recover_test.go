@@ -118,7 +118,7 @@ func TestRecoverAsksTheCluster(t *testing.T) {
 		"a backup":                 {living, []string{"--include-bound"}, 1, "", "# NO CLUSTER WAS ASKED which of them it has already: --include-bound was given.", ""},
 		"no cluster":               {"", nil, 1, "no cluster was asked which of the volumes it has already: this is no pod, KUBECONFIG is not set, and there is no file", "# NO CLUSTER WAS ASKED", ""},
 		"one that cannot be asked": {broken, nil, 0, "", "", "--include-bound prints all volumes without asking the cluster"},
-		"both flags":               {living, []string{"--include-bound", "--readdress"}, 0, "", "", "exclude each other"},
+		"both flags":               {living, []string{"--include-bound", "--readdress"}, 0, "", "", "--readdress excludes --include-bound and --snapshots: give it alone"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var out, stderr bytes.Buffer
@@ -131,6 +131,37 @@ func TestRecoverAsksTheCluster(t *testing.T) {
 			}
 			if tt.err == "" && !strings.HasPrefix(out.String(), "# WARNING: ONLY FOR A CLUSTER THAT HAS LOST ITS VOLUMES") {
 				t.Errorf("printed:\n%s", &out)
+			}
+		})
+	}
+}
+
+func TestRecoverSnapshots(t *testing.T) {
+	dir, pv := recoverWorld(t, "nas")
+	w := openArchiveWorld(t, dir, env())
+	for _, content := range []string{"snapcontent-1", "snapcontent-2"} {
+		r := ledger.Snapshot{Content: content, Name: "of-" + content, Record: ledger.Record{
+			PV: "pvc-1", Path: "data", Cluster: "lost", Size: "1Gi", Claim: ledger.Claim{Namespace: "team", Name: "data", UID: "u"}, CopyOf: &ledger.Copy{Kind: ledger.CopyClaim},
+		}}
+		w.must(w.l.BeginSnapshot(r), os.Mkdir(dir+"/"+ledger.SnapshotPath(r.Own()), 0o700))
+		var err error
+		r.Directory, err = w.s.Snapshot(r.Own())
+		w.must(err, w.l.UpdateSnapshot(r))
+	}
+	for name, tt := range map[string]struct {
+		args    []string
+		printed int
+		says    string
+	}{
+		"with the volumes": {nil, 0, "2 snapshots are on the share, too: claimdir recover --snapshots prints their objects"},
+		"a new cluster":    {[]string{"--snapshots"}, 2, ""},
+		"a backup":         {[]string{"--snapshots", "--include-bound"}, 2, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var out, stderr bytes.Buffer
+			err := run(t.Context(), append([]string{"recover"}, tt.args...), env("PROVISIONER_NAME=a/b", "MOUNT_PATH="+dir, "NFS_SERVER=nas", "NFS_PATH=/export", "KUBECONFIG="+volumesServer(t, pv)), streams{out: &out, err: &stderr})
+			if err != nil || strings.Count(out.String(), "kind: VolumeSnapshotContent\n") != tt.printed || strings.Count(out.String(), "@lost\n") != tt.printed || !strings.Contains(stderr.String(), tt.says) {
+				t.Errorf("%v, printed:\n%s\nand said %s", err, &out, &stderr)
 			}
 		})
 	}

@@ -2,35 +2,21 @@ package main
 
 import (
 	"context"
-	"slices"
-	"time"
 
 	v1 "k8s.io/api/core/v1"
 
 	"claimdir/provisioner/cluster"
 	"claimdir/provisioner/cluster/snapshots"
 	"claimdir/provisioner/control"
+	"claimdir/provisioner/doctor"
 	"claimdir/provisioner/snapshot"
-	"claimdir/provisioner/volume"
 )
 
-// addSnapshots adds the job that makes snapshots; see newJobs.
-func (j *jobs) addSnapshots(p parts, controller func() *control.Controller) error {
+// addSnapshots adds the job that makes snapshots, and returns what it knows of the cluster, or nil if there is none; see newJobs.
+func (j *jobs) addSnapshots(p parts, controller func() *control.Controller) (*snapshots.Caches, error) {
 	if p.leadership == nil {
-		return nil
+		return nil, nil
 	}
-	snapshotter, err := newSnapshotter(p, controller)
-	if err != nil {
-		return err
-	}
-	p.pool.Copies.Snapshot = snapshotter.Source
-	j.run, j.metrics = append(j.run, snapshotter.Run), append(j.metrics, snapshotter.Collectors()...)
-	return nil
-}
-
-// newSnapshotter makes the job that makes snapshots. controller returns the controller, which is made later; it must not be called
-// before the jobs run.
-func newSnapshotter(p parts, controller func() *control.Controller) (*snapshot.Snapshotter, error) {
 	config, err := clientConfig(p.options, p.leadership)
 	if err != nil {
 		return nil, err
@@ -39,13 +25,37 @@ func newSnapshotter(p parts, controller func() *control.Controller) (*snapshot.S
 	if err != nil {
 		return nil, err
 	}
+	caches := snapshots.NewCaches(client, p.names())
+	snapshotter := newSnapshotter(p, client, caches, controller)
+	p.pool.Copies.Snapshot = snapshotter.Source
+	j.run, j.metrics = append(j.run, snapshotter.Run), append(j.metrics, snapshotter.Collectors()...)
+	for i, k := range p.keepers {
+		j.shares[i].found = func() (snapshot.Found, bool) { return snapshotter.Found(k) }
+	}
+	return caches, nil
+}
+
+// contentsIn returns the VolumeSnapshotContents of ours whose snapshots are whole, as far as the cache knows, if there is one.
+func contentsIn(known *snapshots.Caches, names []string) (ours []doctor.Content) {
+	if known == nil {
+		return nil
+	}
+	for _, content := range known.Contents() {
+		ours = addContent(ours, content, names)
+	}
+	return ours
+}
+
+// newSnapshotter makes the job that makes snapshots. controller returns the controller, which is made later; it must not be called
+// before the jobs run.
+func newSnapshotter(p parts, client *snapshots.Client, caches *snapshots.Caches, controller func() *control.Controller) *snapshot.Snapshotter {
 	return snapshot.New(snapshot.Config{
-		Keepers: p.keepers, Steps: p.steps, Names: p.names(), Client: client, Caches: snapshots.NewCaches(client, p.names()),
-		Cluster: snapshotCluster{p.informers, cluster.Live{Client: p.client}}, Copies: p.pool.Copies.Jobs, Reading: restoring(p.informers),
+		Keepers: p.keepers, Steps: p.steps, Names: p.names(), Client: client, Caches: caches,
+		Cluster: snapshotCluster{p.informers, cluster.Live{Client: p.client}}, Copies: p.pool.Copies.Jobs, Reading: p.pool.RestoreOf,
 		Tell: func(object *v1.ObjectReference, kind, reason, text string) {
 			controller().TellOf(object, kind, reason, text)
 		},
-	}), nil
+	})
 }
 
 // snapshotCluster is snapshot.Cluster.
@@ -67,19 +77,4 @@ func (c snapshotCluster) Claim(ctx context.Context, namespace, name string) (*v1
 
 func (c snapshotCluster) Namespace(ctx context.Context, name string) (string, error) {
 	return c.live.NamespaceUID(ctx, name)
-}
-
-// restoring is snapshot.Config.Reading.
-func restoring(informers *cluster.Informers) func(namespace, name string, before time.Time) (string, bool) {
-	return func(namespace, name string, before time.Time) (string, bool) {
-		for _, claim := range informers.RestoresOf(namespace, name) {
-			if claim.DeletionTimestamp != nil || claim.CreationTimestamp.After(before) {
-				continue
-			}
-			if of, found := informers.Class(volume.ClassOfClaim(claim)); found && slices.Contains(informers.Names(), of.Provisioner) {
-				return claim.Name, true
-			}
-		}
-		return "", false
-	}
 }

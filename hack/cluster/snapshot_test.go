@@ -48,5 +48,6 @@ var snapshotCases = []testCase{
 	{"kill -9 while snapshots are made", testSnapshotKilled},
 	{"a claim is restored from a snapshot", testSnapshotRestored},
 	{"a snapshot is deleted while a claim is restored from it", testSnapshotDeletedWhileRestored},
+	{"the cluster is lost, and its snapshots are recovered", testSnapshotRecovered},
 	{"many snapshots at once", testSnapshotMany},
 }

@@ -13,6 +13,7 @@ import (
 	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/steps"
 	"claimdir/provisioner/volpath"
+	"claimdir/provisioner/volume"
 )
 
 // Selection says which archives to select: those of Names, or all if Names is empty, that
@@ -88,10 +89,27 @@ func (a Archive) olderThan(age time.Duration, now time.Time) bool {
 type Cluster struct {
 	ID     string // the UID of its namespace kube-system
 	Volume func(ctx context.Context, name string) (*v1.PersistentVolume, error)
+	// Copies returns the claims of a namespace that are not bound and are to be copies of archives.
+	Copies func(ctx context.Context, namespace string) ([]*v1.PersistentVolumeClaim, error)
+}
+
+// checkNotCopied returns an error if a claim is to be a copy of an archive and has not got it yet, or if that cannot be asked.
+func (c Cluster) checkNotCopied(ctx context.Context, r ledger.Record) error {
+	claims, err := c.Copies(ctx, r.Claim.Namespace)
+	if err != nil {
+		return fmt.Errorf("cannot ask whether claims are copies of archive %s, so it stays (--force does not ask): %w", r.Path, err)
+	}
+	for _, claim := range claims {
+		if volume.AwaitsCopyOf(claim, r) {
+			return fmt.Errorf("claim %s/%s is to be a copy of archive %s, and has not got it yet: wait until it is bound, or delete the claim; "+
+				"or move the archive all the same, and the copy fails: claimdir archive purge --force %s", claim.Namespace, claim.Name, r.Path, r.PV)
+		}
+	}
+	return nil
 }
 
 // Discard moves the archive or retained directory into the trash, which the controller empties. If it
-// is of the cluster ask, it is refused if its PersistentVolume exists again there, or if that cannot
+// is of the cluster ask, it is refused if its PersistentVolume exists again there, if a claim is to be a copy of it, or if that cannot
 // be asked; see steps.Op.CheckNotBack. With the zero Cluster nobody is asked. Discard returns
 // steps.ErrNoArchive if it has no record, or is gone because a claim got it, or it expired or was
 // removed meanwhile.
@@ -108,6 +126,14 @@ func Discard(ctx context.Context, a Archive, ask Cluster) error {
 		}
 		if a.record.State == ledger.Retained {
 			return op.DiscardRetained(ctx, a.record, may)
+		}
+		if may != nil {
+			may = func(ctx context.Context, r ledger.Record) error {
+				if err := op.CheckNotBack(ctx, r); err != nil {
+					return err
+				}
+				return ask.checkNotCopied(ctx, r)
+			}
 		}
 		_, err := op.DiscardArchive(ctx, may)
 		return err

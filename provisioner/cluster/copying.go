@@ -7,13 +7,14 @@ import (
 	"claimdir/provisioner/cluster/pvs"
 )
 
-// sourceIndex indexes the claims that are not bound by the claim or VolumeSnapshot that they are to be a copy of.
+// sourceIndex indexes the claims that are not bound by the claim, VolumeSnapshot or archive that they are to be a copy of.
 const sourceIndex = "source"
 
 // Kinds of sources, as they begin the values of sourceIndex.
 const (
 	sourceClaim    = "claim "
 	sourceSnapshot = "snapshot "
+	sourceArchive  = "archive "
 )
 
 func indexSource(object any) ([]string, error) {
@@ -21,13 +22,18 @@ func indexSource(object any) ([]string, error) {
 	if !unbound || claim.Spec.VolumeName != "" {
 		return nil, nil
 	}
+	var keys []string
+	add := func(kind, name string) { keys = append(keys, kind+cache.NewObjectName(claim.Namespace, name).String()) }
 	switch source := pvs.DataSource(claim); {
 	case pvs.IsClaim(source):
-		return []string{sourceClaim + cache.NewObjectName(claim.Namespace, source.Name).String()}, nil
+		add(sourceClaim, source.Name)
 	case pvs.IsSnapshot(source):
-		return []string{sourceSnapshot + cache.NewObjectName(claim.Namespace, source.Name).String()}, nil
+		add(sourceSnapshot, source.Name)
 	}
-	return nil, nil
+	if archive := pvs.ArchiveToCopy(claim); archive != "" {
+		add(sourceArchive, archive)
+	}
+	return keys, nil
 }
 
 // CopiesOf returns the claims of a namespace that are not bound and are to be copies of the claim of that name.
@@ -38,6 +44,16 @@ func (i *Informers) CopiesOf(namespace, name string) []*v1.PersistentVolumeClaim
 // RestoresOf returns the claims of a namespace that are not bound and are to be restored from the VolumeSnapshot of that name.
 func (i *Informers) RestoresOf(namespace, name string) []*v1.PersistentVolumeClaim {
 	return i.madeFrom(sourceSnapshot, namespace, name)
+}
+
+// CopiesOfArchive returns the claims of a namespace that are not bound and are to be copies of the archive of a PersistentVolume, which
+// was that of the claim of that name: one of that name may ask for the newest.
+func (i *Informers) CopiesOfArchive(namespace, pv, name string) []*v1.PersistentVolumeClaim {
+	claims := i.madeFrom(sourceArchive, namespace, pv)
+	if claim, unbound := i.UnboundClaim(namespace, name); unbound && pvs.ArchiveToCopy(claim) == pvs.Latest {
+		claims = append(claims, claim)
+	}
+	return claims
 }
 
 func (i *Informers) madeFrom(kind, namespace, name string) (claims []*v1.PersistentVolumeClaim) {

@@ -13,6 +13,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/pager"
 
+	"claimdir/provisioner/cluster/pvs"
 	"claimdir/provisioner/ledger"
 )
 
@@ -52,6 +53,25 @@ func (l Live) EachVolume(ctx context.Context, do func(pv *v1.PersistentVolume)) 
 		}
 		return nil
 	})
+}
+
+// ArchiveCopies returns the claims of a namespace that name no volume and are to be copies of archives. It reads the claims in pages
+// of 500, and keeps only these.
+func (l Live) ArchiveCopies(ctx context.Context, namespace string) (claims []*v1.PersistentVolumeClaim, err error) {
+	pages := pager.New(func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+		return l.Client.CoreV1().PersistentVolumeClaims(namespace).List(ctx, o)
+	})
+	pages.PageSize, pages.PageBufferSize = pageSize, 1
+	err = pages.EachListItem(ctx, metav1.ListOptions{}, func(object runtime.Object) error {
+		if claim, is := object.(*v1.PersistentVolumeClaim); is && claim.Spec.VolumeName == "" && pvs.ArchiveToCopy(claim) != "" {
+			claims = append(claims, claim.DeepCopy()) // the page is not kept for it
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list the claims of namespace %s: %w", namespace, err)
+	}
+	return claims, nil
 }
 
 // Gone returns nil if neither the claim of a record nor its PersistentVolume exists. It returns

@@ -160,6 +160,17 @@ func (c *Copies) Runs(to *access.Keeper, name string) bool {
 	return l != nil && l.tasks[name] != nil && l.tasks[name].runs
 }
 
+// Count returns how many jobs run on a share, and how many wait for a place or their next turn. It calls nobody.
+func (c *Copies) Count(to *access.Keeper) (running, waiting int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	l := c.lanes[to]
+	if l == nil {
+		return 0, 0
+	}
+	return l.running, l.fresh.Len() + l.long.Len()
+}
+
 // lane must be called with mu held.
 func (c *Copies) lane(to *access.Keeper) *lane {
 	l := c.lanes[to]

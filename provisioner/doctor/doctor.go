@@ -79,10 +79,9 @@ type Site struct {
 	// Trash reads what the trash has of a volume: see ledger.TrashOf. Without it the trash is not looked
 	// into. It is called for volumes whose directories are missing.
 	Trash func(pv, cluster string, path volpath.Path) (ledger.Trashed, bool, error)
-	// ID is the identity of the share, and Snapshots are those on it. DamagedSnapshots has an error for each one whose record cannot be
-	// read.
+	// ID is the identity of the share, and DamagedSnapshots has an error for each snapshot whose record cannot be read. ReadSnapshots
+	// sets them.
 	ID               string
-	Snapshots        []Snapshot
 	DamagedSnapshots []error
 
 	// The records that Add was called with.
@@ -90,6 +89,9 @@ type Site struct {
 	kept   []kept          // of archives and retained directories
 	names  map[string]string
 	places []string // that AddPath was called with
+
+	snapshots map[string]bool // own names of those that AddSnapshot was called with
+	broken    []Snapshot      // those of them with a problem
 }
 
 // Directories reads the directories of a share. *share.Share implements it.
@@ -118,7 +120,7 @@ func Diagnose(c Cluster, sites ...*Site) Report {
 	return r
 }
 
-// Orphans returns what Diagnose finds about the records and the directories of a share, and nothing
+// Orphans returns what Diagnose finds about the records, the directories and the snapshots of a share, and nothing
 // else. others are the addresses of the other shares. It is for a caller that looks again and again: of
 // the PersistentVolumes it needs only those that Site.Needs. Of all others on the share, and of records
 // of volumes that are as they should be, the path is enough (AddPath).
@@ -132,6 +134,7 @@ func Orphans(c Cluster, read *Site, others ...share.Source) Report {
 	site.Dirs = listed{site.Dirs, volumes, map[volpath.Path]listing{}}
 	r.records(c, &site, c.moved(sites))
 	r.directories(&site, volumes)
+	r.inSnapshots(c, &site)
 	for i := range r.Findings {
 		r.Findings[i].Share = site.Name
 	}
@@ -160,7 +163,7 @@ func (r *Report) site(c Cluster, read *Site, moved moved) {
 		r.recordOverlaps(c, &site)
 		r.adoptedInside(c, &site)
 		r.directories(&site, volumes)
-		r.snapshots(c, &site)
+		r.inSnapshots(c, &site)
 	}
 	for i := range r.Findings[before:] {
 		r.Findings[before+i].Share = site.Name

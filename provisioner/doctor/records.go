@@ -199,7 +199,7 @@ func (r *Report) released(c Cluster, site *Site, record ledger.Record, pv *v1.Pe
 		r.Retained++
 	case record.Cluster == c.ID && overdue(record) && c.Uses(site.Source, p) == "": // an archive that a PersistentVolume uses does not expire
 		r.find(KindRecord, record.Path, fmt.Sprintf("this archive of claim %s should have expired on %s, and still exists", claimBy(record), record.Until.UTC().Format(time.RFC3339)),
-			fmt.Sprintf("claimdir retries, and logs the reason; one that it found long after its end it keeps for a day; or move it into the trash yourself: claimdir archive purge %s --cluster %s", record.PV, record.Cluster))
+			fmt.Sprintf("claimdir retries, and logs the reason; one that it found long after its end it keeps for a day, and one that a claim is to be a copy of until that claim is bound or deleted; or move it into the trash yourself: claimdir archive purge %s --cluster %s", record.PV, record.Cluster))
 	}
 }
 

@@ -43,6 +43,9 @@ type Config struct {
 	// Held is called, at most once a day for each reason, if archives that seem to have expired are
 	// kept for now. first is one of them.
 	Held func(ctx context.Context, first ledger.Record, text string)
+	// Copied returns the name of a claim that is to be a copy of an archive and has not got it yet, or an empty name. The archive is
+	// kept until it has.
+	Copied func(ctx context.Context, archive ledger.Record) (claim string)
 }
 
 // Expirer expires the archives of this cluster on one share.
@@ -94,9 +97,19 @@ func (e *Expirer) expire(ctx context.Context) error {
 		if parseErr != nil || ctx.Err() != nil {
 			continue
 		}
+		claim := ""
 		expireErr := e.config.Steps.On(ctx, access.Periodic{Keeper: e.config.Keeper}, path, "expire "+archive.PV, func(ctx context.Context, op steps.Op) error {
-			return op.Expire(ctx, func(r ledger.Record) bool { return e.over(r.Until) })
+			return op.Expire(ctx, func(ctx context.Context, r ledger.Record) bool {
+				if e.over(r.Until) {
+					claim = e.config.Copied(ctx, r)
+				}
+				return e.over(r.Until) && claim == ""
+			})
 		})
+		if expireErr == nil && claim != "" {
+			e.keepForCopy(ctx, archive, ledger.FileOf(path), claim)
+			continue
+		}
 		var refused *refusal.Refusal
 		if errors.As(expireErr, &refused) && refused.Waits() { // the share is in trouble: all archives must wait
 			break

@@ -27,6 +27,7 @@ type world struct {
 	*Expirer
 
 	reported, told []string
+	copied         string // the claim that is to be a copy of every archive
 }
 
 func newWorld(t *testing.T) *world {
@@ -40,7 +41,8 @@ func newWorld(t *testing.T) *world {
 func (w *world) start() {
 	w.Expirer = New(Config{Keeper: w.Keeper, Steps: w.Steps, Report: func(_ context.Context, archive ledger.Record, err error) {
 		w.reported = append(w.reported, archive.PV+": "+err.Error())
-	}, Held: func(_ context.Context, _ ledger.Record, text string) { w.told = append(w.told, text) }})
+	}, Held: func(_ context.Context, _ ledger.Record, text string) { w.told = append(w.told, text) },
+		Copied: func(context.Context, ledger.Record) string { return w.copied }})
 }
 
 // ending makes an archive that ended that long ago, or ends in future; zero means never.
@@ -85,6 +87,50 @@ func TestAnArchiveEndsWhenItsTimeIsOver(t *testing.T) {
 	if trash := w.Trash(t); !slices.Equal(trash, []string{"pvc-1"}) || len(w.reported) > 0 {
 		t.Errorf("trash %q, reported %q", trash, w.reported)
 	}
+}
+
+// An archive of which a claim is to be a copy stays until it has it, however long that takes, and nobody is alarmed.
+func TestAnArchiveThatIsCopiedStays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		archive := w.ending(t, "pvc-1", time.Second)
+		w.copied = "copy"
+		for range 100 {
+			must(t, w.expire(t.Context()))
+			time.Sleep(time.Minute)
+		}
+		w.Holds(t, archive, archive+"/file-of-pvc-1", archive+" = pvc-1 archived")
+		if len(w.reported)+len(w.told) > 0 {
+			t.Errorf("reported %q, told %q", w.reported, w.told)
+		}
+		w.copied = ""
+		for range 11 {
+			must(t, w.expire(t.Context()))
+			time.Sleep(time.Minute)
+		}
+		w.Holds(t)
+	})
+}
+
+// Archives that are copied take none of the places of those that were found late, too.
+func TestLateArchivesThatAreCopiedTakeNoPlace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.ending(t, "pvc-1", 2*time.Hour)
+		must(t, w.expire(t.Context()))
+		time.Sleep(grace)
+		w.copied = "copy"
+		for range 2 * leastADay {
+			must(t, w.expire(t.Context()))
+			time.Sleep(again)
+		}
+		if w.endedLate != 0 {
+			t.Errorf("%d count as ended", w.endedLate)
+		}
+		w.copied = ""
+		must(t, w.expire(t.Context()))
+		w.Holds(t)
+	})
 }
 
 // Whichever call meets a stale handle, before or after it is made.
@@ -154,7 +200,7 @@ func TestAnotherClustersArchiveDoesNotEnd(t *testing.T) {
 	archive := w.ending(t, "pvc-1", time.Second, func(r *ledger.Record) { r.Cluster = "elsewhere" })
 	must(t, w.expire(t.Context()))
 	must(t, w.Steps.On(t.Context(), w.Keeper, sharetest.PathOf(t, archive), "expire", func(ctx context.Context, op steps.Op) error {
-		return op.Expire(ctx, func(ledger.Record) bool { return true })
+		return op.Expire(ctx, func(context.Context, ledger.Record) bool { return true })
 	}))
 	w.Holds(t, archive, archive+"/file-of-pvc-1", archive+" = pvc-1 archived")
 	if len(w.reported) > 0 {
@@ -173,7 +219,7 @@ func TestAnArchiveIsAskedForItsEndOnceMore(t *testing.T) {
 	}
 	w.until(t, archive, -time.Hour)
 	must(t, w.Steps.On(t.Context(), w.Keeper, sharetest.PathOf(t, archive), "expire", func(ctx context.Context, op steps.Op) error {
-		return op.Expire(ctx, func(r ledger.Record) bool { return w.over(r.Until) })
+		return op.Expire(ctx, func(_ context.Context, r ledger.Record) bool { return w.over(r.Until) })
 	}))
 	w.Holds(t, archive, archive+"/file-of-pvc-1", archive+" = pvc-1 archived")
 }

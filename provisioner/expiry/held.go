@@ -45,6 +45,8 @@ type sighting struct {
 	since time.Time
 	late  bool
 	held  reason
+	// copied says that it was kept for a copy. It does not count as held back.
+	copied bool
 }
 
 // holdBack returns those of the archives, which have expired by our clock, that may end now.
@@ -92,6 +94,20 @@ func (e *Expirer) look(r ledger.Record, server time.Time) reason {
 		e.ends[file] = new(now.Add(again))
 	}
 	return seen.held
+}
+
+// keepForCopy keeps an archive that has expired, of which a claim is to be a copy, until it is looked at again. It says so once.
+func (e *Expirer) keepForCopy(ctx context.Context, r ledger.Record, file, claim string) {
+	e.ends[file] = new(e.now().Add(again))
+	seen := e.seen[file]
+	if seen.late {
+		e.endedLate-- // it has not ended, and takes no place of others
+	}
+	if !seen.copied {
+		klog.FromContext(ctx).Info("An archive has expired, and is kept until a claim has its copy", "archive", r.Path, "PV", r.PV, "PVC", klog.KRef(r.Claim.Namespace, claim))
+	}
+	seen.copied = true
+	e.seen[file] = seen
 }
 
 // mayEndLate reports whether one more archive that was found late may end now, and counts it.

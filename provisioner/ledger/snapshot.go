@@ -45,6 +45,15 @@ func (s Snapshot) Kept() bool { return s.Released != nil }
 // SnapshotOwn is the own name of the snapshot of a VolumeSnapshotContent.
 func SnapshotOwn(content, cluster string) string { return volpath.Own(content, cluster) }
 
+// SnapshotHandle is what the snapshotHandle of a VolumeSnapshotContent says that names a snapshot on the share of that identity:
+// `<share>/<content>`, and `<share>/<content>@<cluster>` in another cluster than the snapshot's, whose UID cluster is.
+func SnapshotHandle(share, content, cluster string) string {
+	if cluster != "" {
+		content += "@" + cluster
+	}
+	return share + "/" + content
+}
+
 // SnapshotPath returns where a snapshot lies, relative to the share, for messages.
 func SnapshotPath(own string) string { return volpath.SnapshotTree(own).String() }
 

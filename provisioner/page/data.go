@@ -9,8 +9,8 @@ type Data struct {
 	Version, Provisioner, Cluster string
 	// At is when the data were gathered.
 	At time.Time
-	// Leads says that this replica leads. Refused, and Trash, Archives and Findings of the shares, are known to
-	// the leader alone.
+	// Leads says that this replica leads. Refused, and Copies, Snapshots, Trash, Archives and Findings of the
+	// shares, are known to the leader alone.
 	Leads bool
 	// Starting says that the list of volumes is not complete yet.
 	Starting bool
@@ -53,9 +53,21 @@ type Share struct {
 	Volumes   int
 	Requested int64
 
-	Trash    Trash
-	Archives Archives
-	Findings Findings
+	Copies    Copies
+	Snapshots Snapshots
+	Trash     Trash
+	Archives  Archives
+	Findings  Findings
+}
+
+// Copies are the copies of volumes and snapshots to one share.
+type Copies struct{ Running, Waiting int }
+
+// Snapshots are those of one share.
+type Snapshots struct {
+	At    time.Time // when they were looked for; zero if they were not
+	Count int
+	Bytes int64 // that their copies took
 }
 
 // Trash is what one share has in its trash.

@@ -205,7 +205,7 @@ func TestTablesEndAndSayHowMuchMoreThereIs(t *testing.T) {
 	for _, part := range regexp.MustCompile(`(?s)<section id="(\w+)".*?</section>`).FindAllStringSubmatch(page, -1) {
 		rows[part[1]] = strings.Count(part[0], "<tr>") - 1
 	}
-	want := map[string]int{"shares": Entries, "refused": Entries, "volumes": Rows, "namespaces": Rows, "trash": -1, "archives": Entries, "findings": Entries}
+	want := map[string]int{"shares": Entries, "refused": Entries, "volumes": Rows, "namespaces": Rows, "copies": -1, "trash": -1, "archives": Entries, "findings": Entries}
 	if fmt.Sprint(rows) != fmt.Sprint(want) {
 		t.Errorf("rows: %v, want %v", rows, want)
 	}
@@ -216,14 +216,30 @@ func TestTablesEndAndSayHowMuchMoreThereIs(t *testing.T) {
 	}
 }
 
+func TestCopiesAndSnapshotsAreCounted(t *testing.T) {
+	at := func(count int, bytes int64) Snapshots { return Snapshots{noon, count, bytes} }
+	for want, shares := range map[string][]Share{
+		"<p>No copy is under way, and there is no snapshot.</p>":                                   {{Snapshots: at(0, 0)}},
+		"1 copy runs, and 0 wait; 1 snapshot holds 1" + nbsp + "KiB.":                              {{Copies: Copies{Running: 1}, Snapshots: at(1, 1024)}},
+		"<bdi>b</bdi>: 2 copies run, and 1 waits; 2,000 snapshots hold 3" + nbsp + "GiB.":          {{Name: "a", Snapshots: at(0, 0)}, {Name: "b", Copies: Copies{2, 1}, Snapshots: at(2000, 3<<30)}},
+		"0 copies run, and 0 wait; 2 snapshots hold 0" + nbsp + "B.</p>\n<p>No copy is under way.": {{Snapshots: at(2, 0)}},
+		"The snapshots of at least one share have not been counted yet.":                           {{Name: "a", Snapshots: at(0, 0)}, {Name: "b"}},
+		`<a href="#copies"><b>7</b> copies under way</a>`:                                          {{Copies: Copies{2, 4}}, {Copies: Copies{1, 0}}},
+	} {
+		if page := written(t, Data{At: noon, Leads: true, Shares: shares}); !strings.Contains(page, want) {
+			t.Errorf("it does not say %s: %s", want, page[strings.Index(page, `id="copies"`):strings.Index(page, `id="trash"`)])
+		}
+	}
+}
+
 // Of a replica that does not lead nobody may think that all is well with what it does not know.
 func TestAStandbySaysWhatOnlyTheLeaderKnows(t *testing.T) {
 	d := Data{At: noon, Shares: []Share{{Server: "nas", Path: "/export", Size: 10, Free: 5}}}
 	page := written(t, d)
-	if n := strings.Count(page, "Only the replica that leads knows this"); n != 4 {
+	if n := strings.Count(page, "Only the replica that leads knows this"); n != 5 {
 		t.Errorf("it says so of %d parts", n)
 	}
-	for _, not := range []string{"No claim is refused", "The trash is empty", "Nothing.", "No archive ends"} {
+	for _, not := range []string{"No claim is refused", "No copy is under way", "The trash is empty", "Nothing.", "No archive ends"} {
 		if strings.Contains(page, not) {
 			t.Errorf("it says: %s", not)
 		}
@@ -233,7 +249,7 @@ func TestAStandbySaysWhatOnlyTheLeaderKnows(t *testing.T) {
 	}
 	d.Leads, d.Starting = true, true
 	page = written(t, d)
-	for _, want := range []string{"No claim is refused", "has not been listed yet", "have not been looked for yet", "has not been swept yet", "not complete yet"} {
+	for _, want := range []string{"No claim is refused", "No copy is under way", "have not been counted yet", "has not been listed yet", "have not been looked for yet", "has not been swept yet", "not complete yet"} {
 		if !strings.Contains(page, want) {
 			t.Errorf("a leader that has just begun does not say: %s", want)
 		}

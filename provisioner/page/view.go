@@ -41,29 +41,33 @@ var pages = template.Must(template.New("page").Funcs(template.FuncMap{ //nolint:
 type view struct {
 	Data
 
-	Style     template.CSS
-	Shares    List[Share]
-	VolumesAt int64 // the largest size in the table, in bytes
-	SpacesAt  int64
-	Several   bool // shares, so that their names are shown
-	Used      bool // of some volume it is known
-	Waiting   int
-	Failing   int
-	Archives  List[Archive]
-	Forever   int
-	Findings  List[Finding]
-	Swept     time.Time // when the share whose sweep ended first was swept; zero if one was not swept
-	LookedFor bool      // archives of all shares
-	ListedAll bool      // trash of all shares
-	InTrouble int       // shares
-	TrashOf   []Share   // those with something in it
+	Style      template.CSS
+	Shares     List[Share]
+	VolumesAt  int64 // the largest size in the table, in bytes
+	SpacesAt   int64
+	Several    bool // shares, so that their names are shown
+	Used       bool // of some volume it is known
+	Waiting    int
+	Failing    int
+	Archives   List[Archive]
+	Forever    int
+	Findings   List[Finding]
+	Swept      time.Time // when the share whose sweep ended first was swept; zero if one was not swept
+	LookedFor  bool      // archives of all shares
+	ListedAll  bool      // trash of all shares
+	InTrouble  int       // shares
+	TrashOf    []Share   // those with something in it
+	CopiesOf   []Share   // those with copies or snapshots
+	Copying    int       // copies that run or wait
+	Snapped    int       // snapshots
+	CountedAll bool      // snapshots of all shares
 }
 
 // write writes the page, and returns the error of w.
 func write(w io.Writer, d Data) error { return pages.Execute(w, newView(d)) }
 
 func newView(d Data) view {
-	v := view{Data: d, Style: template.CSS(style), Several: len(d.Shares) > 1, LookedFor: true, ListedAll: true} //nolint:gosec // our own
+	v := view{Data: d, Style: template.CSS(style), Several: len(d.Shares) > 1, LookedFor: true, ListedAll: true, CountedAll: true} //nolint:gosec // our own
 	v.Shares = List[Share]{Rows: d.Shares}.first(Entries)
 	v.Volumes, v.Namespaces, v.Refused = d.Volumes.first(Rows), d.Namespaces.first(Rows), d.Refused.first(Entries)
 	for _, volume := range v.Volumes.Rows {
@@ -91,6 +95,11 @@ func (v *view) join(s Share) {
 	v.Waiting, v.Failing = v.Waiting+s.Trash.Waiting, v.Failing+s.Trash.Failing
 	if s.Trash.Waiting > 0 && len(v.TrashOf) < Entries {
 		v.TrashOf = append(v.TrashOf, s)
+	}
+	copying := s.Copies.Running + s.Copies.Waiting
+	v.Copying, v.Snapped, v.CountedAll = v.Copying+copying, v.Snapped+s.Snapshots.Count, v.CountedAll && !s.Snapshots.At.IsZero()
+	if copying+s.Snapshots.Count > 0 && len(v.CopiesOf) < Entries {
+		v.CopiesOf = append(v.CopiesOf, s)
 	}
 	v.ListedAll, v.LookedFor = v.ListedAll && s.Trash.Known, v.LookedFor && !s.Archives.At.IsZero()
 	v.Forever += s.Archives.Forever

@@ -3,6 +3,7 @@
 //	recovery.go   manifests, for a cluster that has lost its objects (Print)
 //	inuse.go      which volumes the cluster has already, and Print therefore leaves out
 //	readdress.go  a script, for a share that has a new server or path (Readdress)
+//	snapshots.go  manifests of snapshots (PrintSnapshots)
 //
 // The package reads the share and never writes to it. It asks no cluster: it is given the
 // PersistentVolumes.

@@ -33,6 +33,9 @@ func Advice(err error) string {
 		return "the server allows no more directories in one parent: spread them with a pathPattern such as ${.PVC.namespace}/${.PVC.name}"
 	case syscall.ENAMETOOLONG:
 		return "the server allows only shorter names: use a shorter pathPattern"
+	case syscall.EXDEV:
+		return "the server moves nothing between the two places, which are of different file systems, projects or quota trees: " +
+			"give the parent of the path the project of the share's root, or use a pathPattern outside of it"
 	case syscall.EMFILE, syscall.ENFILE:
 		return "claimdir has too many files open: raise the limit of open files"
 	default:

@@ -13,7 +13,7 @@ import (
 func TestAdviceNamesTheWayOut(t *testing.T) {
 	for errno, word := range map[syscall.Errno]string{
 		syscall.ENOSPC: "full", syscall.EDQUOT: "quota", syscall.EROFS: "rw", syscall.EACCES: "no_root_squash", syscall.EPERM: "no_root_squash",
-		syscall.EIO: "server's log", syscall.ESTALE: "restart claimdir", syscall.ENOTEMPTY: "held open", syscall.EMFILE: "limit",
+		syscall.EIO: "server's log", syscall.ESTALE: "restart claimdir", syscall.ENOTEMPTY: "held open", syscall.EMFILE: "limit", syscall.EXDEV: "quota trees",
 	} {
 		err := fmt.Errorf("step: %w", plain(&fs.PathError{Op: "mkdirat", Path: "x", Err: errno}))
 		if advice := Advice(err); !strings.Contains(advice, word) {

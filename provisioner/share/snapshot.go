@@ -85,12 +85,3 @@ func (s *Share) HasCopy(staging string) (bool, error) {
 	}
 	return len(names) > 0, err
 }
-
-// ListSnapshots returns the own names under which there is something of snapshots.
-func (s *Share) ListSnapshots() ([]string, error) {
-	names, err := s.ListMeta(SnapshotsDir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	return names, err
-}

@@ -18,6 +18,8 @@ type Seen struct {
 	Classes map[string]*storagev1.StorageClass
 	// Namespaces are the UIDs of namespaces. One that is missing may not be read.
 	Namespaces map[string]string
+	// Silent is what the API server answers instead when it is asked for a namespace.
+	Silent error
 }
 
 // NewSeen returns a cluster without objects.

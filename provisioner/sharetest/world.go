@@ -125,7 +125,7 @@ func (w *World) made(name string, do func() error) error {
 }
 
 func (w *World) namespace(_ context.Context, claim ledger.Claim) (uid string, err error) {
-	return w.Seen.Namespaces[claim.Namespace], nil
+	return w.Seen.Namespaces[claim.Namespace], w.Seen.Silent
 }
 
 func (w *World) report(_ context.Context, r ledger.Record, reason, text string) {

@@ -3,18 +3,16 @@ package snapshot
 import (
 	"context"
 	"errors"
-	"slices"
-	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/klog/v2"
 
 	"claimdir/provisioner/access"
-	"claimdir/provisioner/cluster/snapshots"
 	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/share"
 	"claimdir/provisioner/steps"
+	"claimdir/provisioner/volume"
 )
 
 // Nobody comes back for a snapshot whose VolumeSnapshotContent was removed by force, or that was kept until its time is over. So the
@@ -91,9 +89,8 @@ func (s *Snapshotter) recorded(ctx context.Context, on *lane) (all []ledger.Snap
 				all = append(all, r)
 			}
 		}
-		alone, err := s.copiedAlone(store, all)
-		if all = append(all, alone...); err != nil || len(all) == 0 {
-			return err
+		if len(all) == 0 {
+			return nil
 		}
 		server, err = store.Records.ServerTime()
 		return err
@@ -101,21 +98,24 @@ func (s *Snapshotter) recorded(ctx context.Context, on *lane) (all []ledger.Snap
 	return all, server, damaged, err
 }
 
-// copiedAlone returns, as records that are not whole, what was copied for snapshots that have no record: a copy that was under way when
-// its snapshot was removed, and a kill just then, leave it.
-func (s *Snapshotter) copiedAlone(store ledger.Store, recorded []ledger.Snapshot) (alone []ledger.Snapshot, err error) {
-	names, err := store.Dirs.ListCopies()
-	for _, name := range names {
-		content, _, _ := strings.Cut(name, "@")
-		isSnapshot := strings.HasPrefix(content, snapshots.ContentPrefix) && s.own(content) == name
-		if isSnapshot && !slices.ContainsFunc(recorded, func(r ledger.Snapshot) bool { return r.Content == content }) {
-			alone = append(alone, ledger.Snapshot{Record: ledger.Record{Cluster: s.cluster()}, Content: content})
-		}
-	}
-	return alone, err
+// Found is what a look has found on a share.
+type Found struct {
+	At    time.Time // of the look
+	Count int       // snapshots of this cluster
+	Bytes int64     // of content that their copies took
 }
 
-// count sets the metrics.
+// Found returns what the last look at a share has found, or false if there was none. It calls nobody.
+func (s *Snapshotter) Found(on *access.Keeper) (Found, bool) {
+	for _, l := range s.lanes {
+		if found := l.found.Load(); l.keeper == on && found != nil {
+			return *found, true
+		}
+	}
+	return Found{}, false
+}
+
+// count sets the metrics and what Found returns.
 func (s *Snapshotter) count(on *lane, all []ledger.Snapshot) {
 	bytes := int64(0)
 	for _, r := range all {
@@ -125,6 +125,7 @@ func (s *Snapshotter) count(on *lane, all []ledger.Snapshot) {
 	}
 	s.metrics.count.WithLabelValues(on.keeper.Name()).Set(float64(len(all)))
 	s.metrics.bytes.WithLabelValues(on.keeper.Name()).Set(float64(bytes))
+	on.found.Store(&Found{s.now(), len(all), bytes})
 }
 
 // lookAt does what is due for one snapshot.
@@ -148,9 +149,6 @@ func (s *Snapshotter) lookAt(ctx context.Context, on *lane, r ledger.Snapshot, s
 	return s.on(ctx, on, r.Content, "keep", func(ctx context.Context, op steps.SnapshotOp) error {
 		if unnamed, err := s.isUnnamed(ctx, on, r); err != nil || !unnamed {
 			return err
-		}
-		if !r.Whole() {
-			return op.DiscardUnfinished(ctx)
 		}
 		return op.Keep(ctx)
 	})
@@ -183,7 +181,7 @@ func (s *Snapshotter) expire(ctx context.Context, on *lane, r ledger.Snapshot, s
 		}
 		return nil
 	}
-	if _, reads := s.config.Reading(r.Claim.Namespace, r.Name, now); reads {
+	if s.config.Reading(r.Claim.Namespace, r.Name, volume.RecordedSize(r.Record), *r.Released) != "" {
 		return nil
 	}
 	err := s.config.Steps.OnSnapshot(ctx, access.Periodic{Keeper: on.keeper}, steps.SnapshotOf{Content: r.Content, Cluster: r.Cluster}, "expire snapshot "+r.Content, func(ctx context.Context, op steps.SnapshotOp) error {

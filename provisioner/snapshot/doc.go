@@ -11,8 +11,8 @@
 //	3  status                  snapshotHandle <share>/<content>, creationTime of the beginning, restoreSize, readyToUse, in one patch
 //
 // A VolumeSnapshotContent that is deleted keeps its finalizer until its tree is in the trash, or is recorded as kept if its
-// deletionPolicy is Retain (remove.go). A kept snapshot is found again by its handle (find.go), and expires as an archive does
-// (after.go). A claim that is to be restored from a VolumeSnapshot is a copy of its tree (restore.go).
+// deletionPolicy is Retain (remove.go). A kept snapshot, and one of a cluster that is lost, is found again by its handle (find.go).
+// A kept one expires as an archive does (after.go). A claim that is to be restored from a VolumeSnapshot is a copy of its tree (restore.go).
 //
 // Objects decide nothing alone: tenants may make VolumeSnapshots, and whoever may make VolumeSnapshotContents could write any handle
 // into one. What a handle names must be what the API server and the record on the share say of the same claim and namespace.

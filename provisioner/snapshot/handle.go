@@ -6,6 +6,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/util/validation"
 
+	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/volpath"
 )
 
@@ -35,16 +36,18 @@ func parseVolumeHandle(s string) (volumeHandle, error) {
 	return volumeHandle{share, path, rest[i+1:]}, nil
 }
 
-// dataHandle names a snapshot on a share: `<share>/<VolumeSnapshotContent>`.
-type dataHandle struct{ share, content string }
+// dataHandle names a snapshot on a share: see ledger.SnapshotHandle. cluster is empty for one of this cluster.
+type dataHandle struct{ share, content, cluster string }
 
-func (h dataHandle) String() string { return h.share + "/" + h.content }
+func (h dataHandle) String() string { return ledger.SnapshotHandle(h.share, h.content, h.cluster) }
 
 // parseDataHandle parses the handle of a snapshot. Anybody may have written it.
 func parseDataHandle(s string) (dataHandle, error) {
-	share, content, found := strings.Cut(s, "/")
-	if !found || share == "" || len(validation.IsDNS1123Subdomain(content)) > 0 {
+	share, name, found := strings.Cut(s, "/")
+	content, cluster, ofCluster := strings.Cut(name, "@")
+	isName := func(s string) bool { return len(validation.IsDNS1123Subdomain(s)) == 0 }
+	if !found || share == "" || !isName(content) || ofCluster && !isName(cluster) {
 		return dataHandle{}, fmt.Errorf("snapshotHandle %.300q is none of claimdir's; claimdir snapshot list has those that there are", s)
 	}
-	return dataHandle{share, content}, nil
+	return dataHandle{share, content, cluster}, nil
 }

@@ -192,8 +192,12 @@ func (s *Snapshotter) publish(ctx context.Context, on *lane, content *snapshots.
 	if err != nil {
 		return s.failed(ctx, content, fmt.Errorf("the record of the snapshot has size %q: %w", r.Size, err))
 	}
+	handle := dataHandle{share: on.keeper.ID(), content: r.Content}
+	if s.isOthers(r) {
+		handle.cluster = r.Cluster
+	}
 	err = s.setStatus(ctx, content, map[string]any{
-		"snapshotHandle": dataHandle{on.keeper.ID(), r.Content}.String(),
+		"snapshotHandle": handle.String(),
 		"creationTime":   beganAt(r).UnixNano(),
 		"restoreSize":    size.Value(),
 		"readyToUse":     true,
@@ -215,5 +219,10 @@ func beganAt(r ledger.Snapshot) time.Time {
 
 // on runs an operation on a snapshot of this cluster.
 func (s *Snapshotter) on(ctx context.Context, on *lane, content, what string, work func(ctx context.Context, op steps.SnapshotOp) error) error {
-	return s.config.Steps.OnSnapshot(ctx, access.Periodic{Keeper: on.keeper}, steps.SnapshotOf{Content: content, Cluster: s.cluster()}, what+" snapshot "+content, work)
+	return s.onOf(ctx, on, steps.SnapshotOf{Content: content, Cluster: s.cluster()}, what, work)
+}
+
+// onOf is on for a snapshot of any cluster.
+func (s *Snapshotter) onOf(ctx context.Context, on *lane, of steps.SnapshotOf, what string, work func(ctx context.Context, op steps.SnapshotOp) error) error {
+	return s.config.Steps.OnSnapshot(ctx, access.Periodic{Keeper: on.keeper}, of, what+" snapshot "+of.Content, work)
 }

@@ -95,10 +95,12 @@ func (m *making) begin(ctx context.Context, source share.Usage) error {
 	})
 }
 
-// checkRoom refuses a copy that the share has no room for, unless the copy takes none because it shares the blocks of the volume.
+// checkRoom refuses a copy that begins and that the share has no room for, unless the copy takes none because it shares the blocks of
+// the volume.
 func (m *making) checkRoom(ctx context.Context, source share.Usage) error {
 	bytes, free := uint64(max(0, source.Bytes)), m.lane.keeper.Room().Free //nolint:gosec // not negative
-	if bytes <= free {
+	begun := m.now().CopyOf.Began != nil                                   // then the room was checked, and some of it is taken by this copy
+	if begun || bytes <= free {
 		return nil
 	}
 	shares, err := copies.SharesBlocks(ctx, m.lane.keeper, m.own(m.content.Name))
@@ -145,18 +147,22 @@ func (m *making) progress(text string) {
 	m.tellOwner(m.content, v1.EventTypeNormal, eventCopying, text)
 }
 
-// ended comes back to the VolumeSnapshotContent, or removes what was copied for one that is gone.
+// ended comes back to the VolumeSnapshotContent. It removes what was copied for one that is gone, or to a share that is full now: that would
+// keep others from writing, and the room for the rest may never come. The snapshot begins anew when its room was checked again.
 func (m *making) ended(ctx context.Context, err error) {
-	if err != nil && (errors.Is(err, errUnwanted) || errors.Is(err, ledger.ErrLost)) {
+	full, unwanted := share.IsFull(err), errors.Is(err, errUnwanted) || errors.Is(err, ledger.ErrLost)
+	if unwanted {
 		m.config.Copies.Forget(m.lane.keeper, m.own(m.content.Name))
+	}
+	if full || unwanted {
 		err := m.on(ctx, m.lane, m.content.Name, "give up", func(ctx context.Context, op steps.SnapshotOp) error {
-			if err := m.wanted(ctx); err == nil {
+			if !full && m.wanted(ctx) == nil {
 				return nil
 			}
 			return op.DiscardUnfinished(ctx)
 		})
 		if err != nil {
-			klog.FromContext(ctx).V(1).Info("Cannot remove the copy for a snapshot that is gone yet", "content", m.content.Name, "because", err.Error())
+			klog.FromContext(ctx).Info("Cannot remove what was copied for a snapshot", "content", m.content.Name, "because", err.Error())
 		}
 	}
 	m.queueAgain(m.content)
@@ -174,5 +180,9 @@ func copyFailed(err error) error {
 	if errors.Is(err, errUnwanted) {
 		return err
 	}
-	return steps.RefusedCopy("the copy", steps.GoesOn, err)
+	next := steps.GoesOn
+	if share.IsFull(err) { // see ended
+		next = steps.Anew
+	}
+	return steps.RefusedCopy("the copy", next, err)
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/klog/v2"
 
@@ -41,6 +42,9 @@ func (s *Snapshotter) remove(ctx context.Context, on *lane, content *snapshots.V
 // errWaits says that the data of a snapshot is still needed.
 var errWaits = errors.New("it waits")
 
+// errOthers says that the data of a snapshot is another cluster's.
+var errOthers = errors.New("it is another cluster's")
+
 // released reports whether nothing needs a VolumeSnapshotContent that is being deleted: its VolumeSnapshot is being deleted or gone.
 func (s *Snapshotter) released(ctx context.Context, content *snapshots.VolumeSnapshotContent) (bool, error) {
 	if content.Spec.Snapshot.UID == "" || content.Annotations[snapshots.AnnotationBeingDeleted] != "" {
@@ -53,6 +57,10 @@ func (s *Snapshotter) released(ctx context.Context, content *snapshots.VolumeSna
 // removeData does with the tree of a VolumeSnapshotContent what its deletionPolicy says.
 func (s *Snapshotter) removeData(ctx context.Context, on *lane, content *snapshots.VolumeSnapshotContent) error {
 	name, err := s.dataOf(ctx, on, content)
+	if errors.Is(err, errOthers) {
+		klog.FromContext(ctx).Info("The data of the VolumeSnapshotContent stays, because it is another cluster's", "handle", content.DataHandle())
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -61,9 +69,9 @@ func (s *Snapshotter) removeData(ctx context.Context, on *lane, content *snapsho
 		klog.FromContext(ctx).Info("The data of the VolumeSnapshotContent stays, because another one names it", "other", other)
 		return nil
 	}
-	ref := content.Spec.Snapshot
-	if claim, reads := s.config.Reading(ref.Namespace, ref.Name, content.DeletionTimestamp.Time); reads && !keeps {
-		s.tellContent(content, v1.EventTypeNormal, eventWaits, fmt.Sprintf("the data is removed when claim %q is restored from it, or deleted; this is retried automatically", claim))
+	// Also one that is kept: as long as a claim is restored from it, nobody shall purge it.
+	if claim := s.reading(content); claim != "" {
+		s.tellContent(content, v1.EventTypeNormal, eventWaits, fmt.Sprintf("it goes when claim %q is restored from it, or deleted; this is retried automatically", claim))
 		return fmt.Errorf("%w: claim %q is restored from the snapshot", errWaits, claim)
 	}
 	return s.on(ctx, on, name, "remove", func(ctx context.Context, op steps.SnapshotOp) error {
@@ -74,11 +82,25 @@ func (s *Snapshotter) removeData(ctx context.Context, on *lane, content *snapsho
 	})
 }
 
+// reading returns the name of a claim that is restored from the snapshot of a VolumeSnapshotContent that is being deleted, or an empty
+// name.
+func (s *Snapshotter) reading(content *snapshots.VolumeSnapshotContent) string {
+	var size resource.Quantity
+	if status := content.Status; status != nil && status.RestoreSize != nil {
+		size.Set(*status.RestoreSize)
+	}
+	ref := content.Spec.Snapshot
+	return s.config.Reading(ref.Namespace, ref.Name, size, content.DeletionTimestamp.Time)
+}
+
 // dataOf returns the name of the snapshot on the share that is that of a VolumeSnapshotContent. The error is an errRefused if the one
-// that it names is another one's.
+// that it names is another one's, and errOthers if it is another cluster's.
 func (s *Snapshotter) dataOf(ctx context.Context, on *lane, content *snapshots.VolumeSnapshotContent) (name string, err error) {
 	if content.Spec.Source.VolumeHandle == nil {
 		r, err := s.named(ctx, on, content)
+		if err == nil && s.isOthers(r) {
+			err = errOthers
+		}
 		return r.Content, err
 	}
 	err = s.on(ctx, on, content.Name, "look for", func(_ context.Context, op steps.SnapshotOp) error {
@@ -93,7 +115,7 @@ func (s *Snapshotter) dataOf(ctx context.Context, on *lane, content *snapshots.V
 
 // otherOf returns the name of another VolumeSnapshotContent that names the same snapshot on the share, or an empty name.
 func (s *Snapshotter) otherOf(on *lane, content *snapshots.VolumeSnapshotContent, name string) string {
-	for _, other := range s.config.Caches.OfData(dataHandle{on.keeper.ID(), name}.String()) {
+	for _, other := range s.config.Caches.OfData(dataHandle{share: on.keeper.ID(), content: name}.String()) {
 		if other.Name != content.Name && s.ours(other.Spec.Driver) && other.DeletionTimestamp == nil && other.IsReady() {
 			return other.Name
 		}
@@ -139,7 +161,7 @@ func (s *Snapshotter) namedInCache(on *lane, r ledger.Snapshot) bool {
 	if content, found := s.config.Caches.Content(r.Content); found && s.ours(content.Spec.Driver) {
 		return true
 	}
-	for _, content := range s.config.Caches.OfData(dataHandle{on.keeper.ID(), r.Content}.String()) {
+	for _, content := range s.config.Caches.OfData(dataHandle{share: on.keeper.ID(), content: r.Content}.String()) {
 		if s.ours(content.Spec.Driver) {
 			return true
 		}

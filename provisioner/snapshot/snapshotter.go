@@ -9,6 +9,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/client-go/util/workqueue"
 	"k8s.io/klog/v2"
 
@@ -49,9 +50,9 @@ type Config struct {
 	Caches  *snapshots.Caches
 	Cluster Cluster
 	Copies  *copies.Copies
-	// Reading returns the name of a claim of the namespace that is to be restored from the VolumeSnapshot of that name and has not got
-	// its volume yet, if there is one that was made before that time.
-	Reading func(namespace, snapshot string, before time.Time) (claim string, reads bool)
+	// Reading returns the name of a claim of the namespace that is to be restored from the VolumeSnapshot of that name, of a volume of
+	// that size, that was made before a time and has not got its volume yet, or an empty name.
+	Reading func(namespace, snapshot string, size resource.Quantity, before time.Time) (claim string)
 	// Tell publishes an event on an object, unless the last one about it was the same.
 	Tell func(object *v1.ObjectReference, kind, reason, text string)
 }
@@ -82,6 +83,7 @@ type item struct{ namespace, name string }
 type lane struct {
 	keeper *access.Keeper // nil for contents of shares that are not known
 	queue  workqueue.TypedRateLimitingInterface[item]
+	found  atomic.Pointer[Found] // nil before the first look
 }
 
 func newQueue() workqueue.TypedRateLimitingInterface[item] {
@@ -91,13 +93,13 @@ func newQueue() workqueue.TypedRateLimitingInterface[item] {
 // New makes a Snapshotter. Nothing is done before Run.
 func New(config Config) *Snapshotter {
 	if config.Reading == nil {
-		config.Reading = func(string, string, time.Time) (string, bool) { return "", false }
+		config.Reading = func(string, string, resource.Quantity, time.Time) string { return "" }
 	}
 	s := &Snapshotter{config: config, wanted: newQueue(), metrics: newMetrics(), now: time.Now, pending: map[string]pending{}}
 	for _, keeper := range config.Keepers {
-		s.lanes = append(s.lanes, &lane{keeper, newQueue()})
+		s.lanes = append(s.lanes, &lane{keeper: keeper, queue: newQueue()})
 	}
-	s.lanes = append(s.lanes, &lane{nil, newQueue()})
+	s.lanes = append(s.lanes, &lane{queue: newQueue()})
 	return s
 }
 

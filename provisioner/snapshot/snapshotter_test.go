@@ -4,8 +4,9 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"slices"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -14,8 +15,11 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"claimdir/provisioner/cluster/snapshots"
+	"claimdir/provisioner/copies"
 	"claimdir/provisioner/ledger"
+	"claimdir/provisioner/share"
 	"claimdir/provisioner/sharetest"
+	"claimdir/provisioner/steps"
 )
 
 func TestMakeAndRemove(t *testing.T) {
@@ -230,6 +234,34 @@ func TestReadingProtects(t *testing.T) {
 	w.contentGone(name)
 }
 
+// One that is kept has no readers: so whoever purges it takes it away from nobody.
+func TestReadingProtectsWhatIsKept(t *testing.T) {
+	w := newWorld(t)
+	name := w.snapshot("now")
+	w.ready("now", name)
+	w.api.edit("volumesnapshotcontents", "", name, object{"spec": object{"deletionPolicy": "Retain"}})
+	w.eventually("the policy is seen", func() bool {
+		content, found := w.config.Caches.Content(name)
+		return found && content.Spec.DeletionPolicy == snapshots.Retain
+	})
+	w.mu.Lock()
+	w.reading = "restored"
+	w.mu.Unlock()
+	w.delete("now", name)
+	w.wasTold("VolumeSnapshotContent /"+name, "SnapshotDeletionWaits", `it goes when claim "restored" is restored from it`)
+	if r, found, err := w.Store(t).Records.Snapshot(name, sharetest.Cluster); err != nil || !found || r.Kept() {
+		t.Errorf("the record says %+v, %t, %v", r, found, err)
+	}
+	w.mu.Lock()
+	w.reading = ""
+	w.mu.Unlock()
+	w.contentGone(name)
+	w.wantWholeOf(name)
+	if r, found, err := w.Store(t).Records.Snapshot(name, sharetest.Cluster); err != nil || !found || !r.Kept() {
+		t.Errorf("the record says %+v, %t, %v", r, found, err)
+	}
+}
+
 // A content that goes by force leaves data that is kept, not removed; and that expires as its class said.
 func TestUnnamed(t *testing.T) {
 	w := newWorld(t)
@@ -313,25 +345,103 @@ func TestMaxSnapshots(t *testing.T) {
 	w.eventually("one more is made", func() bool { return made() == 3 })
 }
 
-// What was copied for a snapshot that has neither an object nor a record goes, and nothing else that is copied.
-func TestCopiedAlone(t *testing.T) {
-	w := newWorld(t)
-	alone, others, living := w.own("snapcontent-gone"), "pvc-9@12345678-87654321", w.snapshot("now")
-	w.ready("now", living)
-	for _, name := range []string{alone, others, w.own(living)} {
-		w.Tree(t, ".claimdir/copies/"+name+"/tree/file")
-	}
-	now, seen := time.Now(), &sightings{map[string]time.Time{}, map[string]time.Time{}}
-	for _, later := range []time.Duration{0, 59 * time.Minute, 2 * time.Minute} {
-		if left := w.left("copies"); len(left) != 3 {
-			t.Errorf("too early %q are left", left)
+// A share that is full is for others, too: what a snapshot has taken of it goes, and the snapshot begins anew when there is room.
+func TestASnapshotThatFillsTheShareMakesRoom(t *testing.T) {
+	for _, err := range []error{syscall.ENOSPC, syscall.EDQUOT} {
+		w := newWorld(t)
+		w.Tree(t, "data/sub/second", "data/sub/third")
+		var full atomic.Bool
+		var calls atomic.Int64
+		full.Store(true)
+		w.Hook(func(name string, call func() error) error {
+			if name == "copy to" && full.Load() && calls.Add(1)%10 == 0 {
+				return err
+			}
+			return call()
+		})
+		began := time.Now()
+		name := w.snapshot("now")
+		w.wasTold("VolumeSnapshot team/now", "SnapshotFailed", "this is retried automatically, and begins anew")
+		w.eventually("what was copied is in the trash", func() bool {
+			_, found, err := w.Store(t).Records.Snapshot(name, sharetest.Cluster)
+			sharetest.Must(t, err)
+			return !found && len(w.left("copies", "snapshots")) == 0 && len(w.Trash(t)) > 0
+		})
+		full.Store(false)
+		w.ready("now", name)
+		w.wantWholeOf(name)
+		if r, _, _ := w.Store(t).Records.Snapshot(name, sharetest.Cluster); r.CopyOf == nil || r.CopyOf.Began == nil || r.CopyOf.Began.Before(began) {
+			t.Errorf("the record says %+v", r.CopyOf)
 		}
-		now = now.Add(later)
-		w.now = func() time.Time { return now }
-		sharetest.Must(t, w.look(t.Context(), w.lanes[0], seen))
+		w.stop()
 	}
-	left := w.left("copies")
-	if len(left) != 2 || slices.ContainsFunc(left, func(name string) bool { return strings.HasSuffix(name, alone) }) {
-		t.Errorf("left are %q", left)
+}
+
+// What a snapshot has taken of the room itself does not count against it when it goes on.
+func TestASnapshotThatGoesOnHasItsRoom(t *testing.T) {
+	w := newWorld(t)
+	began := time.Now()
+	for _, begun := range []*time.Time{nil, &began} {
+		m := &making{Snapshotter: w.Snapshotter, lane: w.lanes[0], content: &snapshots.VolumeSnapshotContent{}, record: ledger.Snapshot{Record: ledger.Record{CopyOf: &ledger.Copy{Began: begun}}}}
+		err := m.checkRoom(t.Context(), share.Usage{Bytes: 1 << 62})
+		shares, tryErr := copies.SharesBlocks(t.Context(), w.Keeper, "probe")
+		sharetest.Must(t, tryErr)
+		if (err == nil) != (begun != nil || shares) {
+			t.Errorf("begun at %v: %v", begun, err)
+		}
+	}
+}
+
+// A snapshot of a cluster that is lost is found by its handle, in the namespace of the same name, and stays whatever becomes of the object.
+func TestAnotherClustersSnapshot(t *testing.T) {
+	w := newWorld(t)
+	r := ledger.Snapshot{Content: "snapcontent-lost", Name: "then", Record: ledger.Record{
+		PV: "pvc-9", Path: "data9", Cluster: "lost", Size: "2Gi", CopyOf: &ledger.Copy{Kind: ledger.CopyClaim, Began: new(time.Now())},
+		Claim: ledger.Claim{Namespace: "team", Name: "data", UID: "uid-9", NamespaceUID: "ns-of-team-there"},
+	}}
+	records := w.Store(t).Records
+	sharetest.Must(t, records.BeginSnapshot(r))
+	w.Tree(t, ledger.SnapshotPath(r.Own())+"/file")
+	var err error
+	r.Directory, err = w.Store(t).Dirs.Snapshot(r.Own())
+	sharetest.Must(t, err)
+	sharetest.Must(t, records.UpdateSnapshot(r))
+	before := w.Snapshot(t)
+	add := func(name, namespace, handle string) {
+		t.Helper()
+		w.api.set("volumesnapshotcontents", "", object{"metadata": object{"name": name, "finalizers": []any{snapshots.Finalizer}}, "spec": object{
+			"driver": driver, "deletionPolicy": "Delete", "source": object{"snapshotHandle": handle}, "volumeSnapshotRef": object{"namespace": namespace, "name": name, "uid": "uid-" + name},
+		}})
+		w.api.set("volumesnapshots", namespace, object{"metadata": object{"name": name, "uid": "uid-" + name}, "spec": object{"source": object{"volumeSnapshotContentName": name}}})
+	}
+	for name, c := range map[string]struct{ namespace, handle, want string }{
+		"nobodys":   {"team", "share-1/snapcontent-lost", "namespace team has no snapshot of handle"},
+		"others":    {"other", "share-1/snapcontent-lost@lost", "namespace other has no snapshot of handle"},
+		"elsewhere": {"team", "share-1/snapcontent-lost@elsewhere", "namespace team has no snapshot of handle"},
+		"ours":      {"team", "share-1/snapcontent-lost@" + sharetest.Cluster, "the snapshot is of this cluster, so leave out @"},
+		"hostile":   {"team", "share-1/snapcontent-lost@../x", "names no share that this claimdir serves"},
+	} {
+		add(name, c.namespace, c.handle)
+		w.eventually(name+" is refused", func() bool {
+			text := fmt.Sprint(at(w.api.get("volumesnapshotcontents", "", name), "status", "error", "message"))
+			return strings.Contains(text, c.want)
+		})
+	}
+	add("then", "team", "share-1/snapcontent-lost@lost")
+	content := w.ready("then", "then")
+	if handle, size := at(content, "status", "snapshotHandle"), at(content, "status", "restoreSize"); handle != "share-1/snapcontent-lost@lost" || size != float64(2<<30) {
+		t.Errorf("the status says %v, %v", handle, size)
+	}
+	on, from, err := w.Source(t.Context(), restoring("then", "2Gi"))
+	if err != nil || on != w.Keeper || from.Path != r.Own() || from.Cluster != "lost" {
+		t.Errorf("the source is %+v, %v", from, err)
+	}
+	if _, err := steps.SnapshotTree(w.Store(t), from); err != nil {
+		t.Error(err)
+	}
+	w.delete("then", "then")
+	w.contentGone("then")
+	if after := w.Snapshot(t); after != before {
+		t.Errorf("it was\n%sand is\n%s", before, after)
 	}
 }

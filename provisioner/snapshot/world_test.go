@@ -102,10 +102,13 @@ func (w *world) Namespace(_ context.Context, name string) (string, error) {
 	return "ns-of-" + name, nil
 }
 
-func (w *world) isReading(namespace, name string, _ time.Time) (string, bool) {
+func (w *world) isReading(namespace, name string, size resource.Quantity, _ time.Time) string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.reading, w.reading != "" && namespace == "team" && name == "now"
+	if namespace != "team" || name != "now" || size.Value() != 1<<30 {
+		return ""
+	}
+	return w.reading
 }
 
 func (w *world) tell(of *v1.ObjectReference, kind, reason, text string) {

@@ -256,10 +256,10 @@ func (op Op) checkRestoring() error {
 // that a PersistentVolume of an administrator shows is in use, one whose own
 // PersistentVolume exists again may be its data, and one that a claim got, or is just
 // getting, is none any more.
-func (op Op) Expire(ctx context.Context, over func(ledger.Record) bool) error {
+func (op Op) Expire(ctx context.Context, over func(ctx context.Context, r ledger.Record) bool) error {
 	errNotDue := errors.New("not due")
 	record, err := op.DiscardArchive(ctx, func(ctx context.Context, r ledger.Record) error {
-		if r.Cluster != op.config.Cluster || !over(r) {
+		if r.Cluster != op.config.Cluster || !over(ctx, r) {
 			return errNotDue
 		}
 		if err := op.CheckNotBack(ctx, r); err != nil {

@@ -8,6 +8,7 @@ import (
 
 	"k8s.io/klog/v2"
 
+	"claimdir/provisioner/doctor"
 	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/steps"
 	"claimdir/provisioner/volpath"
@@ -33,15 +34,12 @@ func listCopies(store ledger.Store) (strayCopies, error) {
 }
 
 // knownSnapshots drops the copies of snapshots that have a record.
-func (c strayCopies) knownSnapshots(store ledger.Store) error {
-	if len(c) == 0 {
-		return nil
+func (c strayCopies) knownSnapshots(site *doctor.Site) {
+	for own := range c {
+		if site.HasSnapshot(own) {
+			delete(c, own)
+		}
 	}
-	snapshots, err := store.Dirs.ListSnapshots()
-	for _, own := range snapshots {
-		delete(c, own)
-	}
-	return err
 }
 
 // known drops the copy of a record, if it is of one.
@@ -56,7 +54,7 @@ func (c strayCopies) known(r ledger.Record) {
 func (s *Sweeper) removeStrayCopies(ctx context.Context, found *records) {
 	before := s.strays
 	s.strays = nil
-	if len(found.site.Damaged) > 0 {
+	if len(found.site.Damaged)+len(found.site.DamagedSnapshots) > 0 {
 		return
 	}
 	s.strays = found.copies

@@ -11,6 +11,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"claimdir/provisioner/doctor"
 	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/sharetest"
 	"claimdir/provisioner/volpath"
@@ -64,6 +65,88 @@ func TestACopyWithoutARecordGoesIntoTheTrash(t *testing.T) {
 	if got := w.Trash(t); len(got) > 0 {
 		t.Errorf("the trash keeps %q", got)
 	}
+	w.told(t)
+}
+
+// snapshot records a snapshot of the volume pvc-0, which is whole if it has a tree.
+func (w *world) snapshot(t *testing.T, content, cluster string, whole bool) ledger.Snapshot {
+	t.Helper()
+	r := ledger.Snapshot{Content: content, Name: "now", Record: ledger.Record{
+		PV: "pvc-0", Path: "source", Cluster: cluster, Size: "1Gi", Claim: ledger.Claim{Namespace: "ns", Name: "source", UID: "uid-pvc-0"}, CopyOf: &ledger.Copy{Kind: ledger.CopyClaim},
+	}}
+	records := w.Store(t).Records
+	must(t, records.BeginSnapshot(r))
+	if !whole {
+		return r
+	}
+	w.Tree(t, ledger.SnapshotPath(r.Own())+"/file")
+	var err error
+	r.Directory, err = w.Store(t).Dirs.Snapshot(r.Own())
+	must(t, err)
+	must(t, records.UpdateSnapshot(r))
+	return r
+}
+
+// A copy for a snapshot is like one for a volume: one that was under way when its snapshot was removed, and a kill just then, leave it.
+func TestACopyForNoSnapshotGoesIntoTheTrash(t *testing.T) {
+	w := newWorld(t, 0)
+	stray, emptied := ledger.SnapshotOwn("snapcontent-gone", sharetest.Cluster), ledger.SnapshotOwn("snapcontent-empty", sharetest.Cluster)
+	here, elsewhere := w.snapshot(t, "snapcontent-here", sharetest.Cluster, false).Own(), w.snapshot(t, "snapcontent-here", "elsewhere", false).Own()
+	must(t, w.Store(t).Dirs.MakeSnapshot(emptied)) // a directory that a removal has left
+	for _, own := range []string{stray, emptied, here, elsewhere} {
+		w.Tree(t, ".claimdir/copies/"+own+"/tree/file")
+	}
+	must(t, w.pass(t.Context()))
+	if got := w.copies(t); len(got) != 4 {
+		t.Errorf("after one pass there is %q left", got)
+	}
+	must(t, w.pass(t.Context()))
+	want := []string{here, elsewhere}
+	slices.Sort(want)
+	if got := w.copies(t); !slices.Equal(got, want) {
+		t.Errorf("left are %q, want %q", got, want)
+	}
+	if got := w.Trash(t); len(got) != 2 {
+		t.Errorf("in the trash: %q", got)
+	}
+	w.told(t)
+}
+
+// The record of a snapshot that cannot be read may be that of any copy, too.
+func TestACopyStaysAsLongAsTheRecordOfASnapshotCannotBeRead(t *testing.T) {
+	w := newWorld(t, 0)
+	r := w.snapshot(t, "snapcontent-1", sharetest.Cluster, false)
+	w.Tree(t, ".claimdir/copies/"+r.Own()+"/tree/file")
+	must(t, os.WriteFile(w.Dir+"/.claimdir/snapshots/"+r.Own()+"/record.json", []byte("{"), 0o600))
+	for range 3 {
+		must(t, w.pass(t.Context()))
+	}
+	if got := w.copies(t); !slices.Equal(got, []string{r.Own()}) {
+		t.Errorf("left are %q", got)
+	}
+	w.told(t, "snapshot .claimdir/snapshots")
+}
+
+func TestOrphanedSnapshotsAreCounted(t *testing.T) {
+	w := newWorld(t, 0)
+	for _, name := range []string{"snapcontent-whole", "snapcontent-lost", "snapcontent-late"} {
+		w.snapshot(t, name, sharetest.Cluster, true)
+	}
+	w.snapshot(t, "snapcontent-making", sharetest.Cluster, false)
+	lost := ledger.SnapshotPath(ledger.SnapshotOwn("snapcontent-lost", sharetest.Cluster))
+	must(t, os.RemoveAll(w.Dir+"/"+lost))
+	others := ledger.SnapshotPath(w.snapshot(t, "snapcontent-lost", "elsewhere", true).Own())
+	must(t, os.RemoveAll(w.Dir+"/"+others))
+	id := w.Store(t).Records.ID()
+	w.contents = []doctor.Content{{Name: "snapcontent-whole", Handle: id + "/snapcontent-whole"}, {Name: "snapcontent-none", Handle: id + "/snapcontent-none"}}
+	must(t, w.pass(t.Context()))
+	w.told(t, "snapshot "+lost, "snapshot snapcontent-none")
+	if got := testutil.ToFloat64(w.metrics.orphans.WithLabelValues("snapshot")); got != 2 {
+		t.Errorf("claimdir_orphans of snapshots is %v", got)
+	}
+	w.contents = w.contents[:1]
+	must(t, w.Store(t).Records.RemoveSnapshot(ledger.Snapshot{Content: "snapcontent-lost", Record: ledger.Record{Cluster: sharetest.Cluster}}))
+	must(t, w.pass(t.Context()))
 	w.told(t)
 }
 

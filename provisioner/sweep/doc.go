@@ -17,11 +17,11 @@
 //	                                     removed, with the empty ones above it
 //	a directory with another identity than in its record: the share was copied
 //	    in use, archived or retained     the record is renewed; one report for all
-//	anything else that package doctor finds about records and directories
+//	anything else that package doctor finds about records, directories and snapshots
 //	                                     reported
 //	the empty directory of a record that was removed
 //	                                     removed
-//	a copy under .claimdir/copies that no record names, found by two passes, or that was begun for
+//	a copy under .claimdir/copies that no record of a volume or snapshot names, found by two passes, or that was begun for
 //	a volume which got another path      goes into the trash
 //	temporary files                      removed after an hour
 //

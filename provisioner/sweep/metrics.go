@@ -24,7 +24,7 @@ func newMetrics(shareName string) *metrics {
 	}
 	m := &metrics{
 		orphans: prometheus.NewGaugeVec(gauge("",
-			"Orphaned records and directories on the share at the last sweep; claimdir doctor lists them."), []string{"kind"}),
+			"Orphaned records, directories and snapshots on the share at the last sweep; claimdir doctor lists them."), []string{"kind"}),
 		removed: prometheus.NewCounter(prometheus.CounterOpts(gauge("_removed_total",
 			"Orphaned records that the sweep has removed, with their empty directory or by undoing a restore."))),
 		ended: prometheus.NewGauge(gauge("_last_look_timestamp_seconds",
@@ -40,7 +40,7 @@ func (m *metrics) show(findings []doctor.Finding) {
 	for _, f := range findings {
 		count[f.Kind]++
 	}
-	for _, kind := range []string{doctor.KindRecord, doctor.KindDirectory} {
+	for _, kind := range []string{doctor.KindRecord, doctor.KindDirectory, doctor.KindSnapshot} {
 		m.orphans.WithLabelValues(kind).Set(float64(count[kind]))
 	}
 }

@@ -97,6 +97,7 @@ func (s *Sweeper) look(ctx context.Context, site *doctor.Site) (result doctor.Re
 	if err != nil {
 		return doctor.Report{}, fmt.Errorf("list volumes: %w", err)
 	}
+	known.Contents = s.config.Contents()
 	err = s.config.Keeper.Background(ctx, "look for orphans", func(_ context.Context, store ledger.Store) error {
 		dirs := &looking{ctx: ctx, view: store}
 		site.Dirs, site.Lookup = dirs, dirs.lookup

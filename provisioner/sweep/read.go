@@ -38,9 +38,6 @@ func (s *Sweeper) read(ctx context.Context) (found *records, err error) {
 			return err
 		}
 		copies, err := listCopies(store)
-		if err == nil {
-			err = copies.knownSnapshots(store)
-		}
 		if err != nil {
 			return err
 		}
@@ -59,6 +56,7 @@ func (s *Sweeper) read(ctx context.Context) (found *records, err error) {
 			return err
 		})
 		if err == nil {
+			copies.knownSnapshots(result.site)
 			found = result // only now: after a time-out the operation may still run
 		}
 		return err
@@ -108,8 +106,8 @@ func (s *Sweeper) readSite(ctx context.Context) (site *doctor.Site, err error) {
 	return site, err
 }
 
-// each reads the records, adds them to the site, and calls do with each and the PersistentVolume of its
-// name as the cache has it, or nil. It removes the empty directories of records that are gone. It stops
+// each reads the records, also those of snapshots, adds them to the site, and calls do with each of a volume and the PersistentVolume
+// of its name as the cache has it, or nil. It removes the empty directories of records that are gone. It stops
 // between two records if ctx ends.
 func (s *Sweeper) each(ctx context.Context, store ledger.Store, site *doctor.Site, do func(ledger.Record, *v1.PersistentVolume) error) error {
 	for r, err := range store.Records.Sweep() {
@@ -132,7 +130,7 @@ func (s *Sweeper) each(ctx context.Context, store ledger.Store, site *doctor.Sit
 			return err
 		}
 	}
-	return nil
+	return site.ReadSnapshots(ctx, store)
 }
 
 // atRest reports whether a look needs no more of a record than its path: its PersistentVolume has that

@@ -256,10 +256,11 @@ func TestMetrics(t *testing.T) {
 	}
 	compare := func(records, directories, removed int) {
 		t.Helper()
-		must(t, testutil.GatherAndCompare(registry, strings.NewReader(fmt.Sprintf(`# HELP claimdir_orphans Orphaned records and directories on the share at the last sweep; claimdir doctor lists them.
+		must(t, testutil.GatherAndCompare(registry, strings.NewReader(fmt.Sprintf(`# HELP claimdir_orphans Orphaned records, directories and snapshots on the share at the last sweep; claimdir doctor lists them.
 # TYPE claimdir_orphans gauge
 claimdir_orphans{kind="directory",share=""} %d
 claimdir_orphans{kind="record",share=""} %d
+claimdir_orphans{kind="snapshot",share=""} 0
 # HELP claimdir_orphans_removed_total Orphaned records that the sweep has removed, with their empty directory or by undoing a restore.
 # TYPE claimdir_orphans_removed_total counter
 claimdir_orphans_removed_total{share=""} %d

@@ -45,6 +45,8 @@ type Config struct {
 	// VolumesThat yields the cached PersistentVolumes of our provisioner names for whose name and
 	// exported path wanted returns true.
 	VolumesThat func(wanted func(name, export string) bool) iter.Seq[*v1.PersistentVolume]
+	// Contents returns the VolumeSnapshotContents of ours whose snapshots are whole, as the cache has them.
+	Contents func() []doctor.Content
 	// Report is steps.Config.Report.
 	Report func(ctx context.Context, r ledger.Record, reason, text string)
 	Client kubernetes.Interface

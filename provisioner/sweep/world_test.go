@@ -22,6 +22,7 @@ import (
 
 	"claimdir/provisioner"
 	"claimdir/provisioner/cluster/pvs"
+	"claimdir/provisioner/doctor"
 	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/share"
 	"claimdir/provisioner/sharetest"
@@ -35,8 +36,9 @@ type world struct {
 	*sharetest.World
 	*Sweeper
 
-	steps  *steps.Steps
-	client *fake.Clientset
+	steps    *steps.Steps
+	client   *fake.Clientset
+	contents []doctor.Content
 
 	mu      sync.Mutex
 	reports []sharetest.Report // of the Sweeper and of its steps
@@ -60,6 +62,7 @@ func (w *world) begin(grace time.Duration) {
 	w.steps = steps.New(steps.Config{Cluster: sharetest.Cluster, Objects: cached{w}, Namespace: w.namespace, Volume: w.Seen.Volume, Report: w.report})
 	w.Sweeper = New(Config{
 		Keeper: w.Keeper, Client: w.client, Names: []string{ours}, Interval: time.Hour, Grace: grace, Steps: w.steps, Objects: cached{w}, Volume: cached{w}.volume, VolumesThat: cached{w}.volumesThat, Report: w.report,
+		Contents: func() []doctor.Content { return w.contents },
 	})
 	w.settle = time.Millisecond
 }

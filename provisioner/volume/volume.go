@@ -33,7 +33,7 @@ const (
 	AnnotationRestore = "claimdir/restore"
 	// AnnotationRestoreCopy on a claim requests a copy of an archive, which stays. Its value is the name of the
 	// archived PersistentVolume or RestoreLatest.
-	AnnotationRestoreCopy = "claimdir/restore-copy"
+	AnnotationRestoreCopy = pvs.AnnotationRestoreCopy
 	// AnnotationRecoveredFrom is the id of the lost cluster from whose record the volume was
 	// recovered.
 	AnnotationRecoveredFrom = "claimdir/recovered-from"
@@ -41,7 +41,7 @@ const (
 
 // RestoreLatest is the value of AnnotationRestore that requests the newest archive of a claim of
 // the same namespace and name.
-const RestoreLatest = "latest"
+const RestoreLatest = pvs.Latest
 
 // RestoreLatestOrEmpty is RestoreLatest, but gives an empty volume if there is no such archive. It is
 // for templates, whose claims are also created for the first time.

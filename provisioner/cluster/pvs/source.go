@@ -1,6 +1,16 @@
 package pvs
 
-import v1 "k8s.io/api/core/v1"
+import (
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
+)
+
+// AnnotationRestoreCopy on a claim requests a copy of an archive, which stays. Its value is the name of the archived
+// PersistentVolume or Latest.
+const AnnotationRestoreCopy = "claimdir/restore-copy"
+
+// Latest means the newest archive of a claim of the same namespace and name.
+const Latest = "latest"
 
 // snapshotGroup is the API group of VolumeSnapshot. Kubernetes leaves only this data source and
 // claims to the provisioner.
@@ -33,4 +43,13 @@ func groupOf(source *v1.TypedObjectReference) string {
 		return ""
 	}
 	return *source.APIGroup
+}
+
+// ArchiveToCopy returns the name of the PersistentVolume whose archive a claim is to be a copy of, or Latest. It is empty if the claim
+// is to be a copy of none, or asks for one by a name that no PersistentVolume has.
+func ArchiveToCopy(claim *v1.PersistentVolumeClaim) string {
+	if name := claim.Annotations[AnnotationRestoreCopy]; len(name) <= validation.DNS1123SubdomainMaxLength {
+		return name
+	}
+	return ""
 }
