@@ -61,7 +61,7 @@ func TestTheDockerfileGivesTheSameImage(t *testing.T) {
 	must(t, err)
 	list, err := archiveIndex(t).IndexManifest()
 	must(t, err)
-	for i, a := range architectures()[:2] {
+	for i, a := range architectures()[:min(2, len(architectures()))] {
 		binary, err := os.ReadFile(binaryOf(t, a))
 		must(t, err)
 		storage, dir := t.TempDir(), t.TempDir()
