@@ -276,11 +276,10 @@ func TestUnnamed(t *testing.T) {
 	w.api.remove("volumesnapshotcontents", "", name)
 	w.eventually("the cache has it no more", func() bool { _, found := w.config.Caches.Content(name); return !found })
 
-	now, seen := time.Now(), &sightings{map[string]time.Time{}, map[string]time.Time{}}
+	seen := &sightings{map[string]time.Time{}, map[string]time.Time{}}
 	look := func(later time.Duration) (ledger.Snapshot, bool) {
 		t.Helper()
-		now = now.Add(later)
-		w.now = func() time.Time { return now }
+		w.later.Add(int64(later))
 		sharetest.Must(t, w.look(t.Context(), w.lanes[0], seen))
 		r, found, err := w.Store(t).Records.Snapshot(name, sharetest.Cluster)
 		sharetest.Must(t, err)

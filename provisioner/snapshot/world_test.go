@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -36,6 +37,8 @@ type world struct {
 	told    []string
 	reading string // a claim that is restored
 	stop    func()
+	// later is by how much the clock of the process is ahead, a time.Duration.
+	later atomic.Int64
 }
 
 func newWorld(t *testing.T) *world {
@@ -73,6 +76,7 @@ func (w *world) begin() {
 		Keepers: []*access.Keeper{w.Keeper}, Steps: w.Steps, Names: []string{driver}, Client: client, Caches: snapshots.NewCaches(client, []string{driver}),
 		Cluster: w, Copies: jobs, Reading: w.isReading, Tell: w.tell,
 	})
+	s.now = func() time.Time { return time.Now().Add(time.Duration(w.later.Load())) }
 	w.Snapshotter = s
 	ctx, end := context.WithCancel(w.t.Context())
 	var all sync.WaitGroup
