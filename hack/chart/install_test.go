@@ -112,7 +112,7 @@ storageClasses: [{name: %s-both, parameters: {share: "fast,bulk", onDelete: reta
 func testEverything(t *testing.T, bed *testbed.Bed) {
 	w := newWorld(t, bed, "restricted")
 	fullname := w.release + "-claimdir"
-	w.chart("install", w.release, ours, "--values", ci("everything"), "--set", "metrics.podMonitor.enabled=false,metrics.serviceMonitor.enabled=false",
+	w.chart("install", w.release, ours, "--values", ci("everything"), "--set", "metrics.podMonitor.enabled=false,metrics.serviceMonitor.enabled=false,metrics.rules.enabled=false",
 		"--set", "openshift.scc.create=false,namespace.create=false", "--set", "storageClass.name="+w.Name+",storageClass.defaultClass=false",
 		"--set", "snapshots.className="+w.Name, "--set", "storageClass.provisionerName=example.com/"+w.Name,
 		"--set", "nfs.server="+testbed.Server+",nfs.path="+testbed.Export, "--set", "storageClasses[0].name="+w.Name+"-late", "--set", "image.digest=")

@@ -1,0 +1,35 @@
+package chart
+
+import (
+	"os"
+	"path/filepath"
+	"reflect"
+	"testing"
+
+	"sigs.k8s.io/yaml"
+)
+
+// The chart's PrometheusRule has the alerts of manifests/components/monitoring, with Prometheus' own templates untouched.
+func TestRules(t *testing.T) {
+	h := newHelm(t, "")
+	text, err := os.ReadFile(filepath.Join(manifests(t), "components", "monitoring", "rules.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want map[string]any
+	if err := yaml.Unmarshal(text, &want); err != nil {
+		t.Fatal(err)
+	}
+	rule := objects(t, h.must(t, "template", "claimdir", ours, "--values", ci("everything"), "--show-only", "templates/rules.yaml"))
+	for key, o := range rule {
+		if got := o.Object["spec"]; !reflect.DeepEqual(got, any(want)) {
+			t.Errorf("%s has other rules than the component", key)
+		}
+		if o.GetKind() != "PrometheusRule" || o.GetLabels()["release"] != "prometheus" {
+			t.Errorf("%s has the labels %v", key, o.GetLabels())
+		}
+	}
+	if len(rule) != 1 {
+		t.Errorf("%d objects are rendered, want one", len(rule))
+	}
+}
