@@ -44,10 +44,10 @@ func TestCluster(t *testing.T) {
 	t.Run("case", func(t *testing.T) {
 		for name, test := range map[string]func(*testing.T, *testbed.Bed){
 			"from the README to the first claim and upgrades": testInstall,
-			"all that the chart can add":                       testEverything,
+			"all that the chart can add":                      testEverything,
 			"a release of the peer and back":                  testTakeover,
-			"a volume that the way back has left":              testFinalizerOff,
-			"what is refused of a takeover":                    testTakeoverRefused,
+			"a volume that the way back has left":             testFinalizerOff,
+			"what is refused of a takeover":                   testTakeoverRefused,
 		} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
