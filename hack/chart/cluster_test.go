@@ -22,7 +22,7 @@ import (
 )
 
 // patience is how long something may take that should take moments.
-const patience = 90 * time.Second
+const patience = 4 * time.Minute
 
 // TestCluster installs the chart on a real API server. No kubelet runs the pods: that they are admitted is what it says of them, and
 // claimdir runs as a process with their environment and as their ServiceAccount.

@@ -63,12 +63,13 @@ func testInstall(t *testing.T, bed *testbed.Bed) {
 	}
 	w.healthy(process)
 
-	w.severalShares(next, fullname)
+	process = w.severalShares(next, fullname)
 	w.DeleteClaim("data") // of the one share, which now has a name
 	w.VolumeGone(pv.Name)
 	w.has("fast/archived-" + w.Name + "-data-" + pv.Name)
 
 	kept := w.Bound("kept")
+	w.healthy(process) // before its rights go
 	w.chart("uninstall", w.release)
 	if kept, err = bed.Admin.CoreV1().PersistentVolumes().Get(t.Context(), kept.Name, metav1.GetOptions{}); err != nil || kept.DeletionTimestamp != nil {
 		t.Errorf("helm uninstall takes a volume with it: %v, %v", kept.DeletionTimestamp, err)
@@ -85,7 +86,8 @@ func testInstall(t *testing.T, bed *testbed.Bed) {
 }
 
 // severalShares gives the release a second share. The class of the one share makes way: nobody can give it the parameter share.
-func (w *world) severalShares(chart, fullname string) {
+// It returns the claimdir that serves both, which has bound the claim "kept".
+func (w *world) severalShares(chart, fullname string) *testbed.Process {
 	w.T.Helper()
 	values := filepath.Join(w.T.TempDir(), "values.yaml")
 	w.Must(os.WriteFile(values, fmt.Appendf(nil, `
@@ -104,7 +106,7 @@ storageClasses: [{name: %s-both, parameters: {share: "fast,bulk", onDelete: reta
 	process := w.start(fullname, map[string]string{"fast": testbed.Export, "bulk": "/exports/bulk"})
 	w.Claim("kept", clustertest.OfClass(w.Name+"-both"))
 	w.Bound("kept")
-	w.T.Cleanup(func() { w.healthy(process) })
+	return process
 }
 
 // testEverything installs all that can be added and whose kinds the API server has, in a namespace that enforces the restricted
