@@ -15,8 +15,6 @@ import (
 
 func podCases() []testCase {
 	return []testCase{
-		{"a StatefulSet is restored from snapshots", testSnapshotStatefulSet}, // the longest
-		{"a CronJob makes snapshots", testNightly},
 		{"the whole way of a claim", testWholeWay},
 		{"mount options", testMountOptions},
 		{"uid 1000 and root in one volume", testUsers},
@@ -28,7 +26,6 @@ func podCases() []testCase {
 		{"StatefulSet", testStatefulSet},
 		{"generic ephemeral volume", testEphemeral},
 		{"a mounted volume grows", testExpandMounted},
-		{"kubectl claimdir in a real pod", testPlugin},
 		{"owner, group and setgid of a class", testOwnership},
 		{"delete what tenants leave behind", testLeavings},
 	}
