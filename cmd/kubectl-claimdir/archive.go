@@ -59,8 +59,9 @@ their paths instead. The UID of this cluster is
 
 A directory without a record is never moved. An archive of this cluster is not moved if its
 PersistentVolume exists again, restored from a backup of the cluster: the archive may be all the data
-that it has, and kubectl claimdir doctor --fix puts it back. So the command asks the cluster, and moves
-nothing if the cluster does not answer. --force moves archives without asking.
+that it has, and kubectl claimdir doctor --fix puts it back. Nor is it moved while a claim is to be a copy
+of it (claimdir/restore-copy) and is not bound. So the command asks the cluster, and moves nothing if the
+cluster does not answer. --force moves archives without asking.
 
 Usage: kubectl claimdir archive purge NAMESPACE/CLAIM | NAMESPACE | PV-NAME ... | --all | --ended [flags]
 `
@@ -74,7 +75,7 @@ func (a *app) archivePurgeCommand() *cobra.Command {
 	f.Bool("retained", false, "retained directories instead of archives")
 	f.Var(new(durationText), "older-than", "only archives of volumes that were released longer ago than this, such as 30d")
 	yes := acting.Bool("yes", false, "do not ask; answer every question with yes")
-	acting.Bool("force", false, "move archives also if their PersistentVolumes exist again, without asking the cluster")
+	acting.Bool("force", false, "move archives also if their PersistentVolumes exist again or claims are to be copies of them, without asking the cluster")
 	c := &cobra.Command{
 		Use: "purge", Short: "move archives into the trash", Long: archivePurgeHead,
 		ValidArgsFunction: a.completeInPod("archive", "list"),

@@ -143,13 +143,20 @@ It changes nothing. It leaves out the volumes that are Bound in the cluster.
 With --readdress it prints something else: a shell script for a share whose server or path has changed. The
 script gives the PersistentVolumes of the share its new address.
 
+With --snapshots it prints the VolumeSnapshots and VolumeSnapshotContents of the snapshots on the share. Apply
+them after the volumes, to a cluster that serves the snapshot API:
+
+    kubectl claimdir recover --snapshots > snapshots.yaml
+    kubectl apply -f snapshots.yaml
+
 Usage: kubectl claimdir recover [flags]
 `
 
 func (a *app) recoverCommand() *cobra.Command {
 	volumes := newSection("Volumes")
-	volumes.Bool("include-bound", false, "print also the volumes that are Bound in the cluster, such as for a backup; asks no cluster")
+	volumes.Bool("include-bound", false, "print also the volumes that are Bound in the cluster, or the snapshots that it has, such as for a backup; asks no cluster")
 	volumes.Bool("readdress", false, "print a script that gives the share's PersistentVolumes the new address of the share")
+	volumes.Bool("snapshots", false, "print the VolumeSnapshots of the snapshots on the share instead")
 	return a.forward(&cobra.Command{
 		Use: "recover", Short: "print what creates the volumes on the share in a new cluster, or gives them a new address", Long: recoverHead,
 		Annotations: map[string]string{exitCodes: `
