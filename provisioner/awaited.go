@@ -63,8 +63,11 @@ func (p *Pool) CopyOfArchive(ctx context.Context, archive ledger.Record) string 
 	of := archive.Claim
 	asked, leaves := of.NamespaceUID == "", true // the same for all claims of the namespace
 	return p.awaiting(p.Copies.Objects.CopiesOfArchive(of.Namespace, archive.PV, of.Name), *archive.Until, func(claim *v1.PersistentVolumeClaim) bool {
-		if !volume.AwaitsCopyOf(claim, archive) || p.adopts(claim) {
-			return volume.AwaitsCopyOf(claim, archive)
+		if !volume.AwaitsCopyOf(claim, archive) {
+			return false
+		}
+		if p.adopts(claim) {
+			return true
 		}
 		if !asked {
 			heir, err := p.steps.InNamespace(ctx, ledger.Claim{Namespace: claim.Namespace, Name: claim.Name, UID: string(claim.UID)})

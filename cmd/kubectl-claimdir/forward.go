@@ -30,13 +30,19 @@ func (a *app) forward(c *cobra.Command, asks func() bool, sections ...*pflag.Fla
 	return c
 }
 
-// inPod finds the pod and runs claimdir there.
-func (a *app) inPod(ctx context.Context, s session, args []string) error {
+// pod connects to the cluster and finds the pod.
+func (a *app) pod(ctx context.Context) (*cluster, place, error) {
 	cluster, err := a.connect()
 	if err != nil {
-		return err
+		return nil, place{}, err
 	}
 	at, err := cluster.find(ctx)
+	return cluster, at, err
+}
+
+// inPod finds the pod and runs claimdir there.
+func (a *app) inPod(ctx context.Context, s session, args []string) error {
+	cluster, at, err := a.pod(ctx)
 	if err != nil {
 		return err
 	}

@@ -89,11 +89,7 @@ func (o *restoreOptions) complete(_ *cobra.Command, args []string) error {
 }
 
 func (o *restoreOptions) run(ctx context.Context, command []string) error {
-	cluster, err := o.connect()
-	if err != nil {
-		return err
-	}
-	at, err := cluster.find(ctx)
+	cluster, at, err := o.pod(ctx)
 	if err != nil {
 		return err
 	}

@@ -48,10 +48,7 @@ func (s *Site) ReadSnapshots(ctx context.Context, store ledger.Store) error {
 			s.DamagedSnapshots = append(s.DamagedSnapshots, err)
 			continue
 		}
-		tree, err := store.Dirs.Snapshot(r.Own())
-		if errors.Is(err, fs.ErrNotExist) { // it is moved there in a moment
-			tree, err = store.Dirs.Copied(r.Own())
-		}
+		tree, err := store.Dirs.SnapshotOrCopy(r.Own())
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}

@@ -100,10 +100,11 @@ func (e *Expirer) expire(ctx context.Context) error {
 		claim := ""
 		expireErr := e.config.Steps.On(ctx, access.Periodic{Keeper: e.config.Keeper}, path, "expire "+archive.PV, func(ctx context.Context, op steps.Op) error {
 			return op.Expire(ctx, func(ctx context.Context, r ledger.Record) bool {
-				if e.over(r.Until) {
-					claim = e.config.Copied(ctx, r)
+				if !e.over(r.Until) {
+					return false
 				}
-				return e.over(r.Until) && claim == ""
+				claim = e.config.Copied(ctx, r)
+				return claim == ""
 			})
 		})
 		if expireErr == nil && claim != "" {

@@ -82,29 +82,42 @@ func Print(w io.Writer, shares []Share, o Options) (LeftOut, error) {
 	if _, err := io.WriteString(w, head(shares, o, len(found), len(left.Bound))); err != nil {
 		return left, fmt.Errorf("write manifest: %w", err)
 	}
-	namespace := ""
+	out := manifests{w: w}
 	for _, r := range found {
 		pv, claim, err := r.objects(o.Provisioner)
 		if err != nil {
 			left.Problems = append(left.Problems, r.leave("%w; fix the record", err))
 			continue
 		}
-		objects := []any{pv, claim}
-		if r.Claim.Namespace != namespace && !builtin(r.Claim.Namespace) {
-			objects = slices.Insert(objects, 0, any(namespaceOf(r.Claim.Namespace)))
-		}
-		namespace = r.Claim.Namespace
-		for _, object := range objects {
-			text, err := output.Manifest(object)
-			if err != nil {
-				return left, err
-			}
-			if _, err := w.Write(text); err != nil {
-				return left, fmt.Errorf("write manifest: %w", err)
-			}
+		if err := out.write(r.Claim.Namespace, pv, claim); err != nil {
+			return left, err
 		}
 	}
 	return left, nil
+}
+
+// manifests writes the manifests of objects that come sorted by namespace.
+type manifests struct {
+	w         io.Writer
+	namespace string // of the last objects
+}
+
+// write writes objects of a namespace, and before the first ones the namespace itself, unless every cluster has it.
+func (m *manifests) write(namespace string, objects ...any) error {
+	if namespace != m.namespace && !builtin(namespace) {
+		objects = slices.Insert(objects, 0, any(namespaceOf(namespace)))
+	}
+	m.namespace = namespace
+	for _, object := range objects {
+		text, err := output.Manifest(object)
+		if err != nil {
+			return err
+		}
+		if _, err := m.w.Write(text); err != nil {
+			return fmt.Errorf("write manifest: %w", err)
+		}
+	}
+	return nil
 }
 
 // head returns the comments before the manifests.

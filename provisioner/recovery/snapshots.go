@@ -57,21 +57,10 @@ func PrintSnapshots(w io.Writer, shares []SnapshotShare, o SnapshotOptions) (Lef
 	if _, err := io.WriteString(w, headOfSnapshots(o, len(found), left)); err != nil {
 		return left, fmt.Errorf("write manifest: %w", err)
 	}
-	namespace := ""
+	out := manifests{w: w}
 	for _, r := range found {
-		objects := []any{r.content(o), r.snapshot()}
-		if r.Claim.Namespace != namespace && !builtin(r.Claim.Namespace) {
-			objects = slices.Insert(objects, 0, any(namespaceOf(r.Claim.Namespace)))
-		}
-		namespace = r.Claim.Namespace
-		for _, object := range objects {
-			text, err := output.Manifest(object)
-			if err != nil {
-				return left, err
-			}
-			if _, err := w.Write(text); err != nil {
-				return left, fmt.Errorf("write manifest: %w", err)
-			}
+		if err := out.write(r.Claim.Namespace, r.content(o), r.snapshot()); err != nil {
+			return left, err
 		}
 	}
 	return left, nil
@@ -129,10 +118,7 @@ func recoverableSnapshot(r ledger.Snapshot, store ledger.Store) error {
 	if !r.Whole() {
 		return leaveSnapshot(r, "it was being made; make another one. If its cluster is lost, remove this one: claimdir snapshot purge --force --cluster %s %s", r.Cluster, r.Content)
 	}
-	tree, err := store.Dirs.Snapshot(r.Own())
-	if errors.Is(err, fs.ErrNotExist) { // a kill came just before it was moved there
-		tree, err = store.Dirs.Copied(r.Own())
-	}
+	tree, err := store.Dirs.SnapshotOrCopy(r.Own()) // a kill may have come just before it was moved
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return leaveSnapshot(r, "its data is missing; restore %s from a backup of the share", ledger.SnapshotPath(r.Own()))

@@ -44,6 +44,15 @@ func (s *Share) KeepCopy(staging, own string, id *Identity) error {
 // Snapshot returns the identity of the tree of a snapshot, as the server has it. The error is fs.ErrNotExist if it has none.
 func (s *Share) Snapshot(own string) (*Identity, error) { return s.asideOnce(SnapshotsDir, own) }
 
+// SnapshotOrCopy is Snapshot, but where the tree is a whole copy that is moved there in a moment, it is that copy.
+func (s *Share) SnapshotOrCopy(own string) (*Identity, error) {
+	tree, err := s.Snapshot(own)
+	if errors.Is(err, fs.ErrNotExist) {
+		return s.Copied(own)
+	}
+	return tree, err
+}
+
 // DiscardSnapshot moves the tree of a snapshot, whose identity must match id, into the trash as trash. The error is fs.ErrNotExist
 // if there is none, fs.ErrExist if the trash has something of that name, and ErrChanged if another directory arrived, which goes back.
 func (s *Share) DiscardSnapshot(own, trash string, id *Identity) error {
