@@ -159,7 +159,7 @@ func confirm(ctx context.Context, o options, client kubernetes.Interface, first 
 // examine checks once. A share or a list that cannot be read is a finding, and everything
 // else is checked. If the volumes cannot be listed, examine fails.
 func examine(ctx context.Context, o options, client kubernetes.Interface) (report doctor.Report, err error) {
-	read := readSites(o)
+	read := readSites(ctx, o)
 	live := cluster.Live{Client: client}
 	known := doctor.Cluster{Names: o.names(), Gone: func(r ledger.Record) error { return live.GoneForGood(ctx, r) }}
 	if slices.ContainsFunc(read.sites, func(site *doctor.Site) bool { return site.Dirs != nil }) {

@@ -14,7 +14,7 @@ import (
 // readSites reads the shares. The caller must list the volumes afterwards, because a
 // PersistentVolume is saved after its record. If no share is mounted, readSites says so in
 // left, and returns the shares whose server and path are set.
-func readSites(o options) (r sitesRead) {
+func readSites(ctx context.Context, o options) (r sitesRead) {
 	mounts, err := share.FindMounts(o.mountPath)
 	if err != nil {
 		r.trouble("", o.mountPath, err)
@@ -40,7 +40,7 @@ func readSites(o options) (r sitesRead) {
 		return r
 	}
 	for _, mount := range mounts {
-		site, err := readSite(mount)
+		site, err := readSite(ctx, mount)
 		if err != nil {
 			r.trouble(mount.Name, mount.Dir, err)
 		}
@@ -49,7 +49,7 @@ func readSites(o options) (r sitesRead) {
 	return r
 }
 
-func readSite(mount share.Mount) (*doctor.Site, error) {
+func readSite(ctx context.Context, mount share.Mount) (*doctor.Site, error) {
 	unread := &doctor.Site{Name: mount.Name, Source: mount.Source}
 	dirs, records, err := openShare(mount)
 	if err != nil {
@@ -63,5 +63,5 @@ func readSite(mount share.Mount) (*doctor.Site, error) {
 			site.Add(r)
 		}
 	}
-	return site, site.ReadSnapshots(context.Background(), ledger.Store{Dirs: dirs, Records: records})
+	return site, site.ReadSnapshots(ctx, ledger.Store{Dirs: dirs, Records: records})
 }

@@ -104,7 +104,7 @@ func rowsOf(t *testing.T, all []prometheus.Collector) (rows []string) {
 				t.Fatalf("cannot read %s", d)
 			}
 			var labels []string
-			for _, label := range strings.Split(parts[3]+","+parts[4], ",") {
+			for label := range strings.SplitSeq(parts[3]+","+parts[4], ",") {
 				label, _, _ = strings.Cut(label, "=")
 				if label != "" {
 					labels = append(labels, "`"+label+"`")

@@ -55,7 +55,7 @@ func each(err error) (all []error) {
 	if err == nil {
 		return nil
 	}
-	if joined, is := err.(interface{ Unwrap() []error }); is { //nolint:errorlint // only err itself counts
+	if joined, is := err.(interface{ Unwrap() []error }); is {
 		for _, one := range joined.Unwrap() {
 			all = append(all, each(one)...)
 		}

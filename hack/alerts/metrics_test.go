@@ -1,9 +1,6 @@
 package alerts
 
 import (
-	"encoding/json"
-	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -11,7 +8,6 @@ import (
 )
 
 var (
-	row      = regexp.MustCompile("(?m)^\\| `(\\w+)` \\| (\\w+) \\| ([^|]*) \\|")
 	selector = regexp.MustCompile(`\b((?:claimdir|controller)_\w+)(?:\{([^}]*)\})?`)
 	matcher  = regexp.MustCompile(`(\w+)\s*(?:=|!=|=~|!~)\s*"`)
 	grouping = regexp.MustCompile(`\b(?:by|on|without|ignoring|group_left)\s*\(([^)]*)\)`)
@@ -23,23 +19,12 @@ func added() []string {
 	return []string{"job", "instance", "namespace", "exported_namespace", "pod", "le", "alertname", "alertstate"}
 }
 
-// documented returns the labels of each metric of docs/metrics.md, which is compared with the code.
+// documented returns the labels of each metric of docs/metrics.md.
 func documented(t *testing.T) map[string][]string {
 	t.Helper()
-	page, err := os.ReadFile(filepath.Join(root(t), "docs/metrics.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	metrics := map[string][]string{}
-	for _, found := range row.FindAllStringSubmatch(string(page), -1) {
-		labels := strings.FieldsFunc(found[3], func(r rune) bool { return strings.ContainsRune("`, ", r) })
-		metrics[found[1]] = labels
-		if found[2] == "histogram" {
-			metrics[found[1]+"_bucket"], metrics[found[1]+"_sum"], metrics[found[1]+"_count"] = labels, labels, labels
-		}
-	}
-	if len(metrics) < 40 {
-		t.Fatalf("docs/metrics.md has %d metrics", len(metrics))
+	metrics, err := Documented(root(t))
+	if err != nil || len(metrics) < 40 {
+		t.Fatalf("docs/metrics.md has %d metrics, %v", len(metrics), err)
 	}
 	return metrics
 }
@@ -87,28 +72,15 @@ func TestAlertsNameWhatThereIs(t *testing.T) {
 }
 
 func TestTheDashboardNamesWhatThereIs(t *testing.T) {
-	text, err := os.ReadFile(filepath.Join(root(t), "manifests/components/dashboard/dashboard.json"))
+	queries, err := DashboardQueries(root(t))
 	if err != nil {
-		t.Fatal(err)
-	}
-	var board struct {
-		Panels []struct {
-			Title   string `json:"title"`
-			Targets []struct {
-				Expr string `json:"expr"`
-			} `json:"targets"`
-		} `json:"panels"`
-	}
-	if err := json.Unmarshal(text, &board); err != nil {
 		t.Fatal(err)
 	}
 	metrics := documented(t)
 	shown := map[string]bool{}
-	for _, panel := range board.Panels {
-		for _, target := range panel.Targets {
-			for _, name := range check(t, metrics, panel.Title, target.Expr, "") {
-				shown[name] = true
-			}
+	for _, query := range queries {
+		for _, name := range check(t, metrics, query.Panel, query.Expr, "") {
+			shown[name] = true
 		}
 	}
 	// What the dashboard leaves out on purpose.

@@ -3,12 +3,13 @@
 package alerts
 
 import (
-	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
 
 	"sigs.k8s.io/yaml"
+
+	"claimdir/hack/project"
 )
 
 // Rules is a rule file of Prometheus, as far as ours goes.
@@ -34,8 +35,7 @@ type Rule struct {
 // Source is where the rules are, from the root of the repository.
 const Source = "manifests/components/monitoring/rules.yaml"
 
-// Copies are the files that are written from the source, from the root of the repository, each with how. The chart's exists
-// as soon as its directory does.
+// copies are the files that are written from the source, from the root of the repository, each with how.
 var copies = map[string]func(source []byte) ([]byte, error){ //nolint:gochecknoglobals // constant
 	"manifests/components/monitoring/prometheusrule.yaml": prometheusRule,
 	"manifests/chart/claimdir/files/rules.yaml":           func(source []byte) ([]byte, error) { return source, nil },
@@ -77,26 +77,16 @@ func Stale(root string, write bool) (stale []string, err error) {
 		return nil, err
 	}
 	for name, make := range copies {
-		want, err := make(source)
+		content, err := make(source)
 		if err != nil {
 			return nil, fmt.Errorf("write %s: %w", name, err)
 		}
-		file := filepath.Join(root, name)
-		if _, err := os.Stat(filepath.Dir(filepath.Dir(file))); err != nil {
-			continue // there is no chart
-		}
-		if have, err := os.ReadFile(file); err == nil && bytes.Equal(have, want) {
-			continue
-		}
-		stale = append(stale, name)
-		if !write {
-			continue
-		}
-		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		is, err := project.Written(root, name, content, write)
+		if err != nil {
 			return nil, err
 		}
-		if err := os.WriteFile(file, want, 0o600); err != nil {
-			return nil, err
+		if is {
+			stale = append(stale, name)
 		}
 	}
 	return stale, nil

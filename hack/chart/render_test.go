@@ -56,7 +56,7 @@ func TestTemplatesAskNobody(t *testing.T) {
 // namespaced are the kinds of ours that belong to a namespace.
 var namespaced = map[string]bool{
 	"Deployment": true, "ServiceAccount": true, "PersistentVolumeClaim": true, "Role": true, "RoleBinding": true, "Service": true,
-	"PodDisruptionBudget": true, "NetworkPolicy": true, "PodMonitor": true, "ServiceMonitor": true, "PrometheusRule": true,
+	"PodDisruptionBudget": true, "NetworkPolicy": true, "PodMonitor": true, "ServiceMonitor": true, "PrometheusRule": true, "ConfigMap": true,
 }
 
 func TestRendered(t *testing.T) {

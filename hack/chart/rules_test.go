@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"testing"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
 )
 
@@ -31,5 +32,27 @@ func TestRules(t *testing.T) {
 	}
 	if len(rule) != 1 {
 		t.Errorf("%d objects are rendered, want one", len(rule))
+	}
+}
+
+// The chart's ConfigMap has the dashboard of manifests/components/dashboard, byte for byte.
+func TestDashboard(t *testing.T) {
+	h := newHelm(t, "")
+	want, err := os.ReadFile(filepath.Join(manifests(t), "components", "dashboard", "dashboard.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rendered := objects(t, h.must(t, "template", "claimdir", ours, "--values", ci("everything"), "--show-only", "templates/dashboard.yaml"))
+	for key, o := range rendered {
+		got, found, err := unstructured.NestedString(o.Object, "data", "claimdir.json")
+		if err != nil || !found || got != string(want) {
+			t.Errorf("%s has another dashboard than the component: %v", key, err)
+		}
+		if o.GetKind() != "ConfigMap" || o.GetLabels()["grafana_dashboard"] != "1" {
+			t.Errorf("%s has the labels %v", key, o.GetLabels())
+		}
+	}
+	if len(rendered) != 1 {
+		t.Errorf("%d objects are rendered, want one", len(rendered))
 	}
 }

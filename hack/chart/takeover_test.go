@@ -32,9 +32,8 @@ type variant struct {
 	refused  string   // what is said first, if it takes
 	with     []string // these flags
 	fullname string
-	root     bool                            // it has a PersistentVolume and a claim for its share
-	archived func(pv string) string          // what is on the share when the volume of claim "goes" was released; NAME is the world's
-	claim    func(*v1.PersistentVolumeClaim) // of a new claim
+	root     bool                   // it has a PersistentVolume and a claim for its share
+	archived func(pv string) string // what is on the share when the volume of claim "goes" was released; NAME is the world's
 }
 
 var variants = []variant{

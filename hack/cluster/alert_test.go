@@ -2,8 +2,6 @@ package cluster
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -125,19 +123,8 @@ func (w *world) documented(server *prometheus.Server) {
 	w.T.Helper()
 	root, err := project.Root()
 	w.Must(err)
-	page, err := os.ReadFile(filepath.Join(root, "docs/metrics.md"))
+	documented, err := alerts.Documented(root)
 	w.Must(err)
-	documented := map[string][]string{}
-	for _, row := range regexp.MustCompile("(?m)^\\| `(\\w+)` \\| (\\w+) \\| ([^|]*) \\|").FindAllStringSubmatch(string(page), -1) {
-		labels := strings.FieldsFunc(row[3], func(r rune) bool { return strings.ContainsRune("`, ", r) })
-		if row[2] == "histogram" {
-			for _, part := range []string{"_bucket", "_sum", "_count"} {
-				documented[row[1]+part] = append(labels, "le")
-			}
-			continue
-		}
-		documented[row[1]] = labels
-	}
 	series, err := server.Query(w.T.Context(), `{__name__=~"(claimdir|controller)_.+"}`)
 	w.Must(err)
 	scraped := map[string]bool{}
@@ -183,39 +170,27 @@ func (w *world) board(server *prometheus.Server) {
 	w.T.Helper()
 	root, err := project.Root()
 	w.Must(err)
-	text, err := os.ReadFile(filepath.Join(root, "manifests/components/dashboard/dashboard.json"))
+	queries, err := alerts.DashboardQueries(root)
 	w.Must(err)
-	var board struct {
-		Panels []struct {
-			Title   string `json:"title"`
-			Targets []struct {
-				Expr string `json:"expr"`
-			} `json:"targets"`
-		} `json:"panels"`
-	}
-	w.Must(yaml.Unmarshal(text, &board))
-	queries, empty := 0, 0
+	empty := 0
 	chosen := strings.NewReplacer("$namespace", ".*", "$share", ".*", "$__rate_interval", "30s")
 	metric := regexp.MustCompile(`claimdir_\w+`)
-	for _, panel := range board.Panels {
-		for _, target := range panel.Targets {
-			queries++
-			series, err := server.Query(w.T.Context(), chosen.Replace(target.Expr))
-			if err != nil {
-				w.T.Errorf("%s: %v", panel.Title, err)
-				continue
-			}
-			if len(series) > 0 {
-				continue
-			}
-			empty++
-			if emptyWhenWell()[metric.FindString(target.Expr)] == "" {
-				w.T.Errorf("%s: %s gives nothing", panel.Title, target.Expr)
-			}
+	for _, query := range queries {
+		series, err := server.Query(w.T.Context(), chosen.Replace(query.Expr))
+		if err != nil {
+			w.T.Errorf("%s: %v", query.Panel, err)
+			continue
+		}
+		if len(series) > 0 {
+			continue
+		}
+		empty++
+		if emptyWhenWell()[metric.FindString(query.Expr)] == "" {
+			w.T.Errorf("%s: %s gives nothing", query.Panel, query.Expr)
 		}
 	}
-	if queries < 40 {
-		w.T.Errorf("the dashboard has %d queries", queries)
+	if len(queries) < 40 {
+		w.T.Errorf("the dashboard has %d queries", len(queries))
 	}
-	w.T.Logf("%d queries of the dashboard, of which %d give nothing, as they may", queries, empty)
+	w.T.Logf("%d queries of the dashboard, of which %d give nothing, as they may", len(queries), empty)
 }

@@ -23,7 +23,8 @@ func (h Helm) Run(ctx context.Context, args ...string) (string, error) {
 	env := slices.DeleteFunc(os.Environ(), func(entry string) bool {
 		return strings.HasPrefix(entry, "HELM") || strings.HasPrefix(entry, "KUBE") || strings.HasPrefix(entry, "XDG_")
 	})
-	cmd.Env = append(env, "HOME="+h.Home, "KUBECONFIG="+h.Kubeconfig)
+	env = append(env, "HOME="+h.Home, "KUBECONFIG="+h.Kubeconfig)
+	cmd.Env = env
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Run(); err != nil {

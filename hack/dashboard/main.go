@@ -3,13 +3,11 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"os"
-	"path/filepath"
 
 	"github.com/grafana/grafana-foundation-sdk/go/cog"
 	"github.com/grafana/grafana-foundation-sdk/go/cog/variants"
@@ -31,7 +29,7 @@ func main() {
 	}
 }
 
-// run writes the dashboard, for kustomize and for the chart if there is one, or compares it.
+// run writes the dashboard, for kustomize and for the chart, or compares it.
 func run(write bool) error {
 	root, err := project.Root()
 	if err != nil {
@@ -41,49 +39,41 @@ func run(write bool) error {
 	if err != nil {
 		return err
 	}
-	var stale []error
+	var problems []error
 	for _, name := range []string{"manifests/components/dashboard/dashboard.json", "manifests/chart/claimdir/files/dashboard.json"} {
-		file := filepath.Join(root, name)
-		if _, err := os.Stat(filepath.Dir(filepath.Dir(file))); err != nil {
-			continue // there is no chart
+		stale, err := project.Written(root, name, text, write)
+		if stale && !write {
+			err = fmt.Errorf("%s is not as it would be written", name)
 		}
-		if have, err := os.ReadFile(file); err == nil && bytes.Equal(have, text) {
-			continue
-		}
-		if !write {
-			stale = append(stale, fmt.Errorf("%s is not as it would be written", name))
-			continue
-		}
-		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, text, 0o644)); err != nil {
-			return err
-		}
+		problems = append(problems, err)
 	}
-	return errors.Join(stale...)
+	return errors.Join(problems...)
 }
 
 // source is the data source that the reader of the dashboard chooses.
 func source() common.DataSourceRef {
-	return common.DataSourceRef{Type: cog.ToPtr("prometheus"), Uid: cog.ToPtr("$datasource")}
+	return common.DataSourceRef{Type: new("prometheus"), Uid: new("$datasource")}
 }
 
 // render returns the dashboard as JSON.
 func render() ([]byte, error) {
 	all := dashboard.VariableOption{
-		Selected: cog.ToPtr(true),
-		Text:     dashboard.StringOrArrayOfString{String: cog.ToPtr("All")},
-		Value:    dashboard.StringOrArrayOfString{String: cog.ToPtr("$__all")},
+		Selected: new(true),
+		Text:     dashboard.StringOrArrayOfString{String: new("All")},
+		Value:    dashboard.StringOrArrayOfString{String: new("$__all")},
 	}
 	choose := func(name, label, query string) *dashboard.QueryVariableBuilder {
 		return dashboard.NewQueryVariableBuilder(name).Label(label).Datasource(source()).
-			Query(dashboard.StringOrMap{String: cog.ToPtr(query)}).Refresh(dashboard.VariableRefreshOnTimeRangeChanged).
+			Query(dashboard.StringOrMap{String: new(query)}).Refresh(dashboard.VariableRefreshOnTimeRangeChanged).
 			Sort(dashboard.VariableSortAlphabeticalAsc).Multi(true).IncludeAll(true).AllValue(".*").Current(all)
 	}
-	d := dashboard.NewDashboardBuilder("claimdir").Uid("claimdir").Tags([]string{"claimdir", "storage"}).
-		Description("What claimdir does and what it waits for.").
-		Refresh("1m").Time("now-6h", "now").Timezone("browser").Readonly().
-		WithVariable(dashboard.NewDatasourceVariableBuilder("datasource").Label("Data source").Type("prometheus")).
-		WithVariable(choose("namespace", "Namespace", "label_values(claimdir_build_info, namespace)")).
-		WithVariable(choose("share", "Share", `label_values(claimdir_share_ready{namespace=~"$namespace"}, share)`))
+	// The classic form, which people import and sidecars read; dashboardv2 is for a resource of Grafana.
+	d := dashboard.NewDashboardBuilder("claimdir").Uid("claimdir").Tags([]string{"claimdir", "storage"}). //nolint:staticcheck // see above
+														Description("What claimdir does and what it waits for.").
+														Refresh("1m").Time("now-6h", "now").Timezone("browser").Readonly().
+														WithVariable(dashboard.NewDatasourceVariableBuilder("datasource").Label("Data source").Type("prometheus")).
+														WithVariable(choose("namespace", "Namespace", "label_values(claimdir_build_info, namespace)")).
+														WithVariable(choose("share", "Share", `label_values(claimdir_share_ready{namespace=~"$namespace"}, share)`))
 	id := uint32(0)
 	next := func() uint32 { id++; return id }
 	for _, r := range rows() {

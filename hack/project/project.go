@@ -1,4 +1,4 @@
-// Package project knows where the project's source lies.
+// Package project knows where the project's source lies, and keeps files in it that are written from others.
 package project
 
 import (

@@ -78,7 +78,7 @@ func Start(ctx context.Context, c Config) (*Server, error) {
 		case ctx.Err() != nil || s.child.Ended():
 			s.Stop()
 			log, _ := os.ReadFile(says.Name())
-			return nil, fmt.Errorf("Prometheus does not answer: %w\n%s", err, log)
+			return nil, fmt.Errorf("wait for Prometheus: %w\n%s", err, log)
 		}
 		time.Sleep(50 * time.Millisecond) //nolint:forbidigo // nobody says when it answers
 	}

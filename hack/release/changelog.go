@@ -16,7 +16,7 @@ type section struct {
 }
 
 // heading is that of a released version, by keepachangelog.com and semver.org.
-var heading = regexp.MustCompile(`^## \[(\d+\.\d+\.\d+(?:-[0-9A-Za-z.-]+)?)\] - \d{4}-\d{2}-\d{2}$`) //nolint:gochecknoglobals // never changes
+var heading = regexp.MustCompile(`^## \[(\d+\.\d+\.\d+(?:-[0-9A-Za-z.-]+)?)\] - \d{4}-\d{2}-\d{2}$`)
 
 const unreleased = "## [Unreleased]"
 

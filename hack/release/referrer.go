@@ -24,7 +24,9 @@ type manifest struct{ v1.Manifest }
 func (m manifest) RawManifest() ([]byte, error) { return json.Marshal(m.Manifest) }
 
 // MediaType is what it is pushed as.
-func (m manifest) MediaType() (types.MediaType, error) { return m.Manifest.MediaType, nil }
+func (m manifest) MediaType() (types.MediaType, error) { //nolint:unparam // remote.Taggable asks for it
+	return m.Manifest.MediaType, nil
+}
 
 // attach pushes a file as an OCI artifact that refers to subject.
 func (p *pusher) attach(subject v1.Descriptor, file string) error {

@@ -51,7 +51,7 @@ func released(t *testing.T) string {
 	t.Helper()
 	r := &theRelease
 	r.once.Do(func() {
-		if r.root, r.err = os.MkdirTemp("", "claimdir-release-"); r.err != nil {
+		if r.root, r.err = os.MkdirTemp("", "claimdir-release-"); r.err != nil { //nolint:usetesting // it is for all tests
 			return
 		}
 		if r.err = copySource(r.root); r.err != nil {
