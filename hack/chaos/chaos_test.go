@@ -11,7 +11,7 @@ import (
 // TestTheCheckerFindsEachSabotage: claimdir is broken in each way, and the checker says so; of one that
 // is not broken it says nothing.
 func TestTheCheckerFindsEachSabotage(t *testing.T) {
-	bed, err := startBed(t.Context(), testWriter{t})
+	bed, err := startBed(t.Context(), t.Output())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -24,7 +24,7 @@ func TestTheCheckerFindsEachSabotage(t *testing.T) {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	results, err := runSabotages(t.Context(), bed, dir, sabotages(), testWriter{t})
+	results, err := runSabotages(t.Context(), bed, dir, sabotages(), t.Output())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,15 +36,6 @@ func TestTheCheckerFindsEachSabotage(t *testing.T) {
 			t.Error(err)
 		}
 	}
-}
-
-// testWriter logs lines to a test.
-type testWriter struct{ t *testing.T }
-
-func (w testWriter) Write(line []byte) (int, error) {
-	w.t.Helper()
-	w.t.Logf("%s", line)
-	return len(line), nil
 }
 
 // TestOverlay: each sabotage finds its place in the source as it is now.

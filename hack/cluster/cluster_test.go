@@ -15,7 +15,7 @@ func TestCluster(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	bed, err := testbed.Start(ctx, testbed.Options{
-		Progress:     testWriter{t},
+		Progress:     t.Output(),
 		ControlPlane: controlplane.Options{AuditPolicy: controlplane.AuditMetadata},
 	})
 	if err != nil {
@@ -147,13 +147,4 @@ func withoutClass(t *testing.T, bed *testbed.Bed) {
 	if err := bed.Admin.StorageV1().StorageClasses().Delete(t.Context(), "claimdir", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-}
-
-// testWriter logs lines to a test.
-type testWriter struct{ t *testing.T }
-
-func (w testWriter) Write(line []byte) (int, error) {
-	w.t.Helper()
-	w.t.Logf("%s", line)
-	return len(line), nil
 }

@@ -96,7 +96,7 @@ func TestLateCalls(t *testing.T) {
 	t.Parallel() // with a control plane of its own, and it waits for leases and claims
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
-	bed, err := testbed.Start(ctx, testbed.Options{Progress: testWriter{t}})
+	bed, err := testbed.Start(ctx, testbed.Options{Progress: t.Output()})
 	if err != nil {
 		t.Fatal(err)
 	}

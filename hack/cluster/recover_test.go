@@ -72,7 +72,7 @@ func begin(t *testing.T) *testbed.Bed {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
-	bed, err := testbed.Start(ctx, testbed.Options{Progress: testWriter{t}})
+	bed, err := testbed.Start(ctx, testbed.Options{Progress: t.Output()})
 	if err != nil {
 		t.Fatal(err)
 	}

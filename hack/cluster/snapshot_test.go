@@ -14,7 +14,7 @@ import (
 func TestSnapshots(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute)
 	defer cancel()
-	bed, err := testbed.Start(ctx, testbed.Options{Progress: testWriter{t}, ControlPlane: controlplane.Options{AuditPolicy: controlplane.AuditMetadata}})
+	bed, err := testbed.Start(ctx, testbed.Options{Progress: t.Output(), ControlPlane: controlplane.Options{AuditPolicy: controlplane.AuditMetadata}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -54,7 +54,7 @@ func newReader(t *testing.T) *reader {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute)
 	defer cancel()
-	bed, err := testbed.Start(ctx, testbed.Options{Progress: progress{t}})
+	bed, err := testbed.Start(ctx, testbed.Options{Progress: t.Output()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,14 +77,6 @@ func newReader(t *testing.T) *reader {
 	_, err = bed.Kubectl(ctx, "delete", "-k", filepath.Join(root, "manifests", "overlays", "example"))
 	r.Must(err)
 	return r
-}
-
-// progress logs lines to a test.
-type progress struct{ t *testing.T }
-
-func (p progress) Write(text []byte) (int, error) {
-	p.t.Log(strings.TrimSpace(string(text)))
-	return len(text), nil
 }
 
 // start starts claimdir as kubelet would: with the environment of the Deployment that is installed, and the token of its
