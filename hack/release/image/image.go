@@ -61,7 +61,7 @@ func (s Source) Build(ctx context.Context, p Program, out string) error {
 	build.Env = append(build.Env, "CGO_ENABLED=0", "GOOS="+p.OS, "GOARCH="+p.Architecture, "GOAMD64=v1", "GOARM64=v8.0", "GOARM=7", "GOPPC64=power8",
 		"GOFLAGS=-buildvcs=false", "GOWORK=off", "GO111MODULE=on")
 	if output, err := build.CombinedOutput(); err != nil {
-		return fmt.Errorf("build %s for %s/%s: %w\n%s", filepath.Base(out), p.OS, p.Architecture, err, output)
+		return fmt.Errorf("build %s for %s/%s: %w\n%s", filepath.Base(filepath.Join(p.Dir, p.Package)), p.OS, p.Architecture, err, output)
 	}
 	return os.Chmod(out, 0o755) // whatever the umask
 }
