@@ -129,11 +129,12 @@ func testFailover(t *testing.T, bed *testbed.Bed) {
 	}
 	begin = time.Now()
 	w.process = next
-	w.Claim("third")
-	w.Bound("third")
+	w.logged("Leading")
 	if took := time.Since(begin); took > 10*time.Second {
 		t.Errorf("a stop handed over after %v", took)
 	}
+	w.Claim("third") // how fast it is bound depends on the controller manager, too
+	w.Bound("third")
 }
 
 // testPausedLeader protects what is on the share from a leader that was paused (SIGSTOP,
