@@ -1,17 +1,25 @@
 // Command demo shows claimdir's main job on a real control plane: a claim
 // becomes Bound, its directory appears, the claim goes, the directory is
 // archived. It needs no cluster and no NFS server, and leaves nothing behind.
+//
+//	go run ./demo [-picture FILE]
+//
+// With -picture it draws what it printed, without claimdir's log, as an SVG.
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -47,17 +55,24 @@ spec:
 const patience = time.Minute
 
 func main() {
+	picture := flag.String("picture", "", "file to draw what is printed in, as an SVG")
+	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx)
+	var printed bytes.Buffer
+	err := run(ctx, io.MultiWriter(os.Stdout, &printed))
 	stop()
+	if err == nil && *picture != "" {
+		err = os.WriteFile(*picture, draw(printed.String()), 0o644)
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "demo:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context) (err error) {
-	bed, err := testbed.Start(ctx, testbed.Options{Progress: os.Stdout})
+func run(ctx context.Context, out io.Writer) (err error) {
+	out = &locked{out: out}
+	bed, err := testbed.Start(ctx, testbed.Options{Progress: out})
 	if err != nil {
 		return err
 	}
@@ -66,7 +81,7 @@ func run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	d := &demo{ctx: ctx, bed: bed, share: share}
+	d := &demo{ctx: ctx, screen: screen{out}, bed: bed, share: share}
 	for _, step := range []func() error{d.start, d.bind, d.write, d.release, d.stop} {
 		if err := step(); err != nil {
 			return err
@@ -76,15 +91,16 @@ func run(ctx context.Context) (err error) {
 }
 
 type demo struct {
-	ctx      context.Context //nolint:containedctx // lives as long as the demo
+	ctx context.Context //nolint:containedctx // lives as long as the demo
+	screen
 	bed      *testbed.Bed
 	share    string
 	claimdir *testbed.Process
 }
 
 func (d *demo) start() (err error) {
-	say("claimdir starts, as the ServiceAccount of manifests/base; the share is a local directory")
-	d.claimdir, err = d.bed.Claimdir(testbed.Config{Share: d.share, Provisioner: "claimdir/nfs", Log: indented{}})
+	d.say("claimdir starts, as the ServiceAccount of manifests/base; the share is a local directory")
+	d.claimdir, err = d.bed.Claimdir(testbed.Config{Share: d.share, Provisioner: "claimdir/nfs", Log: log{d.out}})
 	if err != nil {
 		return err
 	}
@@ -94,8 +110,8 @@ func (d *demo) start() (err error) {
 }
 
 func (d *demo) bind() error {
-	say("a class, and a claim of it")
-	show(class, "---", claim)
+	d.say("a class, and a claim of it")
+	d.show(class, "---", claim)
 	if err := d.apply(class, claim); err != nil {
 		return err
 	}
@@ -103,12 +119,12 @@ func (d *demo) bind() error {
 	if _, err := d.kubectl("wait", "--for=jsonpath={.status.phase}=Bound", "pvc/data", "--timeout=60s"); err != nil {
 		return errors.Join(err, d.explain())
 	}
-	say(fmt.Sprintf("the claim is Bound after %v", time.Since(begin).Round(10*time.Millisecond)))
+	d.say(fmt.Sprintf("the claim is Bound after %v", time.Since(begin).Round(10*time.Millisecond)))
 	return d.print("get", "pvc,pv")
 }
 
 func (d *demo) write() error {
-	say("its directory on the share, where a pod now writes a file")
+	d.say("its directory on the share, where a pod now writes a file")
 	if err := os.WriteFile(filepath.Join(d.share, "default", "data", "report.txt"), []byte("42\n"), 0o644); err != nil {
 		return err
 	}
@@ -116,7 +132,7 @@ func (d *demo) write() error {
 }
 
 func (d *demo) release() error {
-	say("the claim is deleted; the class says archive")
+	d.say("the claim is deleted; the class says archive")
 	volume, err := d.kubectl("get", "pvc", "data", "-o", "jsonpath={.spec.volumeName}")
 	if err != nil {
 		return err
@@ -127,7 +143,7 @@ func (d *demo) release() error {
 	if _, err := d.kubectl("wait", "--for=delete", "pv/"+volume, "--timeout=60s"); err != nil {
 		return errors.Join(err, d.explain())
 	}
-	say("the volume is gone, the data is kept aside")
+	d.say("the volume is gone, the data is kept aside")
 	archived := filepath.Join(d.share, "archived-default-data-"+volume, "report.txt")
 	if _, err := os.Stat(archived); err != nil {
 		return fmt.Errorf("the archive is not there: %w", err)
@@ -136,11 +152,11 @@ func (d *demo) release() error {
 }
 
 func (d *demo) stop() error {
-	say("claimdir stops")
+	d.say("claimdir stops")
 	if code := d.claimdir.Stop(); code != 0 {
 		return fmt.Errorf("claimdir ended with exit code %d", code)
 	}
-	say("done; everything the demo started is stopped and removed")
+	d.say("done; everything the demo started is stopped and removed")
 	return nil
 }
 
@@ -153,7 +169,7 @@ func (d *demo) kubectl(args ...string) (string, error) { return d.bed.Kubectl(d.
 
 func (d *demo) print(args ...string) error {
 	out, err := d.bed.Kubectl(d.ctx, args...)
-	show(out)
+	d.show(out)
 	return err
 }
 
@@ -167,26 +183,46 @@ func (d *demo) list() error {
 	find := exec.CommandContext(d.ctx, "find", ".", "-mindepth", "1", "-printf", "%M  %P\n")
 	find.Dir = d.share
 	out, err := find.CombinedOutput()
-	show(string(out))
+	d.show(string(out))
 	return err
 }
 
-func say(text string) { fmt.Printf("\n== %s\n", text) }
+// screen is where the demo prints.
+type screen struct{ out io.Writer }
 
-func show(texts ...string) {
+func (s screen) say(text string) { fmt.Fprintf(s.out, "\n"+heading+"%s\n", text) }
+
+func (s screen) show(texts ...string) {
 	for _, text := range texts {
 		for line := range strings.Lines(strings.Trim(text, "\n") + "\n") {
-			fmt.Print("   ", line)
+			fmt.Fprint(s.out, "   ", line)
 		}
 	}
 }
 
-// indented prints claimdir's log apart from the demo's own words.
-type indented struct{}
+const (
+	heading = "== "   // begins a line with the demo's own words
+	logged  = "   | " // begins a line of claimdir's log
+)
 
-func (indented) Write(data []byte) (int, error) {
+// locked is written to by the demo and by claimdir's log.
+type locked struct {
+	mu  sync.Mutex
+	out io.Writer
+}
+
+func (l *locked) Write(data []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.out.Write(data)
+}
+
+// log prints claimdir's log apart from the demo's own words.
+type log struct{ out io.Writer }
+
+func (l log) Write(data []byte) (int, error) {
 	for line := range strings.Lines(string(data)) {
-		fmt.Print("   | ", line)
+		fmt.Fprint(l.out, logged, line)
 	}
 	return len(data), nil
 }
