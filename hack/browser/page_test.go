@@ -3,15 +3,10 @@
 package browser
 
 import (
-	"bytes"
 	"cmp"
 	"context"
-	"encoding/base64"
 	"flag"
 	"fmt"
-	"image"
-	"image/color"
-	"image/png"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -66,88 +61,24 @@ func (b tester) evaluate(expression string, result any) {
 // open opens an address on a screen of that width, in a colour scheme, and waits until it is loaded.
 func (b tester) open(url string, width int, scheme string) {
 	b.Helper()
-	b.do("Emulation.setDeviceMetricsOverride", map[string]any{"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600})
-	b.do("Emulation.setEmulatedMedia", map[string]any{"features": []map[string]string{{"name": "prefers-color-scheme", "value": scheme}}})
-	b.do("Page.navigate", map[string]any{"url": url})
-	for end := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		var there bool
-		b.evaluate(fmt.Sprintf(`document.readyState === "complete" && location.href === %q`, url), &there)
-		if there {
-			return
-		}
-		if time.Now().After(end) {
-			b.Fatalf("%s is not loaded", url)
-		}
+	if err := b.Open(url, width, scheme); err != nil {
+		b.Fatal(err)
 	}
 }
 
 // screenshot takes a picture of all of the page.
 func (b tester) screenshot(name string) {
 	b.Helper()
-	var shot struct{ Data string }
-	if err := b.Call("Page.captureScreenshot", map[string]any{"captureBeyondViewport": true}, &shot); err != nil {
-		b.Fatal(err)
-	}
-	data, err := base64.StdEncoding.DecodeString(shot.Data)
+	small, err := b.Screenshot()
 	if err != nil {
 		b.Fatal(err)
 	}
-	picture, err := png.Decode(bytes.NewReader(data))
-	if err != nil {
+	if len(small) > 100<<10 && *screenshots != "" {
+		b.Errorf("the screenshot %s has %d bytes", name, len(small))
+	}
+	if err := os.WriteFile(filepath.Join(cmp.Or(*screenshots, b.TempDir()), name), small, 0o644); err != nil { //nolint:gosec // for everybody
 		b.Fatal(err)
 	}
-	var small bytes.Buffer
-	if err := (&png.Encoder{CompressionLevel: png.BestCompression}).Encode(&small, paletted(picture)); err != nil {
-		b.Fatal(err)
-	}
-	if small.Len() > 100<<10 && *screenshots != "" {
-		b.Errorf("the screenshot %s has %d bytes", name, small.Len())
-	}
-	if err := os.WriteFile(filepath.Join(cmp.Or(*screenshots, b.TempDir()), name), small.Bytes(), 0o644); err != nil { //nolint:gosec // for everybody
-		b.Fatal(err)
-	}
-}
-
-// near reports whether two colours look alike.
-func near(a, b color.RGBA) bool {
-	apart := func(x, y uint8) int { return max(int(x)-int(y), int(y)-int(x)) }
-	return max(apart(a.R, b.R), apart(a.G, b.G), apart(a.B, b.B)) < 10
-}
-
-// paletted returns the picture in few colours: of those that look alike, the most frequent one.
-func paletted(picture image.Image) *image.Paletted {
-	count := map[color.RGBA]int{}
-	at := func(x, y int) color.RGBA { return color.RGBAModel.Convert(picture.At(x, y)).(color.RGBA) }
-	bounds := picture.Bounds()
-	for y := bounds.Min.Y; y < bounds.Max.Y; y++ {
-		for x := bounds.Min.X; x < bounds.Max.X; x++ {
-			count[at(x, y)]++
-		}
-	}
-	colours := make([]color.RGBA, 0, len(count))
-	for c := range count {
-		colours = append(colours, c)
-	}
-	slices.SortFunc(colours, func(a, b color.RGBA) int { return count[b] - count[a] })
-	var palette color.Palette
-	for _, c := range colours {
-		if len(palette) < 32 && !slices.ContainsFunc(palette, func(other color.Color) bool { return near(c, other.(color.RGBA)) }) {
-			palette = append(palette, c)
-		}
-	}
-	result, index := image.NewPaletted(bounds, palette), map[color.RGBA]uint8{}
-	for y := bounds.Min.Y; y < bounds.Max.Y; y++ {
-		for x := bounds.Min.X; x < bounds.Max.X; x++ {
-			c := at(x, y)
-			i, known := index[c]
-			if !known {
-				i = uint8(palette.Index(c))
-				index[c] = i
-			}
-			result.SetColorIndex(x, y, i)
-		}
-	}
-	return result
 }
 
 // look opens the page with the data in both colour schemes at both widths, and checks what holds for any data.

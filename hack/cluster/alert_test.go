@@ -1,7 +1,9 @@
 package cluster
 
 import (
+	"flag"
 	"fmt"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -11,10 +13,13 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"claimdir/hack/alerts"
+	"claimdir/hack/browser"
 	"claimdir/hack/project"
 	"claimdir/hack/prometheus"
 	"claimdir/hack/testbed"
 )
+
+var keepAlertPicture = flag.String("alert-picture", "", "the `file` that keeps a picture of the alert, PNG; this needs chromium")
 
 // hasty returns the rules with what they wait for shortened.
 func (w *world) hasty() []byte {
@@ -107,6 +112,7 @@ func testAlert(t *testing.T, bed *testbed.Bed) {
 	if fires.Annotations["description"] != "claimdir cannot work on the share "+export+". Its claims and released volumes wait; pods that have it mounted may hang." {
 		t.Errorf("its annotations are %v", fires.Annotations)
 	}
+	w.alertPicture(server)
 	pending, err := server.Query(t.Context(), `count_over_time(ALERTS{alertname="ClaimdirShareNotReady",alertstate="pending"}[10m])`)
 	if err != nil || len(pending) != 1 {
 		t.Errorf("it was not pending before: %v, %v", pending, err)
@@ -116,6 +122,29 @@ func testAlert(t *testing.T, bed *testbed.Bed) {
 	w.wantOn("slow", "waits")
 	w.documented(server)
 	w.board(server)
+}
+
+// alertPicture keeps Prometheus' page of the alerts, as Chromium shows it, if the test was told to.
+func (w *world) alertPicture(server *prometheus.Server) {
+	w.T.Helper()
+	if *keepAlertPicture == "" {
+		return
+	}
+	b, err := browser.Start(w.T.Context())
+	w.Must(err)
+	defer func() { w.Must(b.Close()) }()
+	w.Must(b.Open(server.URL+"/classic/alerts", 1000, "light"))
+	// What fires, and this alert opened.
+	const show = `document.querySelectorAll("tr").forEach(row => {
+		if (row.classList.contains("alert-success")) row.hidden = true
+		if (row.classList.contains("alert_header") && row.textContent.includes("ClaimdirShareNotReady")) row.click()
+		if (row.className === "" && row.cells.length === 1) row.hidden = true // the file of a group
+	}), true`
+	var done bool
+	w.Must(b.Evaluate(show, &done))
+	picture, err := b.Screenshot()
+	w.Must(err)
+	w.Must(os.WriteFile(*keepAlertPicture, picture, 0o644))
 }
 
 // documented compares what Prometheus has scraped with docs/metrics.md.
