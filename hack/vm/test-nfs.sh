@@ -24,11 +24,11 @@ crashes='CutOff|LikeAnyOther$|^TestAKillAnywhere|^TestOfTwoClusters|^TestOfTwoCl
 # These are about a tree's depth and size, a pace, or two shares, to which the server makes no difference, and take long over a mount.
 deep='^TestACopyNeedsLittleMemory$|^TestShare$/^(remove_reads_names|the_trash_is_emptied_of_trees_of_any_depth|a_copy_(of_a_deep|keeps_its_pace|of_another).*)$'
 
-# These make a copy over and over; they go once to each version.
+# These make a copy over and over.
 repeats='^TestACopyThatIsKilled$|^TestShare$/^a_copy_(goes_on|made_twice|needs_neither|keeps_files_of_several).*'
 
-# These copy trees, for minutes on each mount: they meet each version with each file system, and each user.
-copies='^TestACopy|^TestShare$/^a_copy'
+# These are about modes and owners, and what only their owner may read.
+users='^TestShare$/(closed|owner|umask|mode|setgid|uid|unreadable|sticky|hostile_trees|hands_down|keeps_everything|nobody)'
 
 # Of the late calls a mount has some operations; a plain directory has all.
 late='^TestACallThatComesLate/^(adopt|expire|purge|remove|fix|look|put|bring|provision,_[gt]|(take_over|archive|retain|restore),|.*_of_nothing)'
@@ -46,8 +46,8 @@ part() {
 	case "$1 $2" in
 	*" all") ;;
 	"provisioner/share most") mine+="|$deep|$repeats" ;;
-	"provisioner/share most-but-copies") mine+="|$deep|$copies" ;;
 	"provisioner/share most-and-repeats") mine+="|$deep" ;;
+	"provisioner/share users") run=$users ;;
 	"provisioner stories") mine+="|$crashes|$local" ;;
 	"provisioner crashes") run=$crashes parallel=6 ;; # each story has a share of its own, and waits for the server
 	"provisioner swaps") run='^TestHostile(ALinkSwappedIn|WhatComesAndGoes|Inventory)' ;;

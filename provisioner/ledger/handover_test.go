@@ -25,13 +25,16 @@ func process(t *testing.T, dir string, call share.Call) *Ledger {
 	return l.On(view)
 }
 
-// rounds is how often two processes meet. On a share that syncs each takes long.
-func rounds() int {
-	if os.Getenv("CLAIMDIR_TEST_BRIEF") != "" { // see sharetest.Brief, which imports this package
-		return 40
+// times is sharetest.Times, which imports this package.
+func times(fast, slow int) int {
+	if os.Getenv("CLAIMDIR_TEST_BRIEF") != "" {
+		return slow
 	}
-	return 2000
+	return fast
 }
+
+// rounds is how often two processes meet. On a share that syncs each takes long.
+func rounds() int { return times(2000, 40) }
 
 // Of two clusters that get one path at once, one has it, and the other is told so.
 func TestOfTwoClustersOneGetsThePath(t *testing.T) {
@@ -193,7 +196,7 @@ func TestAChangeThatIsCutOffIsCompletedByItsRepeat(t *testing.T) {
 		for _, before := range []string{"", ".new"} {
 			t.Run(name+before, func(t *testing.T) {
 				t.Parallel()
-				for n := 0; cutOnce(t, c, before, n) && !t.Failed(); n++ {
+				for n := 0; cutOnce(t, c, before, n) && !t.Failed(); n += times(1, 7) { // before a call and after another one
 				}
 			})
 		}
