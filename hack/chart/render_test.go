@@ -114,7 +114,9 @@ func selected(t *testing.T, all map[string]*unstructured.Unstructured) {
 			contains(t, key, pods, labels(t, o, "spec", "selector", "matchLabels"))
 		case "NetworkPolicy":
 			contains(t, key, pods, labels(t, o, "spec", "podSelector", "matchLabels"))
-			port(t, key, element(t, element(t, o.Object, "spec", "ingress"), "ports")["port"])
+			if _, egress, _ := unstructured.NestedSlice(o.Object, "spec", "egress"); !egress {
+				port(t, key, element(t, element(t, o.Object, "spec", "ingress"), "ports")["port"])
+			}
 		case "Service":
 			contains(t, key, pods, labels(t, o, "spec", "selector"))
 			port(t, key, element(t, o.Object, "spec", "ports")["targetPort"])

@@ -70,21 +70,26 @@ func TestSameAsKustomize(t *testing.T) {
 	}
 	kubectl := controlplane.Kubectl{Program: programs.Kubectl, CacheDir: t.TempDir()}
 	met := map[string]bool{}
-	for _, tt := range []struct{ values, overlay, component string }{
+	for _, tt := range []struct{ values, overlay, components string }{
 		{"example", "example", ""},
 		{"nonroot", "example", "nonroot"},
 		{"hardening", "example", "hardening"},
 		{"snapshots", "example", "snapshots"},
+		{"pod-policies", "example", "pdb egress"},
 		{"several-shares", "several-shares", ""},
 	} {
 		t.Run(tt.values, func(t *testing.T) {
 			overlay := filepath.Join(manifests(t), "overlays", tt.overlay)
-			if tt.component != "" {
+			if tt.components != "" {
 				file, err := os.OpenFile(filepath.Join(overlay, "kustomization.yaml"), os.O_APPEND|os.O_WRONLY, 0)
 				if err != nil {
 					t.Fatal(err)
 				}
-				if _, err := file.WriteString("\ncomponents: [../../components/" + tt.component + "]\n"); err != nil {
+				list := "\ncomponents:\n"
+				for component := range strings.FieldsSeq(tt.components) {
+					list += "- ../../components/" + component + "\n"
+				}
+				if _, err := file.WriteString(list); err != nil {
 					t.Fatal(err)
 				}
 				if err := file.Close(); err != nil {
