@@ -36,6 +36,9 @@ late='^TestACallThatComesLate/^(adopt|expire|purge|remove|fix|look|put|bring|pro
 # These are about names, content and records, to which the server makes no difference, and take minutes over a mount.
 local='^(Test|Fuzz)Hostile|^TestSharesOfLayout1|^TestClaimsAreServedWhileRecordsAreConverted'
 
+# These are about the order in which many directories are removed, to which the server makes no difference.
+turns='^(TestStaleHandlesHoldNothingUp|TestNewOnesComeBeforeThoseThatFail|TestTurnsGoRound|TestLargeDirectoriesTakeTurns|TestADirectoryThatFailsIsTriedLaterAndLater)$'
+
 # These stop the server, which all runs have in common.
 outages='^(TestAServerThatStopsAndComesBack|TestASoftMountGivesUp|TestVolumesComeAndGoWhileTheServerRestarts|TestAKeptShareOutlivesItsServer)$'
 
@@ -48,6 +51,9 @@ part() {
 	"provisioner/share most") mine+="|$deep|$repeats" ;;
 	"provisioner/share most-and-repeats") mine+="|$deep" ;;
 	"provisioner/share users") run=$users ;;
+	"provisioner/ledger most") mine+="|$local|$crashes" ;;
+	"provisioner/ledger most-and-crashes") mine+="|$local" ;;
+	"provisioner/trash most") mine+="|$turns" ;;
 	"provisioner stories") mine+="|$crashes|$local" ;;
 	"provisioner crashes") run=$crashes parallel=6 ;; # each story has a share of its own, and waits for the server
 	"provisioner swaps") run='^TestHostile(ALinkSwappedIn|WhatComesAndGoes|Inventory)' ;;

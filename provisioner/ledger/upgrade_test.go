@@ -320,7 +320,7 @@ func TestARecordOfLayout1IsItsVolumes(t *testing.T) {
 // The upgrade is cut off at each of its calls, before or after it, and started again.
 func TestAnUpgradeThatIsCutOffGoesOn(t *testing.T) {
 	for _, name := range []string{"active-nested", "restore-cut-04", "trash"} {
-		for n := 0; ; n += sharetest.Times(1, 7) {
+		for n := 0; ; n += sharetest.Times(1, 23) {
 			dir := t.TempDir()
 			sharetest.Must(t, sharetest.Write(os.DirFS("testdata/layout1"), name, dir))
 			parents := recordedParents(t, dir)
@@ -369,7 +369,7 @@ func TestARecordOfLayout1IsChangedLikeAnyOther(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			for n := 0; ; n += sharetest.Times(1, 7) {
+			for n := 0; ; n += sharetest.Times(1, 23) {
 				dir := t.TempDir()
 				sharetest.Must(t, sharetest.Write(os.DirFS("testdata/layout1"), "active-default", dir))
 				sharetest.Must(t, os.MkdirAll(dir+"/.claimdir/trash/"+volpath.Trash("pvc-1", "cluster-1", 1), 0o700))
