@@ -61,7 +61,7 @@ func (b tester) evaluate(expression string, result any) {
 // open opens an address on a screen of that width, in a colour scheme, and waits until it is loaded.
 func (b tester) open(url string, width int, scheme string) {
 	b.Helper()
-	if err := b.Open(url, width, scheme); err != nil {
+	if err := b.Open(b.Context(), url, width, scheme); err != nil {
 		b.Fatal(err)
 	}
 }

@@ -2,6 +2,7 @@ package browser
 
 import (
 	"bytes"
+	"context"
 	"encoding/base64"
 	"fmt"
 	"image"
@@ -14,8 +15,9 @@ import (
 // loading is how long a page may take to load.
 const loading = 30 * time.Second
 
-// Open opens an address on a screen of that width in pixels, in a colour scheme, "light" or "dark", and waits until it is loaded.
-func (b *Browser) Open(url string, width int, scheme string) error {
+// Open opens an address on a screen of that width in pixels, in a colour scheme, "light" or "dark", and waits until it is loaded, at
+// most until ctx is done.
+func (b *Browser) Open(ctx context.Context, url string, width int, scheme string) error {
 	for _, step := range []struct {
 		method string
 		params map[string]any
@@ -28,13 +30,17 @@ func (b *Browser) Open(url string, width int, scheme string) error {
 			return err
 		}
 	}
-	for end := time.Now().Add(loading); ; time.Sleep(10 * time.Millisecond) {
+	ctx, cancel := context.WithTimeout(ctx, loading)
+	defer cancel()
+	for {
 		var there bool
 		if err := b.Evaluate(fmt.Sprintf(`document.readyState === "complete" && location.href === %q`, url), &there); err != nil || there {
 			return err
 		}
-		if time.Now().After(end) {
-			return fmt.Errorf("%s is not loaded after %v", url, loading)
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-ctx.Done():
+			return fmt.Errorf("%s is not loaded: %w", url, ctx.Err())
 		}
 	}
 }

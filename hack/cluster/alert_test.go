@@ -133,7 +133,7 @@ func (w *world) alertPicture(server *prometheus.Server) {
 	b, err := browser.Start(w.T.Context())
 	w.Must(err)
 	defer func() { w.Must(b.Close()) }()
-	w.Must(b.Open(server.URL+"/classic/alerts", 1000, "light"))
+	w.Must(b.Open(w.T.Context(), server.URL+"/classic/alerts", 1000, "light"))
 	// What fires, and this alert opened.
 	const show = `document.querySelectorAll("tr").forEach(row => {
 		if (row.classList.contains("alert-success")) row.hidden = true
