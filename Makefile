@@ -45,8 +45,8 @@ test-nfs: ## run the suites that touch a share on kernel NFS, in a virtual machi
 	hack/vm/test-nfs.sh $(ARGS)
 
 .PHONY: test-cluster
-test-cluster: ## run claimdir on a real node, with pods that write, in a virtual machine
-	hack/vm/test-cluster.sh
+test-cluster: ## run claimdir on a real node, with pods that write, in a virtual machine; ARGS=--all: each case, for an hour and more
+	hack/vm/test-cluster.sh $(ARGS)
 
 .PHONY: conformance
 conformance: ## run Kubernetes' own storage tests against claimdir on a real node, in a virtual machine: ARGS

@@ -37,7 +37,7 @@ func (w *world) cutOff(t *testing.T, f *sharetest.Fault, run func() error, want 
 // everywhere runs a story once for each place where its operation can be cut off, and for
 // every stride-th pair of places in the first run and in the repeat, in which each place
 // of the repeat comes: with CLAIMDIR_TEST_BRIEF set, for a slow share, only for every
-// tenth place of the first run, with one in the repeat. before prepares a share and returns the
+// 25th place of the first run, with one in the repeat. before prepares a share and returns the
 // operation; a third run of it must succeed, and so must a fourth.
 func everywhere(t *testing.T, before func(*testing.T, *world) func() error, want ...string) {
 	t.Helper()
@@ -76,7 +76,7 @@ func everywhereBy(t *testing.T, stride int, before func(*testing.T, *world) func
 			w.end(t)
 			switch {
 			case brief():
-				first, second = first+10, first // and then one that far into the repeat
+				first, second = first+25, first // and then one that far into the repeat
 			case again:
 				second += stride
 			default: // the repeat has no more places
@@ -84,7 +84,7 @@ func everywhereBy(t *testing.T, stride int, before func(*testing.T, *world) func
 			}
 		}
 	}
-	if places < times(100, 4) {
+	if places < times(100, 2) {
 		t.Errorf("only %d places were tried", places)
 	}
 }

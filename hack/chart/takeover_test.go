@@ -13,7 +13,6 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	v1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
 
@@ -105,17 +104,7 @@ func (p *peerRelease) volume(name, dir string) *v1.PersistentVolume {
 	pvc := p.Claim(name, clustertest.OfClass(p.class), func(c *v1.PersistentVolumeClaim) { c.Spec.VolumeName = "pvc-" + p.Name + "-" + name })
 	p.Must(os.MkdirAll(filepath.Join(p.share, dir), 0o777))
 	p.Must(os.WriteFile(filepath.Join(p.share, dir, "file"), []byte(name), 0o600))
-	pv := &v1.PersistentVolume{
-		ObjectMeta: metav1.ObjectMeta{Name: pvc.Spec.VolumeName, Annotations: map[string]string{"pv.kubernetes.io/provisioned-by": p.provisioner}},
-		Spec: v1.PersistentVolumeSpec{
-			AccessModes:                   pvc.Spec.AccessModes,
-			Capacity:                      v1.ResourceList{v1.ResourceStorage: resource.MustParse("1Gi")},
-			ClaimRef:                      &v1.ObjectReference{Kind: "PersistentVolumeClaim", APIVersion: "v1", Namespace: p.Name, Name: name, UID: pvc.UID},
-			PersistentVolumeReclaimPolicy: v1.PersistentVolumeReclaimDelete,
-			StorageClassName:              p.class,
-			PersistentVolumeSource:        v1.PersistentVolumeSource{NFS: &v1.NFSVolumeSource{Server: testbed.Server, Path: testbed.Export + "/" + dir}},
-		},
-	}
+	pv := clustertest.VolumeOfPeer(pvc, p.provisioner, testbed.Server, testbed.Export+"/"+dir)
 	_, err := p.bed.Admin.CoreV1().PersistentVolumes().Create(p.T.Context(), pv, metav1.CreateOptions{})
 	p.Must(err)
 	return p.Bound(name)

@@ -78,6 +78,21 @@ func Mode(modes ...v1.PersistentVolumeAccessMode) func(*v1.PersistentVolumeClaim
 	return func(c *v1.PersistentVolumeClaim) { c.Spec.AccessModes = modes }
 }
 
+// VolumeOfPeer is the PersistentVolume that nfs-subdir-external-provisioner makes for a claim, by its spec.volumeName.
+func VolumeOfPeer(claim *v1.PersistentVolumeClaim, provisioner, server, path string) *v1.PersistentVolume {
+	return &v1.PersistentVolume{
+		ObjectMeta: metav1.ObjectMeta{Name: claim.Spec.VolumeName, Annotations: map[string]string{"pv.kubernetes.io/provisioned-by": provisioner}},
+		Spec: v1.PersistentVolumeSpec{
+			AccessModes:                   claim.Spec.AccessModes,
+			Capacity:                      v1.ResourceList{v1.ResourceStorage: resource.MustParse("1Gi")},
+			ClaimRef:                      &v1.ObjectReference{Kind: "PersistentVolumeClaim", APIVersion: "v1", Namespace: claim.Namespace, Name: claim.Name, UID: claim.UID},
+			PersistentVolumeReclaimPolicy: v1.PersistentVolumeReclaimDelete,
+			StorageClassName:              *claim.Spec.StorageClassName,
+			PersistentVolumeSource:        v1.PersistentVolumeSource{NFS: &v1.NFSVolumeSource{Server: server, Path: path}},
+		},
+	}
+}
+
 // DeleteClaim deletes a claim and does not wait.
 func (n *Namespace) DeleteClaim(name string) {
 	n.T.Helper()

@@ -49,7 +49,6 @@ part() {
 	case "$1 $2" in
 	*" all") ;;
 	"provisioner/share most") mine+="|$deep|$repeats" ;;
-	"provisioner/share most-and-repeats") mine+="|$deep" ;;
 	"provisioner/share users") run=$users ;;
 	"provisioner/ledger most") mine+="|$local|$crashes" ;;
 	"provisioner/ledger most-and-crashes") mine+="|$local" ;;

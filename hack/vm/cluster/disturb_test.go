@@ -19,8 +19,14 @@ func disturbances() []testCase {
 	return []testCase{
 		{"claimdir is deleted while a pod writes", testDeleted},
 		{"claimdir is rolled to the next version", testRolled},
-		{"the leader of two is killed", testLeaderKilled},
 		{"the NFS server restarts", testServerRestart},
+	}
+}
+
+func rareDisturbances() []testCase {
+	return []testCase{
+		{"a release of nfs-subdir-external-provisioner is taken over while a pod writes, and back", testTakeover},
+		{"the leader of two is killed", testLeaderKilled},
 		{"kubelet restarts", testKubeletRestart},
 	}
 }

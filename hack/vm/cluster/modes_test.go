@@ -20,14 +20,22 @@ func podCases() []testCase {
 		{"uid 1000 and root in one volume", testUsers},
 		{"a restricted namespace", testRestricted},
 		{"ReadWriteMany from two pods", testReadWriteMany},
-		{"ReadOnlyMany", testReadOnlyMany},
-		{"ReadWriteOncePod", testReadWriteOncePod},
-		{"subPath", testSubPath},
 		{"StatefulSet", testStatefulSet},
-		{"generic ephemeral volume", testEphemeral},
 		{"a mounted volume grows", testExpandMounted},
 		{"owner, group and setgid of a class", testOwnership},
 		{"delete what tenants leave behind", testLeavings},
+	}
+}
+
+func rarePodCases() []testCase {
+	return []testCase{
+		{"a StatefulSet is restored from snapshots", testSnapshotStatefulSet}, // the longest
+		{"a CronJob makes snapshots", testNightly},
+		{"kubectl claimdir in a real pod", testPlugin},
+		{"ReadOnlyMany", testReadOnlyMany},
+		{"ReadWriteOncePod", testReadWriteOncePod},
+		{"subPath", testSubPath},
+		{"generic ephemeral volume", testEphemeral},
 	}
 }
 

@@ -30,7 +30,7 @@ const (
 
 // patience is how long a step may take: kubelet's own retries come after half a
 // minute and more, and everything is emulated.
-const patience = 4 * time.Minute
+const patience = 8 * time.Minute
 
 // world is one case's namespace on the node.
 type world struct {

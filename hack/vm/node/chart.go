@@ -15,11 +15,7 @@ func (n *Node) installChart(ctx context.Context, i Installation) error {
 	if err != nil {
 		return err
 	}
-	h, err := n.helm(ctx)
-	if err != nil {
-		return err
-	}
-	profile, values := "baseline", []string{"--set", "image.repository=" + imageName + ",image.tag=" + i.Tag,
+	profile, values := "baseline", []string{"--set", "image.repository=" + ImageName + ",image.tag=" + i.Tag,
 		"--set", "nfs.server=" + Address + ",nfs.path=" + i.Export, "--set", "storageClass.provisionerName=claimdir/nfs"}
 	if i.Nonroot {
 		profile, values = "restricted", append(values, "--set", "runAs.user=65532,runAs.group=65532")
@@ -29,24 +25,24 @@ func (n *Node) installChart(ctx context.Context, i Installation) error {
 		return err
 	}
 	args := []string{"upgrade", "claimdir", filepath.Join(root, "manifests", "chart", "claimdir"), "--install", "--namespace", "claimdir"}
-	_, err = h.Run(ctx, append(args, values...)...)
+	_, err = n.Helm(ctx, append(args, values...)...)
 	return err
 }
 
 // uninstallChart removes the release and its namespace.
 func (n *Node) uninstallChart(ctx context.Context) error {
-	h, err := n.helm(ctx)
-	if err != nil {
+	if _, err := n.Helm(ctx, "uninstall", "claimdir", "--namespace", "claimdir", "--wait", "--timeout", "3m"); err != nil {
 		return err
 	}
-	if _, err := h.Run(ctx, "uninstall", "claimdir", "--namespace", "claimdir", "--wait", "--timeout", "3m"); err != nil {
-		return err
-	}
-	_, err = n.Kubectl.Run(ctx, "", "delete", "namespace", "claimdir", "--timeout=3m")
+	_, err := n.Kubectl.Run(ctx, "", "delete", "namespace", "claimdir", "--timeout=3m")
 	return err
 }
 
-func (n *Node) helm(ctx context.Context) (controlplane.Helm, error) {
+// Helm runs helm as the administrator, and returns its standard output.
+func (n *Node) Helm(ctx context.Context, args ...string) (string, error) {
 	program, err := controlplane.BuildHelm(ctx, nil)
-	return controlplane.Helm{Program: program, Kubeconfig: n.Kubeconfig, Home: filepath.Join(n.dir, "helm")}, err
+	if err != nil {
+		return "", err
+	}
+	return controlplane.Helm{Program: program, Kubeconfig: n.Kubeconfig, Home: filepath.Join(n.dir, "helm")}.Run(ctx, args...)
 }

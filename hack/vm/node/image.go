@@ -17,8 +17,8 @@ import (
 	"claimdir/hack/release/oci"
 )
 
-// imageName is the one in manifests/overlays/example.
-const imageName = "registry.example.com/claimdir"
+// ImageName is that of claimdir's image, without a tag, as in manifests/overlays/example.
+const ImageName = "registry.example.com/claimdir"
 
 // ClaimdirImage writes an archive of claimdir's image for Options.Archives, as a
 // release has it: the node finds its platform among several. tag is its version,
@@ -29,7 +29,7 @@ func ClaimdirImage(ctx context.Context, archive, tag string) error {
 		return err
 	}
 	source := image.Source{Root: root, Version: tag, Revision: "unknown", Time: time.Unix(0, 0)}
-	return source.Archive(ctx, archive, imageName+":"+tag, "amd64", "arm64")
+	return source.Archive(ctx, archive, ImageName+":"+tag, "amd64", "arm64")
 }
 
 // Busybox is an image of this machine's busybox, which must be a static one
