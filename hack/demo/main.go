@@ -4,11 +4,10 @@
 //
 //	go run ./demo [-picture FILE]
 //
-// With -picture it draws what it printed, without claimdir's log, as an SVG.
+// With -picture it draws what it says, which is all that it prints but claimdir's log, as an SVG.
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"flag"
@@ -19,7 +18,6 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
@@ -55,14 +53,13 @@ spec:
 const patience = time.Minute
 
 func main() {
-	picture := flag.String("picture", "", "file to draw what is printed in, as an SVG")
+	picture := flag.String("picture", "", "file to draw what is said in, as an SVG")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	var printed bytes.Buffer
-	err := run(ctx, io.MultiWriter(os.Stdout, &printed))
+	said, err := run(ctx, os.Stdout)
 	stop()
 	if err == nil && *picture != "" {
-		err = os.WriteFile(*picture, draw(printed.String()), 0o644)
+		err = os.WriteFile(*picture, draw(said), 0o644)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "demo:", err)
@@ -70,24 +67,24 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, out io.Writer) (err error) {
-	out = &locked{out: out}
+// run shows the main job on out, and returns what it said itself.
+func run(ctx context.Context, out io.Writer) (said string, err error) {
 	bed, err := testbed.Start(ctx, testbed.Options{Progress: out})
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer func() { err = errors.Join(err, bed.Close()) }()
 	share, err := bed.NewShare()
 	if err != nil {
-		return err
+		return "", err
 	}
-	d := &demo{ctx: ctx, screen: screen{out}, bed: bed, share: share}
+	d := &demo{ctx: ctx, screen: screen{out: out}, bed: bed, share: share}
 	for _, step := range []func() error{d.start, d.bind, d.write, d.release, d.stop} {
 		if err := step(); err != nil {
-			return err
+			return "", err
 		}
 	}
-	return nil
+	return d.said.String(), nil
 }
 
 type demo struct {
@@ -187,34 +184,27 @@ func (d *demo) list() error {
 	return err
 }
 
-// screen is where the demo prints.
-type screen struct{ out io.Writer }
+// screen is where the demo prints what it says.
+type screen struct {
+	out  io.Writer
+	said strings.Builder
+}
 
-func (s screen) say(text string) { fmt.Fprintf(s.out, "\n"+heading+"%s\n", text) }
+const heading = "== " // begins a line with the demo's own words
 
-func (s screen) show(texts ...string) {
+func (s *screen) say(text string) { s.print("\n" + heading + text + "\n") }
+
+func (s *screen) show(texts ...string) {
 	for _, text := range texts {
 		for line := range strings.Lines(strings.Trim(text, "\n") + "\n") {
-			fmt.Fprint(s.out, "   ", line)
+			s.print("   " + line)
 		}
 	}
 }
 
-const (
-	heading = "== "   // begins a line with the demo's own words
-	logged  = "   | " // begins a line of claimdir's log
-)
-
-// locked is written to by the demo and by claimdir's log.
-type locked struct {
-	mu  sync.Mutex
-	out io.Writer
-}
-
-func (l *locked) Write(data []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.out.Write(data)
+func (s *screen) print(line string) {
+	fmt.Fprint(s.out, line)
+	s.said.WriteString(line)
 }
 
 // log prints claimdir's log apart from the demo's own words.
@@ -222,7 +212,7 @@ type log struct{ out io.Writer }
 
 func (l log) Write(data []byte) (int, error) {
 	for line := range strings.Lines(string(data)) {
-		fmt.Fprint(l.out, logged, line)
+		fmt.Fprint(l.out, "   | ", line)
 	}
 	return len(data), nil
 }

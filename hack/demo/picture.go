@@ -15,16 +15,15 @@ const (
 	margin     = 14
 )
 
-// draw makes an SVG of what the demo printed, from its first heading on, without claimdir's log.
-func draw(printed string) []byte {
+// draw makes an SVG of what the demo said.
+func draw(said string) []byte {
 	lines := []string{"$ make demo"}
-	for line := range strings.Lines(printed) {
+	for line := range strings.Lines(said) {
 		line = strings.TrimRight(line, " \n")
-		switch {
-		case strings.HasPrefix(line, logged):
-		case strings.HasPrefix(line, heading):
-			lines = append(lines, "", line)
-		case line != "" && len(lines) > 1:
+		if strings.HasPrefix(line, heading) {
+			lines = append(lines, "")
+		}
+		if line != "" {
 			lines = append(lines, cut(line))
 		}
 	}

@@ -41,7 +41,7 @@ func TestSuites(t *testing.T) {
 const hostile = "^(Test|Fuzz)Hostile"
 
 // repeated do one thing over and over, cut off at each of its calls or against another process: make test-unit runs them on a plain
-// directory, and make test-nfs on NFS.
+// directory, and make test-nfs on NFS, some with --all alone.
 const repeated = "CutOff|LikeAnyOther$|^TestAKillAnywhere|^TestOfTwoC|^TestACopyThatIsKilled|^TestACallThatComesLate"
 
 // suite runs a package's tests as a user, with their share on the mount. All must

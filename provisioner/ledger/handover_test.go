@@ -196,7 +196,7 @@ func TestAChangeThatIsCutOffIsCompletedByItsRepeat(t *testing.T) {
 		for _, before := range []string{"", ".new"} {
 			t.Run(name+before, func(t *testing.T) {
 				t.Parallel()
-				for n := 0; cutOnce(t, c, before, n) && !t.Failed(); n += times(1, 23) { // before a call and after another one
+				for n := 0; cutOnce(t, c, before, n) && !t.Failed(); n += times(1, 23) { // odd: see cut
 				}
 			})
 		}

@@ -74,7 +74,7 @@ func testSnapshotStatefulSet(t *testing.T, n *node.Node) {
 	w.pod("clone", "clone", sleep)
 	w.phase("clone", v1.PodRunning)
 	w.wantDescribed(wrote[1:2], "clone")
-	_, err := w.exec("clone", "echo changed >/data/root/file; rm -r /data/tenant/deep")
+	_, err := w.exec("clone", "cd /data; echo changed >root/file; rm -r tenant/deep")
 	w.Must(err)
 	w.wantDescribed(wrote, pods...)
 

@@ -19,7 +19,7 @@ import (
 type takenOver struct {
 	*world
 	share, deployment string
-	class, pods       string // UIDs of the class and of the Deployment
+	uids              string // of the class and of the Deployment
 }
 
 // testTakeover upgrades a release of the peer's chart to ours, goes back, and upgrades it again, while a pod writes.
@@ -31,7 +31,7 @@ func testTakeover(t *testing.T, n *node.Node) {
 	p.helm("install", w.Name, p.chart("hack", "chart", "testdata", "peer"), "--set",
 		"nfs.server="+node.Address+",nfs.path="+p.share+",storageClass.name="+w.Name+",image.repository="+repository+",image.tag="+tag)
 	p.runs(shellImage)
-	p.class, p.pods = p.uids()
+	p.uids = p.uidsNow()
 	for _, name := range []string{"counter", "goes"} {
 		p.volume(name)
 	}
@@ -65,8 +65,8 @@ func (p *takenOver) takeOver() {
 	p.helm("upgrade", p.Name, p.chart("manifests", "chart", "claimdir"), "--reset-then-reuse-values",
 		"--set", "takeover.enabled=true,image.repository="+node.ImageName+",image.tag="+oldTag)
 	p.runs(node.ImageName + ":" + oldTag)
-	if class, deployment := p.uids(); class != p.class || deployment != p.pods {
-		p.T.Errorf("the class is %s, was %s; the Deployment is %s, was %s", class, p.class, deployment, p.pods)
+	if now := p.uidsNow(); now != p.uids {
+		p.T.Errorf("the class and the Deployment are %s, were %s", now, p.uids)
 	}
 }
 
@@ -92,11 +92,10 @@ func (p *takenOver) runs(image string) {
 	}
 }
 
-// uids are those of the class and of the Deployment.
-func (p *takenOver) uids() (class, deployment string) {
+// uidsNow are those of the class and of the Deployment.
+func (p *takenOver) uidsNow() string {
 	p.T.Helper()
-	return p.kubectl("", "get", "storageclass", p.Name, "-o", "jsonpath={.metadata.uid}"),
-		p.kubectl("", "get", "deployment", p.deployment, "-n", p.Name, "-o", "jsonpath={.metadata.uid}")
+	return p.kubectl("", "get", "storageclass/"+p.Name, "deployment/"+p.deployment, "-n", p.Name, "-o", "jsonpath={.items[*].metadata.uid}")
 }
 
 // volume makes a claim, and the volume that the peer makes for it.
