@@ -58,6 +58,9 @@ func (w *world) run(ctx context.Context, p Plan, duration time.Duration, s settl
 		})
 	}
 	w.tick(ctx, duration, progress)
+	if s.all {
+		close(w.late)
+	}
 	for until := time.Now().Add(s.patience / 2); s.all && !allTold(telling) && time.Now().Before(until); {
 		w.rest(ctx, 200*time.Millisecond)
 	}

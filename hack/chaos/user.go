@@ -33,7 +33,7 @@ type user struct {
 
 // run tells stories until the time is over. ctx ends when nothing more can be waited for.
 func (u *user) run(ctx context.Context) error {
-	for !u.isOver() || u.abandoned { // a claim that is made again ends what one of its name has left
+	for !u.ends() || u.abandoned { // a claim that is made again ends what one of its name has left
 		if err := u.tell(ctx, u.slot.Stories[u.told%len(u.slot.Stories)]); err != nil {
 			return fmt.Errorf("user %s, story %d: %w", u.slot.Name, u.told, err)
 		}
@@ -41,6 +41,11 @@ func (u *user) run(ctx context.Context) error {
 		u.ended.Add(1)
 	}
 	return nil
+}
+
+// ends reports whether the user makes no new claim. One that has told all stories must let another have a path that both want.
+func (u *user) ends() bool {
+	return u.isOver() || isClosed(u.late) && u.told >= len(u.slot.Stories)
 }
 
 // tell is one claim from its beginning to its end.

@@ -39,7 +39,8 @@ type world struct {
 
 	foreign, outsideBefore map[string]check.Entry
 
-	over chan struct{} // closed when no new claim is to be made
+	late chan struct{} // closed when a user that has told all its stories makes no new claim
+	over chan struct{} // closed when nobody does
 }
 
 // mount is the share as one replica sees it.
@@ -53,7 +54,7 @@ func newWorld(ctx context.Context, bed *testbed.Bed, dir, name string, replicas 
 	w = &world{
 		bed: bed, name: name, provisioner: name + ".claimdir/chaos", export: testbed.Export + "/" + name, namespaces: [2]string{name + "-x", name + "-y"},
 		dir: dir, share: filepath.Join(dir, "share"), outside: filepath.Join(dir, "outside"),
-		journal: newJournal(), counts: newCounts(), over: make(chan struct{}),
+		journal: newJournal(), counts: newCounts(), late: make(chan struct{}), over: make(chan struct{}),
 	}
 	defer func() {
 		if err != nil {
@@ -195,10 +196,12 @@ func (c *counts) add(what string) {
 	c.of[what]++
 }
 
-// isOver reports whether no new claim is to be made.
-func (w *world) isOver() bool {
+// isOver reports whether nobody is to make a new claim.
+func (w *world) isOver() bool { return isClosed(w.over) }
+
+func isClosed(c <-chan struct{}) bool {
 	select {
-	case <-w.over:
+	case <-c:
 		return true
 	default:
 		return false
