@@ -175,7 +175,7 @@ func TestArchiveListSaysWhatItCannotRead(t *testing.T) {
 	w.damage()
 	for _, args := range [][]string{{"list"}, {"list", "-o", "json"}, {"purge", "team", "--older-than=1h", "--yes"}} {
 		out, stderr, err := w.run(nil, args...)
-		if err == nil || !strings.Contains(err.Error(), "1 records or shares could not be read") || exitCode(err, devNull(t)) != exitFailed {
+		if err == nil || !strings.Contains(err.Error(), "records or shares that could not be read: 1") || exitCode(err, devNull(t)) != exitFailed {
 			t.Errorf("%q: %v", args, err)
 		}
 		holds(t, stderr, "claimdir: damaged record in .claimdir/records/bad?/x.json")
@@ -205,7 +205,7 @@ func TestArchiveListOfTheSharesThatCanBeUsed(t *testing.T) {
 	w = openArchiveWorld(t, shares+"/good", env("MOUNT_PATH="+shares, "NFS_SERVER=good=nas,other=nas2", "NFS_PATH=good=/a,other=/b"))
 	w.archive("team/data", "pvc-1", "")
 	out, stderr, err := w.run(nil, "list")
-	if err == nil || !strings.Contains(err.Error(), "1 records or shares could not be read") {
+	if err == nil || !strings.Contains(err.Error(), "records or shares that could not be read: 1") {
 		t.Error(err)
 	}
 	holds(t, out, "pvc-1")

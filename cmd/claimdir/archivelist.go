@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"claimdir/provisioner/archives"
+	"claimdir/provisioner/output"
 )
 
 const archiveListHead = `claimdir archive list lists the archives on the shares: those of all claims, of the claims of one
@@ -67,7 +68,7 @@ func (o *listOptions) run(_ context.Context, std streams) error {
 	near := ""
 	if len(o.names) > 0 {
 		namespace, claim, _ := strings.Cut(o.names[0], "/")
-		near = archives.Near(listed, kind(o.retained), namespace, claim)
+		near = archives.Near(listed, output.Plural(kind(o.retained)), namespace, claim)
 		listed = slices.DeleteFunc(listed, func(a archives.Archive) bool { return !a.Of(namespace, claim) })
 	}
 	if o.output == "json" {
@@ -80,7 +81,7 @@ func (o *listOptions) run(_ context.Context, std streams) error {
 
 // noneFound says that nothing was found, and what there is near it.
 func noneFound(o *listOptions, near string) string {
-	text := fmt.Sprintf("No %s found", kind(o.retained))
+	text := fmt.Sprintf("No %s found", output.Plural(kind(o.retained)))
 	if len(o.names) > 0 {
 		text += fmt.Sprintf(" of %q", o.names[0])
 	}

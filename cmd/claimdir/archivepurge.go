@@ -118,7 +118,7 @@ func (o *purgeOptions) run(ctx context.Context, std streams) error {
 		remarkUnrecorded(found.of(o.retained), std)
 	}
 	if len(selected) == 0 {
-		fmt.Fprintf(std.err, "No %s to move.\n", kind(o.retained))
+		fmt.Fprintf(std.err, "No %s to move.\n", output.Plural(kind(o.retained)))
 		return found.incomplete
 	}
 	ask, err := o.ask(ctx)
@@ -209,26 +209,23 @@ func remarkUnrecorded(all []archives.Archive, std streams) {
 		}
 	}
 	if left > 0 {
-		fmt.Fprintf(std.err, "claimdir: %d archives have no record and were not moved; remove them by hand if they are not needed\n", left)
+		fmt.Fprintf(std.err, "claimdir: did not move %s without a record; remove by hand what is not needed\n", output.Count(left, "archive"))
 	}
 }
 
 func these(n int, retained bool) string {
-	switch {
-	case n > 1:
-		return fmt.Sprintf("these %d %s", n, kind(retained))
-	case retained:
-		return "this retained directory"
+	if n == 1 {
+		return "this " + kind(retained)
 	}
-	return "this archive"
+	return "these " + output.Count(n, kind(retained))
 }
 
-// kind returns what a command is about, in plural.
+// kind returns what a command is about, in singular.
 func kind(retained bool) string {
 	if retained {
-		return "retained directories"
+		return "retained directory"
 	}
-	return "archives"
+	return "archive"
 }
 
 // discardAll moves all archives it can, and reports those it cannot.

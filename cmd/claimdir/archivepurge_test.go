@@ -36,7 +36,7 @@ func TestArchivePurge(t *testing.T) {
 		"no terminal":         {args: "team", answer: "y\n", nobody: true, left: all, wantErr: "nothing was moved: stdin is not a terminal: run it on one (kubectl exec -it), or add --yes", want: []string{"pvc-1"}},
 		"not asked":           {args: "team/data --yes", nobody: true, left: "archived-peer archived-team-logs-pvc-3", want: []string{"pvc-1", "Moved 2 of 2"}},
 		"all": {args: "--all --yes", nobody: true, left: "archived-peer",
-			want: []string{"Moved 3 of 3", "1 archives have no record and were not moved"}},
+			want: []string{"Moved 3 of 3", "did not move 1 archive without a record"}},
 		"ended":              {args: "--ended --yes", nobody: true, left: "archived-peer archived-team-data-pvc-1 archived-team-data-pvc-2"},
 		"ended, of one":      {args: "team/data --ended --yes", nobody: true, left: all, want: []string{"No archives to move."}},
 		"none is old enough": {args: "--all --older-than 720h --yes", nobody: true, left: all, want: []string{"No archives to move."}},
@@ -102,14 +102,14 @@ func TestArchivePurgeAsksWhetherTheVolumeIsBack(t *testing.T) {
 		want       []string
 		asked      int
 	}{
-		"one is": {args: "team --yes", set: func(w *archiveWorld) { w.api.back("pvc-1", "team-data-pvc-1", v1.VolumeBound) }, left: "archived-team-data-pvc-1", wantErr: "1 archives could not be moved", asked: 2,
+		"one is": {args: "team --yes", set: func(w *archiveWorld) { w.api.back("pvc-1", "team-data-pvc-1", v1.VolumeBound) }, left: "archived-team-data-pvc-1", wantErr: "could not move 1 archive", asked: 2,
 			want: []string{"PersistentVolume pvc-1 exists again, and archive archived-team-data-pvc-1 may be all its data: claimdir doctor --fix puts it back to \"team-data-pvc-1\"", "archive purge --force pvc-1", "Moved 1 of 2"}},
-		"one is, and waits for its claim": {args: "team --yes", set: func(w *archiveWorld) { w.api.back("pvc-1", "team-data-pvc-1", v1.VolumeAvailable) }, left: "archived-team-data-pvc-1", wantErr: "1 archives could not be moved", asked: 2},
-		"one is, before it has a phase":   {args: "team --yes", set: func(w *archiveWorld) { w.api.back("pvc-1", "team-data-pvc-1", "") }, left: "archived-team-data-pvc-1", wantErr: "1 archives could not be moved", asked: 2},
+		"one is, and waits for its claim": {args: "team --yes", set: func(w *archiveWorld) { w.api.back("pvc-1", "team-data-pvc-1", v1.VolumeAvailable) }, left: "archived-team-data-pvc-1", wantErr: "could not move 1 archive", asked: 2},
+		"one is, before it has a phase":   {args: "team --yes", set: func(w *archiveWorld) { w.api.back("pvc-1", "team-data-pvc-1", "") }, left: "archived-team-data-pvc-1", wantErr: "could not move 1 archive", asked: 2},
 		"its release goes on":             {args: "team --yes", set: func(w *archiveWorld) { w.api.back("pvc-1", "team-data-pvc-1", v1.VolumeReleased) }, want: []string{"Moved 2 of 2"}, asked: 2},
 		"another volume has its name":     {args: "team --yes", set: func(w *archiveWorld) { w.api.back("pvc-1", "elsewhere", v1.VolumeBound) }, want: []string{"Moved 2 of 2"}, asked: 2},
 		"forced":                          {args: "team --yes --force", set: func(w *archiveWorld) { w.api.back("pvc-1", "team-data-pvc-1", v1.VolumeBound) }, want: []string{"Moved 2 of 2"}},
-		"nobody says":                     {args: "team --yes", set: func(w *archiveWorld) { w.api.silent = true }, left: both, wantErr: "2 archives could not be moved", want: []string{"cannot ask whether the PersistentVolume exists again: read PersistentVolume pvc-1", "nothing is removed before that is known"}},
+		"nobody says":                     {args: "team --yes", set: func(w *archiveWorld) { w.api.silent = true }, left: both, wantErr: "could not move 2 archives", want: []string{"cannot ask whether the PersistentVolume exists again: read PersistentVolume pvc-1", "nothing is removed before that is known"}},
 		"there is no cluster":             {args: "team --yes", set: func(w *archiveWorld) { w.api.kubeconfig = "/nowhere" }, left: both, wantErr: "nothing was moved: the cluster must say whether PersistentVolumes exist again (--force does not ask): "},
 		"there is no cluster, and forced": {args: "team --yes --force", set: func(w *archiveWorld) { w.api.kubeconfig = "/nowhere" }, want: []string{"Moved 2 of 2"}},
 		"another cluster's are not in here": {args: "pvc-3 --cluster elsewhere --yes", set: func(w *archiveWorld) {
@@ -169,7 +169,7 @@ func TestArchivePurgeGoesOnAfterAFailure(t *testing.T) {
 	_, stderr, err := w.run(&meanwhile{func() {
 		w.must(os.WriteFile(w.dir+"/.claimdir/records/archived-team-data-pvc-1/"+volpath.Own("pvc-1", "here")+".json", []byte("{"), 0o600))
 	}, strings.NewReader("y\n")}, "purge", "team")
-	if err == nil || !strings.Contains(err.Error(), "1 archives could not be moved") || w.left() != "archived-team-data-pvc-1" {
+	if err == nil || !strings.Contains(err.Error(), "could not move 1 archive") || w.left() != "archived-team-data-pvc-1" {
 		t.Errorf("left are %s, %v", w.left(), err)
 	}
 	holds(t, stderr, "damaged record of archived-team-data-pvc-1")
@@ -227,16 +227,16 @@ func TestArchivePurgeAsksWhoIsToBeACopy(t *testing.T) {
 		wantErr    string
 		want       []string
 	}{
-		"one waits": {args: "team --yes", set: wants("copy", "pvc-1"), left: "archived-team-data-pvc-1", wantErr: "1 archives could not be moved",
+		"one waits": {args: "team --yes", set: wants("copy", "pvc-1"), left: "archived-team-data-pvc-1", wantErr: "could not move 1 archive",
 			want: []string{"claim team/copy is to be a copy of archive archived-team-data-pvc-1, and has not got it yet: wait until it is bound, or delete the claim", "claimdir archive purge --force pvc-1", "Moved 1 of 2"}},
-		"one wants the latest": {args: "team --yes", set: wants("data", "latest"), left: both, wantErr: "2 archives could not be moved"},
+		"one wants the latest": {args: "team --yes", set: wants("data", "latest"), left: both, wantErr: "could not move 2 archives"},
 		"forced":               {args: "team --yes --force", set: wants("copy", "pvc-1"), want: []string{"Moved 2 of 2"}},
 		"one has it":           {args: "team --yes", set: wants("copy", "pvc-1", func(c *v1.PersistentVolumeClaim) { c.Spec.VolumeName = "pvc-7" }), want: []string{"Moved 2 of 2"}},
 		"one can never have it": {args: "team --yes", set: wants("copy", "pvc-1", func(c *v1.PersistentVolumeClaim) {
 			c.Spec.Resources.Requests = v1.ResourceList{v1.ResourceStorage: resource.MustParse("1Mi")}
 		}), want: []string{"Moved 2 of 2"}},
 		"one is deleted": {args: "team --yes", set: wants("copy", "pvc-1", func(c *v1.PersistentVolumeClaim) { c.DeletionTimestamp = new(metav1.Now()) }), want: []string{"Moved 2 of 2"}},
-		"nobody says": {args: "team --yes", set: func(w *archiveWorld) { w.api.mute = true }, left: both, wantErr: "2 archives could not be moved",
+		"nobody says": {args: "team --yes", set: func(w *archiveWorld) { w.api.mute = true }, left: both, wantErr: "could not move 2 archives",
 			want: []string{"cannot ask whether claims are copies of archive archived-team-data-pvc-1, so it stays (--force does not ask): list the claims of namespace team"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -111,7 +111,7 @@ func handBack(ctx context.Context, o handbackOptions, client kubernetes.Interfac
 		return err
 	}
 	if !o.yes {
-		question := fmt.Sprintf("Take claimdir's finalizer and annotations off %d PersistentVolumes?", len(volumes))
+		question := fmt.Sprintf("Take claimdir's finalizer and annotations off %s?", output.Count(len(volumes), "PersistentVolume"))
 		if yes, err := newAsker(std).ask(ctx, question); err != nil {
 			return fmt.Errorf("nothing was changed: %w", err)
 		} else if !yes {
@@ -154,7 +154,7 @@ func leftOut(left []handback.Volume) error {
 	if len(left) == 0 {
 		return nil
 	}
-	return fmt.Errorf("%d volumes were left (see above): do not start the other provisioner before they are settled, because it serves them too", len(left))
+	return fmt.Errorf("left %s (see above): do not start the other provisioner before this is settled, because it serves all volumes of its name", output.Count(len(left), "volume"))
 }
 
 // unmarkAll patches all volumes that it can, and reports those that it cannot.
@@ -171,9 +171,9 @@ func unmarkAll(ctx context.Context, client kubernetes.Interface, volumes []handb
 		}
 		done++
 	}
-	fmt.Fprintf(std.out, "Handed back %d of %d volumes.\n", done, len(volumes))
+	fmt.Fprintf(std.out, "Handed back %d of %s.\n", done, output.Count(len(volumes), "volume"))
 	if done < len(volumes) {
-		return fmt.Errorf("%d volumes could not be changed: run it again", len(volumes)-done)
+		return fmt.Errorf("could not change %s: run it again", output.Count(len(volumes)-done, "volume"))
 	}
 	return nil
 }

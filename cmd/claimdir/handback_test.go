@@ -74,17 +74,17 @@ func TestHandback(t *testing.T) {
 		wantErr string
 		want    []string
 	}{
-		"yes":                {answer: "y\n", off: true, want: []string{"pvc-1", "ON RELEASE THERE", "Take claimdir's finalizer and annotations off 1 PersistentVolumes? [y/N]", "Handed back 1 of 1 volumes."}, wantErr: "1 volumes were left"},
+		"yes":                {answer: "y\n", off: true, want: []string{"pvc-1", "ON RELEASE THERE", "Take claimdir's finalizer and annotations off 1 PersistentVolume? [y/N]", "Handed back 1 of 1 volume."}, wantErr: "left 1 volume"},
 		"not asked":          {yes: true, off: true, want: []string{"pvc-1", "Handed back 1 of 1"}, wantErr: "do not start the other provisioner"},
 		"no":                 {answer: "n\n", want: []string{"Nothing was changed."}},
 		"no terminal":        {want: []string{"pvc-1", "pvc-far is left: it is not on nas:/export"}, wantErr: "nothing was changed: stdin is not a terminal"},
 		"one leads":          {client: renewing, yes: true, wantErr: "a claimdir leads (pod-1, by lease one/claimdir-example-com-nfs-"},
-		"one was killed":     {client: killed, yes: true, off: true, want: []string{"Handed back 1 of 1"}, wantErr: "were left"},
+		"one was killed":     {client: killed, yes: true, off: true, want: []string{"Handed back 1 of 1"}, wantErr: "left 1 volume"},
 		"one begins to lead": {client: beginning, answer: "y\n", wantErr: "a claimdir leads (pod-1"},
 		"nobody can tell":    {client: forbid("get", "leases"), yes: true, wantErr: "check that no claimdir leads: "},
 		"no volumes":         {client: forbid("list", "persistentvolumes"), yes: true, wantErr: "list volumes: "},
 		"no classes":         {client: forbid("list", "storageclasses"), yes: true, wantErr: "list classes: "},
-		"changed meanwhile":  {client: forbid("patch", "persistentvolumes"), yes: true, want: []string{"pvc-1: forbidden", "Handed back 0 of 1"}, wantErr: "1 volumes could not be changed: run it again"},
+		"changed meanwhile":  {client: forbid("patch", "persistentvolumes"), yes: true, want: []string{"pvc-1: forbidden", "Handed back 0 of 1"}, wantErr: "could not change 1 volume: run it again"},
 		"taken up again":     {client: again, yes: true, wantErr: "pvc-1 has claimdir's finalizer again"},
 	} {
 		t.Run(name, func(t *testing.T) {

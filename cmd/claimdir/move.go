@@ -22,13 +22,13 @@ func confirmMove(ctx context.Context, std streams, yes bool, question string) (b
 	return yes, nil
 }
 
-// moveAll moves all it can into the trash, and reports what it cannot. kind is what they are, in plural. move says of one that is gone
+// moveAll moves all it can into the trash, and reports what it cannot. kind is what each of them is. move says of one that is gone
 // already what became of it.
 func moveAll[T any](ctx context.Context, selected []T, kind string, std streams, move func(T) (gone string, err error)) error {
 	moved, failed := 0, 0
 	for _, one := range selected {
 		if err := ctx.Err(); err != nil {
-			return fmt.Errorf("stopped after %d of %d %s: %w", moved, len(selected), kind, err)
+			return fmt.Errorf("stopped after %d of %s: %w", moved, output.Count(len(selected), kind), err)
 		}
 		switch gone, err := move(one); {
 		case err != nil:
@@ -40,9 +40,9 @@ func moveAll[T any](ctx context.Context, selected []T, kind string, std streams,
 			moved++
 		}
 	}
-	fmt.Fprintf(std.out, "Moved %d of %d %s into the trash, which the controller empties.\n", moved, len(selected), kind)
+	fmt.Fprintf(std.out, "Moved %d of %s into the trash, which the controller empties.\n", moved, output.Count(len(selected), kind))
 	if failed > 0 {
-		return fmt.Errorf("%d %s could not be moved", failed, kind)
+		return fmt.Errorf("could not move %s", output.Count(failed, kind))
 	}
 	return nil
 }

@@ -121,7 +121,7 @@ func (o *recoverOptions) run(ctx context.Context, std streams) error {
 		fmt.Fprintln(std.err, "claimdir:", output.Line(reason))
 	}
 	if len(leftOut) > 0 {
-		return fmt.Errorf("%d records or shares were left out; all others were printed", len(leftOut))
+		return fmt.Errorf("records or shares that were left out: %d; all others were printed", len(leftOut))
 	}
 	return nil
 }
@@ -151,8 +151,8 @@ func (o *recoverOptions) printVolumes(ctx context.Context, out io.Writer, shares
 		if n > maxNamed {
 			more = ", …"
 		}
-		fmt.Fprintf(std.err, "claimdir: left out %d volumes that are Bound in this cluster and need no recovery: %s%s; --include-bound prints them\n",
-			n, output.Cell(strings.Join(left.Bound[:min(n, maxNamed)], ", ")), more)
+		fmt.Fprintf(std.err, "claimdir: left out %s, Bound in this cluster and in no need of recovery: %s%s; --include-bound prints all\n",
+			output.Count(n, "volume"), output.Cell(strings.Join(left.Bound[:min(n, maxNamed)], ", ")), more)
 	}
 	return left.Problems, err
 }

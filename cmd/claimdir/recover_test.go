@@ -37,7 +37,7 @@ func TestRecoverGoesOnPastWhatItCannotRead(t *testing.T) {
 	w.damage()
 	var out, stderr bytes.Buffer
 	err = run(t.Context(), []string{"recover", "--include-bound"}, w.env, streams{out: &out, err: &stderr})
-	if err == nil || !strings.Contains(err.Error(), "3 records or shares were left out; all others were printed") {
+	if err == nil || !strings.Contains(err.Error(), "records or shares that were left out: 3; all others were printed") {
 		t.Error(err)
 	}
 	holds(t, out.String(), "name: pvc-1", "path: /a/data")
@@ -113,8 +113,8 @@ func TestRecoverAsksTheCluster(t *testing.T) {
 		says, head string
 		err        string
 	}{
-		"a living cluster":         {living, nil, 0, "left out 1 volumes that are Bound in this cluster and need no recovery: pvc-1 (team/data); --include-bound prints them", "# 1 more volumes are left out", ""},
-		"a new cluster":            {empty, nil, 1, "", "# 0 more volumes", ""},
+		"a living cluster":         {living, nil, 0, "left out 1 volume, Bound in this cluster and in no need of recovery: pvc-1 (team/data); --include-bound prints all", "# Left out: 1 volume,", ""},
+		"a new cluster":            {empty, nil, 1, "", "# Left out: 0 volumes", ""},
 		"a backup":                 {living, []string{"--include-bound"}, 1, "", "# NO CLUSTER WAS ASKED which of them it has already: --include-bound was given.", ""},
 		"no cluster":               {"", nil, 1, "no cluster was asked which of the volumes it has already: this is no pod, KUBECONFIG is not set, and there is no file", "# NO CLUSTER WAS ASKED", ""},
 		"one that cannot be asked": {broken, nil, 0, "", "", "--include-bound prints all volumes without asking the cluster"},
@@ -153,7 +153,7 @@ func TestRecoverSnapshots(t *testing.T) {
 		printed int
 		says    string
 	}{
-		"with the volumes": {nil, 0, "2 snapshots are on the share, too: claimdir recover --snapshots prints their objects"},
+		"with the volumes": {nil, 0, "the shares have 2 snapshots, too: claimdir recover --snapshots prints the objects"},
 		"a new cluster":    {[]string{"--snapshots"}, 2, ""},
 		"a backup":         {[]string{"--snapshots", "--include-bound"}, 2, ""},
 	} {

@@ -7,6 +7,7 @@ import (
 
 	"k8s.io/client-go/kubernetes"
 
+	"claimdir/provisioner/output"
 	"claimdir/provisioner/recovery"
 )
 
@@ -32,10 +33,10 @@ func (o *recoverOptions) printSnapshots(ctx context.Context, out io.Writer, open
 	}
 	left, err := recovery.PrintSnapshots(out, shares, asked)
 	if left.Here > 0 && err == nil {
-		fmt.Fprintf(std.err, "claimdir: left out %d snapshots that have their VolumeSnapshotContents in this cluster; --include-bound prints them\n", left.Here)
+		fmt.Fprintf(std.err, "claimdir: left out %s with a VolumeSnapshotContent in this cluster; --include-bound prints all\n", output.Count(left.Here, "snapshot"))
 	}
 	if left.Kept > 0 && err == nil {
-		fmt.Fprintf(std.err, "claimdir: left out %d snapshots that were kept although nothing in their cluster named them; claimdir snapshot list has them\n", left.Kept)
+		fmt.Fprintf(std.err, "claimdir: left out %s, kept although nothing in the cluster of origin named it; claimdir snapshot list shows all\n", output.Count(left.Kept, "snapshot"))
 	}
 	return left.Problems, err
 }
@@ -63,6 +64,6 @@ func remarkSnapshots(opened []openedShare, std streams) {
 		}
 	}
 	if n > 0 {
-		fmt.Fprintf(std.err, "claimdir: %d snapshots are on the share, too: claimdir recover --snapshots prints their objects\n", n)
+		fmt.Fprintf(std.err, "claimdir: the shares have %s, too: claimdir recover --snapshots prints the objects\n", output.Count(n, "snapshot"))
 	}
 }

@@ -61,7 +61,7 @@ func TestArchiveListRetained(t *testing.T) {
 	}
 	_, stderr, err := w.run(nil, "list", "--retained", "nobody")
 	w.must(err)
-	holds(t, stderr, `No retained directories found of "nobody"; there are retained directories of 1 namespaces.`)
+	holds(t, stderr, `No retained directories found of "nobody"; there are retained directories of 1 namespace.`)
 	if out, _, err = w.run(nil, "list"); err != nil || !strings.Contains(out, "pvc-1") || strings.Contains(out, "pvc-2") {
 		t.Errorf("without the flag it lists\n%s%v", out, err)
 	}
@@ -73,11 +73,11 @@ func TestArchivePurgeRetained(t *testing.T) {
 		want               []string
 		wantErr            string
 	}{
-		"one":              {args: "team/data --retained", answer: "y\n", left: "archived-team-data-pvc-1 logs", want: []string{"Move this retained directory into the trash?", "Moved 1 of 1 retained directories into the trash"}},
+		"one":              {args: "team/data --retained", answer: "y\n", left: "archived-team-data-pvc-1 logs", want: []string{"Move this retained directory into the trash?", "Moved 1 of 1 retained directory into the trash"}},
 		"all":              {args: "--all --retained --yes", left: "archived-team-data-pvc-1", want: []string{"Moved 2 of 2 retained directories"}},
 		"no":               {args: "--all --retained", answer: "n\n", left: "archived-team-data-pvc-1 logs team", want: []string{"Move these 2 retained directories into the trash?", "Nothing was moved."}},
 		"an archive":       {args: "pvc-1 --retained --yes", left: "archived-team-data-pvc-1 logs team", wantErr: `there is no`},
-		"without the flag": {args: "team/data --yes", left: "logs team", want: []string{"Moved 1 of 1 archives"}},
+		"without the flag": {args: "team/data --yes", left: "logs team", want: []string{"Moved 1 of 1 archive"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newRetainedWorld(t)
@@ -102,7 +102,7 @@ func TestArchivePurgeLeavesARetainedDirectoryInUse(t *testing.T) {
 	w := newRetainedWorld(t)
 	w.api.back("pvc-2", "team/data", v1.VolumeBound)
 	out, stderr, err := w.run(nil, "purge", "--all", "--retained", "--yes")
-	if err == nil || !strings.Contains(err.Error(), "1 retained directories could not be moved") {
+	if err == nil || !strings.Contains(err.Error(), "could not move 1 retained directory") {
 		t.Error(err)
 	}
 	holds(t, out+stderr, `PersistentVolume pvc-2 exists again, and directory "team/data" is its data; if it is not needed, delete the claim or the PersistentVolume first`, "Moved 1 of 2")

@@ -82,7 +82,7 @@ func printUnread(std streams, unread []error) error {
 		fmt.Fprintln(std.err, "claimdir:", output.Line(err))
 	}
 	if n := len(unread); n > 0 {
-		return fmt.Errorf("%d records or shares could not be read; all others were read", n)
+		return fmt.Errorf("records or shares that could not be read: %d; all others were read", n)
 	}
 	return nil
 }

@@ -200,7 +200,7 @@ func (o *snapshotPurgeOptions) run(ctx context.Context, std streams) error {
 		selected = slices.DeleteFunc(selected, func(s archives.Snapshot) bool { return s.Kept == nil })
 	}
 	if left := chosen - len(selected); left > 0 {
-		fmt.Fprintf(std.err, "claimdir: %d snapshots are named by something in the cluster and are not moved: delete their VolumeSnapshots\n", left)
+		fmt.Fprintf(std.err, "claimdir: did not move %s named by something in the cluster; delete the VolumeSnapshot instead\n", output.Count(left, "snapshot"))
 	}
 	if len(selected) == 0 {
 		fmt.Fprintln(std.err, "No snapshots to move.")
@@ -210,7 +210,7 @@ func (o *snapshotPurgeOptions) run(ctx context.Context, std streams) error {
 	if err := archives.WriteSnapshots(std.out, selected, found.Clusters, now, whole); err != nil {
 		return err
 	}
-	if yes, err := confirmMove(ctx, std, o.yes, fmt.Sprintf("Move %d snapshots into the trash?", len(selected))); err != nil || !yes {
+	if yes, err := confirmMove(ctx, std, o.yes, fmt.Sprintf("Move %s into the trash?", output.Count(len(selected), "snapshot"))); err != nil || !yes {
 		return err
 	}
 	return errors.Join(o.discard(ctx, selected, std), incomplete)
@@ -218,7 +218,7 @@ func (o *snapshotPurgeOptions) run(ctx context.Context, std streams) error {
 
 // discard moves all snapshots it can, and reports those it cannot.
 func (o *snapshotPurgeOptions) discard(ctx context.Context, selected []archives.Snapshot, std streams) error {
-	return moveAll(ctx, selected, "snapshots", std, func(s archives.Snapshot) (gone string, err error) {
+	return moveAll(ctx, selected, "snapshot", std, func(s archives.Snapshot) (gone string, err error) {
 		if err = archives.DiscardSnapshot(ctx, s, o.force); errors.Is(err, steps.ErrNoTree) {
 			return fmt.Sprintf("%s is already gone: it expired or was removed meanwhile", output.Cell(s.Content)), nil
 		}

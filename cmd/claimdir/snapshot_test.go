@@ -76,7 +76,7 @@ func TestSnapshotPurge(t *testing.T) {
 		args, answer, left, wantErr string
 		want                        []string
 	}{
-		"yes":            {args: "team/data", answer: "y\n", left: "snapcontent-1 snapcontent-3", want: []string{"1 snapshots are named by something in the cluster and are not moved", "snapcontent-2", "Moved 1 of 1 snapshots into the trash"}},
+		"yes":            {args: "team/data", answer: "y\n", left: "snapcontent-1 snapcontent-3", want: []string{"did not move 1 snapshot named by something in the cluster", "snapcontent-2", "Moved 1 of 1 snapshot into the trash"}},
 		"no":             {args: "team", answer: "n\n", left: all, want: []string{"Nothing was moved."}},
 		"all":            {args: "--all --yes", left: "snapcontent-1", want: []string{"Moved 2 of 2"}},
 		"by content":     {args: "snapcontent-3 --yes", left: "snapcontent-1 snapcontent-2"},

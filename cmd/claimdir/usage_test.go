@@ -35,7 +35,7 @@ func TestUsageGoesOnAfterADamagedRecord(t *testing.T) {
 	w.archive("team/data", "pvc-1", "")
 	w.damage()
 	out, stderr, err := w.usage()
-	if err == nil || !strings.Contains(err.Error(), "1 records or shares could not be read; all others were read") {
+	if err == nil || !strings.Contains(err.Error(), "records or shares that could not be read: 1; all others were read") {
 		t.Error(err)
 	}
 	holds(t, out, "team/data  archive")

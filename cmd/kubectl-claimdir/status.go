@@ -156,7 +156,7 @@ func (s *status) ask(ctx context.Context, pod *corev1.Pod, state *podState) {
 	}
 	text := s.cluster.troubles(ctx, pod)
 	if text == "" {
-		text = fmt.Sprintf("%d shares are not ready", inTrouble)
+		text = fmt.Sprintf("shares that are not ready: %d", inTrouble)
 	}
 	for line := range strings.Lines(text) {
 		s.problem("pod %s/%s: %s", pod.Namespace, pod.Name, strings.TrimSpace(line))

@@ -79,7 +79,7 @@ func TestStatusTellsOfProblems(t *testing.T) {
 		"a share that does not answer, nor the pod": {func(a *api) {
 			a.leads("claimdir", "claimdir-a")
 			a.answers["claimdir-a:8080/metrics"] = common + leading + stalled
-		}, []string{"stalled for 5m", "pod claimdir/claimdir-a: 1 shares are not ready", "status found 1 problem\n"}},
+		}, []string{"stalled for 5m", "pod claimdir/claimdir-a: shares that are not ready: 1", "status found 1 problem\n"}},
 		"no leader": {func(a *api) { a.answers["claimdir-a:8080/metrics"] = common + standby + healthy },
 			[]string{"yes    no     v1.2.3", "no pod of claimdir in namespace claimdir (provisioner claimdir/nfs) leads", "status found 1 problem\n"}},
 		"a pod that may not be asked": {func(a *api) {

@@ -14,7 +14,11 @@ import (
 // suffer carries out the faults of a lane, one after the other, until the time is over.
 func (w *world) suffer(ctx context.Context, l Lane) error {
 	for _, f := range l.Faults {
-		if w.rest(ctx, f.Wait); w.isOver() || ctx.Err() != nil {
+		w.rest(ctx, f.Wait)
+		for f.After != "" && !w.hasTold(f.After) && !w.isOver() && ctx.Err() == nil {
+			w.rest(ctx, 100*time.Millisecond)
+		}
+		if w.isOver() || ctx.Err() != nil {
 			return nil
 		}
 		if err := w.begin(ctx, f); err != nil {

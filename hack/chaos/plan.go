@@ -77,6 +77,8 @@ type Fault struct {
 	Kind string
 	// Wait is the time since the end of the one before, Last how long it lasts.
 	Wait, Last time.Duration
+	// After is the slot whose user must have told a story before, if it is not empty.
+	After string
 	// Pick chooses among the variants of the kind, such as the call that hangs, and Replica among
 	// the replicas.
 	Pick, Replica int

@@ -44,10 +44,10 @@ func (w *world) run(ctx context.Context, p Plan, duration time.Duration, s settl
 			violations = append(violations, check.Violation{Text: err.Error()})
 		}
 	}
-	var telling []*user
 	for i, slot := range p.Slots {
-		u := &user{world: w, slot: slot, at: i % 2, archives: newArchives()}
-		telling = append(telling, u)
+		w.users = append(w.users, &user{world: w, slot: slot, at: i % 2, archives: newArchives()})
+	}
+	for _, u := range w.users {
 		users.Go(func() { report(u.run(life)) })
 	}
 	for _, lane := range p.Lanes {
@@ -57,15 +57,17 @@ func (w *world) run(ctx context.Context, p Plan, duration time.Duration, s settl
 			}
 		})
 	}
+	suffered := make(chan struct{})
+	go func() { lanes.Wait(); close(suffered) }()
 	w.tick(ctx, duration, progress)
 	if s.all {
+		until := time.Now().Add(s.patience / 2)
+		w.restUntil(ctx, until, func() bool { return isClosed(suffered) })
 		close(w.late)
-	}
-	for until := time.Now().Add(s.patience / 2); s.all && !allTold(telling) && time.Now().Before(until); {
-		w.rest(ctx, 200*time.Millisecond)
+		w.restUntil(ctx, until, w.allTold)
 	}
 	close(w.over)
-	lanes.Wait()
+	<-suffered
 	fmt.Fprintln(progress, "all faults are over; waiting until all users have what they wait for")
 	waitFor(ctx, &users, progress, w)
 	found, err := w.settle(life, s, progress)
@@ -92,11 +94,23 @@ func (w *world) releaseAll(ctx context.Context, s settling, progress io.Writer) 
 	return w.settle(ctx, settling{}, progress)
 }
 
+// restUntil waits until something is so, or the time has come.
+func (w *world) restUntil(ctx context.Context, until time.Time, is func() bool) {
+	for !is() && time.Now().Before(until) && ctx.Err() == nil {
+		w.rest(ctx, 200*time.Millisecond)
+	}
+}
+
 // allTold reports whether each user has told all stories.
-func allTold(users []*user) bool {
-	return !slices.ContainsFunc(users, func(u *user) bool {
+func (w *world) allTold() bool {
+	return !slices.ContainsFunc(w.users, func(u *user) bool {
 		return u.slot.Role != Resident && int(u.ended.Load()) < len(u.slot.Stories)
 	})
+}
+
+// hasTold reports whether the user of a slot has told a story.
+func (w *world) hasTold(slot string) bool {
+	return slices.ContainsFunc(w.users, func(u *user) bool { return u.slot.Name == slot && u.ended.Load() > 0 })
 }
 
 // tick tells every ten seconds what has happened, until the duration is over.

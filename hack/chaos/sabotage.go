@@ -33,8 +33,9 @@ func scenario() (p Plan, duration time.Duration) {
 	tell(Adopting, Story{Class: "adopt-archive", Hold: time.Second}, Story{Class: "adopt-delete", Hold: time.Second, Stay: true}, Story{Class: "adopt-retain", Stay: true})
 	tell(Handing, Story{Class: "archive", HandOn: true}, Story{Class: "delete", HandOn: true}, Story{Class: "retain", HandOn: true})
 	tell(Resident, Story{Class: "retain-path", Hold: time.Hour, Stay: true})
-	tell(Unique, Story{Class: "expire-slow"}) // what expires is seen when claimdir comes back from the kill
-	p.Lanes = []Lane{{Name: "process", Faults: []Fault{{Kind: kill, Wait: 10 * time.Second}}}}
+	tell(Unique, Story{Class: "expire-slow"})
+	slow := p.Slots[len(p.Slots)-1].Name // its archives must be there when claimdir comes back from the kill and looks for what has expired
+	p.Lanes = []Lane{{Name: "process", Faults: []Fault{{Kind: kill, Wait: 10 * time.Second, After: slow}}}}
 	return p, 20 * time.Second
 }
 

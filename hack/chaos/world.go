@@ -36,6 +36,7 @@ type world struct {
 	mounts   []*mount
 	proxies  []*proxy
 	replicas []*replica
+	users    []*user
 
 	foreign, outsideBefore map[string]check.Entry
 

@@ -30,7 +30,7 @@ func testDoctor(t *testing.T, bed *testbed.Bed) {
 	}
 	config := testbed.Config{Share: w.share, Provisioner: w.provisioner}
 	out, err := bed.Run(t.Context(), config, "doctor")
-	if err != nil || !strings.Contains(out, "Checked 1 classes, 3 volumes, 3 records, 3 directories: 0 findings.") {
+	if err != nil || !strings.Contains(out, "Checked 1 class, 3 volumes, 3 records, 3 directories: 0 findings.") {
 		t.Fatalf("%v\n%s", err, out)
 	}
 
@@ -59,7 +59,7 @@ func testDoctor(t *testing.T, bed *testbed.Bed) {
 		"directory "+w.Name+"/nobodys", "overlap "+w.Name+"/well/deep",
 		"record .claimdir/records", "record .claimdir/records", "record lost", "record half", "record kept", "record archived-gone",
 		"volume "+gone, "volume "+unrecorded)...)
-	if len(report.NotChecked) != 1 || !strings.Contains(report.NotChecked[0], "1 records of volumes of other clusters") {
+	if len(report.NotChecked) != 1 || !strings.Contains(report.NotChecked[0], "1 record of volumes of other clusters") {
 		t.Errorf("it leaves out %q", report.NotChecked)
 	}
 	out, err = bed.Run(t.Context(), config, "doctor")

@@ -281,7 +281,7 @@ func testLostMount(t *testing.T, bed *testbed.Bed) {
 	w.Must(err)
 	t.Cleanup(p.Kill)
 	w.process = p
-	w.sharez(`share "slow"`, "the cluster has 1 volumes on it", "neither .claimdir/share.json nor the directory of any of them")
+	w.sharez(`share "slow"`, "the cluster has volumes on it (1)", "neither .claimdir/share.json nor the directory of any of them")
 	w.claimOf("fast", "fast")
 	w.wantOn("fast", "fast")
 	if all, err := os.ReadDir(filepath.Join(w.share, "slow")); err != nil || len(all) > 0 {

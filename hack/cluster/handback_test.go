@@ -79,7 +79,7 @@ func testHandback(t *testing.T, bed *testbed.Bed) {
 		t.Errorf("a volume that claimdir must release was changed: %+v", now)
 	}
 	w.patchVolume(late.Name, `{"spec":{"persistentVolumeReclaimPolicy":"Retain"}}`)
-	if out, err := bed.Run(t.Context(), config, "handback", "--yes"); err != nil || !strings.Contains(out, "Handed back 1 of 1 volumes.") {
+	if out, err := bed.Run(t.Context(), config, "handback", "--yes"); err != nil || !strings.Contains(out, "Handed back 1 of 1 volume.") {
 		t.Errorf("%v\n%s", err, out)
 	}
 

@@ -102,7 +102,7 @@ func newAddress(t *testing.T, bed *testbed.Bed, next share.Source, down bool) {
 
 	address := old.Server + ":" + old.Path
 	report := w.doctor(config, "address "+address)
-	if want := "4 volumes name " + address + ", such as "; len(report.Findings) != 1 || !strings.HasPrefix(report.Findings[0].Problem, want) || !strings.Contains(report.Findings[0].Remedy, "recover --readdress") {
+	if want := "4 volumes of " + address + ", such as "; len(report.Findings) != 1 || !strings.HasPrefix(report.Findings[0].Problem, want) || !strings.Contains(report.Findings[0].Remedy, "recover --readdress") {
 		t.Errorf("%+v", report.Findings)
 	}
 	manifests, err := bed.Run(t.Context(), config, "recover")

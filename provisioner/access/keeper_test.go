@@ -487,7 +487,7 @@ func TestFirstUseIsToldFromALostMount(t *testing.T) {
 	w.mu.Lock()
 	w.untold = false
 	w.mu.Unlock()
-	w.trouble(WrongPlace, "2 volumes", "neither .claimdir/share.json", "claimdir's log names one")
+	w.trouble(WrongPlace, "volumes on it (2)", "neither .claimdir/share.json", "claimdir's log names one")
 	err := w.Ready() // everybody reads it: at /readyz, and in the events of each claim
 	if strings.Contains(err.Error(), "team/") {
 		t.Errorf("it names a volume: %v", err)

@@ -161,7 +161,7 @@ func (k *Keeper) checkFirstUse(s *share.Share) error {
 	if len(paths) == 0 {
 		return nil
 	}
-	return &lostError{paths[0], fmt.Errorf("%w: the cluster has %d volumes on it, but %s contains neither .claimdir/share.json nor the directory of any of them. "+
+	return &lostError{paths[0], fmt.Errorf("%w: the cluster has volumes on it (%d), but %s contains neither .claimdir/share.json nor the directory of any of them. "+
 		"Mount the share there; if this is the right share and it has lost its data, create one of these directories to have it served: claimdir's log names one",
 		share.ErrNotRecognised, len(paths), k.config.Mount.Dir)}
 }

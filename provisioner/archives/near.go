@@ -34,7 +34,7 @@ func Near(all []Archive, kind, namespace, claim string) string {
 	case len(names) == 0:
 		return ""
 	case len(similar) == 0:
-		return fmt.Sprintf("there are %s of %d namespaces", kind, len(names))
+		return fmt.Sprintf("there are %s of %s", kind, output.Count(len(names), "namespace"))
 	}
 	text := fmt.Sprintf("there are %s of namespace %s", kind, strings.Join(similar[:min(named, len(similar))], ", "))
 	if more := len(similar) - named; more > 0 {

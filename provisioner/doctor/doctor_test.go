@@ -203,15 +203,15 @@ func TestFindings(t *testing.T) {
 		"a share with a new server": {
 			volumes: []v1.PersistentVolume{volumeAt("pvc-1", ours, "a", server("old-nas")), volumeAt("pvc-2", ours, "t/b", server("old-nas")), volumeAt("pvc-3", peers, "c", server("old-nas")), volumeAt("pvc-4", ours, "d")},
 			records: append(active, record(ledger.Active, "pvc-2", "t/b"), record(ledger.Active, "pvc-3", "c"), record(ledger.Active, "pvc-4", "d")), dirs: tree{"a", "t", "t/b", "c", "d"},
-			want: []string{"address old-nas:/export: 3 volumes name old-nas:/export, such as pvc-1, and their records are on this share, which is nas:/export now → leave their directories and records as they are. If the share has moved here, run claimdir recover --readdress"},
+			want: []string{"address old-nas:/export: 3 volumes of old-nas:/export, such as pvc-1, with records on this share, which is nas:/export now → leave their directories and records as they are. If the share has moved here, run claimdir recover --readdress"},
 		},
 		"a share with a new path": {
 			volumes: []v1.PersistentVolume{volumeAt("pvc-1", ours, "a", path("/srv/nfs/a")), volumeAt("pvc-2", ours, "t/b", path("/export/deeper/t/b"))}, records: append(active, record(ledger.Active, "pvc-2", "t/b")), dirs: tree{"a", "t", "t/b"},
-			want: []string{"address nas:/export/deeper: 1 volumes name nas:/export/deeper, such as pvc-2", "address nas:/srv/nfs: 1 volumes name nas:/srv/nfs, such as pvc-1"},
+			want: []string{"address nas:/export/deeper: 1 volume of nas:/export/deeper, such as pvc-2", "address nas:/srv/nfs: 1 volume of nas:/srv/nfs, such as pvc-1"},
 		},
 		"a share with a new server, and a directory that was not copied": {
 			volumes: []v1.PersistentVolume{volumeAt("pvc-1", ours, "a", server("old-nas"))}, records: active,
-			want: []string{"address old-nas:/export: 1 volumes", `volume pvc-1: its directory "a" is missing on the share → copy the directory`},
+			want: []string{"address old-nas:/export: 1 volume", `volume pvc-1: its directory "a" is missing on the share → copy the directory`},
 		},
 		"a record of another cluster, and a volume of that name elsewhere": {
 			volumes: []v1.PersistentVolume{volumeAt("pvc-1", ours, "a", server("old-nas"))}, records: []ledger.Record{foreign}, dirs: tree{"a"}, want: []string{`volume pvc-1: spec.nfs.server "old-nas"`},
@@ -395,7 +395,7 @@ func TestYoungRecords(t *testing.T) {
 			if err := errors.Join(r.WriteTable(&table, 0), r.WriteJSON(&object)); err != nil {
 				t.Fatal(err)
 			}
-			says := strings.Contains(table.String(), "Too young to judge: 1 records; look again in a minute.")
+			says := strings.Contains(table.String(), "Too young to judge: 1 record; look again in a minute.")
 			if says != (tt.tooYoung > 0) || !strings.Contains(object.String(), fmt.Sprintf(`"tooYoung": %d`, tt.tooYoung)) {
 				t.Errorf("%s\n%s", &table, &object)
 			}
@@ -420,7 +420,7 @@ func TestOtherClustersAreNotChecked(t *testing.T) {
 	ended := record(ledger.Archived, "pvc-3", "archived-c")
 	ended.Cluster, ended.Until = "elsewhere", new(time.Now().Add(-3*time.Hour))
 	r := Diagnose(Cluster{ID: "here"}, with(&Site{Dirs: tree{"a", "archived-c"}, Lookup: lookup(nil)}, foreign, kept, ended))
-	if len(r.NotChecked) != 2 || !strings.Contains(r.NotChecked[0], "1 expired archives of other clusters") || !strings.Contains(r.NotChecked[1], "1 records of volumes of other clusters") || len(r.Findings) != 1 || r.Findings[0].Object != "b" {
+	if len(r.NotChecked) != 2 || !strings.Contains(r.NotChecked[0], "1 expired archive of other clusters") || !strings.Contains(r.NotChecked[1], "1 record of volumes of other clusters") || len(r.Findings) != 1 || r.Findings[0].Object != "b" {
 		t.Errorf("%+v", r)
 	}
 }
@@ -446,7 +446,7 @@ func TestWithoutAShareTheClusterIsChecked(t *testing.T) {
 	if err := errors.Join(r.WriteTable(&table, 0), r.WriteJSON(&object)); err != nil {
 		t.Fatal(err)
 	}
-	if text := table.String(); !strings.HasPrefix(text, "KIND     OBJECT  PROBLEM → WHAT TO DO") || !strings.Contains(text, "1 findings") || !strings.Contains(text, "Not checked: the share") {
+	if text := table.String(); !strings.HasPrefix(text, "KIND     OBJECT  PROBLEM → WHAT TO DO") || !strings.Contains(text, "1 finding.") || !strings.Contains(text, "Not checked: the share") {
 		t.Error(text)
 	}
 	var back Report

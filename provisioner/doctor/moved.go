@@ -8,6 +8,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 
 	"claimdir/provisioner/ledger"
+	"claimdir/provisioner/output"
 	"claimdir/provisioner/share"
 	"claimdir/provisioner/volpath"
 	"claimdir/provisioner/volume"
@@ -64,8 +65,8 @@ func (r *Report) readdressed(site *Site, all moved) {
 	}
 	for from, n := range counts {
 		r.find(KindAddress, fmt.Sprintf("%s:%s", from.Server, from.Path),
-			fmt.Sprintf("%d volumes name %s:%s, such as %s, and their records are on this share, which is %s:%s now: pods use the earlier address, and claimdir does not release the volumes",
-				n, from.Server, from.Path, first[from], site.Source.Server, site.Source.Path),
+			fmt.Sprintf("%s of %s:%s, such as %s, with records on this share, which is %s:%s now: pods use the earlier address, and claimdir does not release the volumes",
+				output.Count(n, "volume"), from.Server, from.Path, first[from], site.Source.Server, site.Source.Path),
 			"leave their directories and records as they are. If the share has moved here, run claimdir recover --readdress: it prints a script that gives the volumes the new address. "+
 				"If it is still in use at the earlier address, this is a copy: mount the share of the earlier address in claimdir")
 	}

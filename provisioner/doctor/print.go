@@ -38,8 +38,8 @@ func (r Report) WriteTable(w io.Writer, width int) error {
 	if err := table.Write(w); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "Checked %d classes, %d volumes, %d records, %d directories: %d findings.\n",
-		r.Checked.Classes, r.Checked.Volumes, r.Checked.Records, r.Checked.Directories, len(r.Findings))
+	_, err := fmt.Fprintf(w, "Checked %s, %s, %s, %s: %s.\n", output.Count(r.Checked.Classes, "class"), output.Count(r.Checked.Volumes, "volume"),
+		output.Count(r.Checked.Records, "record"), output.Count(r.Checked.Directories, "directory"), output.Count(len(r.Findings), "finding"))
 	if r.Retained > 0 && err == nil {
 		_, err = fmt.Fprintf(w, "Retained directories: %d; claimdir archive list --retained lists them.\n", r.Retained)
 	}
@@ -47,7 +47,7 @@ func (r Report) WriteTable(w io.Writer, width int) error {
 		_, err = fmt.Fprintf(w, "Volumes that are being copied for more than an hour: %d; events of their claims say how far they are.\n", r.Copying)
 	}
 	if r.TooYoung > 0 && err == nil {
-		_, err = fmt.Fprintf(w, "Too young to judge: %d records; look again in a minute.\n", r.TooYoung)
+		_, err = fmt.Fprintf(w, "Too young to judge: %s; look again in a minute.\n", output.Count(r.TooYoung, "record"))
 	}
 	for _, left := range r.NotChecked {
 		if err == nil {

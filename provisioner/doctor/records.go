@@ -8,6 +8,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 
 	"claimdir/provisioner/ledger"
+	"claimdir/provisioner/output"
 	"claimdir/provisioner/volpath"
 )
 
@@ -61,10 +62,10 @@ func (r *Report) foreign(c Cluster, site *Site, volumes map[string]*v1.Persisten
 		}
 	}
 	if expired > 0 {
-		r.NotChecked = append(r.NotChecked, fmt.Sprintf("%d expired archives of other clusters: claimdir removes them in those clusters; if such a cluster is lost, run claimdir archive purge --ended --cluster UID", expired))
+		r.NotChecked = append(r.NotChecked, fmt.Sprintf("%s of other clusters: claimdir removes such archives there; if such a cluster is lost, run claimdir archive purge --ended --cluster UID", output.Count(expired, "expired archive")))
 	}
 	if foreign > 0 {
-		r.NotChecked = append(r.NotChecked, fmt.Sprintf("%d records of volumes of other clusters: run doctor in those clusters; if such a cluster is lost, run claimdir recover to get its volumes back", foreign))
+		r.NotChecked = append(r.NotChecked, fmt.Sprintf("%s of volumes of other clusters: run doctor in those clusters; if such a cluster is lost, run claimdir recover to get its volumes back", output.Count(foreign, "record")))
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"claimdir/provisioner/cluster/pvs"
 	"claimdir/provisioner/ledger"
+	"claimdir/provisioner/output"
 	"claimdir/provisioner/volume"
 )
 
@@ -46,7 +47,7 @@ func (r *Report) unservedVolumes(c Cluster, site *Site) {
 			continue
 		}
 		slices.Sort(volumes)
-		r.find(KindVolume, volumes[0], fmt.Sprintf("its provisioner is %q, which this claimdir does not serve, and nobody releases it; %d volumes with records here have that provisioner", name, len(volumes)),
+		r.find(KindVolume, volumes[0], fmt.Sprintf("its provisioner is %q, which this claimdir does not serve, and nobody releases it; that provisioner made %s with records here", name, output.Count(len(volumes), "volume")),
 			fmt.Sprintf("add %q to ADDITIONAL_PROVISIONER_NAMES; if another claimdir serves it, there is nothing to do", name))
 	}
 }

@@ -102,8 +102,8 @@ func TestUnservedVolumes(t *testing.T) {
 		return found
 	}
 	want := []string{
-		`pvc-2 its provisioner is "old.example.com/nfs", which this claimdir does not serve, and nobody releases it; 2 volumes with records here have that provisioner`,
-		`pvc-4 its provisioner is "fuseim.pri/ifs", which this claimdir does not serve, and nobody releases it; 1 volumes with records here have that provisioner`,
+		`pvc-2 its provisioner is "old.example.com/nfs", which this claimdir does not serve, and nobody releases it; that provisioner made 2 volumes with records here`,
+		`pvc-4 its provisioner is "fuseim.pri/ifs", which this claimdir does not serve, and nobody releases it; that provisioner made 1 volume with records here`,
 	}
 	if got := find(""); !slices.Equal(got, want) {
 		t.Errorf("found\n%q\nwant\n%q", got, want)

@@ -63,3 +63,22 @@ func Cell(s string) string {
 		return r
 	}, s)
 }
+
+// Count returns a number with its noun, such as "1 volume" and "2 directories".
+func Count[N int | int64](n N, noun string) string {
+	if n != 1 {
+		noun = Plural(noun)
+	}
+	return fmt.Sprintf("%d %s", n, noun)
+}
+
+// Plural returns the plural of a noun, which must be a regular one.
+func Plural(noun string) string {
+	switch {
+	case strings.HasSuffix(noun, "y"):
+		return strings.TrimSuffix(noun, "y") + "ies"
+	case strings.HasSuffix(noun, "s"):
+		return noun + "es"
+	}
+	return noun + "s"
+}

@@ -80,3 +80,13 @@ func TestATableReturnsTheErrorOfItsWriter(t *testing.T) {
 		t.Error("it says nothing")
 	}
 }
+
+func TestCount(t *testing.T) {
+	for want, got := range map[string]string{
+		"1 volume": Count(1, "volume"), "0 volumes": Count(0, "volume"), "2 directories": Count(int64(2), "directory"), "3 classes": Count(3, "class"),
+	} {
+		if got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}

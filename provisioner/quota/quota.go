@@ -128,7 +128,7 @@ func (j *Job) Run(ctx context.Context) error {
 		}
 		if once {
 			if err == nil && len(j.left) > 0 {
-				err = fmt.Errorf("%d volumes or records %w", len(j.left), ErrLeft)
+				err = fmt.Errorf("volumes or records %w: %d", ErrLeft, len(j.left))
 			}
 			return err
 		}

@@ -121,7 +121,7 @@ func (w *walk) step(ctx context.Context, j *Job, s *share.Share) (ended bool, er
 	case err != nil || !done:
 		return false, err
 	case w.tree.LeftOut > 0:
-		return false, fmt.Errorf("%d files could not be opened or changed; the first: %w", w.tree.LeftOut, w.tree.Left)
+		return false, fmt.Errorf("could not open or change %s; the first: %w", output.Count(w.tree.LeftOut, "file"), w.tree.Left)
 	case w.looked || j.config.DryRun:
 		return true, nil
 	}
@@ -132,9 +132,9 @@ func (w *walk) step(ctx context.Context, j *Job, s *share.Share) (ended bool, er
 // end says how a walk has ended, and marks the directory as finished.
 func (j *Job) end(w *walk) {
 	v := w.volume
-	line := fmt.Sprintf("volume %s: project id %d on %d of %d files, %s", v.path, w.id, w.tree.Given+1, w.tree.Files+1, size(w.tree.Bytes))
+	line := fmt.Sprintf("volume %s: project id %d on %d of %s, %s", v.path, w.id, w.tree.Given+1, output.Count(w.tree.Files+1, "file"), size(w.tree.Bytes))
 	if j.config.DryRun {
-		line = fmt.Sprintf("would set volume %s: project id %d on %d files, %s", v.path, w.id, w.tree.Files+1, size(w.tree.Bytes))
+		line = fmt.Sprintf("would set volume %s: project id %d on %s, %s", v.path, w.id, output.Count(w.tree.Files+1, "file"), size(w.tree.Bytes))
 	}
 	if w.tree.Bytes > v.limit {
 		line += fmt.Sprintf(": more than its limit %s, so writes to it fail", size(v.limit))

@@ -65,7 +65,7 @@ func TestVolumesThatAreBoundHereAreLeftOut(t *testing.T) {
 	if n := strings.Count(out.String(), "kind: PersistentVolume\n"); n != 2 || !strings.Contains(out.String(), "name: pvc-5\n") || !strings.Contains(out.String(), "name: pvc-6\n") {
 		t.Errorf("printed:\n%s", &out)
 	}
-	if head, _, _ := strings.Cut(out.String(), "\n---"); !strings.Contains(head, "# 2 volumes of nas:/export") || !strings.Contains(head, "# 2 more volumes are left out, because they are Bound") {
+	if head, _, _ := strings.Cut(out.String(), "\n---"); !strings.Contains(head, "# 2 volumes of nas:/export") || !strings.Contains(head, "# Left out: 2 volumes, Bound") {
 		t.Errorf("the head is:\n%s", head)
 	}
 }

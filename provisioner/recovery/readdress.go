@@ -164,7 +164,7 @@ func scriptHead(found []moved) string {
 	var b strings.Builder
 	b.WriteString("#!/bin/sh\n# This script gives PersistentVolumes the new address of their share:\n")
 	for _, move := range slices.Sorted(maps.Keys(counts)) {
-		fmt.Fprintf(&b, "#     %s (%d volumes)\n", output.Cell(move), counts[move])
+		fmt.Fprintf(&b, "#     %s (%s)\n", output.Cell(move), output.Count(counts[move], "volume"))
 	}
 	b.WriteString(scriptText)
 	return b.String()

@@ -126,13 +126,13 @@ func head(shares []Share, o Options, found, bound int) string {
 	for _, s := range shares {
 		exports = append(exports, s.Source.Server+":"+s.Source.Path)
 	}
-	checked := fmt.Sprintf("# %d more volumes are left out, because they are Bound in the cluster that was asked.", bound)
+	checked := fmt.Sprintf("# Left out: %s, Bound in the cluster that was asked.", output.Count(bound, "volume"))
 	if o.NotAsked != "" {
 		checked = "# NO CLUSTER WAS ASKED which of them it has already: " + output.Cell(o.NotAsked) + "."
 	}
 	return fmt.Sprintf("# WARNING: ONLY FOR A CLUSTER THAT HAS LOST ITS VOLUMES AND CLAIMS. In any other cluster this changes or creates again what is in use.\n"+
-		"# %d volumes of %s, from the records on the share.\n"+
-		"# The cluster they come from must be gone, or must no longer run claimdir.\n%s\n", found, strings.Join(exports, ", "), checked)
+		"# %s of %s, from the records on the share.\n"+
+		"# The cluster they come from must be gone, or must no longer run claimdir.\n%s\n", output.Count(found, "volume"), strings.Join(exports, ", "), checked)
 }
 
 // collect returns the records to print, sorted by claim, and those left out.

@@ -68,12 +68,12 @@ func PrintSnapshots(w io.Writer, shares []SnapshotShare, o SnapshotOptions) (Lef
 
 // headOfSnapshots returns the comments before the manifests.
 func headOfSnapshots(o SnapshotOptions, found int, left LeftOutSnapshots) string {
-	checked := fmt.Sprintf("# %d more are left out, because the cluster that was asked has their VolumeSnapshotContents.", left.Here)
+	checked := fmt.Sprintf("# Left out: %s, with a VolumeSnapshotContent in the cluster that was asked.", output.Count(left.Here, "snapshot"))
 	if o.NotAsked != "" {
 		checked = "# NO CLUSTER WAS ASKED which of them it has already: " + output.Cell(o.NotAsked) + "."
 	}
 	return fmt.Sprintf("# ONLY FOR A CLUSTER THAT HAS LOST ITS VOLUMESNAPSHOTS, and after its volumes were recovered. It needs the snapshot API.\n"+
-		"# %d snapshots, from the records on the share.\n%s\n", found, checked)
+		"# %s, from the records on the share.\n%s\n", output.Count(found, "snapshot"), checked)
 }
 
 // collectSnapshots returns the snapshots to print, sorted by claim and time, and those left out.

@@ -71,7 +71,7 @@ func TestSnapshotsArePrinted(t *testing.T) {
 	got, left := s.printed(SnapshotOptions{Provisioner: "a/b", Cluster: "here"})
 	want := `# ONLY FOR A CLUSTER THAT HAS LOST ITS VOLUMESNAPSHOTS, and after its volumes were recovered. It needs the snapshot API.
 # 2 snapshots, from the records on the share.
-# 0 more are left out, because the cluster that was asked has their VolumeSnapshotContents.
+# Left out: 0 snapshots, with a VolumeSnapshotContent in the cluster that was asked.
 ---
 apiVersion: snapshot.storage.k8s.io/v1
 kind: VolumeSnapshotContent
@@ -124,7 +124,7 @@ func TestSnapshotsThatAreNotPrinted(t *testing.T) {
 	if strings.Count(got, "kind: VolumeSnapshotContent\n") != 1 || !strings.Contains(got, "name: snapcontent-good\n") || left.Here != 1 || left.Kept != 1 {
 		t.Errorf("printed\n%s\nleft out %+v", got, left)
 	}
-	if !strings.Contains(got, "# 1 more are left out") {
+	if !strings.Contains(got, "# Left out: 1 snapshot,") {
 		t.Errorf("printed\n%s", got)
 	}
 	for _, want := range []string{

@@ -659,7 +659,7 @@ func TestQuotaComesBackToWhatAClientHas(t *testing.T) {
 	start := time.Now()
 	said, err := setQuotas(t, l.dir, nil)
 	wantError(t, "quota", err, quota.ErrLeft)
-	if want := `volume data: left alone: 1 files could not be opened or changed; the first: "file": an NFS client has it for itself`; !strings.Contains(said, want) || time.Since(start) > 20*time.Second {
+	if want := `volume data: left alone: could not open or change 1 file; the first: "file": an NFS client has it for itself`; !strings.Contains(said, want) || time.Since(start) > 20*time.Second {
 		t.Errorf("after %s it says %q, want %q", time.Since(start), said, want)
 	}
 	given := time.AfterFunc(1500*time.Millisecond, func() { _ = lease(unix.F_UNLCK) })
