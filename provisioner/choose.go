@@ -95,7 +95,7 @@ func (p *Pool) roomiest(v volume.Volume, c class.Class, candidates []*access.Kee
 	for _, on := range candidates {
 		if err := on.Ready(); err != nil {
 			trouble = err
-		} else if err := p.ask(on, c, request{class: v.Class, bytes: v.Size.Value()}); err != nil {
+		} else if err := p.ask(on, c, requestOf(v)); err != nil {
 			full = err
 		} else if best == nil || p.room(on).Free > p.room(best).Free {
 			best = on

@@ -85,6 +85,7 @@ func (p *Pool) startCopy(on *access.Keeper, r ledger.Record, claim *v1.Persisten
 		}
 		from = p.shares[i]
 	}
+	p.keepRoom(on, c, v)
 	p.Copies.begun.begin(r.Claim.UID, copyPlace{on, v.Path})
 	job := &copying{Pool: p, on: on, path: v.Path, record: r, claim: claim, class: c, size: uint64(max(0, v.Size.Value()))} //nolint:gosec // not negative
 	err := p.Copies.Jobs.Start(copies.Job{

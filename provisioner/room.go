@@ -2,6 +2,7 @@ package provisioner
 
 import (
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -9,14 +10,17 @@ import (
 
 	"claimdir/provisioner/access"
 	"claimdir/provisioner/class"
+	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/refusal"
 	"claimdir/provisioner/volume"
 )
 
-// Sizes says how large the PersistentVolumes of the cluster are: see cluster.Informers.
+// Sizes says how large the PersistentVolumes of the cluster are, and which claims wait for one: see cluster.Informers.
 type Sizes interface {
 	// EachSize calls do with the name and size, in bytes, of each PersistentVolume of ours on an export.
 	EachSize(server, export string, do func(name string, bytes int64))
+	// UnboundClaim returns the claim of that name if it names no volume.
+	UnboundClaim(namespace, name string) (*v1.PersistentVolumeClaim, bool)
 }
 
 // promises know how much the volumes of each share request together, also those whose PersistentVolumes are
@@ -30,12 +34,24 @@ type promises struct {
 type requested struct {
 	at       time.Time
 	known    float64            // by PersistentVolumes in the cache, at that time
-	promised map[string]float64 // by those that were not, by name
+	promised map[string]promise // by PersistentVolume
 }
 
-// sumFor is how long the sum of the cached PersistentVolumes is used: it takes milliseconds if there are
-// very many. What comes meanwhile is in promised.
-const sumFor = time.Second
+// promise is room for a volume that is being made or expanded, until the cache has its PersistentVolume with that size. It ends
+// before if that may never come: after promisedFor, unless the claim still waits for the volume, as it does during a copy.
+type promise struct {
+	bytes  float64 // of the whole volume
+	counts float64 // of these bytes, those that the PersistentVolume in the cache does not request
+	at     time.Time
+	claim  ledger.Claim // that waits for a new volume
+}
+
+const (
+	// sumFor is how long the sum of the cached PersistentVolumes is used: it takes milliseconds if there are
+	// very many. What comes meanwhile is in promised.
+	sumFor      = time.Second
+	promisedFor = time.Minute
+)
 
 // of returns what the volumes of a share request. It must be called with mu held.
 func (r *promises) of(on *access.Keeper, sizes Sizes, now time.Time) *requested {
@@ -44,7 +60,7 @@ func (r *promises) of(on *access.Keeper, sizes Sizes, now time.Time) *requested 
 	}
 	of := r.shares[on]
 	if of == nil {
-		of = &requested{promised: map[string]float64{}}
+		of = &requested{promised: map[string]promise{}}
 		r.shares[on] = of
 	}
 	if now.Sub(of.at) < sumFor && !of.at.IsZero() {
@@ -53,23 +69,49 @@ func (r *promises) of(on *access.Keeper, sizes Sizes, now time.Time) *requested 
 	of.at, of.known = now, 0
 	sizes.EachSize(on.Source().Server, on.Source().Path, func(name string, bytes int64) {
 		of.known += float64(bytes)
-		delete(of.promised, name)
+		if p, promised := of.promised[name]; promised {
+			p.counts = p.bytes - float64(bytes)
+			of.promised[name] = p
+		}
+	})
+	maps.DeleteFunc(of.promised, func(_ string, p promise) bool {
+		return p.counts <= 0 || now.Sub(p.at) >= promisedFor && !p.isAwaited(sizes)
 	})
 	return of
 }
 
-func (q *requested) sum() float64 {
+// isAwaited reports whether the claim still waits for the volume.
+func (p promise) isAwaited(objects Sizes) bool {
+	claim, unbound := objects.UnboundClaim(p.claim.Namespace, p.claim.Name)
+	return unbound && string(claim.UID) == p.claim.UID
+}
+
+// sum returns what all volumes but the one of that name request.
+func (q *requested) sum(without string) float64 {
 	sum := q.known
-	for _, bytes := range q.promised {
-		sum += bytes
+	for name, p := range q.promised {
+		if name != without {
+			sum += p.counts
+		}
 	}
 	return sum
 }
 
-// takeRoom promises the volume room on the share, or refuses it. A share that is not to be overcommitted
-// counts what was promised until the PersistentVolume is in the cache, or until giveRoomBack.
+// takeRoom promises the volume room on the share, or refuses it.
 func (p *Pool) takeRoom(on *access.Keeper, c class.Class, v volume.Volume) error {
-	return p.ask(on, c, request{class: v.Class, bytes: v.Size.Value(), promiseTo: v.Name})
+	q := requestOf(v)
+	q.keep = true
+	return p.ask(on, c, q)
+}
+
+// keepRoom promises room to a volume that was begun, perhaps by an earlier process, without asking whether there is any.
+func (p *Pool) keepRoom(on *access.Keeper, c class.Class, v volume.Volume) {
+	if c.Overcommit == 0 {
+		return
+	}
+	p.promises.mu.Lock()
+	defer p.promises.mu.Unlock()
+	p.promises.of(on, p.objects, p.now()).promise(requestOf(v), p.now())
 }
 
 // giveRoomBack ends the promise of room for a volume that was not made.
@@ -92,17 +134,30 @@ func (p *Pool) HasRoom(on *access.Keeper, pv *v1.PersistentVolume, bytes int64) 
 	if err != nil {
 		return nil
 	}
-	return p.ask(on, c, request{class: sc.Name, bytes: bytes})
+	size := pv.Spec.Capacity[v1.ResourceStorage]
+	return p.ask(on, c, request{class: sc.Name, pv: pv.Name, more: float64(bytes), bytes: float64(size.Value() + bytes), keep: true})
 }
 
 // request is for room on a share.
 type request struct {
-	class     string
-	bytes     int64
-	promiseTo string // the volume that gets the room, if it is to be kept
+	class, pv string
+	more      float64 // bytes that the PersistentVolume does not request yet
+	bytes     float64 // that it then requests
+	claim     ledger.Claim
+	keep      bool // the room is promised
 }
 
-// ask refuses a request that the class does not allow, and otherwise keeps the room if it is promised.
+// requestOf is the request for a new volume.
+func requestOf(v volume.Volume) request {
+	bytes := float64(v.Size.Value())
+	return request{class: v.Class, pv: v.Name, more: bytes, bytes: bytes, claim: v.Claim}
+}
+
+func (q *requested) promise(r request, now time.Time) {
+	q.promised[r.pv] = promise{bytes: r.bytes, counts: r.more, at: now, claim: r.claim}
+}
+
+// ask refuses a request that the class does not allow, and otherwise promises the room if it is to be kept.
 func (p *Pool) ask(on *access.Keeper, c class.Class, q request) error {
 	room := p.room(on)
 	if room.Size == 0 && (c.MinFree != (class.MinFree{}) || c.Overcommit != 0) {
@@ -118,14 +173,15 @@ func (p *Pool) ask(on *access.Keeper, c class.Class, q request) error {
 	}
 	p.promises.mu.Lock()
 	defer p.promises.mu.Unlock()
-	of, bytes := p.promises.of(on, p.objects, p.now()), float64(q.bytes)
-	if most := float64(room.Size) * c.Overcommit; of.sum()+bytes > most {
+	now := p.now()
+	of := p.promises.of(on, p.objects, now)
+	if most, others := float64(room.Size)*c.Overcommit, of.sum(q.pv); others+q.more > most {
 		return refusal.Postpone(refusal.ReasonRoom, "the volumes of %s request %s, and with %s more they would be above %s, %v times its size (overcommit of StorageClass %s): "+
 			"release volumes, or enlarge the share; this is retried automatically",
-			nameOf(on), class.FormatSize(of.sum()), class.FormatSize(bytes), class.FormatSize(most), c.Overcommit, q.class)
+			nameOf(on), class.FormatSize(others), class.FormatSize(q.more), class.FormatSize(most), c.Overcommit, q.class)
 	}
-	if q.promiseTo != "" {
-		of.promised[q.promiseTo] = bytes
+	if q.keep {
+		of.promise(q, now)
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	storage "k8s.io/api/storage/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"claimdir/provisioner/access"
@@ -139,4 +140,56 @@ func TestAnExpansionNeedsRoom(t *testing.T) {
 	refused(t, w.HasRoom(w.Keeper, pv, 3<<30+1), refusal.ReasonRoom, false, "the volumes of the share request 1.0Gi, and with 3.0Gi more they would be above 4.0Gi")
 	delete(w.Seen.Classes, "nfs")
 	must(t, w.HasRoom(w.Keeper, pv, 1<<40)) // nobody asks for room any more
+}
+
+// Room that was promised to a volume whose PersistentVolume came and went between two looks at the cache, or to the copy for a claim
+// that went, is free again; that for a claim that still waits is not.
+func TestPromisedRoomEnds(t *testing.T) {
+	w := newWorld(t)
+	w.withRoom(2, 2)
+	now := time.Now()
+	w.now = func() time.Time { return now }
+	ask := func(name string) error {
+		_, _, err := w.Provision(t.Context(), options("ns/"+name, "pvc-"+name, at(name, "overcommit", "1"))) // 1Gi
+		return err
+	}
+	must(t, ask("gone"))
+	must(t, ask("waits"))
+	w.Seen.Unbound = []*v1.PersistentVolumeClaim{options("ns/waits", "pvc-waits", nil).PVC}
+	refused(t, ask("c"), refusal.ReasonRoom, false, "request 2.0Gi")
+	now = now.Add(promisedFor)
+	must(t, ask("c"))
+	now = now.Add(promisedFor)
+	w.Seen.Unbound = append(w.Seen.Unbound, options("ns/c", "pvc-c", nil).PVC)
+	refused(t, ask("d"), refusal.ReasonRoom, false, "request 2.0Gi")
+	w.Seen.Unbound[0].UID = "a-namesake"
+	now = now.Add(sumFor)
+	must(t, ask("d"))
+}
+
+// Expansions that come together do not pass one after the other on the sum that was there before.
+func TestExpansionsThatComeTogetherNeedRoomTogether(t *testing.T) {
+	w := newWorld(t)
+	w.withRoom(8, 8)
+	now := time.Now()
+	w.now = func() time.Time { return now }
+	w.Seen.Classes["nfs"] = &storage.StorageClass{ObjectMeta: metav1.ObjectMeta{Name: "nfs", UID: "class"}, Parameters: at("data", "overcommit", "1")}
+	for _, name := range []string{"a", "b", "c"} {
+		pv := w.provision(t, options("ns/"+name, "pvc-"+name, at(name, "overcommit", "1")))
+		pv.Spec.StorageClassName = "nfs"
+		w.Seen.PVs = append(w.Seen.PVs, pv)
+	}
+	now = now.Add(time.Minute)
+	a, b, c := w.Seen.PVs[0], w.Seen.PVs[1], w.Seen.PVs[2]
+	must(t, w.HasRoom(w.Keeper, a, 3<<30))
+	must(t, w.HasRoom(w.Keeper, a, 3<<30)) // a repeat is no second request
+	refused(t, w.HasRoom(w.Keeper, b, 3<<30), refusal.ReasonRoom, false, "request 6.0Gi, and with 3.0Gi more")
+	now = now.Add(2 * sumFor)
+	refused(t, w.HasRoom(w.Keeper, b, 3<<30), refusal.ReasonRoom, false, "request 6.0Gi") // the cache does not show it yet
+	a.Spec.Capacity = v1.ResourceList{v1.ResourceStorage: resource.MustParse("4Gi")}
+	now = now.Add(2 * sumFor)
+	refused(t, w.HasRoom(w.Keeper, b, 3<<30), refusal.ReasonRoom, false, "request 6.0Gi")
+	must(t, w.HasRoom(w.Keeper, b, 2<<30))
+	now = now.Add(promisedFor) // it was not expanded: the claim requests less again
+	must(t, w.HasRoom(w.Keeper, c, 2<<30))
 }

@@ -16,6 +16,7 @@ type Seen struct {
 	PVs     []*v1.PersistentVolume
 	Foreign []*v1.PersistentVolume // not ours; only Above returns them
 	Classes map[string]*storagev1.StorageClass
+	Unbound []*v1.PersistentVolumeClaim // claims that wait for their volumes
 	// Namespaces are the UIDs of namespaces. One that is missing may not be read.
 	Namespaces map[string]string
 	// Silent is what the API server answers instead when it is asked for a namespace.
@@ -56,6 +57,16 @@ func (s *Seen) EachSize(server, export string, do func(name string, bytes int64)
 			do(pv.Name, pv.Spec.Capacity.Storage().Value())
 		}
 	}
+}
+
+// UnboundClaim returns the claim of that name in Unbound.
+func (s *Seen) UnboundClaim(namespace, name string) (*v1.PersistentVolumeClaim, bool) {
+	for _, claim := range s.Unbound {
+		if claim.Namespace == namespace && claim.Name == name {
+			return claim, true
+		}
+	}
+	return nil, false
 }
 
 // Synced reports that all are known.

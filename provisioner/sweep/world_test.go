@@ -94,6 +94,8 @@ func (cached) Synced() bool { return true }
 
 func (cached) EachSize(string, string, func(string, int64)) {}
 
+func (cached) UnboundClaim(string, string) (*v1.PersistentVolumeClaim, bool) { return nil, false }
+
 func (cached) Class(string) (*storage.StorageClass, bool) { return nil, false }
 
 func (c cached) Volumes(string) iter.Seq[*v1.PersistentVolume] {
