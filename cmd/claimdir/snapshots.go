@@ -68,6 +68,10 @@ func (c snapshotCluster) Volume(name string) (*v1.PersistentVolume, bool) {
 	return c.informers.Volume(name)
 }
 
+func (c snapshotCluster) VolumeNow(ctx context.Context, name string) (*v1.PersistentVolume, error) {
+	return c.live.Volume(ctx, name)
+}
+
 func (c snapshotCluster) Claim(ctx context.Context, namespace, name string) (*v1.PersistentVolumeClaim, error) {
 	if !c.informers.HasClaim(namespace, name) { // a tenant may make any number of VolumeSnapshots of claims that do not exist
 		return nil, nil

@@ -134,7 +134,7 @@ func (s *Snapshotter) source(ctx context.Context, content *snapshots.VolumeSnaps
 	case !ours:
 		return nil, fmt.Errorf("%w: PersistentVolume %s is none of claimdir's", errRefused, handle.pv)
 	case pv.Spec.ClaimRef == nil || pv.Spec.ClaimRef.Namespace != ref.Namespace || pv.Spec.ClaimRef.Name != *snapshot.Spec.Source.Claim || pv.Status.Phase != v1.VolumeBound:
-		return nil, fmt.Errorf("%w: PersistentVolume %s is not bound to claim %q, of which VolumeSnapshot %s/%s is to be made", errRefused, handle.pv, *snapshot.Spec.Source.Claim, ref.Namespace, ref.Name)
+		return nil, fmt.Errorf("%w: PersistentVolume %s is not bound to claim %q, of which VolumeSnapshot %s/%s is to be made: delete it, and make it anew of a claim that is Bound", errRefused, handle.pv, *snapshot.Spec.Source.Claim, ref.Namespace, ref.Name)
 	}
 	_, located, err := s.locate(pv)
 	if err != nil {

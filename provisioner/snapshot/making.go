@@ -53,9 +53,32 @@ func (m *making) set(r ledger.Snapshot) {
 	m.record = r
 }
 
-// find returns the directory of the volume, which must still be that volume's.
+// find returns the directory of the volume, which must still be that volume's, and of the namespace of the snapshot.
 func (m *making) find(_ context.Context, store ledger.Store) (share.CopyFrom, error) {
-	return steps.ActiveDirectory(store, *m.now().CopyOf)
+	from, err := steps.ActiveDirectory(store, *m.now().CopyOf)
+	if refused, is := errors.AsType[*refusal.Refusal](err); is && refused.Reason() == refusal.ReasonSource {
+		err = lostSource(err)
+	}
+	return from, err
+}
+
+// lostSource refuses a snapshot whose volume cannot be copied any more.
+func lostSource(err error) error {
+	return fmt.Errorf("%w: %w: delete this VolumeSnapshot", errRefused, err)
+}
+
+// checkOwner asks the API server whose the volume is now: the record learns later that its PersistentVolume was handed to a claim of
+// another namespace. A volume without a PersistentVolume is its record's.
+func (m *making) checkOwner(ctx context.Context) error {
+	of := m.now().CopyOf
+	pv, err := m.config.Cluster.VolumeNow(ctx, of.PV)
+	if err != nil {
+		return fmt.Errorf("ask whose the volume is: %w", err)
+	}
+	if pv != nil && (pv.Spec.ClaimRef == nil || pv.Spec.ClaimRef.Namespace != of.Claim.Namespace) {
+		return lostSource(fmt.Errorf("the volume of claim %q, which is to be copied, belongs to another namespace by now", of.Claim.Name))
+	}
+	return nil
 }
 
 // wanted returns errUnwanted once the VolumeSnapshotContent is gone or is being deleted. What cannot be asked counts as wanted.
@@ -79,6 +102,9 @@ func (m *making) wanted(ctx context.Context) error {
 
 // begin refuses what has no room, and records when the copy began.
 func (m *making) begin(ctx context.Context, source share.Usage) error {
+	if err := m.checkOwner(ctx); err != nil {
+		return err
+	}
 	if err := m.checkRoom(ctx, source); err != nil {
 		return err
 	}
@@ -123,6 +149,9 @@ func (m *making) unusedSince(ctx context.Context) string {
 
 // complete records that the copy is whole and whether a pod used the volume meanwhile, and publishes it.
 func (m *making) complete(ctx context.Context, result share.Copied) error {
+	if err := m.checkOwner(ctx); err != nil {
+		return err
+	}
 	used := volume.UseBetween(m.now().CopyOf.UnusedSince, m.unusedSince(ctx))
 	err := m.on(ctx, m.lane, m.content.Name, "complete", func(ctx context.Context, op steps.SnapshotOp) error {
 		r, err := op.Complete(ctx, result, used)
@@ -147,16 +176,18 @@ func (m *making) progress(text string) {
 	m.tellOwner(m.content, v1.EventTypeNormal, eventCopying, text)
 }
 
-// ended comes back to the VolumeSnapshotContent. It removes what was copied for one that is gone, or to a share that is full now: that would
-// keep others from writing, and the room for the rest may never come. The snapshot begins anew when its room was checked again.
+// ended comes back to the VolumeSnapshotContent. It removes what was copied for one that is gone, or from a volume that is not to be copied
+// any more, or to a share that is full now: that would keep others from writing, and the room for the rest may never come. The snapshot
+// begins anew when its room was checked again.
 func (m *making) ended(ctx context.Context, err error) {
-	full, unwanted := share.IsFull(err), errors.Is(err, errUnwanted) || errors.Is(err, ledger.ErrLost)
+	useless := share.IsFull(err) || errors.Is(err, errRefused)
+	unwanted := errors.Is(err, errUnwanted) || errors.Is(err, ledger.ErrLost)
 	if unwanted {
 		m.config.Copies.Forget(m.lane.keeper, m.own(m.content.Name))
 	}
-	if full || unwanted {
+	if useless || unwanted {
 		err := m.on(ctx, m.lane, m.content.Name, "give up", func(ctx context.Context, op steps.SnapshotOp) error {
-			if !full && m.wanted(ctx) == nil {
+			if !useless && m.wanted(ctx) == nil {
 				return nil
 			}
 			return op.DiscardUnfinished(ctx)
@@ -177,7 +208,7 @@ func (s *Snapshotter) queueAgain(content *snapshots.VolumeSnapshotContent) {
 
 // copyFailed gives the error of a copy its way out.
 func copyFailed(err error) error {
-	if errors.Is(err, errUnwanted) {
+	if errors.Is(err, errUnwanted) || errors.Is(err, errRefused) {
 		return err
 	}
 	next := steps.GoesOn

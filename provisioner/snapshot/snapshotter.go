@@ -34,6 +34,8 @@ const (
 type Cluster interface {
 	// Volume returns the PersistentVolume of that name if it is ours, from the cache.
 	Volume(name string) (*v1.PersistentVolume, bool)
+	// VolumeNow asks the API server for the PersistentVolume of that name, and returns nil if there is none.
+	VolumeNow(ctx context.Context, name string) (*v1.PersistentVolume, error)
 	// Claim asks the API server for a claim, and returns nil if there is none, or none that the cache knows yet.
 	Claim(ctx context.Context, namespace, name string) (*v1.PersistentVolumeClaim, error)
 	// Namespace asks the API server for the UID of the namespace of that name, and returns an empty string if it may not know it.

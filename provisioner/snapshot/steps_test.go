@@ -46,7 +46,7 @@ func newOnShare(t *testing.T) *onShare {
 func volumeRecord() ledger.Record {
 	return ledger.Record{
 		State: ledger.Active, Path: "data", PV: "pvc-1", Cluster: sharetest.Cluster, Size: "1Gi",
-		Claim: ledger.Claim{Namespace: "team", Name: "data", UID: "uid-1", NamespaceUID: "ns-1"},
+		Claim: ledger.Claim{Namespace: "team", Name: "data", UID: "uid-1", NamespaceUID: "ns-of-team"},
 	}
 }
 

@@ -96,6 +96,11 @@ func (w *world) Volume(name string) (*v1.PersistentVolume, bool) {
 	return pv, found
 }
 
+func (w *world) VolumeNow(_ context.Context, name string) (*v1.PersistentVolume, error) {
+	pv, _ := w.Volume(name)
+	return pv, nil
+}
+
 func (w *world) Claim(_ context.Context, namespace, name string) (*v1.PersistentVolumeClaim, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

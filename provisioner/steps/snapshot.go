@@ -139,6 +139,9 @@ func ActiveDirectory(store ledger.Store, of ledger.Copy) (share.CopyFrom, error)
 	if !found || r.State != ledger.Active {
 		return share.CopyFrom{}, refusal.Refuse(refusal.ReasonSource, "the volume of claim %q, which is to be copied, is gone, or was released meanwhile", of.Claim.Name)
 	}
+	if !r.Claim.LeavesTo(of.Claim) {
+		return share.CopyFrom{}, refusal.Refuse(refusal.ReasonSource, "the volume of claim %q, which is to be copied, belongs to another namespace by now", of.Claim.Name)
+	}
 	return share.CopyFrom{Path: path, Identity: r.Directory}, nil
 }
 
