@@ -170,6 +170,13 @@ func TestATreeBecomesNoVolumeWhileAJobWritesToIt(t *testing.T) {
 	if _, ignored := errors.AsType[*controller.IgnoredError](err); !ignored {
 		t.Fatal(err)
 	}
+	source := o.PVC.Spec.DataSource
+	o.PVC.Spec.DataSource = nil // a claim that asks for nothing any more gets the tree no sooner
+	_, _, err = w.Provision(t.Context(), o)
+	if _, ignored := errors.AsType[*controller.IgnoredError](err); !ignored {
+		t.Fatal(err)
+	}
+	o.PVC.Spec.DataSource = source
 	if _, err := os.Lstat(w.Dir + "/team/copy"); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("it is at the path: %v", err)
 	}

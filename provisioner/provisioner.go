@@ -66,7 +66,7 @@ func (p *Provisioner) provision(ctx context.Context, o controller.ProvisionOptio
 	}
 	var record ledger.Record
 	err = p.steps.On(ctx, on, v.Path, "provision "+v.Name, func(ctx context.Context, op steps.Op) (err error) {
-		if from != nil && p.Copies.Jobs.Runs(on, volpath.OwnAt(v.Name, v.Cluster, v.Path)) {
+		if p.Copies != nil && p.Copies.Jobs.Runs(on, volpath.OwnAt(v.Name, v.Cluster, v.Path)) {
 			return errCopyRuns
 		}
 		record, err = op.Create(ctx, v, steps.Begin{Existing: c.OnExisting, Room: func() error { return p.mayBegin(on, c, v) }, CopyOf: from.to(on)})

@@ -75,9 +75,13 @@ func (l Live) ArchiveCopies(ctx context.Context, namespace string) (claims []*v1
 }
 
 // Gone returns nil if neither the claim of a record nor its PersistentVolume exists. It returns
-// ErrNeeded if one of them does, and another error if a read fails.
+// ErrNeeded if one of them does, and another error if a read fails. A claim that has got another volume
+// does not need the one that was begun for it.
 func (l Live) Gone(ctx context.Context, r ledger.Record) error {
-	return l.gone(ctx, r, func(claim *v1.PersistentVolumeClaim) bool { return string(claim.UID) == r.Claim.UID })
+	return l.gone(ctx, r, func(claim *v1.PersistentVolumeClaim) bool {
+		has := claim.Spec.VolumeName
+		return string(claim.UID) == r.Claim.UID && (r.State != ledger.Creating || has == "" || has == r.PV)
+	})
 }
 
 // GoneForGood is Gone, but also returns ErrNeeded for another claim of the same name, which could

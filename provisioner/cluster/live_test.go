@@ -44,6 +44,12 @@ func TestWhatIsGone(t *testing.T) {
 	claim := func(namespace, name, uid string) *v1.PersistentVolumeClaim {
 		return &v1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name, UID: types.UID(uid)}}
 	}
+	bound := func(pv string) *v1.PersistentVolumeClaim {
+		c := claim("team", "data", "uid-1")
+		c.Spec.VolumeName = pv
+		return c
+	}
+	begun := func(r *ledger.Record) { r.State = ledger.Creating }
 	type answer struct{ gone, forGood, noVolume error }
 	for name, tt := range map[string]struct {
 		objects []runtime.Object
@@ -53,6 +59,10 @@ func TestWhatIsGone(t *testing.T) {
 		"nothing is there":              {},
 		"others are there":              {objects: []runtime.Object{claim("other", "data", "uid-1"), claim("team", "data-2", "uid-1"), at("pvc-2", "nas", "/a", ours)}},
 		"its claim":                     {objects: []runtime.Object{claim("team", "data", "uid-1")}, want: answer{ErrClaimed, ErrClaimed, nil}},
+		"its claim with another volume": {objects: []runtime.Object{bound("pvc-2")}, change: begun, want: answer{nil, ErrClaimed, nil}},
+		"its claim with its volume":     {objects: []runtime.Object{bound("pvc-1")}, change: begun, want: answer{ErrClaimed, ErrClaimed, nil}},
+		"its claim that waits":          {objects: []runtime.Object{claim("team", "data", "uid-1")}, change: begun, want: answer{ErrClaimed, ErrClaimed, nil}},
+		"another volume, once complete": {objects: []runtime.Object{bound("pvc-2")}, want: answer{ErrClaimed, ErrClaimed, nil}},
 		"a later claim of that name":    {objects: []runtime.Object{claim("team", "data", "uid-2")}, want: answer{nil, ErrClaimed, nil}},
 		"its volume":                    {objects: []runtime.Object{at("pvc-1", "nas", "/a", "x/y")}, want: answer{ErrNeeded, ErrNeeded, ErrNeeded}},
 		"a record that names no claim":  {change: func(r *ledger.Record) { r.Claim.UID = "" }, want: answer{ErrNeeded, ErrNeeded, nil}},

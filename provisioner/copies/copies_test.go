@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -377,6 +378,35 @@ func TestASourceThatIsGoneWhenTheCopyIsMadeFailsIt(t *testing.T) {
 		w.starts(job)
 		w.has("data ends: released meanwhile")
 		w.was("data begins", "data ends: released meanwhile")
+	})
+}
+
+// A source on another share that hangs, and is lost, keeps no place of the share that it is copied to.
+func TestASourceThatHangsHoldsNobodyUp(t *testing.T) {
+	elsewhere := t.TempDir()
+	inTime(t, quick, func(t *testing.T, w *world) {
+		other := sharetest.NewWorldIn(t, elsewhere)
+		other.Tree(t, "far/file", "far/file2")
+		w.files("near", 3)
+		gate := make(chan struct{})
+		w.starts(w.job("ns", "far", func(j *Job) {
+			j.From = other.Keeper
+			j.Begin = func(context.Context, share.Usage) error {
+				other.Hook(func(_ string, call func() error) error {
+					<-gate
+					return call()
+				})
+				return os.Rename(elsewhere+"/.claimdir", elsewhere+"/gone") // which the keeper sees: it does not use the hook
+			}
+		}))
+		synctest.Wait()
+		w.starts(w.job("ns", "near")) // waits for the only place
+		sleep(5 * 60_000)
+		if w.count("near is complete") != 1 {
+			t.Errorf("the hooks were called for %q", w.did)
+		}
+		close(gate)
+		other.End()
 	})
 }
 

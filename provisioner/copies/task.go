@@ -147,8 +147,8 @@ func (t *task) check(ctx context.Context) error {
 	})
 }
 
-// watch returns when ctx ends, and with an error when nobody wants the copy any more or its turn is over. It tells its
-// progress.
+// watch returns when ctx ends, and with an error when nobody wants the copy any more, its turn is over, or the source is on another
+// share that cannot be worked on: that must not keep a place of this share. It tells the progress.
 func (t *task) watch(ctx context.Context) error {
 	tick := time.NewTicker(min(wantedEvery, t.copies.first))
 	defer tick.Stop()
@@ -160,6 +160,9 @@ func (t *task) watch(ctx context.Context) error {
 		case <-tick.C:
 		}
 		if err := t.Wanted(ctx); err != nil {
+			return err
+		}
+		if err := t.From.Ready(); err != nil && t.From != t.To {
 			return err
 		}
 		ran := time.Since(began)
