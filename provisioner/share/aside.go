@@ -64,6 +64,9 @@ func (s *Share) setAside(p volpath.Path, in, own string, id *Identity) error {
 		return fmt.Errorf("look at the directory that arrived: %w", err)
 	}
 	if back := s.moveBack(aside(in, own), at(p)); back != nil {
+		if errors.Is(err, ErrNotDirectory) && s.removeLinkAside(in, own) == nil { // the directory is at p again
+			return err
+		}
 		return fmt.Errorf("%w, and moving it back failed: %w", err, back)
 	}
 	return errors.Join(err, s.RemoveEmptyDirectory(in, own))
@@ -117,22 +120,26 @@ func (s *Share) Aside(in, own string) (id *Identity, err error) {
 	if !errors.Is(err, ErrNotDirectory) {
 		return id, err
 	}
-	// SetAside moved a link that had taken the directory's place, and could not move it back because
-	// the directory was there again.
-	err = s.inMeta(path.Join(in, own), "remove the link in", func(d *dir) error {
+	if err = s.removeLinkAside(in, own); err == nil {
+		err = fs.ErrNotExist
+	}
+	return nil, err
+}
+
+// removeLinkAside removes a link that SetAside moved because it had taken the directory's place, and could not move back because
+// the directory was there again. Of anything but a link the error is ErrNotDirectory.
+func (s *Share) removeLinkAside(in, own string) error {
+	err := s.inMeta(path.Join(in, own), "remove the link in", func(d *dir) error {
 		stat, err := d.look(asideName)
 		if err != nil || stat.Mode&unix.S_IFMT != unix.S_IFLNK {
 			return errors.Join(err, ErrNotDirectory)
 		}
 		return d.unlink(asideName)
 	})
-	if err == nil {
-		err = s.RemoveEmptyDirectory(in, own)
+	if err != nil {
+		return err
 	}
-	if err == nil {
-		err = fs.ErrNotExist
-	}
-	return nil, err
+	return s.RemoveEmptyDirectory(in, own)
 }
 
 func (s *Share) asideOnce(in, own string) (id *Identity, err error) {

@@ -20,6 +20,7 @@ func asideCases() map[string]func(*testing.T, site) {
 		"set aside takes no name that holds something":              asideTaken,
 		"set aside puts back what was exchanged just before":        asideExchanged,
 		"set aside tells that what was exchanged cannot go back":    asideStuck,
+		"set aside leaves no link that cannot go back":              asideLinkStuck,
 		"a late rename finds the directory of its own made anew":    asideLate,
 		"a late rename finds the work done and the path taken":      asideLater,
 		"rename puts back what was exchanged just before":           renameExchanged,
@@ -146,6 +147,26 @@ func asideExchanged(t *testing.T, s site) {
 	}
 	if found := identify(t, s.share, "data"); first.Match(found) != Different {
 		t.Errorf("%+v is at the path again", found)
+	}
+	nothingAside(t, s, TrashDir)
+}
+
+// asideLinkStuck: a link had the directory's place for a moment. Nothing of it is left.
+func asideLinkStuck(t *testing.T, s site) {
+	must(t, s.share.MakeMeta(TrashDir))
+	tree(t, s.dir, "data/file")
+	id := identify(t, s.share, "data")
+	first := before("rename data", func() error {
+		return errors.Join(os.Rename(s.dir+"/data", s.dir+"/first"), os.Symlink(s.outside, s.dir+"/data"))
+	})
+	back := before("rename volume", func() error { return os.Rename(s.dir+"/first", s.dir+"/data") })
+	view := s.share.During(t.Context(), func(name string, call func() error) error {
+		return first(name, func() error { return back(name, call) })
+	})
+	defer view.Release()
+	mustBe(t, view.SetAside(pathOf(t, "data"), TrashDir, own, id), ErrChanged)
+	if _, err := os.Stat(s.dir + "/data/file"); err != nil {
+		t.Error(err)
 	}
 	nothingAside(t, s, TrashDir)
 }
