@@ -52,6 +52,9 @@ func (s *Snapshotter) look(ctx context.Context, on *lane, seen *sightings) error
 		return err
 	}
 	s.count(on, all)
+	if err := s.renew(ctx, on, all); err != nil {
+		damaged = errors.Join(damaged, err)
+	}
 	there := map[string]bool{}
 	for _, r := range all {
 		there[r.Content] = true

@@ -2,15 +2,18 @@ package snapshot
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"claimdir/provisioner/cluster/snapshots"
 	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/sharetest"
+	"claimdir/provisioner/steps"
 )
 
 // handOver gives the volume to a claim of another namespace.
@@ -117,4 +120,31 @@ func TestASnapshotWithoutItsTreeIsDeleted(t *testing.T) {
 			t.Error(fmt.Sprint("people are told ", line))
 		}
 	}
+}
+
+// A tree that was put back from a copy is the snapshot again, unless it is something else of ours.
+func TestASnapshotThatWasPutBack(t *testing.T) {
+	w := newWorld(t)
+	made := w.snapshot("now")
+	w.ready("now", made)
+	tree, look := w.Dir+"/"+ledger.SnapshotPath(w.own(made)), func() error {
+		sharetest.Must(t, w.look(t.Context(), w.lanes[0], &sightings{map[string]time.Time{}, map[string]time.Time{}}))
+		return w.Snapshotter.on(t.Context(), w.lanes[0], made, "find", func(ctx context.Context, op steps.SnapshotOp) error {
+			_, _, err := op.Find(ctx)
+			return err
+		})
+	}
+	sharetest.Must(t, os.Rename(tree, w.Dir+"/away"))
+	if err := look(); !errors.Is(err, steps.ErrNoTree) {
+		t.Fatalf("it counts without its tree: %v", err)
+	}
+	sharetest.Must(t, os.Rename(w.Dir+"/data", tree))
+	if err := look(); !errors.Is(err, steps.ErrNoTree) {
+		t.Fatalf("a volume's directory counts as the tree: %v", err)
+	}
+	sharetest.Must(t, errors.Join(os.Rename(tree, w.Dir+"/data"), os.CopyFS(tree, os.DirFS(w.Dir+"/away"))))
+	sharetest.Must(t, look())
+	w.wantWholeOf(made)
+	w.delete("now", made)
+	w.contentGone(made)
 }

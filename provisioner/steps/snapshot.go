@@ -62,7 +62,7 @@ func (op SnapshotOp) Find(ctx context.Context) (ledger.Snapshot, bool, error) {
 	case err != nil:
 		return r, true, err
 	case r.Directory.Match(there) == share.Different:
-		return r, true, fmt.Errorf("%w: %s is another directory than the one that was made", ErrNoTree, ledger.SnapshotPath(op.Own()))
+		return r, true, fmt.Errorf("%w: %s is another directory than the one that was made; one that was put back from a copy counts after some minutes", ErrNoTree, ledger.SnapshotPath(op.Own()))
 	}
 	return r, true, op.Store.Dirs.RemoveEmptyDirectory(share.CopiesDir, op.Own()) // an earlier operation may have been cut off before it
 }
@@ -119,6 +119,23 @@ func (op SnapshotOp) Complete(ctx context.Context, result share.Copied, used led
 		return r, err
 	}
 	return r, op.keepCopy(ctx, r)
+}
+
+// Renew records tree as the tree of the snapshot, if it is at its place.
+func (op SnapshotOp) Renew(tree *share.Identity) error {
+	r, found, err := op.Record()
+	if err != nil || !found || !r.Whole() {
+		return err
+	}
+	there, err := op.Store.Dirs.Snapshot(op.Own())
+	if err == nil && there.Match(tree) != share.Same {
+		err = share.ErrChanged
+	}
+	if err != nil {
+		return err
+	}
+	r.Directory = there
+	return op.Store.Records.UpdateSnapshot(r)
 }
 
 // Record returns the record of the snapshot as it is, and false if there is none.

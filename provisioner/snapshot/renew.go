@@ -1,0 +1,82 @@
+package snapshot
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+
+	"k8s.io/klog/v2"
+
+	"claimdir/provisioner/ledger"
+	"claimdir/provisioner/share"
+	"claimdir/provisioner/steps"
+)
+
+// replaced is a snapshot whose tree is another directory than its record says: it was put back from a copy, or the whole share was.
+type replaced struct {
+	content string
+	tree    *share.Identity
+}
+
+// renew records the trees that were replaced, as the sweep does with the directories of volumes: otherwise such a snapshot would be
+// refused for ever.
+func (s *Snapshotter) renew(ctx context.Context, on *lane, all []ledger.Snapshot) error {
+	var found []replaced
+	err := on.keeper.Background(ctx, "look at the trees of the snapshots", func(ctx context.Context, store ledger.Store) (err error) {
+		found, err = findReplaced(ctx, store, all)
+		return err
+	})
+	for _, f := range found {
+		if err != nil {
+			break
+		}
+		err = s.on(ctx, on, f.content, "renew", func(_ context.Context, op steps.SnapshotOp) error { return op.Renew(f.tree) })
+		if err == nil {
+			klog.FromContext(ctx).Info("Renewed the record of a snapshot whose tree was replaced: it was put back from a copy, or the share was", "content", f.content)
+		} else if isBusy(err) {
+			err = nil
+		}
+	}
+	return err
+}
+
+// findReplaced returns the snapshots whose trees were replaced by directories that no record of something else names.
+func findReplaced(ctx context.Context, store ledger.Store, all []ledger.Snapshot) (found []replaced, err error) {
+	trees := map[uint64]replaced{} // by file number
+	for _, r := range all {
+		if !r.Whole() {
+			continue
+		}
+		tree, err := store.Dirs.Snapshot(r.Own())
+		switch {
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		case errors.Is(err, fs.ErrNotExist), errors.Is(err, share.ErrNotDirectory): // doctor reports it
+		case err != nil:
+			return nil, err
+		case r.Directory.Match(tree) != share.Same:
+			trees[tree.Number] = replaced{r.Content, tree}
+		}
+	}
+	if len(trees) == 0 {
+		return nil, nil
+	}
+	drop := func(content string, id *share.Identity) {
+		if id != nil && trees[id.Number].content != content && trees[id.Number].tree.Match(id) == share.Same {
+			delete(trees, id.Number)
+		}
+	}
+	for r, err := range store.Records.Records() {
+		if err != nil && (share.IsStale(err) || ctx.Err() != nil) {
+			return nil, err
+		}
+		drop("", r.Directory)
+	}
+	for _, r := range all {
+		drop(r.Content, r.Directory)
+	}
+	for _, f := range trees {
+		found = append(found, f)
+	}
+	return found, ctx.Err()
+}
