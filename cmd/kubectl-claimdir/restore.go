@@ -89,7 +89,7 @@ func (o *restoreOptions) complete(_ *cobra.Command, args []string) error {
 }
 
 func (o *restoreOptions) run(ctx context.Context, command []string) error {
-	cluster, at, err := o.pod(ctx)
+	cluster, at, err := o.pod(ctx, o.ErrOut)
 	if err != nil {
 		return err
 	}

@@ -45,7 +45,7 @@ var restoreArgs = []string{"archive", "restore", "team/data", "--to=data2", "--v
 func TestRestoreCreatesTheClaim(t *testing.T) {
 	a := newRestore(t, manifest)
 	r := a.kubectl(append(restoreArgs, "--as=jane")...)
-	if r.want(t, exitDone); r.out != "persistentvolumeclaim/data2 created\n" || r.stderr != "claimdir: a remark\n" {
+	if r.want(t, exitDone); r.out != "persistentvolumeclaim/data2 created\n" || r.stderr != "Using pod claimdir/claimdir-a\nclaimdir: a remark\n" {
 		t.Errorf("%+v", r)
 	}
 	claim := a.claims["team/data2"]
@@ -100,7 +100,7 @@ func TestRestoreOfNothing(t *testing.T) {
 		return 1
 	}
 	r := a.kubectl(restoreArgs...)
-	if r.want(t, exitFailed); r.out != "" || r.stderr != "claimdir: there is no archive of claim team/data\n" || len(a.claims) > 0 {
+	if r.want(t, exitFailed); r.out != "" || r.stderr != "Using pod claimdir/claimdir-a\nclaimdir: there is no archive of claim team/data\n" || len(a.claims) > 0 {
 		t.Errorf("%+v", r)
 	}
 }
