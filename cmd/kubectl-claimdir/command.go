@@ -55,7 +55,7 @@ func (a *app) rootCommand() *cobra.Command {
 	where, how := newSection("Finding claimdir"), newSection("Cluster")
 	a.config.AddFlags(how)
 	where.AddFlag(how.Lookup("namespace"))
-	where.Lookup("namespace").Usage = "the `namespace` of claimdir; default: it is searched in all that you may look into"
+	where.Lookup("namespace").Usage = "the `namespace` of claimdir; default: it is searched in all that you may look into; recover requires it"
 	where.BoolVarP(&a.allNamespaces, "all-namespaces", "A", false, "search in all namespaces, and fail if you may not")
 	where.StringVarP(&a.selector, "selector", "l", defaultSelector, "the `labels` of claimdir's pods")
 	persistent(c, where, how)

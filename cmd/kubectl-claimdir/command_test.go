@@ -161,6 +161,13 @@ func TestWhichPodIsTaken(t *testing.T) {
 				if r.want(t, exitDone); a.calls[0].pod != tt.want {
 					t.Errorf("it ran in %s", a.calls[0].pod)
 				}
+				told := "Using pod " + tt.want + "\n"
+				if strings.HasPrefix(tt.args, "-n ") {
+					told = "" // the user has said where
+				}
+				if r.stderr != told {
+					t.Errorf("it tells %q, want %q", r.stderr, told)
+				}
 				return
 			}
 			r.want(t, exitFailed, tt.want)
@@ -168,5 +175,26 @@ func TestWhichPodIsTaken(t *testing.T) {
 				t.Errorf("more than one line: %s", r.stderr)
 			}
 		})
+	}
+}
+
+// A pod of a tenant may have the labels of claimdir's. What recover prints is applied, so no pod is taken for it that the user has
+// not named the namespace of.
+func TestRecoverNeedsTheNamespace(t *testing.T) {
+	a := newAPI(t)
+	a.pod("tenant", "a")
+	a.program = func(*call) int { return 0 }
+	for _, args := range []string{"recover", "recover --readdress", "recover --snapshots -A", "recover -l app.kubernetes.io/name=claimdir"} {
+		r := a.kubectl(strings.Fields(args)...)
+		r.want(t, exitFailed, "recover needs --namespace, that of claimdir: ", "are in: namespace tenant (provisioner claimdir/nfs)\n")
+		if len(a.calls) > 0 || r.out != "" || strings.Count(r.stderr, "\n") != 1 {
+			t.Errorf("%s: %+v, %d calls", args, r, len(a.calls))
+		}
+	}
+	a.kubectl("recover", "-n", "claimdir").want(t, exitFailed, "there is no pod of claimdir")
+	a.pod("claimdir", "b")
+	r := a.kubectl("recover", "--readdress", "-n", "claimdir")
+	if r.want(t, exitDone); len(a.calls) != 1 || a.calls[0].pod != "claimdir/b" || r.stderr != "" {
+		t.Errorf("%+v, %d calls", r, len(a.calls))
 	}
 }

@@ -32,7 +32,7 @@ func TestACommandRunsInThePod(t *testing.T) {
 		}
 		r := a.kubectlWith(&app{IOStreams: streamsOf("no\n")}, "archive", "purge", "team/data", "--older-than=30d", "--all=false", "team", "--cluster", "u-1")
 		r.want(t, 3)
-		if r.out != "out, told no\n <nil>\n" || r.stderr != "claimdir: err\n" {
+		if r.out != "out, told no\n <nil>\n" || r.stderr != "Using pod claimdir/claimdir-a\nclaimdir: err\n" {
 			t.Errorf("it printed %q, and on standard error %q", r.out, r.stderr)
 		}
 		if r = a.kubectl("usage", "-o", "json"); r.code != 3 || r.out != "out, told nothing\n" {

@@ -63,6 +63,15 @@ func (i installation) String() string {
 	return fmt.Sprintf("namespace %s (provisioner %s)", i.namespace, i.provisioner)
 }
 
+// names lists installations for people.
+func names(found []installation) string {
+	var texts []string
+	for _, f := range found {
+		texts = append(texts, f.String())
+	}
+	return strings.Join(texts, ", ")
+}
+
 // installations returns all that there are, at least one.
 func (c *cluster) installations(ctx context.Context) ([]installation, error) {
 	where := "namespace " + c.namespace
@@ -107,11 +116,7 @@ func (c *cluster) find(ctx context.Context) (place, error) {
 		return place{}, err
 	}
 	if len(found) > 1 {
-		var names []string
-		for _, f := range found {
-			names = append(names, f.String())
-		}
-		return place{}, fmt.Errorf("there are several claimdirs: %s; choose one with --namespace or --selector", strings.Join(names, ", "))
+		return place{}, fmt.Errorf("there are several claimdirs: %s; choose one with --namespace or --selector", names(found))
 	}
 	leader, _ := c.leader(ctx, found[0]) // without the right to read leases any pod will do
 	best, rank := -1, 0

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 
@@ -30,19 +31,45 @@ func (a *app) forward(c *cobra.Command, asks func() bool, sections ...*pflag.Fla
 	return c
 }
 
-// pod connects to the cluster and finds the pod.
-func (a *app) pod(ctx context.Context) (*cluster, place, error) {
+// pod connects to the cluster and finds the pod. It tells which one that is, unless the user has said in which namespace:
+// whoever may create pods can give one the labels of claimdir's.
+func (a *app) pod(ctx context.Context, tell io.Writer) (*cluster, place, error) {
 	cluster, err := a.connect()
 	if err != nil {
 		return nil, place{}, err
 	}
 	at, err := cluster.find(ctx)
+	if err == nil && cluster.namespace == "" {
+		fmt.Fprintf(tell, "Using pod %s\n", at)
+	}
 	return cluster, at, err
+}
+
+// needsNamespace makes a command refuse to search for the pod. Of others the user sees which pod was taken, and that is enough;
+// this one is for output that is applied or run, often without anybody looking.
+func (a *app) needsNamespace(c *cobra.Command) *cobra.Command {
+	run := c.RunE
+	c.RunE = func(c *cobra.Command, args []string) error {
+		cluster, err := a.connect()
+		if err != nil {
+			return err
+		}
+		if cluster.namespace != "" {
+			return run(c, args)
+		}
+		found, err := cluster.installations(c.Context())
+		if err != nil {
+			return err
+		}
+		return fmt.Errorf("%s needs --namespace, that of claimdir: what it prints is for kubectl apply or a shell, and whoever may create pods can give one the labels of claimdir's; pods with these labels are in: %s",
+			c.Name(), names(found))
+	}
+	return c
 }
 
 // inPod finds the pod and runs claimdir there.
 func (a *app) inPod(ctx context.Context, s session, args []string) error {
-	cluster, at, err := a.pod(ctx)
+	cluster, at, err := a.pod(ctx, s.err)
 	if err != nil {
 		return err
 	}
@@ -141,10 +168,11 @@ Exit codes: 0 no problems; 1 failed, found problems, or stdin is not a terminal 
 const recoverHead = `kubectl claimdir recover prints the PersistentVolumes and claims of the volumes on the shares, from their
 records. Apply them to a new cluster, with claimdir in it, to get the volumes of a lost cluster back:
 
-    kubectl claimdir recover > volumes.yaml
+    kubectl claimdir recover --namespace claimdir > volumes.yaml
     kubectl apply -f volumes.yaml
 
-It changes nothing. It leaves out the volumes that are Bound in the cluster.
+It changes nothing. It leaves out the volumes that are Bound in the cluster. --namespace, that of claimdir, is
+required: others may give pods the labels of claimdir's, and what such a pod prints must not be applied.
 
 With --readdress it prints something else: a shell script for a share whose server or path has changed. The
 script gives the PersistentVolumes of the share its new address.
@@ -152,10 +180,10 @@ script gives the PersistentVolumes of the share its new address.
 With --snapshots it prints the VolumeSnapshots and VolumeSnapshotContents of the snapshots on the share. Apply
 them after the volumes, to a cluster that serves the snapshot API:
 
-    kubectl claimdir recover --snapshots > snapshots.yaml
+    kubectl claimdir recover --namespace claimdir --snapshots > snapshots.yaml
     kubectl apply -f snapshots.yaml
 
-Usage: kubectl claimdir recover [flags]
+Usage: kubectl claimdir recover --namespace NAMESPACE [flags]
 `
 
 func (a *app) recoverCommand() *cobra.Command {
@@ -163,13 +191,13 @@ func (a *app) recoverCommand() *cobra.Command {
 	volumes.Bool("include-bound", false, "print also the volumes that are Bound in the cluster, or the snapshots that it has, such as for a backup; asks no cluster")
 	volumes.Bool("readdress", false, "print a script that gives the share's PersistentVolumes the new address of the share")
 	volumes.Bool("snapshots", false, "print the VolumeSnapshots of the snapshots on the share instead")
-	return a.forward(&cobra.Command{
+	return a.needsNamespace(a.forward(&cobra.Command{
 		Use: "recover", Short: "print what creates the volumes on the share in a new cluster, or gives them a new address", Long: recoverHead,
 		Annotations: map[string]string{exitCodes: `
 Exit codes: 0 all printed, except volumes that are Bound in the cluster; 1 failed, or others were left out
 (standard error names them and the reason); 2 wrong configuration.
 `},
-	}, nil, volumes)
+	}, nil, volumes))
 }
 
 const versionHead = `kubectl claimdir version prints the version of the plugin, and that of claimdir in the pod.

@@ -2,7 +2,9 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -36,6 +38,7 @@ type restoreOptions struct {
 	*app
 
 	claim, to string
+	volume    string
 	dryRun    string
 	output    string
 	wait      bool
@@ -46,7 +49,7 @@ func (a *app) archiveRestoreCommand() *cobra.Command {
 	o := &restoreOptions{app: a}
 	f, acting := newSection("Archives"), newSection("Acting")
 	f.StringVar(&o.to, "to", "", "the `name` of the new claim; default: the name of the archived claim")
-	f.String("volume", "", "restore the archive of this `volume` (PersistentVolume); default: the claim's newest archive")
+	f.StringVar(&o.volume, "volume", "", "restore the archive of this `volume` (PersistentVolume); default: the claim's newest archive")
 	acting.StringVar(&o.dryRun, "dry-run", "none", "none, client, which only shows what would be created, or server, which asks the API server without creating it")
 	acting.Lookup("dry-run").NoOptDefVal = "client"
 	acting.StringVarP(&o.output, "output", "o", "", "print the claim as yaml, json or name")
@@ -89,7 +92,7 @@ func (o *restoreOptions) complete(_ *cobra.Command, args []string) error {
 }
 
 func (o *restoreOptions) run(ctx context.Context, command []string) error {
-	cluster, at, err := o.pod(ctx)
+	cluster, at, err := o.pod(ctx, o.ErrOut)
 	if err != nil {
 		return err
 	}
@@ -136,7 +139,40 @@ func (o *restoreOptions) read(manifest []byte) (*corev1.PersistentVolumeClaim, e
 		return nil, fmt.Errorf("claimdir printed %s %s of namespace %s, and not claim %s",
 			output.Cell(claim.Kind), output.Cell(claim.Name), output.Cell(claim.Namespace), o.claimName())
 	}
+	if err := o.onlyRestores(&claim); err != nil {
+		return nil, err
+	}
 	return &claim, nil
+}
+
+// restores is the annotation of a claim that restores the archive of the volume that it names.
+const restores = "claimdir/restore"
+
+// onlyRestores refuses a claim that says anything but what claimdir archive restore prints. What is allowed is taken away, and the
+// rest must be empty: a volumeName or a dataSource would give the claim another content, a finalizer would keep it for ever, and
+// other annotations are orders to other programs.
+func (o *restoreOptions) onlyRestores(claim *corev1.PersistentVolumeClaim) error {
+	archived := claim.Annotations[restores]
+	if archived == "" || o.volume != "" && archived != o.volume {
+		return fmt.Errorf("claimdir printed a claim that restores the archive of volume %q, and not that of %q", archived, cmp.Or(o.volume, o.claim))
+	}
+	rest := claim.DeepCopy()
+	rest.TypeMeta, rest.Namespace, rest.Name = metav1.TypeMeta{}, "", ""
+	delete(rest.Annotations, restores)
+	rest.Spec.AccessModes, rest.Spec.StorageClassName = nil, nil
+	delete(rest.Spec.Resources.Requests, corev1.ResourceStorage)
+	got, err := json.Marshal(rest)
+	if err != nil {
+		return fmt.Errorf("compare the claim: %w", err)
+	}
+	nothing, err := json.Marshal(&corev1.PersistentVolumeClaim{})
+	if err != nil {
+		return fmt.Errorf("compare the claim: %w", err)
+	}
+	if !bytes.Equal(got, nothing) {
+		return fmt.Errorf("claimdir printed a claim that has more than one that restores an archive: %s", output.Cell(string(got)))
+	}
+	return nil
 }
 
 func (o *restoreOptions) print(claim *corev1.PersistentVolumeClaim) error {

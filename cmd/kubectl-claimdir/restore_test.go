@@ -45,7 +45,7 @@ var restoreArgs = []string{"archive", "restore", "team/data", "--to=data2", "--v
 func TestRestoreCreatesTheClaim(t *testing.T) {
 	a := newRestore(t, manifest)
 	r := a.kubectl(append(restoreArgs, "--as=jane")...)
-	if r.want(t, exitDone); r.out != "persistentvolumeclaim/data2 created\n" || r.stderr != "claimdir: a remark\n" {
+	if r.want(t, exitDone); r.out != "persistentvolumeclaim/data2 created\n" || r.stderr != "Using pod claimdir/claimdir-a\nclaimdir: a remark\n" {
 		t.Errorf("%+v", r)
 	}
 	claim := a.claims["team/data2"]
@@ -83,6 +83,18 @@ func TestRestoreCreatesOnlyWhatWasAskedFor(t *testing.T) {
 		"another name":      {strings.Replace(manifest, "name: data2", "name: data3", 1), "and not claim team/data2"},
 		"another kind":      {strings.Replace(manifest, "kind: PersistentVolumeClaim", "kind: Pod", 1), "claimdir printed Pod data2"},
 		"a field too many":  {manifest + "more: true\n", `unknown field "more"`},
+		"another archive":   {strings.Replace(manifest, "restore: pvc-1", "restore: pvc-2", 1), `the archive of volume "pvc-2", and not that of "pvc-1"`},
+		"no archive":        {strings.Replace(manifest, "claimdir/restore: pvc-1", "other: pvc-1", 1), `the archive of volume "", and not that of "pvc-1"`},
+		"a volume":          {manifest + "  volumeName: pv-other\n", `more than one that restores an archive: {"metadata":{},"spec":{"resources":{},"volumeName":"pv-other"},"status":{}}`},
+		"a dataSource":      {manifest + "  dataSource: {kind: PersistentVolumeClaim, name: other}\n", `"dataSource":{"apiGroup":null,"kind":"PersistentVolumeClaim","name":"other"}`},
+		"a dataSourceRef":   {manifest + "  dataSourceRef: {kind: PersistentVolumeClaim, name: other}\n", `"dataSourceRef":{"apiGroup":null,`},
+		"a selector":        {manifest + "  selector: {matchLabels: {a: b}}\n", `"selector":{"matchLabels":{"a":"b"}}`},
+		"a limit":           {strings.Replace(manifest, "    requests:\n", "    limits: {storage: 1Gi}\n    requests:\n", 1), `"resources":{"limits":{"storage":"1Gi"}}`},
+		"a finalizer":       {strings.Replace(manifest, "metadata:\n", "metadata:\n  finalizers: [a/b]\n", 1), `"metadata":{"finalizers":["a/b"]}`},
+		"an owner":          {strings.Replace(manifest, "metadata:\n", "metadata:\n  ownerReferences: [{apiVersion: v1, kind: Pod, name: a, uid: u}]\n", 1), `"ownerReferences":[{`},
+		"a label":           {strings.Replace(manifest, "metadata:\n", "metadata:\n  labels: {a: b}\n", 1), `"labels":{"a":"b"}`},
+		"an annotation":     {strings.Replace(manifest, "  annotations:\n", "  annotations:\n    pv.kubernetes.io/bind-completed: \"yes\"\n", 1), `"annotations":{"pv.kubernetes.io/bind-completed":"yes"}`},
+		"a status":          {manifest + "status: {phase: Bound}\n", `"status":{"phase":"Bound"}`},
 		"nothing":           {"", "claimdir printed   of namespace , and not claim team/data2"},
 	} {
 		a := newRestore(t, tt.manifest)
@@ -100,7 +112,7 @@ func TestRestoreOfNothing(t *testing.T) {
 		return 1
 	}
 	r := a.kubectl(restoreArgs...)
-	if r.want(t, exitFailed); r.out != "" || r.stderr != "claimdir: there is no archive of claim team/data\n" || len(a.claims) > 0 {
+	if r.want(t, exitFailed); r.out != "" || r.stderr != "Using pod claimdir/claimdir-a\nclaimdir: there is no archive of claim team/data\n" || len(a.claims) > 0 {
 		t.Errorf("%+v", r)
 	}
 }

@@ -18,7 +18,8 @@
 // Which directory has which id is kept in .claimdir/projects.json; see projects. That file is
 // written before an id is used, so a process that is killed at any time leaves no id that is not
 // known, and the next one goes on. An id is given out once; its entry goes when the file system says
-// that no file has the id any more.
+// that no file has the id any more. The file lies on the share, so whoever may write there as root may
+// write it, too: an id below the base makes the job stop before it has touched anything.
 //
 // Nothing is done to a directory that is not the one on record, nor to a tree in which anything has
 // a project id that is not the volume's: an administrator has put it there. That is said once, and

@@ -86,7 +86,7 @@ func (w *world) start(config Config) {
 	w.settle = func(context.Context) error { return nil }
 	w.share, w.records, w.block = w.server.share, w.ledger, 4096
 	var err error
-	w.projects, err = readProjects(w.share)
+	w.projects, err = readProjects(w.share, config.Base)
 	sharetest.Must(w.t, err)
 }
 
@@ -223,13 +223,13 @@ func TestAProcessThatWasKilledIsFollowed(t *testing.T) {
 	w := newWorld(t)
 	w.volume("a", "1Mi")
 	w.passes([]string{"volume a: project id 100, limit 1Mi"}, []string{"100=1048576"})
-	w.start(Config{Base: 500})
+	w.start(Config{Base: 50})
 	w.passes(nil, nil) // the walk has not ended
 	w.server.usage[100] = share.ProjectUsage{}
-	w.start(Config{Base: 500})
+	w.start(Config{Base: 50})
 	w.passes([]string{"volume a: project id 100, limit 1Mi"}, []string{"100=1048576"})
 	w.walked("a")
-	w.start(Config{Base: 500})
+	w.start(Config{Base: 50})
 	w.passes(nil, nil)
 	w.walked()
 	w.server.has["a"] = share.Project{ID: 100} // somebody took the flag off

@@ -54,8 +54,8 @@ type file struct {
 	Projects []project `json:"projects"`
 }
 
-// readProjects reads projects.json, which may be absent.
-func readProjects(s *share.Share) (projects, error) {
+// readProjects reads projects.json, which may be absent. No id in it may be below base.
+func readProjects(s *share.Share, base uint32) (projects, error) {
 	data, err := s.ReadLargeFile("", projectsFile, maxProjectsFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return projects{byDirectory: map[uint64]project{}}, nil
@@ -63,10 +63,12 @@ func readProjects(s *share.Share) (projects, error) {
 	if err != nil {
 		return projects{}, err
 	}
-	return decodeProjects(data, s.Place())
+	return decodeProjects(data, s.Place(), base)
 }
 
-func decodeProjects(data []byte, place string) (projects, error) {
+// decodeProjects refuses ids below base, which are an administrator's: whoever is root on a client of the export can write the
+// file, and the limits of what it names are set and removed.
+func decodeProjects(data []byte, place string, base uint32) (projects, error) {
 	p := projects{byDirectory: map[uint64]project{}}
 	var f file
 	if err := json.Unmarshal(data, &f); err != nil {
@@ -84,11 +86,22 @@ func decodeProjects(data []byte, place string) (projects, error) {
 		if _, twice := p.byDirectory[one.Directory]; twice || ids[one.ID] || one.ID == 0 || one.ID >= f.Next {
 			return projects{}, fmt.Errorf("%w: project id %d of directory %d is there twice, or not below %d", errProjects, one.ID, one.Directory, f.Next)
 		}
+		if one.ID < base {
+			return projects{}, belowBase(one, base)
+		}
 		ids[one.ID] = true
 		one.Unconfirmed = one.Unconfirmed || f.Place != place
 		p.byDirectory[one.Directory] = one
 	}
 	return p, nil
+}
+
+// belowBase says why an entry is refused, and the two ways out: the file cannot tell which of them is right.
+func belowBase(one project, base uint32) error {
+	return fmt.Errorf(".claimdir/%s gives project id %d to directory %d, and allowed are ids from --project-base on, %d: "+
+		"if the one who wrote that was claimdir quota with a lower --project-base, give that again; "+
+		"if not, somebody else wrote it: restore the file from a backup, or remove it and clear the ids of all volumes (docs/quota.md says how)",
+		projectsFile, one.ID, one.Directory, base)
 }
 
 // confirm returns the entry of a directory that has a project id, or 0. If the entry is of another

@@ -2,6 +2,7 @@ package quota
 
 import (
 	"errors"
+	"fmt"
 	"math"
 	"reflect"
 	"strings"
@@ -19,7 +20,7 @@ func TestProjectsAreReadAsTheyWereWritten(t *testing.T) {
 	for _, want := range []projects{p, {next: 7, byDirectory: map[uint64]project{}}} {
 		data, err := want.encode("1.2.3")
 		sharetest.Must(t, err)
-		got, err := decodeProjects(data, "1.2.3")
+		got, err := decodeProjects(data, "1.2.3", 1)
 		if err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%s is read as %+v, %v; want %+v", data, got, err, want)
 		}
@@ -47,7 +48,7 @@ func TestProjectsOfACopyOfTheShare(t *testing.T) {
 	}
 	data, err := p.encode("1.2.3")
 	sharetest.Must(t, err)
-	p, err = decodeProjects(data, "4.5.6")
+	p, err = decodeProjects(data, "4.5.6", 1)
 	if err != nil || p.next != 9 {
 		t.Errorf("next %d, %v", p.next, err)
 	}
@@ -62,7 +63,7 @@ func TestProjectsOfACopyOfTheShare(t *testing.T) {
 	}
 	data, err = p.encode("4.5.6")
 	sharetest.Must(t, err)
-	p, err = decodeProjects(data, "4.5.6")
+	p, err = decodeProjects(data, "4.5.6", 1)
 	sharetest.Must(t, err)
 	for directory, unconfirmed := range map[uint64]bool{131: false, 133: true, 134: true} {
 		if one, known := p.byDirectory[directory]; !known || one.Unconfirmed != unconfirmed {
@@ -84,10 +85,37 @@ func TestProjectsThatCannotBeUsed(t *testing.T) {
 		`{"layout":1,"next":99999999999,"projects":[]}`:                                           "cannot unmarshal",
 		`{"layout":1,"place":"","next":5,"projects":[{"id":1,"directory":1}]} and something more`: "after top-level value",
 	} {
-		_, err := decodeProjects([]byte(text), "")
+		_, err := decodeProjects([]byte(text), "", 1)
 		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), projectsFile) {
 			t.Errorf("%s: %v, want %q", text, err, want)
 		}
+	}
+}
+
+// Ids below the base are an administrator's. What somebody writes into the file on the share neither takes a limit from one nor
+// sets one; and a base that was raised says how to go on.
+func TestProjectsBelowTheBaseAreRefused(t *testing.T) {
+	w := newWorld(t)
+	w.volume("a", "1Mi")
+	w.passes([]string{"volume a: project id 100, limit 1Mi"}, []string{"100=1048576"})
+	w.walked("a")
+	for _, base := range []uint32{1, 100} {
+		if got, err := readProjects(w.share, base); err != nil || len(got.byDirectory) != 1 {
+			t.Errorf("base %d: %+v, %v", base, got, err)
+		}
+	}
+	_, err := readProjects(w.share, 101)
+	if err == nil {
+		t.Fatal("an id below the base is believed")
+	}
+	for _, want := range []string{".claimdir/" + projectsFile, "project id 100 ", fmt.Sprint("directory ", w.volumeOf("a"), ","), "--project-base on, 101", "with a lower --project-base, give that again", "restore the file from a backup"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+	text := `{"layout":1,"next":1000001,"projects":[{"id":1000000,"directory":1},{"id":42,"directory":2}]}`
+	if _, err := decodeProjects([]byte(text), "", DefaultBase); err == nil || !strings.Contains(err.Error(), "project id 42 to directory 2,") {
+		t.Errorf("an id beside others: %v", err)
 	}
 }
 
@@ -124,7 +152,7 @@ func TestProjectsOnTheShare(t *testing.T) {
 	s, err := share.Open(t.TempDir())
 	sharetest.Must(t, err)
 	sharetest.Must(t, s.MakeMeta())
-	p, err := readProjects(s)
+	p, err := readProjects(s, 1)
 	if err != nil || len(p.byDirectory) > 0 {
 		t.Errorf("of a new share: %+v, %v", p, err)
 	}
@@ -133,7 +161,7 @@ func TestProjectsOnTheShare(t *testing.T) {
 	}
 	p.next = 20_001
 	sharetest.Must(t, p.write(s))
-	got, err := readProjects(s)
+	got, err := readProjects(s, 1)
 	if err != nil || !reflect.DeepEqual(got, p) {
 		t.Errorf("%d directories, %v", len(got.byDirectory), err)
 	}

@@ -25,7 +25,7 @@ const pace = 5000
 type Config struct {
 	// Dir is the exported directory, on this machine's own file system.
 	Dir string
-	// Base is the first project id that may be given out, above 0.
+	// Base is the first project id that may be given out, above 0. Those below it are left alone, whatever the share says.
 	Base uint32
 	// Slack is added to the size of each claim.
 	Slack Slack
@@ -93,7 +93,7 @@ func Open(config Config) (*Job, error) {
 			return nil, err
 		}
 	}
-	if j.projects, err = readProjects(j.share); err != nil {
+	if j.projects, err = readProjects(j.share, config.Base); err != nil {
 		j.unlock()
 		return nil, err
 	}

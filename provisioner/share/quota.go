@@ -1,12 +1,10 @@
 package share
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"syscall"
-	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -168,85 +166,6 @@ func (s *Share) LimitProject(project uint32, bytes uint64) error {
 		return fmt.Errorf("limit project %d to %d bytes: %w", project, bytes, plain(err))
 	}
 	return nil
-}
-
-// LockMeta lets only one process of this machine work on the share's project ids. The error is
-// ErrAtWork if another one does. The lock lasts until unlock, or until the process ends.
-func (s *Share) LockMeta() (unlock func(), err error) {
-	root, err := s.openRoot()
-	if err != nil {
-		return nil, err
-	}
-	defer s.done(root)
-	meta, err := root.open(metaDir, toRead)
-	if err != nil {
-		return nil, fmt.Errorf("lock %s: %w", metaDir, plain(err))
-	}
-	if err := meta.lock(); err != nil {
-		meta.close()
-		return nil, fmt.Errorf("lock %s: %w", metaDir, plain(err))
-	}
-	return meta.close, nil
-}
-
-func (d *dir) lock() error {
-	_, err := retryInterrupted(func() (int, error) { return 0, unix.Flock(d.fd(), unix.LOCK_EX|unix.LOCK_NB) })
-	if errors.Is(err, unix.EWOULDBLOCK) {
-		return ErrAtWork
-	}
-	return err
-}
-
-// AloneOnFileSystem calls do while no other process does the same for a share on the same file
-// system: two shares there have their project ids from one range. It waits up to ten seconds for the
-// other one, and returns ErrAtWork after that.
-func (s *Share) AloneOnFileSystem(ctx context.Context, do func() error) error {
-	top, err := s.topOfFileSystem()
-	if err != nil {
-		return err
-	}
-	defer top.close()
-	err = top.lock()
-	for tries := 0; errors.Is(err, ErrAtWork) && tries < 100; tries++ {
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-time.After(100 * time.Millisecond):
-		}
-		err = top.lock()
-	}
-	if err != nil {
-		return fmt.Errorf("lock the file system: %w", plain(err))
-	}
-	return do()
-}
-
-// topOfFileSystem opens the highest directory above the share on the share's file system, which all
-// shares there have in common. It is only locked.
-func (s *Share) topOfFileSystem() (*dir, error) {
-	top, err := openMount(s)
-	if err != nil {
-		return nil, unreachable(err)
-	}
-	stat, err := top.self()
-	for err == nil {
-		var above *dir
-		var found unix.Stat_t
-		if above, err = top.open("..", toRead); err != nil {
-			break
-		}
-		if found, err = above.self(); err != nil || found.Dev != stat.Dev || found.Ino == stat.Ino {
-			above.close()
-			break
-		}
-		top.close()
-		top, stat = above, found
-	}
-	if err != nil {
-		top.close()
-		return nil, fmt.Errorf("look for the top of the file system: %w", plain(err))
-	}
-	return top, nil
 }
 
 // isBusy reports whether a file could not be opened because an NFS client has it for itself (a

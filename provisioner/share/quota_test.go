@@ -45,18 +45,3 @@ func TestFileSystemsWithoutProjectQuotas(t *testing.T) {
 		}
 	}
 }
-
-func TestOnlyOneProcessLocksAShare(t *testing.T) {
-	s, err := Open(t.TempDir())
-	must(t, err)
-	must(t, s.MakeMeta())
-	unlock, err := s.LockMeta()
-	must(t, err)
-	if _, err := s.LockMeta(); !errors.Is(err, ErrAtWork) {
-		t.Errorf("a second lock: %v", err)
-	}
-	unlock()
-	unlock, err = s.LockMeta()
-	must(t, err)
-	unlock()
-}
