@@ -33,6 +33,8 @@ func TestRefusedValues(t *testing.T) {
 		"a path without slash":            {example, "nfs.path=exports", []string{"'/nfs/path'", "'exports'", "^/"}},
 		"a path with a quote":             {example, "nfs.path=/a'b", []string{"'/nfs/path'"}},
 		"a server with a quote":           {example, "nfs.server=a'b", []string{"'/nfs/server'"}},
+		"a share that is recycled":        {example, "nfs.reclaimPolicy=Recycle", []string{`nfs.reclaimPolicy is "Recycle"`, "delete everything on the share", "--set nfs.reclaimPolicy=Retain"}},
+		"a misspelt reclaim policy":       {example, "nfs.reclaimPolicy=retain", []string{`nfs.reclaimPolicy is "retain"`, "Retain and Delete"}},
 		"one share and several":           {several, "nfs.server=nas", []string{`nfs.server is "nas", and shares are set`, "for one share set nfs alone"}},
 		"no path":                         {example, "nfs.path=null", []string{"nfs.path is empty", "/exports/claimdir"}},
 		"an image without registry":       {example, "image.repository=", []string{"image.repository is empty"}},
