@@ -136,14 +136,16 @@ func testHardened(t *testing.T, bed *testbed.Bed) {
 	}
 	for volume, patches := range map[string]map[string]string{
 		stays: {
-			`{"metadata":{"finalizers":null}}`:                                                         "",
-			`{"spec":{"capacity":{"storage":"9Ti"}}}`:                                                  "",
-			`{"spec":{"capacity":{"storage":"1Ki"}}}`:                                                  "only change the finalizers",
-			`{"spec":{"storageClassName":"other"}}`:                                                    "only change the finalizers",
-			`{"spec":{"persistentVolumeReclaimPolicy":"Retain"}}`:                                      "only change the finalizers",
-			`{"spec":{"claimRef":{"namespace":"default","name":"mine"}}}`:                              "only change the finalizers",
-			`{"metadata":{"annotations":{"claimdir/on-delete":"delete"}}}`:                             "only change the finalizers",
-			`{"metadata":{"annotations":{"pv.kubernetes.io/provisioned-by":"other.example.com/nfs"}}}`: "only change the finalizers",
+			`{"metadata":{"finalizers":null}}`:                                                          "",
+			`{"spec":{"capacity":{"storage":"9Ti"}}}`:                                                   "",
+			`{"spec":{"capacity":{"storage":"1Ki"}}}`:                                                   "only change the finalizers",
+			`{"spec":{"storageClassName":"other"}}`:                                                     "only change the finalizers",
+			`{"spec":{"persistentVolumeReclaimPolicy":"Retain"}}`:                                       "only change the finalizers",
+			`{"spec":{"claimRef":{"namespace":"default","name":"mine"}}}`:                               "only change the finalizers",
+			`{"metadata":{"annotations":{"claimdir/on-delete":"delete"}}}`:                              "only change the finalizers",
+			`{"metadata":{"annotations":{"pv.kubernetes.io/provisioned-by":"other.example.com/nfs"}}}`:  "only change the finalizers",
+			`{"metadata":{"labels":{"a":"b"}}}`:                                                         "only change the finalizers",
+			`{"metadata":{"ownerReferences":[{"apiVersion":"v1","kind":"Node","name":"a","uid":"b"}]}}`: "only change the finalizers",
 		},
 		foreign.Name: {
 			`{"metadata":{"finalizers":null}}`: "only work on nfs volumes",
