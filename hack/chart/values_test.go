@@ -61,6 +61,8 @@ func TestRefusedValues(t *testing.T) {
 		"replicas without a leader":       {example, "replicaCount=2,leaderElection.enabled=false", []string{"replicaCount is 2", "leaderElection.enabled=true"}},
 		"less than no replica":            {example, "replicaCount=-1", []string{"'/replicaCount'", "minimum"}},
 		"no ServiceAccount":               {example, "serviceAccount.create=false", []string{"serviceAccount.name is empty", `do not take "default"`}},
+		"a NetworkPolicy of nobody":       {append(slices.Clone(example), "--set-json", "networkPolicy.from=[]"), "", []string{"'/networkPolicy/from'", "minItems"}},
+		"a NetworkPolicy without from":    {example, "networkPolicy.enabled=true,networkPolicy.from=null", []string{"'/networkPolicy'", "missing property 'from'"}},
 		"a variable that is set already":  {example, "settings.workers=3,extraEnv[0].name=WORKERS", []string{`extraEnv has "WORKERS"`}},
 		"a variable twice":                {example, "extraEnv[0].name=A,extraEnv[1].name=A", []string{`extraEnv has "A"`}},
 		"a misspelt setting":              {example, "settings.worker=3", []string{"'/settings'", "'worker' not allowed"}},
