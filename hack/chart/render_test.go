@@ -170,3 +170,45 @@ func element(t *testing.T, o map[string]any, path ...string) map[string]any {
 	first, _ := found[0].(map[string]any)
 	return first
 }
+
+// The admission policy compares volumes with the shares as claimdir spells them, however they were typed; and no value ends a text of
+// the policy, not even one that the schema would refuse.
+func TestPolicyOfShares(t *testing.T) {
+	h := newHelm(t, "")
+	for name, tt := range map[string]struct {
+		set  []string
+		want string
+	}{
+		"an address in brackets": {[]string{"--set", "nfs.server=[fd00::1]"}, "[['fd00::1', '/exports/claimdir']]"},
+		"an address without":     {[]string{"--set", "nfs.server=fd00::1"}, "[['fd00::1', '/exports/claimdir']]"},
+		"slashes":                {[]string{"--set", "nfs.path=//exports//claimdir/"}, "[['nfs.example.com', '/exports/claimdir']]"},
+		"the root":               {[]string{"--set", "nfs.path=/"}, "[['nfs.example.com', '/']]"},
+		"several": {
+			[]string{
+				"--set", "nfs.server=null,shares[0].name=a,shares[0].server=[::1],shares[0].path=/a/",
+				"--set", "shares[1].name=b,shares[1].server=b,shares[1].path=/b,storageClass.create=false",
+			},
+			"[['::1', '/a'], ['b', '/b']]",
+		},
+		"a quote": {[]string{"--skip-schema-validation", "--set", `nfs.path=/a\\b']\, ['c`}, `[['nfs.example.com', '/a\\b\'], [\'c']]`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			args := append([]string{"template", "one", ours, "--values", ci("hardening")}, tt.set...)
+			policy := objects(t, h.must(t, args...))["ValidatingAdmissionPolicy  one-claimdir"]
+			variables, _, err := unstructured.NestedSlice(policy.Object, "spec", "variables")
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, v := range variables {
+				if v, _ := v.(map[string]any); v["name"] == "shares" {
+					if v["expression"] != tt.want {
+						t.Errorf("the shares are %s, want %s", v["expression"], tt.want)
+					}
+					return
+				}
+			}
+			t.Error("the policy has no shares")
+		})
+	}
+}

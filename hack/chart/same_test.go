@@ -73,7 +73,7 @@ func TestSameAsKustomize(t *testing.T) {
 	for _, tt := range []struct{ values, overlay, components string }{
 		{"example", "example", ""},
 		{"nonroot", "example", "nonroot"},
-		{"hardening", "example", "hardening"},
+		{"hardening", "example", "hardening snapshots"},
 		{"snapshots", "example", "snapshots"},
 		{"pod-policies", "example", "pdb egress"},
 		{"several-shares", "several-shares", ""},

@@ -243,6 +243,12 @@ func testTakeoverRefused(t *testing.T, bed *testbed.Bed) {
 	p.helm.refused(t, []string{"nfs.server is empty"}, append(upgrade, "image.repository="+image)...)
 	same()
 
+	// What users have set themselves comes along, too.
+	p.chart("upgrade", p.release, peer, "--reuse-values", "--set", "nfs.reclaimPolicy=Recycle")
+	p.helm.refused(t, []string{`nfs.reclaimPolicy is "Recycle"`, "--set nfs.reclaimPolicy=Retain"}, p.takeover()...)
+	same()
+	p.chart("rollback", p.release, "1")
+
 	p.helm.refused(t, []string{"storageClass.parameters has archiveRetention"}, p.takeover("--set-string", "storageClass.parameters.archiveRetention=30d")...)
 	same()
 

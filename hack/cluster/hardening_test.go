@@ -6,10 +6,14 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"claimdir/hack/clustertest"
 	"claimdir/hack/testbed"
 )
 
@@ -97,4 +101,94 @@ func testPodPolicies(t *testing.T, bed *testbed.Bed) {
 	if len(pods.Items) != 2 || len(policy.Spec.Egress) != 1 || len(policy.Spec.Ingress) != 0 {
 		t.Errorf("%d pods, %+v", len(pods.Items), policy.Spec)
 	}
+}
+
+// testSnapshotHardened: with components/hardening claimdir makes and removes snapshots as ever, and its token is good for no
+// VolumeSnapshotContent of another driver, and for nothing of a VolumeSnapshot but to name the class where none is named.
+func testSnapshotHardened(t *testing.T, bed *testbed.Bed) {
+	w := newQuietWorld(t, bed)
+	in := w.install("components: [MANIFESTS/components/hardening, MANIFESTS/components/snapshots]\n")
+	config, err := clientcmd.BuildConfigFromFlags("", in.kubeconfig)
+	w.Must(err)
+	stolen, err := dynamic.NewForConfig(config)
+	w.Must(err)
+	dry := []string{metav1.DryRunAll}
+	contents := stolen.Resource(snapshotAPI("volumesnapshotcontents"))
+	snapshots := stolen.Resource(snapshotAPI("volumesnapshots")).Namespace(w.Name)
+	create := func(driver string) error {
+		_, err := contents.Create(t.Context(), &unstructured.Unstructured{Object: map[string]any{
+			"apiVersion": "snapshot.storage.k8s.io/v1", "kind": "VolumeSnapshotContent", "metadata": map[string]any{"name": w.Name + "-made"},
+			"spec": map[string]any{
+				"driver": driver, "deletionPolicy": "Delete", "source": map[string]any{"volumeHandle": "a"},
+				"volumeSnapshotRef": map[string]any{"namespace": w.Name, "name": "a"},
+			},
+		}}, metav1.CreateOptions{DryRun: dry})
+		return err
+	}
+	const others = "only make and change VolumeSnapshotContents whose driver is one of "
+	foreign := "foreign.example.com/" + w.Name
+	w.Eventually("the policy is in force", func() error { return refusedWith(create(foreign), others+w.provisioner) })
+	w.Must(create(w.provisioner))
+
+	untyped := "untyped.example.com/" + w.Name // a name that nobody has typed into the policy
+	w.process = w.start(append(in.env(), "ADDITIONAL_PROVISIONER_NAMES="+untyped)...)
+	w.Claim("data", clustertest.OfClass(in.class))
+	w.write("data", "first")
+	w.snapshot("goes", "data", "")
+	w.snapshot("stays", "data", in.class)
+	w.snapshot("classless", "none", "") // it waits for its claim
+	goes, gone := w.ready("goes")
+	_, own := w.ready("stays")
+	if class := field(goes, "spec", "volumeSnapshotClassName"); class != in.class {
+		t.Errorf("the snapshot has the class %q", class)
+	}
+	w.wantFile(w.treeOf(gone.GetName())+"/file", "first")
+	w.deleteSnapshot("goes")
+	w.snapshotGone("goes")
+	w.contentGone(gone.GetName())
+
+	as := *w
+	as.provisioner = foreign
+	as.makeContent(w.Name+"-foreign", v1.ObjectReference{Namespace: w.Name, Name: "foreign"}, map[string]any{"snapshotHandle": "a"}, "Retain")
+	as.provisioner = untyped
+	as.snapshotClass(w.Name+"-untyped", "Delete", nil, nil)
+	w.snapshot("untyped", "data", w.Name+"-untyped")
+	w.Event(w.Name, "untyped", "SnapshotFailed: .*"+others)
+
+	const content = "only change the finalizers and the status of a VolumeSnapshotContent"
+	const name = "only name the class of a VolumeSnapshot that names none"
+	const owner = `{"metadata":{"ownerReferences":[{"apiVersion":"v1","kind":"Node","name":"a","uid":"b"}]}}`
+	for _, tt := range []struct {
+		of                dynamic.ResourceInterface
+		name, part, patch string
+		want              string // empty: it is let in
+	}{
+		{contents, own.GetName(), "", `{"metadata":{"finalizers":null}}`, ""},
+		{contents, own.GetName(), "status", `{"status":{"readyToUse":false}}`, ""},
+		{contents, own.GetName(), "", `{"spec":{"deletionPolicy":"Retain"}}`, content},
+		{contents, own.GetName(), "", `{"spec":{"volumeSnapshotRef":{"name":"mine"}}}`, content},
+		{contents, own.GetName(), "", `{"metadata":{"annotations":{"claimdir/retention":"1d"}}}`, content},
+		{contents, own.GetName(), "", `{"metadata":{"labels":{"a":"b"}}}`, content},
+		{contents, own.GetName(), "", owner, content},
+		{contents, w.Name + "-foreign", "", `{"metadata":{"finalizers":["example.com/stay"]}}`, others},
+		{contents, w.Name + "-foreign", "status", `{"status":{"readyToUse":true,"snapshotHandle":"b"}}`, others},
+		{snapshots, "classless", "", `{"spec":{"volumeSnapshotClassName":"` + in.class + `"}}`, ""},
+		{snapshots, "classless", "", `{"spec":{"volumeSnapshotClassName":"` + in.class + `"},"metadata":{"labels":{"a":"b"}}}`, name},
+		{snapshots, "classless", "", `{"metadata":{"annotations":{"a":"b"}},"spec":{"volumeSnapshotClassName":"` + in.class + `"}}`, name},
+		{snapshots, "stays", "", `{"spec":{"volumeSnapshotClassName":"other"}}`, name},
+		{snapshots, "stays", "", `{"metadata":{"finalizers":null}}`, name},
+		{snapshots, "stays", "", owner, name},
+	} {
+		var part []string
+		if tt.part != "" {
+			part = append(part, tt.part)
+		}
+		_, err := tt.of.Patch(t.Context(), tt.name, types.MergePatchType, []byte(tt.patch), metav1.PatchOptions{DryRun: dry}, part...)
+		if tt.want == "" && err != nil || tt.want != "" && refusedWith(err, tt.want) != nil {
+			t.Errorf("%s of %s: %v", tt.patch, tt.name, err)
+		}
+	}
+	w.deleteContent(w.Name + "-foreign") // others are not affected
+	w.contentGone(w.Name + "-foreign")
+	w.healthy()
 }

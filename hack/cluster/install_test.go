@@ -107,6 +107,11 @@ func testHardened(t *testing.T, bed *testbed.Bed) {
 	w.DeleteClaim("data")
 	w.VolumeGone(pv.Name)
 
+	migrated := handPV(w.Name+"-migrated", testbed.Server, testbed.Export+"/migrated") // claimdir serves these, too
+	migrated.Annotations["pv.kubernetes.io/migrated-to"] = w.provisioner
+	_, err = bed.Admin.CoreV1().PersistentVolumes().Create(t.Context(), migrated, metav1.CreateOptions{})
+	w.Must(err)
+
 	made := func(change func(*v1.PersistentVolume)) *v1.PersistentVolume {
 		pv := handPV(w.Name+"-made", testbed.Server, testbed.Export+"/made")
 		pv.Annotations["pv.kubernetes.io/provisioned-by"] = w.provisioner
@@ -125,6 +130,10 @@ func testHardened(t *testing.T, bed *testbed.Bed) {
 		"of another provisioner": {func(pv *v1.PersistentVolume) {
 			pv.Annotations["pv.kubernetes.io/provisioned-by"] = "other.example.com/nfs"
 		}, "only work on nfs volumes"},
+		"of another provisioner, migrated": {func(pv *v1.PersistentVolume) {
+			pv.Annotations["pv.kubernetes.io/provisioned-by"] = "other.example.com/nfs"
+			pv.Annotations["pv.kubernetes.io/migrated-to"] = w.provisioner
+		}, "only work on nfs volumes"},
 		"on another server":     {func(pv *v1.PersistentVolume) { pv.Spec.NFS.Server = "other.example.com" }, "only create volumes on its shares"},
 		"beside its share":      {func(pv *v1.PersistentVolume) { pv.Spec.NFS.Path = testbed.Export + "2/made" }, "only create volumes on its shares"},
 		"of the whole share":    {func(pv *v1.PersistentVolume) { pv.Spec.NFS.Path = testbed.Export }, "only create volumes on its shares"},
@@ -136,17 +145,24 @@ func testHardened(t *testing.T, bed *testbed.Bed) {
 	}
 	for volume, patches := range map[string]map[string]string{
 		stays: {
-			`{"metadata":{"finalizers":null}}`:                                                         "",
-			`{"spec":{"capacity":{"storage":"9Ti"}}}`:                                                  "",
-			`{"spec":{"capacity":{"storage":"1Ki"}}}`:                                                  "only change the finalizers",
-			`{"spec":{"storageClassName":"other"}}`:                                                    "only change the finalizers",
-			`{"spec":{"persistentVolumeReclaimPolicy":"Retain"}}`:                                      "only change the finalizers",
-			`{"spec":{"claimRef":{"namespace":"default","name":"mine"}}}`:                              "only change the finalizers",
-			`{"metadata":{"annotations":{"claimdir/on-delete":"delete"}}}`:                             "only change the finalizers",
-			`{"metadata":{"annotations":{"pv.kubernetes.io/provisioned-by":"other.example.com/nfs"}}}`: "only change the finalizers",
+			`{"metadata":{"finalizers":null}}`:                                                          "",
+			`{"spec":{"capacity":{"storage":"9Ti"}}}`:                                                   "",
+			`{"spec":{"capacity":{"storage":"1Ki"}}}`:                                                   "only change the finalizers",
+			`{"spec":{"storageClassName":"other"}}`:                                                     "only change the finalizers",
+			`{"spec":{"persistentVolumeReclaimPolicy":"Retain"}}`:                                       "only change the finalizers",
+			`{"spec":{"claimRef":{"namespace":"default","name":"mine"}}}`:                               "only change the finalizers",
+			`{"metadata":{"annotations":{"claimdir/on-delete":"delete"}}}`:                              "only change the finalizers",
+			`{"metadata":{"annotations":{"pv.kubernetes.io/provisioned-by":"other.example.com/nfs"}}}`:  "only change the finalizers",
+			`{"metadata":{"labels":{"a":"b"}}}`:                                                         "only change the finalizers",
+			`{"metadata":{"ownerReferences":[{"apiVersion":"v1","kind":"Node","name":"a","uid":"b"}]}}`: "only change the finalizers",
+		},
+		migrated.Name: {
+			`{"metadata":{"finalizers":null}}`: "",
+			`{"metadata":{"annotations":{"pv.kubernetes.io/provisioned-by":"` + w.provisioner + `"}}}`: "only change the finalizers",
 		},
 		foreign.Name: {
 			`{"metadata":{"finalizers":null}}`: "only work on nfs volumes",
+			`{"metadata":{"annotations":{"pv.kubernetes.io/migrated-to":"` + w.provisioner + `"}}}`:    "only work on nfs volumes",
 			`{"metadata":{"annotations":{"pv.kubernetes.io/provisioned-by":"` + w.provisioner + `"}}}`: "only work on nfs volumes",
 		},
 	} {
@@ -179,6 +195,7 @@ func testHardened(t *testing.T, bed *testbed.Bed) {
 	w.Must(w.resize("stays", "2Gi"))
 	w.expanded("stays", "2Gi")
 	w.patchVolume(foreign.Name, `{"metadata":{"labels":{"of":"admin"}}}`) // others are not affected
+	w.Must(stolen.Delete(t.Context(), migrated.Name, metav1.DeleteOptions{}))
 	w.Must(bed.Admin.CoreV1().PersistentVolumes().Delete(t.Context(), foreign.Name, metav1.DeleteOptions{}))
 	w.healthy()
 }

@@ -50,4 +50,5 @@ var snapshotCases = []testCase{
 	{"a snapshot is deleted while a claim is restored from it", testSnapshotDeletedWhileRestored},
 	{"the cluster is lost, and its snapshots are recovered", testSnapshotRecovered},
 	{"many snapshots at once", testSnapshotMany},
+	{"with components/hardening claimdir may only touch its own snapshots", testSnapshotHardened},
 }

@@ -144,8 +144,11 @@ func (s *Snapshotter) create(ctx context.Context, snapshot *snapshots.VolumeSnap
 	}
 	if err != nil {
 		s.known(name)
-		if apierrors.IsForbidden(err) {
+		switch {
+		case apierrors.IsForbidden(err):
 			s.warn(snapshot, eventFailed, err.Error()+"; apply the component manifests/components/snapshots of this version")
+		case apierrors.IsInvalid(err): // an admission policy says why
+			s.warn(snapshot, eventFailed, err.Error())
 		}
 		return err
 	}

@@ -46,6 +46,12 @@ first, because helm may render any of them first.
 {{- else if not (or $shares (include "claimdir.path" .)) -}}
 {{- $problems = append $problems "nfs.path is empty: set it to the path that the NFS server exports, such as /exports/claimdir." -}}
 {{- end -}}
+{{- $policy := .Values.nfs.reclaimPolicy | default "Retain" -}}
+{{- if eq $policy "Recycle" -}}{{- /* The schema lets all texts pass, because it cannot say why this one is refused. */ -}}
+{{- $problems = append $problems "nfs.reclaimPolicy is \"Recycle\": Kubernetes would delete everything on the share when the claim of the share goes. Set it to Retain: --set nfs.reclaimPolicy=Retain." -}}
+{{- else if not (has $policy (list "Retain" "Delete")) -}}
+{{- $problems = append $problems (printf "nfs.reclaimPolicy is %q: allowed are Retain and Delete." $policy) -}}
+{{- end -}}
 {{- $names := list -}}
 {{- $exports := dict -}}
 {{- range $share := $shares -}}
