@@ -42,24 +42,9 @@ func (s *Snapshotter) renew(ctx context.Context, on *lane, all []ledger.Snapshot
 
 // findReplaced returns the snapshots whose trees were replaced by directories that no record of something else names.
 func findReplaced(ctx context.Context, store ledger.Store, all []ledger.Snapshot) (found []replaced, err error) {
-	trees := map[uint64]replaced{} // by file number
-	for _, r := range all {
-		if !r.Whole() {
-			continue
-		}
-		tree, err := store.Dirs.Snapshot(r.Own())
-		switch {
-		case ctx.Err() != nil:
-			return nil, ctx.Err()
-		case errors.Is(err, fs.ErrNotExist), errors.Is(err, share.ErrNotDirectory): // doctor reports it
-		case err != nil:
-			return nil, err
-		case r.Directory.Match(tree) != share.Same:
-			trees[tree.Number] = replaced{r.Content, tree}
-		}
-	}
-	if len(trees) == 0 {
-		return nil, nil
+	trees, err := otherTrees(ctx, store, all)
+	if err != nil || len(trees) == 0 {
+		return nil, err
 	}
 	drop := func(content string, id *share.Identity) {
 		if id != nil && trees[id.Number].content != content && trees[id.Number].tree.Match(id) == share.Same {
@@ -67,7 +52,10 @@ func findReplaced(ctx context.Context, store ledger.Store, all []ledger.Snapshot
 		}
 	}
 	for r, err := range store.Records.Records() {
-		if err != nil && (share.IsStale(err) || ctx.Err() != nil) {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		if share.IsStale(err) {
 			return nil, err
 		}
 		drop("", r.Directory)
@@ -78,5 +66,27 @@ func findReplaced(ctx context.Context, store ledger.Store, all []ledger.Snapshot
 	for _, f := range trees {
 		found = append(found, f)
 	}
-	return found, ctx.Err()
+	return found, nil
+}
+
+// otherTrees returns the snapshots whose trees are not the directories that their records say, by file number.
+func otherTrees(ctx context.Context, store ledger.Store, all []ledger.Snapshot) (map[uint64]replaced, error) {
+	trees := map[uint64]replaced{}
+	for _, r := range all {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		if !r.Whole() {
+			continue
+		}
+		tree, err := store.Dirs.Snapshot(r.Own())
+		switch {
+		case errors.Is(err, fs.ErrNotExist), errors.Is(err, share.ErrNotDirectory): // doctor reports it
+		case err != nil:
+			return nil, err
+		case r.Directory.Match(tree) != share.Same:
+			trees[tree.Number] = replaced{r.Content, tree}
+		}
+	}
+	return trees, nil
 }
