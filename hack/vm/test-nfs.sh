@@ -42,6 +42,9 @@ turns='^(TestStaleHandlesHoldNothingUp|TestNewOnesComeBeforeThoseThatFail|TestTu
 # These stop the server, which all runs have in common.
 outages='^(TestAServerThatStopsAndComesBack|TestASoftMountGivesUp|TestVolumesComeAndGoWhileTheServerRestarts|TestAKeptShareOutlivesItsServer)$'
 
+# These take minutes, and are about the server's file system, not about NFS: one of the file systems has them.
+quotas='^(TestQuotaIsCutOffAnywhere|TestQuotaOfAThousandVolumes|TestQuotaOfALargeTreeDelaysNoOther)$'
+
 # part PACKAGE PART MOUNT sets which tests run, which not, and how many at once.
 part() {
 	local mine=$not
@@ -57,6 +60,7 @@ part() {
 	"provisioner crashes") run=$crashes parallel=6 ;; # each story has a share of its own, and waits for the server
 	"provisioner swaps") run='^TestHostile(ALinkSwappedIn|WhatComesAndGoes|Inventory)' ;;
 	"hack/vm/nfscases all-but-outages") mine+="|$outages" ;;
+	"hack/vm/nfscases all-but-long-quotas-and-outages") mine+="|$outages|$quotas" ;;
 	"hack/vm/nfscases all-but-late-quotas-and-outages") mine+="|$outages|^TestACallArrivesAfterThePathHasANewOwner$|^TestQuota" ;;
 	"hack/vm/nfscases clones") run='^TestALargeFileIsCopiedByTheServer$' ;;
 	"hack/vm/nfscases outages") run=$outages ;;
