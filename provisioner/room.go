@@ -86,15 +86,19 @@ func (p promise) isAwaited(objects Sizes) bool {
 	return unbound && string(claim.UID) == p.claim.UID
 }
 
-// sum returns what all volumes but the one of that name request.
-func (q *requested) sum(without string) float64 {
-	sum := q.known
+// sum returns what all volumes would request once r is granted, and how much of that known does not have of r's volume.
+func (q *requested) sum(r request) (sum, counts float64) {
+	counts = r.more
+	if p, promised := q.promised[r.pv]; promised {
+		counts = r.bytes - (p.bytes - p.counts)
+	}
+	sum = q.known + counts
 	for name, p := range q.promised {
-		if name != without {
+		if name != r.pv {
 			sum += p.counts
 		}
 	}
-	return sum
+	return sum, counts
 }
 
 // takeRoom promises the volume room on the share, or refuses it.
@@ -111,7 +115,9 @@ func (p *Pool) keepRoom(on *access.Keeper, c class.Class, v volume.Volume) {
 	}
 	p.promises.mu.Lock()
 	defer p.promises.mu.Unlock()
-	p.promises.of(on, p.objects, p.now()).promise(requestOf(v), p.now())
+	q, of := requestOf(v), p.promises.of(on, p.objects, p.now())
+	_, counts := of.sum(q)
+	of.promise(q, counts, p.now())
 }
 
 // giveRoomBack ends the promise of room for a volume that was not made.
@@ -153,8 +159,8 @@ func requestOf(v volume.Volume) request {
 	return request{class: v.Class, pv: v.Name, more: bytes, bytes: bytes, claim: v.Claim}
 }
 
-func (q *requested) promise(r request, now time.Time) {
-	q.promised[r.pv] = promise{bytes: r.bytes, counts: r.more, at: now, claim: r.claim}
+func (q *requested) promise(r request, counts float64, now time.Time) {
+	q.promised[r.pv] = promise{bytes: r.bytes, counts: counts, at: now, claim: r.claim}
 }
 
 // ask refuses a request that the class does not allow, and otherwise promises the room if it is to be kept.
@@ -175,13 +181,14 @@ func (p *Pool) ask(on *access.Keeper, c class.Class, q request) error {
 	defer p.promises.mu.Unlock()
 	now := p.now()
 	of := p.promises.of(on, p.objects, now)
-	if most, others := float64(room.Size)*c.Overcommit, of.sum(q.pv); others+q.more > most {
+	sum, counts := of.sum(q)
+	if most := float64(room.Size) * c.Overcommit; sum > most {
 		return refusal.Postpone(refusal.ReasonRoom, "the volumes of %s request %s, and with %s more they would be above %s, %v times its size (overcommit of StorageClass %s): "+
 			"release volumes, or enlarge the share; this is retried automatically",
-			nameOf(on), class.FormatSize(others), class.FormatSize(q.more), class.FormatSize(most), c.Overcommit, q.class)
+			nameOf(on), class.FormatSize(sum-q.more), class.FormatSize(q.more), class.FormatSize(most), c.Overcommit, q.class)
 	}
 	if q.keep {
-		of.promise(q, now)
+		of.promise(q, counts, now)
 	}
 	return nil
 }

@@ -193,3 +193,20 @@ func TestExpansionsThatComeTogetherNeedRoomTogether(t *testing.T) {
 	now = now.Add(promisedFor) // it was not expanded: the claim requests less again
 	must(t, w.HasRoom(w.Keeper, c, 2<<30))
 }
+
+// An expansion right after the volume was made counts the volume, which the cache does not show yet.
+func TestAnExpansionCountsAVolumeThatIsNew(t *testing.T) {
+	w := newWorld(t)
+	w.withRoom(8, 8)
+	now := time.Now()
+	w.now = func() time.Time { return now }
+	w.Seen.Classes["nfs"] = &storage.StorageClass{ObjectMeta: metav1.ObjectMeta{Name: "nfs", UID: "class"}, Parameters: at("data", "overcommit", "1")}
+	other := w.provision(t, options("ns/other", "pvc-other", at("other", "overcommit", "1")))
+	w.Seen.PVs = append(w.Seen.PVs, other)
+	now = now.Add(2 * sumFor)
+	pv := w.provision(t, options("ns/data", "pvc-data", at("data", "overcommit", "1")))
+	pv.Spec.StorageClassName = "nfs"
+	refused(t, w.HasRoom(w.Keeper, pv, 7<<30), refusal.ReasonRoom, false, "request 2.0Gi, and with 7.0Gi more")
+	must(t, w.HasRoom(w.Keeper, pv, 6<<30))
+	must(t, w.HasRoom(w.Keeper, pv, 6<<30))
+}
