@@ -38,7 +38,7 @@ test-page: ## look at the page in headless Chromium; ARGS='-screenshots DIR' kee
 .PHONY: test-cluster-api
 test-cluster-api: control-plane snapshot-controller helm ## run claimdir against a real API server and controller manager, and its alerts in a real Prometheus
 	@. hack/tools/lib.sh && need prometheus prometheus
-	TMPDIR=$(MEMORY) go -C hack test -count=1 -timeout 30m -parallel 4 ./...
+	TMPDIR=$(MEMORY) go -C hack test -count=1 -timeout 30m -parallel 6 ./...
 
 .PHONY: test-nfs
 test-nfs: ## run the suites that touch a share on kernel NFS, in a virtual machine; ARGS=--all: each on every kind of mount, for hours
