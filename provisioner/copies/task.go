@@ -94,16 +94,17 @@ func (t *task) run(ctx context.Context) error {
 }
 
 // copy measures the source, asks whether the copy may begin, and makes it.
-func (t *task) copy(ctx context.Context) (result share.Copied, err error) {
+func (t *task) copy(ctx context.Context) (share.Copied, error) {
 	total, err := t.measure(ctx)
 	if err != nil {
-		return result, err
+		return share.Copied{}, err
 	}
 	// Not within an operation on the share: what Begin waits for makes no calls to it, and would look like a share that
 	// does not answer.
 	if err := t.Begin(ctx, total); err != nil {
-		return result, err
+		return share.Copied{}, err
 	}
+	var result share.Copied // for success alone: what was given up may still write to it
 	now := &seen{total: total}
 	t.seen.Store(now)
 	name := "copy to " + t.Name
@@ -117,16 +118,21 @@ func (t *task) copy(ctx context.Context) (result share.Copied, err error) {
 			return err
 		}
 		from.Share = source.Dirs
-		return t.To.Background(ctx, name, func(_ context.Context, target ledger.Store) (err error) {
+		// The copy reads through source, which is released when this returns: it must have ended by then, also if ctx is done.
+		return t.To.Background(context.WithoutCancel(ctx), name, func(_ context.Context, target ledger.Store) (err error) {
 			result, err = target.Dirs.Copy(ctx, t.lane.copier, from, t.Name, &now.progress)
 			return err
 		})
 	})
-	return result, err
+	if err != nil {
+		return share.Copied{}, err
+	}
+	return result, nil
 }
 
-func (t *task) measure(ctx context.Context) (total share.Usage, err error) {
-	err = t.From.Background(ctx, "measure the source of "+t.Name, func(_ context.Context, source ledger.Store) error {
+func (t *task) measure(ctx context.Context) (share.Usage, error) {
+	var total share.Usage // as result in copy
+	err := t.From.Background(ctx, "measure the source of "+t.Name, func(_ context.Context, source ledger.Store) error {
 		from, err := t.Find(ctx, source)
 		if err != nil {
 			return err
@@ -136,7 +142,10 @@ func (t *task) measure(ctx context.Context) (total share.Usage, err error) {
 		}
 		return err
 	})
-	return total, err
+	if err != nil {
+		return share.Usage{}, err
+	}
+	return total, nil
 }
 
 // check looks at the source again: one that was released meanwhile may have lost files that are missing in the copy.
