@@ -31,7 +31,7 @@ func (c *copying) checkOwner(ctx context.Context) error {
 	if err != nil {
 		return refusal.Postpone(refusal.ReasonCluster, "spec.dataSource: %w", err)
 	}
-	if pv != nil && (pv.Spec.ClaimRef == nil || pv.Spec.ClaimRef.Namespace != c.claim.Namespace) {
+	if steps.CheckSourceOwner(pv, c.claim.Namespace) != nil {
 		return errOthers(of)
 	}
 	return nil

@@ -42,22 +42,14 @@ func (c *copying) find(_ context.Context, store ledger.Store) (share.CopyFrom, e
 	if of.Kind == ledger.CopySnapshot {
 		return steps.SnapshotTree(store, *of)
 	}
-	path, err := volpath.ParseRecorded(of.Path)
-	if err != nil {
-		return share.CopyFrom{}, err
+	from, err := steps.SourceDirectory(store, *of, c.record.Claim)
+	switch {
+	case errors.Is(err, steps.ErrSourceGone):
+		err = refusal.Refuse(refusal.ReasonSource, "the %s %q, which was to be copied, is gone, or was released meanwhile: delete this claim, and make it anew from another source", of.Kind, of.Claim.Name)
+	case errors.Is(err, steps.ErrSourceOthers):
+		err = errOthers(of)
 	}
-	r, found, err := store.Records.Own(path, of.PV, of.Cluster)
-	if err != nil {
-		return share.CopyFrom{}, err
-	}
-	is := map[ledger.CopyKind]ledger.State{ledger.CopyClaim: ledger.Active, ledger.CopyArchive: ledger.Archived}
-	if !found || r.State != is[of.Kind] {
-		return share.CopyFrom{}, refusal.Refuse(refusal.ReasonSource, "the %s %q, which was to be copied, is gone, or was released meanwhile: delete this claim, and make it anew from another source", of.Kind, of.Claim.Name)
-	}
-	if of.Kind == ledger.CopyClaim && !r.Claim.LeavesTo(c.record.Claim) {
-		return share.CopyFrom{}, errOthers(of)
-	}
-	return share.CopyFrom{Path: path, Identity: r.Directory}, nil
+	return from, err
 }
 
 // wanted returns errClaimGone if the claim does not need the copy any more, and errElsewhere if another one is made for it. What cannot be asked counts as wanted.

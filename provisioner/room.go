@@ -86,19 +86,23 @@ func (p promise) isAwaited(objects Sizes) bool {
 	return unbound && string(claim.UID) == p.claim.UID
 }
 
-// sum returns what all volumes would request once r is granted, and how much of that known does not have of r's volume.
-func (q *requested) sum(r request) (sum, counts float64) {
-	counts = r.more
+// counts returns how much of what r's volume would request is not in known.
+func (q *requested) counts(r request) float64 {
 	if p, promised := q.promised[r.pv]; promised {
-		counts = r.bytes - (p.bytes - p.counts)
+		return r.bytes - (p.bytes - p.counts)
 	}
-	sum = q.known + counts
+	return r.more
+}
+
+// sum returns what all volumes would request once r is granted.
+func (q *requested) sum(r request) float64 {
+	sum := q.known + q.counts(r)
 	for name, p := range q.promised {
 		if name != r.pv {
 			sum += p.counts
 		}
 	}
-	return sum, counts
+	return sum
 }
 
 // takeRoom promises the volume room on the share, or refuses it.
@@ -115,9 +119,8 @@ func (p *Pool) keepRoom(on *access.Keeper, c class.Class, v volume.Volume) {
 	}
 	p.promises.mu.Lock()
 	defer p.promises.mu.Unlock()
-	q, of := requestOf(v), p.promises.of(on, p.objects, p.now())
-	_, counts := of.sum(q)
-	of.promise(q, counts, p.now())
+	now := p.now()
+	p.promises.of(on, p.objects, now).promise(requestOf(v), now)
 }
 
 // giveRoomBack ends the promise of room for a volume that was not made.
@@ -159,8 +162,8 @@ func requestOf(v volume.Volume) request {
 	return request{class: v.Class, pv: v.Name, more: bytes, bytes: bytes, claim: v.Claim}
 }
 
-func (q *requested) promise(r request, counts float64, now time.Time) {
-	q.promised[r.pv] = promise{bytes: r.bytes, counts: counts, at: now, claim: r.claim}
+func (q *requested) promise(r request, now time.Time) {
+	q.promised[r.pv] = promise{bytes: r.bytes, counts: q.counts(r), at: now, claim: r.claim}
 }
 
 // ask refuses a request that the class does not allow, and otherwise promises the room if it is to be kept.
@@ -181,14 +184,13 @@ func (p *Pool) ask(on *access.Keeper, c class.Class, q request) error {
 	defer p.promises.mu.Unlock()
 	now := p.now()
 	of := p.promises.of(on, p.objects, now)
-	sum, counts := of.sum(q)
-	if most := float64(room.Size) * c.Overcommit; sum > most {
+	if most, sum := float64(room.Size)*c.Overcommit, of.sum(q); sum > most {
 		return refusal.Postpone(refusal.ReasonRoom, "the volumes of %s request %s, and with %s more they would be above %s, %v times its size (overcommit of StorageClass %s): "+
 			"release volumes, or enlarge the share; this is retried automatically",
 			nameOf(on), class.FormatSize(sum-q.more), class.FormatSize(q.more), class.FormatSize(most), c.Overcommit, q.class)
 	}
 	if q.keep {
-		of.promise(q, counts, now)
+		of.promise(q, now)
 	}
 	return nil
 }

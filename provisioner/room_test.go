@@ -24,6 +24,18 @@ func (w *world) withRoom(size, free float64) {
 	}
 }
 
+// stopClock returns the time of the world from now on.
+func (w *world) stopClock() *time.Time {
+	now := time.Now()
+	w.now = func() time.Time { return now }
+	return &now
+}
+
+// hasClass gives the cluster the class that the volumes have.
+func (w *world) hasClass(params map[string]string) {
+	w.Seen.Classes["nfs"] = &storage.StorageClass{ObjectMeta: metav1.ObjectMeta{Name: "nfs", UID: "class"}, Parameters: params}
+}
+
 func TestAClaimWaitsUntilEnoughIsFree(t *testing.T) {
 	for minFree, figure := range map[string]string{"10Gi": "10.0Gi", "5%": "5.0Gi"} {
 		w := newWorld(t)
@@ -63,8 +75,7 @@ func TestAnExistingDirectoryNeedsNoRoom(t *testing.T) {
 func TestAShareIsNotOvercommitted(t *testing.T) {
 	w := newWorld(t)
 	w.withRoom(5, 5)
-	now := time.Now()
-	w.now = func() time.Time { return now }
+	now := w.stopClock()
 	try := func(i int) error {
 		name := fmt.Sprint("data-", i)
 		pv, _, err := w.Provision(t.Context(), options("ns/"+name, "pvc-"+name, at(name, "overcommit", "1.5"))) // 1Gi
@@ -76,14 +87,14 @@ func TestAShareIsNotOvercommitted(t *testing.T) {
 	for i := range 7 {
 		must(t, try(i))
 		if i == 3 { // the cache shows the first four
-			now = now.Add(time.Minute)
+			*now = now.Add(time.Minute)
 		}
 	}
 	refused(t, try(7), refusal.ReasonRoom, false,
 		"the volumes of the share request 7.0Gi, and with 1.0Gi more they would be above 7.5Gi, 1.5 times its size (overcommit of StorageClass nfs)")
 	refused(t, try(7), refusal.ReasonRoom, false, "request 7.0Gi") // asking takes nothing
 	must(t, try(6))                                                // what is made stays
-	now = now.Add(time.Minute)
+	*now = now.Add(time.Minute)
 	w.Seen.PVs = w.Seen.PVs[1:7] // one was released
 	must(t, try(7))
 	refused(t, try(8), refusal.ReasonRoom, false, "request 7.0Gi")
@@ -131,7 +142,7 @@ func TestTheShareWithRoomIsChosen(t *testing.T) {
 func TestAnExpansionNeedsRoom(t *testing.T) {
 	w := newWorld(t)
 	w.withRoom(2, 2)
-	w.Seen.Classes["nfs"] = &storage.StorageClass{ObjectMeta: metav1.ObjectMeta{Name: "nfs", UID: "class"}, Parameters: at("data", "overcommit", "2")}
+	w.hasClass(at("data", "overcommit", "2"))
 	pv := w.provision(t, options("ns/data", "pvc-1", at("data", "overcommit", "2")))
 	pv.Spec.StorageClassName = "nfs"
 	w.Seen.PVs = []*v1.PersistentVolume{pv}
@@ -147,8 +158,7 @@ func TestAnExpansionNeedsRoom(t *testing.T) {
 func TestPromisedRoomEnds(t *testing.T) {
 	w := newWorld(t)
 	w.withRoom(2, 2)
-	now := time.Now()
-	w.now = func() time.Time { return now }
+	now := w.stopClock()
 	ask := func(name string) error {
 		_, _, err := w.Provision(t.Context(), options("ns/"+name, "pvc-"+name, at(name, "overcommit", "1"))) // 1Gi
 		return err
@@ -157,13 +167,13 @@ func TestPromisedRoomEnds(t *testing.T) {
 	must(t, ask("waits"))
 	w.Seen.Unbound = []*v1.PersistentVolumeClaim{options("ns/waits", "pvc-waits", nil).PVC}
 	refused(t, ask("c"), refusal.ReasonRoom, false, "request 2.0Gi")
-	now = now.Add(promisedFor)
+	*now = now.Add(promisedFor)
 	must(t, ask("c"))
-	now = now.Add(promisedFor)
+	*now = now.Add(promisedFor)
 	w.Seen.Unbound = append(w.Seen.Unbound, options("ns/c", "pvc-c", nil).PVC)
 	refused(t, ask("d"), refusal.ReasonRoom, false, "request 2.0Gi")
 	w.Seen.Unbound[0].UID = "a-namesake"
-	now = now.Add(sumFor)
+	*now = now.Add(sumFor)
 	must(t, ask("d"))
 }
 
@@ -171,26 +181,25 @@ func TestPromisedRoomEnds(t *testing.T) {
 func TestExpansionsThatComeTogetherNeedRoomTogether(t *testing.T) {
 	w := newWorld(t)
 	w.withRoom(8, 8)
-	now := time.Now()
-	w.now = func() time.Time { return now }
-	w.Seen.Classes["nfs"] = &storage.StorageClass{ObjectMeta: metav1.ObjectMeta{Name: "nfs", UID: "class"}, Parameters: at("data", "overcommit", "1")}
+	now := w.stopClock()
+	w.hasClass(at("data", "overcommit", "1"))
 	for _, name := range []string{"a", "b", "c"} {
 		pv := w.provision(t, options("ns/"+name, "pvc-"+name, at(name, "overcommit", "1")))
 		pv.Spec.StorageClassName = "nfs"
 		w.Seen.PVs = append(w.Seen.PVs, pv)
 	}
-	now = now.Add(time.Minute)
+	*now = now.Add(time.Minute)
 	a, b, c := w.Seen.PVs[0], w.Seen.PVs[1], w.Seen.PVs[2]
 	must(t, w.HasRoom(w.Keeper, a, 3<<30))
 	must(t, w.HasRoom(w.Keeper, a, 3<<30)) // a repeat is no second request
 	refused(t, w.HasRoom(w.Keeper, b, 3<<30), refusal.ReasonRoom, false, "request 6.0Gi, and with 3.0Gi more")
-	now = now.Add(2 * sumFor)
+	*now = now.Add(2 * sumFor)
 	refused(t, w.HasRoom(w.Keeper, b, 3<<30), refusal.ReasonRoom, false, "request 6.0Gi") // the cache does not show it yet
 	a.Spec.Capacity = v1.ResourceList{v1.ResourceStorage: resource.MustParse("4Gi")}
-	now = now.Add(2 * sumFor)
+	*now = now.Add(2 * sumFor)
 	refused(t, w.HasRoom(w.Keeper, b, 3<<30), refusal.ReasonRoom, false, "request 6.0Gi")
 	must(t, w.HasRoom(w.Keeper, b, 2<<30))
-	now = now.Add(promisedFor) // it was not expanded: the claim requests less again
+	*now = now.Add(promisedFor) // it was not expanded: the claim requests less again
 	must(t, w.HasRoom(w.Keeper, c, 2<<30))
 }
 
@@ -198,12 +207,11 @@ func TestExpansionsThatComeTogetherNeedRoomTogether(t *testing.T) {
 func TestAnExpansionCountsAVolumeThatIsNew(t *testing.T) {
 	w := newWorld(t)
 	w.withRoom(8, 8)
-	now := time.Now()
-	w.now = func() time.Time { return now }
-	w.Seen.Classes["nfs"] = &storage.StorageClass{ObjectMeta: metav1.ObjectMeta{Name: "nfs", UID: "class"}, Parameters: at("data", "overcommit", "1")}
+	now := w.stopClock()
+	w.hasClass(at("data", "overcommit", "1"))
 	other := w.provision(t, options("ns/other", "pvc-other", at("other", "overcommit", "1")))
 	w.Seen.PVs = append(w.Seen.PVs, other)
-	now = now.Add(2 * sumFor)
+	*now = now.Add(2 * sumFor)
 	pv := w.provision(t, options("ns/data", "pvc-data", at("data", "overcommit", "1")))
 	pv.Spec.StorageClassName = "nfs"
 	refused(t, w.HasRoom(w.Keeper, pv, 7<<30), refusal.ReasonRoom, false, "request 2.0Gi, and with 7.0Gi more")

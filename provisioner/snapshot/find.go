@@ -32,12 +32,13 @@ func (s *Snapshotter) named(ctx context.Context, on *lane, content *snapshots.Vo
 	}
 	of := steps.SnapshotOf{Content: handle.content, Cluster: cmp.Or(handle.cluster, s.cluster())}
 	err = s.onOf(ctx, on, of, "find", func(ctx context.Context, op steps.SnapshotOp) error {
-		look := op.Find
-		if content.DeletionTimestamp != nil { // also one whose tree is gone may go
-			look = func(context.Context) (ledger.Snapshot, bool, error) { return op.Record() }
-		}
 		var found bool
-		if r, found, err = look(ctx); err != nil {
+		if content.DeletionTimestamp != nil { // also one whose tree is gone may go
+			r, found, err = op.Record()
+		} else {
+			r, found, err = op.Find(ctx)
+		}
+		if err != nil {
 			return err
 		}
 		if err := s.mayHave(ctx, r, found, content); err != nil {

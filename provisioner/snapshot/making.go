@@ -55,30 +55,33 @@ func (m *making) set(r ledger.Snapshot) {
 
 // find returns the directory of the volume, which must still be that volume's, and of the namespace of the snapshot.
 func (m *making) find(_ context.Context, store ledger.Store) (share.CopyFrom, error) {
-	from, err := steps.ActiveDirectory(store, *m.now().CopyOf)
-	if refused, is := errors.AsType[*refusal.Refusal](err); is && refused.Reason() == refusal.ReasonSource {
-		err = lostSource(err)
+	of := m.now().CopyOf
+	from, err := steps.SourceDirectory(store, *of, of.Claim)
+	return from, lostSource(of, err)
+}
+
+// lostSource refuses a snapshot whose volume cannot be copied any more, as err says. It returns other errors as they are.
+func lostSource(of *ledger.Copy, err error) error {
+	is := ""
+	switch {
+	case errors.Is(err, steps.ErrSourceGone):
+		is = "is gone, or was released meanwhile"
+	case errors.Is(err, steps.ErrSourceOthers):
+		is = "belongs to another namespace by now"
+	default:
+		return err
 	}
-	return from, err
+	return fmt.Errorf("%w: the volume of claim %q, which is to be copied, %s: delete this VolumeSnapshot", errRefused, of.Claim.Name, is)
 }
 
-// lostSource refuses a snapshot whose volume cannot be copied any more.
-func lostSource(err error) error {
-	return fmt.Errorf("%w: %w: delete this VolumeSnapshot", errRefused, err)
-}
-
-// checkOwner asks the API server whose the volume is now: the record learns later that its PersistentVolume was handed to a claim of
-// another namespace. A volume without a PersistentVolume is its record's.
+// checkOwner asks the API server whose the volume is now.
 func (m *making) checkOwner(ctx context.Context) error {
 	of := m.now().CopyOf
 	pv, err := m.config.Cluster.VolumeNow(ctx, of.PV)
 	if err != nil {
 		return fmt.Errorf("ask whose the volume is: %w", err)
 	}
-	if pv != nil && (pv.Spec.ClaimRef == nil || pv.Spec.ClaimRef.Namespace != of.Claim.Namespace) {
-		return lostSource(fmt.Errorf("the volume of claim %q, which is to be copied, belongs to another namespace by now", of.Claim.Name))
-	}
-	return nil
+	return lostSource(of, steps.CheckSourceOwner(pv, of.Claim.Namespace))
 }
 
 // wanted returns errUnwanted once the VolumeSnapshotContent is gone or is being deleted. What cannot be asked counts as wanted.

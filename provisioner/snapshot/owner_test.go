@@ -3,7 +3,6 @@ package snapshot
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"strings"
 	"sync/atomic"
@@ -115,9 +114,11 @@ func TestASnapshotWithoutItsTreeIsDeleted(t *testing.T) {
 	if _, found, err := w.Store(t).Records.Snapshot(made, sharetest.Cluster); err != nil || found {
 		t.Errorf("its record is left: %v", err)
 	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	for _, line := range w.told {
 		if strings.Contains(line, "is gone") {
-			t.Error(fmt.Sprint("people are told ", line))
+			t.Errorf("people are told %s", line)
 		}
 	}
 }

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"io/fs"
 
-	"k8s.io/klog/v2"
-
 	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/share"
 	"claimdir/provisioner/steps"
@@ -30,10 +28,8 @@ func (s *Snapshotter) renew(ctx context.Context, on *lane, all []ledger.Snapshot
 		if err != nil {
 			break
 		}
-		err = s.on(ctx, on, f.content, "renew", func(_ context.Context, op steps.SnapshotOp) error { return op.Renew(f.tree) })
-		if err == nil {
-			klog.FromContext(ctx).Info("Renewed the record of a snapshot whose tree was replaced: it was put back from a copy, or the share was", "content", f.content)
-		} else if isBusy(err) {
+		err = s.on(ctx, on, f.content, "renew", func(ctx context.Context, op steps.SnapshotOp) error { return op.Renew(ctx, f.tree) })
+		if isBusy(err) {
 			err = nil
 		}
 	}

@@ -81,7 +81,7 @@ func (w *onShare) make() error {
 	}
 	var result share.Copied
 	err = w.Keeper.Do(w.t.Context(), "copy", func(ctx context.Context, store ledger.Store) error {
-		from, err := steps.ActiveDirectory(store, *snapshotRecord().CopyOf)
+		from, err := steps.SourceDirectory(store, *snapshotRecord().CopyOf, snapshotRecord().Claim)
 		if err == nil {
 			result, err = store.Dirs.Copy(ctx, share.NewCopier(1, 0, 0), from, own, nil)
 		}

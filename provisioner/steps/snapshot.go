@@ -122,7 +122,7 @@ func (op SnapshotOp) Complete(ctx context.Context, result share.Copied, used led
 }
 
 // Renew records tree as the tree of the snapshot, if it is at its place.
-func (op SnapshotOp) Renew(tree *share.Identity) error {
+func (op SnapshotOp) Renew(ctx context.Context, tree *share.Identity) error {
 	r, found, err := op.Record()
 	if err != nil || !found || !r.Whole() {
 		return err
@@ -135,31 +135,16 @@ func (op SnapshotOp) Renew(tree *share.Identity) error {
 		return err
 	}
 	r.Directory = there
-	return op.Store.Records.UpdateSnapshot(r)
+	if err := op.Store.Records.UpdateSnapshot(r); err != nil {
+		return err
+	}
+	klog.FromContext(ctx).Info("Renewed the record of a snapshot whose tree was replaced: it was put back from a copy, or the share was", "content", op.of.Content)
+	return nil
 }
 
 // Record returns the record of the snapshot as it is, and false if there is none.
 func (op SnapshotOp) Record() (ledger.Snapshot, bool, error) {
 	return op.Store.Records.Snapshot(op.of.Content, op.of.Cluster)
-}
-
-// ActiveDirectory returns the directory of the volume that is to be copied, which must still be that volume's.
-func ActiveDirectory(store ledger.Store, of ledger.Copy) (share.CopyFrom, error) {
-	path, err := volpath.ParseRecorded(of.Path)
-	if err != nil {
-		return share.CopyFrom{}, err
-	}
-	r, found, err := store.Records.Own(path, of.PV, of.Cluster)
-	if err != nil {
-		return share.CopyFrom{}, err
-	}
-	if !found || r.State != ledger.Active {
-		return share.CopyFrom{}, refusal.Refuse(refusal.ReasonSource, "the volume of claim %q, which is to be copied, is gone, or was released meanwhile", of.Claim.Name)
-	}
-	if !r.Claim.LeavesTo(of.Claim) {
-		return share.CopyFrom{}, refusal.Refuse(refusal.ReasonSource, "the volume of claim %q, which is to be copied, belongs to another namespace by now", of.Claim.Name)
-	}
-	return share.CopyFrom{Path: path, Identity: r.Directory}, nil
 }
 
 // SnapshotTree returns the tree of the snapshot that a copy is of. Its Path is the snapshot's own name.
