@@ -32,7 +32,7 @@ type controllerOptions struct{ options }
 // commands below it.
 func controllerCommand(p program) *cobra.Command {
 	c := &cobra.Command{Use: "claimdir", Long: controllerHead, Annotations: endsWith(controllerTail)}
-	return p.command(c, &controllerOptions{newOptions()}, archiveCommand(p), doctorCommand(p), handbackCommand(p), quotaCommand(p), recoverCommand(p), snapshotCommand(p), usageCommand(p))
+	return p.command(c, &controllerOptions{newOptions()}, archiveCommand(p), doctorCommand(p), handbackCommand(p), preflightCommand(p), quotaCommand(p), recoverCommand(p), snapshotCommand(p), usageCommand(p))
 }
 
 func (o *controllerOptions) flags() []*pflag.FlagSet {

@@ -18,12 +18,13 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 
 func TestHelpIsTheGoldenFile(t *testing.T) {
 	for golden, args := range map[string][]string{
-		"testdata/help.txt":          {"--help", "--workers=none"},
-		"testdata/help-recover.txt":  {"recover", "--help"},
-		"testdata/help-doctor.txt":   {"doctor", "--help"},
-		"testdata/help-handback.txt": {"handback", "--help"},
-		"testdata/help-usage.txt":    {"usage", "--help"},
-		"testdata/help-quota.txt":    {"quota", "--help"},
+		"testdata/help.txt":           {"--help", "--workers=none"},
+		"testdata/help-recover.txt":   {"recover", "--help"},
+		"testdata/help-doctor.txt":    {"doctor", "--help"},
+		"testdata/help-handback.txt":  {"handback", "--help"},
+		"testdata/help-preflight.txt": {"preflight", "--help"},
+		"testdata/help-usage.txt":     {"usage", "--help"},
+		"testdata/help-quota.txt":     {"quota", "--help"},
 
 		"testdata/help-archive.txt":         {"archive", "--help"},
 		"testdata/help-archive-list.txt":    {"archive", "list", "--help"},
@@ -158,7 +159,7 @@ func TestACommandTakesOnlyItsOwnFlags(t *testing.T) {
 		env  func(string) (string, bool)
 		want string
 	}{
-		"a command that there is not":       {[]string{"frobnicate"}, noEnv, `there is no command "frobnicate"; commands are: archive, doctor, handback, quota, recover, snapshot, usage`},
+		"a command that there is not":       {[]string{"frobnicate"}, noEnv, `there is no command "frobnicate"; commands are: archive, doctor, handback, preflight, quota, recover, snapshot, usage`},
 		"a flag of another command":         {[]string{"recover", "--workers=3"}, env("PROVISIONER_NAME=a/b"), "unknown flag: --workers"},
 		"a second command":                  {[]string{"recover", "recover"}, env("PROVISIONER_NAME=a/b"), `unexpected argument "recover"`},
 		"an output that there is not":       {[]string{"doctor", "-o", "yaml"}, env("PROVISIONER_NAME=a/b"), `--output "yaml": allowed are table and json`},
@@ -197,7 +198,7 @@ func TestExitCodes(t *testing.T) {
 // The last line says whose help is of use.
 func TestUsageErrorNamesTheHelp(t *testing.T) {
 	for args, want := range map[string]string{
-		"frobnicate":         "claimdir: there is no command \"frobnicate\"; commands are: archive, doctor, handback, quota, recover, snapshot, usage\nSee claimdir --help.\n",
+		"frobnicate":         "claimdir: there is no command \"frobnicate\"; commands are: archive, doctor, handback, preflight, quota, recover, snapshot, usage\nSee claimdir --help.\n",
 		"archive list a b":   "claimdir: arguments [\"a\" \"b\"]: only one is allowed, NAMESPACE or NAMESPACE/CLAIM\nSee claimdir archive list --help.\n",
 		"archive list --a=b": "claimdir: unknown flag: --a\nSee claimdir archive list --help.\n",
 	} {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/registry"
 	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -97,12 +98,12 @@ func (w *world) deployment(fullname string) *appsv1.Deployment {
 	return d
 }
 
-// podWith waits until a pod of the image was admitted to the namespace.
+// podWith waits until a pod of the image was admitted to the namespace that is none of a Job.
 func (w *world) podWith(image string) *v1.Pod {
 	w.T.Helper()
 	var found *v1.Pod
 	w.Eventually("a pod of "+image+" is admitted", func() error {
-		pods, err := w.bed.Admin.CoreV1().Pods(w.Name).List(w.T.Context(), metav1.ListOptions{})
+		pods, err := w.bed.Admin.CoreV1().Pods(w.Name).List(w.T.Context(), metav1.ListOptions{LabelSelector: "!" + batchv1.JobNameLabel})
 		if err != nil {
 			return err
 		}
@@ -122,10 +123,7 @@ func (w *world) podWith(image string) *v1.Pod {
 func (w *world) start(fullname string, shares map[string]string) *testbed.Process {
 	w.T.Helper()
 	pod := w.deployment(fullname).Spec.Template.Spec
-	account := pod.ServiceAccountName
-	token, err := w.bed.Kubectl(w.T.Context(), "create", "token", account, "-n", w.Name, "--duration=1h")
-	w.Must(err)
-	kubeconfig, err := w.bed.KubeconfigFor(w.Name, strings.TrimSpace(token))
+	kubeconfig, err := w.kubeconfigOf(w.T.Context(), pod.ServiceAccountName)
 	w.Must(err)
 	config := testbed.Config{Share: w.share, Env: []string{"KUBECONFIG=" + kubeconfig}}
 	for _, e := range pod.Containers[0].Env {
@@ -160,6 +158,15 @@ func (w *world) start(fullname string, shares map[string]string) *testbed.Proces
 	defer cancel()
 	w.Must(p.WaitReady(ctx))
 	return p
+}
+
+// kubeconfigOf makes a kubeconfig of a ServiceAccount of the namespace.
+func (w *world) kubeconfigOf(ctx context.Context, account string) (file string, err error) {
+	token, err := w.bed.Kubectl(ctx, "create", "token", account, "-n", w.Name, "--duration=1h")
+	if err != nil {
+		return "", err
+	}
+	return w.bed.KubeconfigFor(w.Name, strings.TrimSpace(token))
 }
 
 // mounts wants each share, by name and path, to be a bound claim of the pod that is mounted where claimdir looks for it. A share

@@ -55,7 +55,7 @@ func TestTemplatesAskNobody(t *testing.T) {
 
 // namespaced are the kinds of ours that belong to a namespace.
 var namespaced = map[string]bool{
-	"Deployment": true, "ServiceAccount": true, "PersistentVolumeClaim": true, "Role": true, "RoleBinding": true, "Service": true,
+	"Deployment": true, "Job": true, "ServiceAccount": true, "PersistentVolumeClaim": true, "Role": true, "RoleBinding": true, "Service": true,
 	"PodDisruptionBudget": true, "NetworkPolicy": true, "PodMonitor": true, "ServiceMonitor": true, "PrometheusRule": true, "ConfigMap": true,
 }
 

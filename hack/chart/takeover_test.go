@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
@@ -66,6 +67,7 @@ type peerRelease struct {
 	fullname, class, provisioner string
 	roots                        []string // claims of the chart's own
 	volumes                      map[string]*v1.PersistentVolume
+	jobs                         *jobs
 }
 
 // newPeer installs what stands for the peer's chart, and makes what its provisioner would for two claims.
@@ -95,6 +97,7 @@ func newPeer(t *testing.T, bed *testbed.Bed, v variant) *peerRelease {
 		p.volumes[name] = p.volume(name, dir)
 	}
 	w.podWith(peerImage)
+	p.jobs = w.runJobs()
 	return p
 }
 
@@ -156,7 +159,7 @@ func testVariant(t *testing.T, bed *testbed.Bed, v variant) {
 func (p *peerRelease) neverBoth() (check func()) {
 	p.T.Helper()
 	ctx, cancel := context.WithCancel(p.T.Context())
-	pods, err := p.bed.Admin.CoreV1().Pods(p.Name).Watch(ctx, metav1.ListOptions{})
+	pods, err := p.bed.Admin.CoreV1().Pods(p.Name).Watch(ctx, metav1.ListOptions{LabelSelector: "!" + batchv1.JobNameLabel})
 	p.Must(err)
 	var mu sync.Mutex
 	var story []string
@@ -252,10 +255,12 @@ func testTakeoverRefused(t *testing.T, bed *testbed.Bed) {
 	p.helm.refused(t, []string{"storageClass.parameters has archiveRetention"}, p.takeover("--set-string", "storageClass.parameters.archiveRetention=30d")...)
 	same()
 
-	// No template sees what the class has now, so it is Kubernetes that says no. helm upgrades all else then: the class decides on
-	// releases as it did before.
-	p.helm.refused(t, []string{p.class, "parameters", "field is immutable"}, p.takeover("--set", "storageClass.onDelete=delete")...)
-	p.unchanged(before, p.fullname, p.class)
+	// No template sees what the class has now, so a Job looks.
+	p.helm.refused(t, []string{"pre-upgrade", p.fullname + "-preflight"}, p.takeover("--set", "storageClass.onDelete=delete")...)
+	if said, want := p.jobs.last(), "StorageClass "+p.class+": the parameter onDelete is not set in the cluster, and would have to be \"delete\"\n"; !strings.Contains(said, want) {
+		t.Errorf("the Job says\n%s, want\n%s", said, want)
+	}
+	same()
 	class, err := bed.Admin.StorageV1().StorageClasses().Get(t.Context(), p.class, metav1.GetOptions{})
 	p.Must(err)
 	if !maps.Equal(class.Parameters, map[string]string{"archiveOnDelete": "true"}) {
@@ -263,5 +268,8 @@ func testTakeoverRefused(t *testing.T, bed *testbed.Bed) {
 	}
 	p.helm.must(t, p.takeover()...) // the failed attempts are not in the way
 	p.podWith(image + ":v0.1.0")
+	if left, err := bed.Admin.BatchV1().Jobs(p.Name).List(t.Context(), metav1.ListOptions{}); err != nil || len(left.Items) > 0 {
+		t.Errorf("the Jobs %v are left, %v", left.Items, err)
+	}
 	p.unchanged(before, p.fullname, p.class)
 }

@@ -69,3 +69,40 @@ rollingUpdate:
       {{- include "claimdir.selectorLabels" . | nindent 6 }}
 {{- end -}}
 {{- end -}}
+
+{{/* podSpec is what the pods of all Jobs and Deployments of the chart have in common. */}}
+{{- define "claimdir.podSpec" -}}
+serviceAccountName: {{ include "claimdir.serviceAccountName" . }}
+enableServiceLinks: false
+{{- with .Values.imagePullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.priorityClassName }}
+priorityClassName: {{ . | quote }}
+{{- end }}
+nodeSelector:
+  {{- toYaml (merge (deepCopy (.Values.nodeSelector | default dict)) (dict "kubernetes.io/os" "linux")) | nindent 2 }}
+{{- with .Values.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+securityContext:
+  {{- include "claimdir.podSecurityContext" . | nindent 2 }}
+{{- end -}}
+
+{{/* container is what their containers have in common. */}}
+{{- define "claimdir.container" -}}
+image: {{ include "claimdir.image" . | quote }}
+imagePullPolicy: {{ .Values.image.pullPolicy | default "IfNotPresent" }}
+{{- with .Values.resources }}
+resources:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+securityContext:
+  {{- include "claimdir.securityContext" . | nindent 2 }}
+{{- end -}}

@@ -54,3 +54,35 @@ chart nfs-subdir-external-provisioner wrote, because nobody can change them.
 {{- end -}}
 {{- toJson (concat $classes (.Values.storageClasses | default list)) -}}
 {{- end -}}
+
+{{/* class is one of these classes as an object. */}}
+{{- define "claimdir.class" -}}
+{{- with .class -}}
+apiVersion: storage.k8s.io/v1
+kind: StorageClass
+metadata:
+  name: {{ .name }}
+  labels:
+    {{- include "claimdir.labels" $.top | nindent 4 }}
+  {{- $annotations := .annotations | default dict }}
+  {{- if .defaultClass }}
+  {{- $annotations = merge (dict "storageclass.kubernetes.io/is-default-class" "true") $annotations }}
+  {{- end }}
+  {{- with $annotations }}
+  annotations:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+provisioner: {{ include "claimdir.provisionerName" $.top | quote }}
+reclaimPolicy: {{ .reclaimPolicy | default "Delete" }}
+volumeBindingMode: {{ .volumeBindingMode | default "Immediate" }}
+allowVolumeExpansion: {{ ternary true .allowVolumeExpansion (kindIs "invalid" .allowVolumeExpansion) }}
+{{- with .mountOptions }}
+mountOptions:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .parameters }}
+parameters:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+{{- end -}}
