@@ -180,8 +180,8 @@ func hammer(t *testing.T, s site, name string) {
 				} else {
 					failed++
 				}
-				if time.Since(start) > 20*time.Second {
-					t.Errorf("%s: %d successes and %d failures in 20 s prove nothing", call, succeeded, failed)
+				if time.Since(start) > time.Minute { // a busy emulated machine needs more than 20 s
+					t.Errorf("%s: %d successes and %d failures in a minute prove nothing", call, succeeded, failed)
 					return
 				}
 			}

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # Sourced in the guest. Two file systems, one of which can ignore the case of names, two exports on each, and this machine
-# as the client of its own server; a second client, with a network and a host name of its own, stands for another node.
+# as the client of its own server; a second client for each, with a network and a host name of its own, stands for another node.
 
 # The user of the suites on root_squash exports, and the owner of these.
 user=1000
@@ -23,11 +23,13 @@ nfs_server() {
 		done
 		chown $user:$user /srv/$fs/root_squash
 	done
-	ip netns add other
-	ip -n other link set lo up
+	for fs in ext4 xfs; do
+		ip netns add other-$fs
+		ip -n other-$fs link set lo up
+	done
 	# The first clsact of the machine makes the kernel change its code for received packets, and the last one changes it back.
 	# Under emulation a processor that is just there may stand still for ever. With this one no other is first or last.
-	tc -n other qdisc add dev lo clsact
+	tc -n other-ext4 qdisc add dev lo clsact
 
 	mount -t nfsd nfsd /proc/fs/nfsd
 	mkdir -p /var/lib/nfs/rpc_pipefs
@@ -39,11 +41,21 @@ nfs_server() {
 	nfs_start
 	rpc.mountd
 
-	ip link add here type veth peer name there netns other
-	ip address add 10.77.0.1/24 dev here
-	ip link set here up
-	ip -n other address add 10.77.0.2/24 dev there
-	ip -n other link set there up
+	for fs in ext4 xfs; do
+		ip link add here-$fs type veth peer name there netns other-$fs
+		ip address add "$(nfs_network $fs).1/24" dev here-$fs
+		ip link set here-$fs up
+		ip -n other-$fs address add "$(nfs_network $fs).2/24" dev there
+		ip -n other-$fs link set there up
+	done
+}
+
+# nfs_network FILESYSTEM prints the network that the machine and the second client of this file system have in common.
+nfs_network() {
+	case $1 in
+	ext4) echo 10.77.1 ;;
+	xfs) echo 10.77.2 ;;
+	esac
 }
 
 # The default of 90 s is how long NFSv4 clients may take to come back after a restart.
@@ -55,11 +67,12 @@ nfs_mount() {
 	mount -t nfs -o "vers=${1#v}${4:+,$4}" 127.0.0.1:/srv/"$2" "$3"
 }
 
-# nfs_mount_other does the same as the other client.
+# nfs_mount_other does the same as the second client of the file system.
 nfs_mount_other() {
+	local other=other-${2%%/*}
 	mkdir -p "$3"
-	nsenter --net=/run/netns/other unshare --uts sh -c 'hostname other && exec "$@"' sh \
-		mount -t nfs -o "vers=${1#v},nolock${4:+,$4}" 10.77.0.1:/srv/"$2" "$3"
+	nsenter --net="/run/netns/$other" unshare --uts sh -c "hostname $other && exec \"\$@\"" sh \
+		mount -t nfs -o "vers=${1#v},nolock${4:+,$4}" "$(nfs_network "${2%%/*}").1:/srv/$2" "$3"
 }
 
 # nfs_umount DIRECTORY adds the calls of the mount to the file NFS_CALLS, and unmounts it.

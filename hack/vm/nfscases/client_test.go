@@ -43,6 +43,12 @@ func setting(t *testing.T) (version, filesystem string) {
 	return version, filesystem
 }
 
+// other is the network of the second client.
+func (e exported) other() string {
+	_, filesystem := setting(e.t)
+	return "other-" + filesystem
+}
+
 func (e exported) onServer(elements ...string) string {
 	_, filesystem := setting(e.t)
 	return filepath.Join(append([]string{"/srv", filesystem, e.squash, e.subtree}, elements...)...)

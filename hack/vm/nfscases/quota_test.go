@@ -71,10 +71,11 @@ func (l limited) shell(line string, args ...string) string {
 // mount exports the share, and mounts it as claimdir's own mount is.
 func (l limited) mount() string {
 	l.t.Helper()
-	version, _ := setting(l.t)
+	version, filesystem := setting(l.t)
+	fsid := 100 + len(l.t.Name()) + map[string]int{"xfs": 1000}[filesystem]
 	dir := l.t.TempDir()
 	must(l.t, os.Chmod(filepath.Dir(dir), 0o755)) // or a user does not reach it
-	l.shell(`exportfs -o rw,async,no_subtree_check,no_root_squash,fsid="$2" "*:$1"`, l.dir, fmt.Sprint(100+len(l.t.Name())))
+	l.shell(`exportfs -o rw,async,no_subtree_check,no_root_squash,fsid="$2" "*:$1"`, l.dir, fmt.Sprint(fsid))
 	l.t.Cleanup(func() { l.shell(`exportfs -u "*:$1"; exportfs -f`, l.dir) })
 	l.shell(`nfs_mount "$@"`, version, strings.TrimPrefix(l.dir, "/srv/"), dir, os.Getenv("NFS_OPTIONS"))
 	l.t.Cleanup(func() { l.shell(`nfs_umount "$1"`, dir) })

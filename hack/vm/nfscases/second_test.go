@@ -32,7 +32,7 @@ func (e exported) first() client {
 func (e exported) second(options ...string) client {
 	e.t.Helper()
 	dir := e.mountOther(append([]string{os.Getenv("NFS_OPTIONS")}, options...)...)
-	return client{t: e.t, dir: dir, prefix: []string{"nsenter", "--net=/run/netns/other"}}
+	return client{t: e.t, dir: dir, prefix: []string{"nsenter", "--net=/run/netns/" + e.other()}}
 }
 
 // doing is an action that runs in a process of its own.
