@@ -34,6 +34,11 @@ func sick() *fake.Clientset {
 	)
 }
 
+// refuse is a reactor that answers as an API server does whose RBAC does not allow the call.
+func refuse(clienttesting.Action) (bool, runtime.Object, error) {
+	return true, nil, errors.New("forbidden")
+}
+
 // TestExamine: whatever cannot be looked at is told, and the rest is looked at.
 func TestExamine(t *testing.T) {
 	prepared := func(t *testing.T, dir string) {
@@ -109,7 +114,7 @@ func TestExamine(t *testing.T) {
 
 func TestExamineWithoutVolumesFails(t *testing.T) {
 	client := sick()
-	client.PrependReactor("list", "persistentvolumes", func(clienttesting.Action) (bool, runtime.Object, error) { return true, nil, errors.New("forbidden") })
+	client.PrependReactor("list", "persistentvolumes", refuse)
 	if _, err := examine(t.Context(), options{mountPath: t.TempDir() + "/none"}, client); err == nil || !strings.Contains(err.Error(), "list volumes: forbidden") {
 		t.Error(err)
 	}

@@ -37,7 +37,7 @@ func ofClaimdir(name, path string) *v1.PersistentVolume {
 func TestHandback(t *testing.T) {
 	forbid := func(verb, resource string) func(*fake.Clientset) {
 		return func(c *fake.Clientset) {
-			c.PrependReactor(verb, resource, func(clienttesting.Action) (bool, runtime.Object, error) { return true, nil, errors.New("forbidden") })
+			c.PrependReactor(verb, resource, refuse)
 		}
 	}
 	// renewing is a leader that renews its lease between any two looks at it.

@@ -1,15 +1,12 @@
 package main
 
 import (
-	"errors"
 	"strings"
 	"testing"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes/fake"
-	clienttesting "k8s.io/client-go/testing"
 
 	"claimdir/provisioner/control"
 )
@@ -30,7 +27,7 @@ func TestLeaseHolders(t *testing.T) {
 			t.Errorf("in namespace %q: %v, %v", namespace, held, err)
 		}
 	}
-	client.PrependReactor("*", "leases", func(clienttesting.Action) (bool, runtime.Object, error) { return true, nil, errors.New("forbidden") })
+	client.PrependReactor("*", "leases", refuse)
 	for _, namespace := range []string{"", "one"} {
 		if _, err := leaseHolders(t.Context(), client, namespace, doctored); err == nil || !strings.Contains(err.Error(), "claimdir-example-com-nfs-") {
 			t.Errorf("in namespace %q: %v", namespace, err)

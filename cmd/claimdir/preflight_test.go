@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -10,9 +9,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes/fake"
-	clienttesting "k8s.io/client-go/testing"
 	"k8s.io/utils/ptr"
 )
 
@@ -79,7 +76,7 @@ func TestPreflight(t *testing.T) {
 
 func TestPreflightWithoutAnAnswer(t *testing.T) {
 	client := fake.NewClientset()
-	client.PrependReactor("list", "storageclasses", func(clienttesting.Action) (bool, runtime.Object, error) { return true, nil, errors.New("forbidden") })
+	client.PrependReactor("list", "storageclasses", refuse)
 	err := preflight(t.Context(), client, []storagev1.StorageClass{{ObjectMeta: metav1.ObjectMeta{Name: "nfs"}}}, streams{})
 	if messageOf(err) != "list StorageClasses: forbidden" {
 		t.Error(err)
