@@ -22,8 +22,6 @@ nfs_server() {
 			echo "/srv/$fs/$squash *(rw,$1,no_subtree_check,$squash,fsid=$((id++)))" >>/etc/exports
 		done
 		chown $user:$user /srv/$fs/root_squash
-	done
-	for fs in ext4 xfs; do
 		ip netns add other-$fs
 		ip -n other-$fs link set lo up
 	done
@@ -69,10 +67,10 @@ nfs_mount() {
 
 # nfs_mount_other does the same as the second client of the file system.
 nfs_mount_other() {
-	local other=other-${2%%/*}
+	local fs=${2%%/*}
 	mkdir -p "$3"
-	nsenter --net="/run/netns/$other" unshare --uts sh -c "hostname $other && exec \"\$@\"" sh \
-		mount -t nfs -o "vers=${1#v},nolock${4:+,$4}" "$(nfs_network "${2%%/*}").1:/srv/$2" "$3"
+	nsenter --net="/run/netns/other-$fs" unshare --uts sh -c "hostname other-$fs && exec \"\$@\"" sh \
+		mount -t nfs -o "vers=${1#v},nolock${4:+,$4}" "$(nfs_network "$fs").1:/srv/$2" "$3"
 }
 
 # nfs_umount DIRECTORY adds the calls of the mount to the file NFS_CALLS, and unmounts it.

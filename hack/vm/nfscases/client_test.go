@@ -77,10 +77,11 @@ func (e exported) mountWith(function, below string, options ...string) string {
 	return dir
 }
 
-// shell runs a line of bash that may use guest/nfs.sh, and returns its output.
+// shell runs a line of bash that may use guest/nfs.sh, and returns its output. $other is the network of the second client.
 func (e exported) shell(line string, args ...string) string {
 	e.t.Helper()
 	command := exec.Command("bash", append([]string{"-euc", ". /job/nfs.sh; " + line, "bash"}, args...)...)
+	command.Env = append(os.Environ(), "other="+e.other())
 	out, err := command.CombinedOutput()
 	if err != nil {
 		e.t.Fatalf("%s %q: %v\n%s", line, args, err, out)

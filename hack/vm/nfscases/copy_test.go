@@ -180,8 +180,8 @@ func wantSame(t *testing.T, source, copied string) {
 // delay makes each call of the second client take so much longer.
 func (e exported) delay(by time.Duration) {
 	e.t.Helper()
-	e.shell(`modprobe sch_netem && tc -n "$1" qdisc add dev there root netem delay "$2us"`, e.other(), fmt.Sprint(by.Microseconds()))
-	e.t.Cleanup(func() { e.shell(`tc -n "$1" qdisc del dev there root`, e.other()) })
+	e.shell(`modprobe sch_netem && tc -n "$other" qdisc add dev there root netem delay "$1us"`, fmt.Sprint(by.Microseconds()))
+	e.t.Cleanup(func() { e.shell(`tc -n "$other" qdisc del dev there root`) })
 }
 
 // Many small files are copied much faster than by cp -a, which makes one call after the other. CLAIMDIR_TEST_COPY_FILES is how many,

@@ -75,8 +75,8 @@ func (e exported) holdBy(program string) *held {
 	e.t.Helper()
 	h := &held{e: e}
 	e.t.Cleanup(h.release)
-	e.shell(`modprobe -a sch_ingress cls_bpf && tc -n "$1" qdisc add dev there clsact &&
-		tc -n "$1" filter add dev there egress bpf direct-action bytecode "$2"`, e.other(), program)
+	e.shell(`modprobe -a sch_ingress cls_bpf && tc -n "$other" qdisc add dev there clsact &&
+		tc -n "$other" filter add dev there egress bpf direct-action bytecode "$1"`, program)
 	return h
 }
 
@@ -85,7 +85,7 @@ func (h *held) wait() {
 	h.e.t.Helper()
 	dropped := regexp.MustCompile(`qdisc clsact .*\n.*\(dropped ([1-9])`)
 	eventually(h.e.t, "a packet is held back", func() error {
-		if out := h.e.shell(`tc -n "$1" -s qdisc show dev there`, h.e.other()); !dropped.MatchString(out) {
+		if out := h.e.shell(`tc -n "$other" -s qdisc show dev there`); !dropped.MatchString(out) {
 			return errors.New(out)
 		}
 		return nil
@@ -99,7 +99,7 @@ func (h *held) release() {
 	h.e.t.Helper()
 	if !h.released {
 		h.released = true
-		h.e.shell(`tc -n "$1" qdisc del dev there clsact`, h.e.other())
+		h.e.shell(`tc -n "$other" qdisc del dev there clsact`)
 	}
 }
 

@@ -72,6 +72,7 @@ func (l limited) shell(line string, args ...string) string {
 func (l limited) mount() string {
 	l.t.Helper()
 	version, filesystem := setting(l.t)
+	// Runs on the other file system may have the same test at this time.
 	fsid := 100 + len(l.t.Name()) + map[string]int{"xfs": 1000}[filesystem]
 	dir := l.t.TempDir()
 	must(l.t, os.Chmod(filepath.Dir(dir), 0o755)) // or a user does not reach it
