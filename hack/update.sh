@@ -36,7 +36,7 @@ known format tidy lint docs calls help metrics alerts dashboard
 step format "mend the syntax by hand, then: make update" update_format
 step tidy "look at the go.mod it names, then: make update" update_tidy
 step lint "the rest is for a human: mend it, then: make verify" update_lint
-step docs "mend by hand, then: make update" doc_tables -write
+step docs "mend by hand, then: make update" go -C hack run ./doctables -write "$PWD"
 step calls "mend by hand, then: make update" go test -count=1 ./provisioner -run '^TestCalls' -update
 step help "mend by hand, then: make update" update_help
 step metrics "mend by hand, then: make update" go test -count=1 ./cmd/claimdir -run '^TestMetricsPage' -update

@@ -70,10 +70,6 @@ failed_tests() {
 	} | sort -u
 }
 
-doc_tables() { # [-write]
-	go -C hack run ./doctables "$@" "$PWD"
-}
-
 # The steps of one run, its failures and what mends them.
 failed=()
 notes=()
