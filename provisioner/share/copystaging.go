@@ -3,6 +3,7 @@ package share
 import (
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"io/fs"
 	"path"
 
@@ -19,59 +20,81 @@ func (c *copying) inStaging(staging string, source *dir) error {
 	if !source.canBeRead() {
 		return c.unreadable(nil, "", stat.Uid, fs.ErrPermission)
 	}
-	if err := c.makeStaging(staging); err != nil {
-		return err
-	}
-	if err := c.inMetas(source, &stat, staging); err != nil {
-		return err
-	}
-	for _, name := range []string{copyParts, copyLinks} {
-		if err := c.to.RemoveEmptyDirectory(staging, name); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// makeStaging makes the directory of the copy, and what is in it beside the tree.
-func (c *copying) makeStaging(staging string) error {
-	if err := c.to.MakeMeta(CopiesDir); err != nil {
-		return err
-	}
-	for _, name := range []string{staging, path.Join(staging, copyParts), path.Join(staging, copyLinks)} {
-		err := c.to.inMeta(path.Dir(name), "make "+path.Base(name)+" in", func(d *dir) error { return makePrivate(d, path.Base(name)) })
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// inMetas opens what makeStaging has made, and copies an open directory there.
-func (c *copying) inMetas(source *dir, stat *unix.Stat_t, staging string) (err error) {
-	in, err := c.to.openMeta(staging)
+	in, fresh, err := c.makeStaging(staging)
 	if err != nil {
 		return err
 	}
 	defer c.to.done(in)
-	if c.parts, err = c.to.openMeta(path.Join(staging, copyParts)); err != nil {
+	if c.parts, err = makeIn(in, copyParts); err != nil {
 		return err
 	}
-	defer c.to.done(c.parts)
-	if c.links, err = c.to.openMeta(path.Join(staging, copyLinks)); err != nil {
+	defer c.parts.close()
+	if c.links, err = makeIn(in, copyLinks); err != nil {
 		return err
 	}
-	defer c.to.done(c.links)
-	return c.tree(in, source, stat)
+	defer c.links.close()
+	if !fresh {
+		if err := c.findParts(); err != nil {
+			return err
+		}
+	}
+	if err := c.tree(in, source, &stat); err != nil {
+		return err
+	}
+	if err := removeOnce(in, copyLinks, c.completeLinks); err != nil {
+		return err
+	}
+	return removeOnce(in, copyParts, c.removeParts)
+}
+
+// makeStaging opens the directory of the copy. It is fresh if no earlier run has made it.
+func (c *copying) makeStaging(staging string) (in *dir, fresh bool, err error) {
+	if err := c.to.MakeMeta(CopiesDir); err != nil {
+		return nil, false, err
+	}
+	above, name := path.Split(staging)
+	err = c.to.inMeta(path.Clean(above), "make "+name+" in", func(d *dir) error {
+		err := d.mkdir(name, 0o700)
+		fresh = err == nil
+		if errors.Is(err, fs.ErrExist) {
+			return nil
+		}
+		return err
+	})
+	if err != nil {
+		return nil, false, err
+	}
+	in, err = c.to.openMeta(staging)
+	return in, fresh, err
+}
+
+// makeIn opens a directory in that of the copy, and makes it if it is missing.
+func makeIn(in *dir, name string) (*dir, error) {
+	if err := makePrivate(in, name); err != nil {
+		return nil, fmt.Errorf("make %s: %w", name, err)
+	}
+	return in.open(name, asPlace)
+}
+
+// removeOnce removes a directory in that of the copy, once empty has emptied it. Most are empty: to look costs a call more.
+func removeOnce(in *dir, name string, empty func() error) error {
+	err := in.rmdir(name)
+	if !isOccupied(err) {
+		return ignoreAbsent(err)
+	}
+	if err := empty(); err != nil {
+		return err
+	}
+	if err := in.rmdir(name); !isOccupied(err) { // an NFS client keeps a file there that is open
+		return ignoreAbsent(err)
+	}
+	return nil
 }
 
 // tree copies an open directory to the tree in an open one.
 func (c *copying) tree(in, source *dir, stat *unix.Stat_t) error {
 	if kind := c.to.mark.kind(in); kind == nfsMagic || kind == fuseMagic {
 		c.flushes = true
-	}
-	if err := c.findParts(); err != nil {
-		return err
 	}
 	top := &copyNode{stat: *stat}
 	top.left.Store(1)
@@ -93,13 +116,7 @@ func (c *copying) tree(in, source *dir, stat *unix.Stat_t) error {
 	top.isOpen, top.users = true, 1 // as long as the copy runs
 	c.open.push(top)
 	defer c.open.closeAll()
-	if err := c.work(func() error { return c.list(top) }); err != nil {
-		return err
-	}
-	if err := c.completeLinks(); err != nil {
-		return err
-	}
-	return c.removeParts()
+	return c.work(func() error { return c.list(top) })
 }
 
 // openAgain opens an open directory of the source again, to list it from the beginning.
