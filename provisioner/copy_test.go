@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -86,6 +87,15 @@ func TestTheSourceOfACopy(t *testing.T) {
 			namesake.UID, namesake.CreationTimestamp, namesake.Spec.VolumeName = "later", minute(12), "pvc-9"
 			released(w, minute(11))
 			w.claims["source"] = namesake
+		}},
+		"it was released, and later claims of its name too": {set: func(w *copyWorld, _ *v1.PersistentVolumeClaim) {
+			released(w, minute(11))
+			for i := range 5 {
+				later := w.pvs["pvc-0"].DeepCopy()
+				later.Name, later.Status.LastPhaseTransitionTime = "pvc-later-"+strconv.Itoa(i), new(minute(12+i))
+				later.Spec.NFS.Path += "-later"
+				w.pvs[later.Name] = later
+			}
 		}},
 		"a released one of another namespace": {func(w *copyWorld, _ *v1.PersistentVolumeClaim) {
 			released(w, minute(11))

@@ -185,12 +185,17 @@ func checkSource(from, claim *v1.PersistentVolumeClaim, name string) error {
 	return nil
 }
 
-// keptSource returns the PersistentVolume of a claim of that name that is gone by now, if it is kept for this copy.
-func (p *Pool) keptSource(claim *v1.PersistentVolumeClaim, name string) *v1.PersistentVolume {
+// keptSource returns the PersistentVolume of a claim of that name that is gone by now, if it is kept for this copy. Of several the one that was
+// released first is meant: its claim was there when the copy was wanted, and left its name to the later ones.
+func (p *Pool) keptSource(claim *v1.PersistentVolumeClaim, name string) (kept *v1.PersistentVolume) {
 	for _, pv := range p.Copies.Objects.Released() {
-		if ref := pv.Spec.ClaimRef; ref != nil && ref.Namespace == claim.Namespace && ref.Name == name && keptFor(pv, claim) {
-			return pv
+		ref := pv.Spec.ClaimRef
+		if ref == nil || ref.Namespace != claim.Namespace || ref.Name != name || !keptFor(pv, claim) {
+			continue
+		}
+		if kept == nil || pv.Status.LastPhaseTransitionTime.Before(kept.Status.LastPhaseTransitionTime) {
+			kept = pv
 		}
 	}
-	return nil
+	return kept
 }
