@@ -158,10 +158,10 @@ func (e *Expirer) tell(ctx context.Context, first map[reason]ledger.Record) {
 // text says for people why archives are held back, and what to do.
 func (why reason) text(count int, first ledger.Record) string {
 	if why == heldClock {
-		return fmt.Sprintf("%d archives, such as %s, have expired by the clock of claimdir's node, but not by that of the file server, and are kept: set the clock that is wrong", count, first.Path)
+		return fmt.Sprintf("archives have expired by the clock of claimdir's node, but not by that of the file server, and are kept (%d, such as %s): set the clock that is wrong", count, first.Path)
 	}
-	return fmt.Sprintf("%d archives, such as %s, had expired more than %s before claimdir noticed: a clock jumped, or claimdir or the share was down or came back from a backup. "+
-		"They are kept for %s more, and then at most %d or 10 %% of all archives end a day. Restore now what is still needed; claimdir archive purge --ended ends them at once", count, first.Path, late, grace, leastADay)
+	return fmt.Sprintf("archives had expired more than %s before claimdir noticed (%d, such as %s): a clock jumped, or claimdir or the share was down or came back from a backup. "+
+		"They are kept for %s more, and then at most %d or 10 %% of all archives end a day. Restore now what is still needed; claimdir archive purge --ended ends them at once", late, count, first.Path, grace, leastADay)
 }
 
 // newHeld makes the metric of the archives that are held back.

@@ -56,7 +56,7 @@ func TestAClockThatJumpsAheadEndsNothing(t *testing.T) {
 		w.later(t, years, years+3*grace)
 		w.left(t, 2, 2, 0)
 	}
-	if len(w.told) != 2*4 || !strings.Contains(w.told[0], "2 archives") || !strings.Contains(w.told[0], "set the clock that is wrong") { // once a day
+	if len(w.told) != 2*4 || !strings.Contains(w.told[0], "(2, such as ") || !strings.Contains(w.told[0], "set the clock that is wrong") { // once a day
 		t.Errorf("told %q", w.told)
 	}
 	// What was seen meanwhile does not count when the clock is right again. The process itself waits by
@@ -79,7 +79,7 @@ func TestOfManyThatExpireAtOnceSomeEndEachDay(t *testing.T) {
 	}
 	w.later(t, 0, grace-again)
 	w.left(t, all, 0, all)
-	if len(w.told) != 1 || !strings.Contains(w.told[0], fmt.Sprintf("%d archives", all)) || !strings.Contains(w.told[0], "Restore now") {
+	if len(w.told) != 1 || !strings.Contains(w.told[0], fmt.Sprintf("(%d, such as ", all)) || !strings.Contains(w.told[0], "Restore now") {
 		t.Errorf("told %q", w.told)
 	}
 	w.later(t, grace, grace+grace/2)

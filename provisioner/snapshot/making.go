@@ -169,7 +169,7 @@ func (m *making) complete(ctx context.Context, result share.Copied) error {
 	r := m.now()
 	text := "the snapshot is a copy of " + volume.CopiedText(r.CopyOf)
 	if r.CopyOf.LeftOut > 0 {
-		text += fmt.Sprintf("; %d device nodes and attributes of the system are not in it", r.CopyOf.LeftOut)
+		text += fmt.Sprintf("; not in it are device nodes and attributes of the system: %d", r.CopyOf.LeftOut)
 	}
 	m.tellOwner(m.content, v1.EventTypeNormal, eventMade, text)
 	return m.publish(ctx, m.lane, m.content, r)

@@ -163,7 +163,7 @@ func (s *Sweeper) reportChanged(ctx context.Context, count int, first moved) {
 	klog.FromContext(ctx).Info("Renewed the records of directories that were replaced: the share was copied, moved or restored, wholly or in part",
 		"directories", count, "first", first.path)
 	if s.config.Report != nil {
-		s.config.Report(ctx, ledger.Record{Path: first.path.String(), PV: first.pv, Class: first.class}, steps.EventRenewed, fmt.Sprintf("%d directories, such as %q, were replaced: the share was copied, moved or restored, wholly or in part. "+
+		s.config.Report(ctx, ledger.Record{Path: first.path.String(), PV: first.pv, Class: first.class}, steps.EventRenewed, fmt.Sprintf("directories were replaced (%d, such as %q): the share was copied, moved or restored, wholly or in part. "+
 			"claimdir has renewed their records and serves them", count, first.path))
 	}
 }

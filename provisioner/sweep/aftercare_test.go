@@ -87,7 +87,7 @@ func TestACopiedShareIsServed(t *testing.T) {
 	foreign := w.Record(t, "elsewheres")
 	w.copied(t)
 	must(t, w.pass(t.Context()))
-	w.told1(t, steps.EventRenewed, "5 directories")
+	w.told1(t, steps.EventRenewed, "(5, such as ")
 	w.told(t)
 	for _, path := range paths {
 		r := w.Record(t, path)
@@ -127,7 +127,7 @@ func TestADirectoryThatWasReplacedByItsCopy(t *testing.T) {
 				t.Errorf("the record says %+v, said %+v", now.Directory, r.Directory)
 			}
 			if renewed {
-				w.told1(t, steps.EventRenewed, "1 directories", `"a"`)
+				w.told1(t, steps.EventRenewed, `(1, such as "a")`)
 			} else if len(w.reports) > 0 {
 				t.Errorf("told %+v", w.reports)
 			}

@@ -33,14 +33,14 @@ func CopiedText(c *ledger.Copy) string {
 		text += ", perhaps in use meanwhile: files may be of different moments"
 	}
 	if c.Changed > 0 {
-		text += fmt.Sprintf("; %d files changed while they were copied (%s)", c.Changed, some(c.FirstChanged, c.Changed))
+		text += fmt.Sprintf("; files that changed while they were copied: %d (%s)", c.Changed, some(c.FirstChanged, c.Changed))
 	}
 	return text
 }
 
 // leftOutText says what a copy does not have of its source.
 func leftOutText(c *ledger.Copy) string {
-	return fmt.Sprintf("%d device nodes and attributes of the system (%s)", c.LeftOut, some(c.FirstLeftOut, c.LeftOut))
+	return fmt.Sprintf("device nodes and attributes of the system: %d (%s)", c.LeftOut, some(c.FirstLeftOut, c.LeftOut))
 }
 
 // shownName is how many bytes of a name on the share are shown. A tenant chose it.
