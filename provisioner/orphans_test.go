@@ -90,7 +90,7 @@ func TestRemoveOrphanWaitsForNobody(t *testing.T) {
 // lock removes what an earlier one left, and at any moment its volume may be made:
 // the volume is whole in the end.
 func TestRemoveOrphanBesideAProvisioner(t *testing.T) {
-	for n, more := 1, true; more; n++ {
+	for n, more := 1, true; more; n += sharetest.Times(1, 5) {
 		w := newWorld(t)
 		w.orphan(t, ledger.Creating, "data")
 		other, made, met := w.beside(t, sharetest.Cluster), 0, ""
@@ -144,7 +144,7 @@ func TestArchiveOrphan(t *testing.T) {
 	if _, err := run(w); !errors.Is(err, steps.ErrNoOrphan) {
 		t.Error(err)
 	}
-	for n := 1; ; n++ { // killed anywhere, a repeat completes it
+	for n := 1; ; n += sharetest.Times(1, 7) { // killed anywhere, a repeat completes it
 		w := newWorld(t)
 		w.orphan(t, ledger.Active, "data")
 		w.Tree(t, "data/file")

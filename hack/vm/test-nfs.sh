@@ -19,7 +19,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 not='^(TestImports|TestPackageDocs|TestA.*AnsweredTooLate.*|TestALateRepeat.*)$'
 
 # These kill an operation at each of its calls, let one come late, or race round after round.
-crashes='CutOff|LikeAnyOther$|^TestAKillAnywhere|^TestOfTwoClusters|^TestOfTwoClaims|^TestAnArchiveExpiresOrIsRestored|BelowOneParent|^TestACallThatComesLate|^TestARemovalThatIsKilled'
+crashes='CutOff|LikeAnyOther$|^TestAnAbandonedCopyIsGivenUp|^TestAKillAnywhere|^TestOfTwoClusters|^TestOfTwoClaims|^TestAnArchiveExpiresOrIsRestored|BelowOneParent|^TestACallThatComesLate|^TestARemovalThatIsKilled'
 
 # These are about a tree's depth and size, a pace, or two shares, to which the server makes no difference, and take long over a mount.
 deep='^TestACopyNeedsLittleMemory$|^TestShare$/^(remove_reads_names|the_trash_is_emptied_of_trees_of_any_depth|a_copy_(of_a_deep|keeps_its_pace|of_another).*)$'
@@ -35,12 +35,18 @@ late='^TestACallThatComesLate/^(adopt|expire|purge|remove|fix|look|put|bring|pro
 
 # These are about names, content and records, to which the server makes no difference, and take minutes over a mount.
 local='^(Test|Fuzz)Hostile|^TestSharesOfLayout1|^TestClaimsAreServedWhileRecordsAreConverted'
+# Tables of what is on record and in the cluster, and numbers of reads.
+local+='|^(TestRecordsDecideWhoseADirectoryIs|TestTheSourceOfACopy|TestWishesThatCannotBeFulfilledTouchNothing|TestWhichPersistentVolumesAreBack)$'
+local+='|^(TestAWishForNothingCostsNoMoreWithManyArchives|TestANewVolumeCostsNoListingOfTheRecords)$'
 
 # These are about the order in which many directories are removed, to which the server makes no difference.
-turns='^(TestStaleHandlesHoldNothingUp|TestNewOnesComeBeforeThoseThatFail|TestTurnsGoRound|TestLargeDirectoriesTakeTurns|TestADirectoryThatFailsIsTriedLaterAndLater)$'
+turns='^(TestStaleHandlesHoldNothingUp|TestNewOnesComeBeforeThoseThatFailed|TestTurnsGoRound|TestLargeDirectoriesTakeTurns|TestADirectoryThatFailsIsTriedLaterAndLater)$'
 
 # These stop the server, which all runs have in common.
 outages='^(TestAServerThatStopsAndComesBack|TestASoftMountGivesUp|TestVolumesComeAndGoWhileTheServerRestarts|TestAKeptShareOutlivesItsServer)$'
+
+# Of a call that comes late its process goes on in the runs on one version, and is gone in those on another.
+goes_on='^TestACallArrivesAfterThePathHasANewOwner$/./goes_on$'
 
 # These take minutes, and are about the server's file system, not about NFS: one of the file systems has them.
 quotas='^(TestQuotaIsCutOffAnywhere|TestQuotaOfAThousandVolumes|TestQuotaOfALargeTreeDelaysNoOther)$'
@@ -60,7 +66,7 @@ part() {
 	"provisioner crashes") run=$crashes parallel=6 ;; # each story has a share of its own, and waits for the server
 	"provisioner swaps") run='^TestHostile(ALinkSwappedIn|WhatComesAndGoes|Inventory)' ;;
 	"hack/vm/nfscases all-but-outages") mine+="|$outages" ;;
-	"hack/vm/nfscases all-but-long-quotas-and-outages") mine+="|$outages|$quotas" ;;
+	"hack/vm/nfscases all-but-long-quotas-and-outages") mine+="|$outages|$quotas|$goes_on" ;;
 	"hack/vm/nfscases all-but-late-quotas-and-outages") mine+="|$outages|^TestACallArrivesAfterThePathHasANewOwner$|^TestQuota" ;;
 	"hack/vm/nfscases clones") run='^TestALargeFileIsCopiedByTheServer$' ;;
 	"hack/vm/nfscases outages") run=$outages ;;

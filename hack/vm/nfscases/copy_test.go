@@ -233,10 +233,14 @@ func TestManySmallFilesAreCopiedFast(t *testing.T) {
 }
 
 // A large file is copied by the server where that can do it, and takes no room where it shares blocks. CLAIMDIR_TEST_COPY_MIB is its
-// size.
+// size, which a clone does not depend on.
 func TestALargeFileIsCopiedByTheServer(t *testing.T) {
 	version, filesystem := setting(t)
-	size := int64(amount(t, "CLAIMDIR_TEST_COPY_MIB", 48)) * mebi
+	usual := 16
+	if version == "v4.2" && filesystem == "xfs" {
+		usual = 48
+	}
+	size := int64(amount(t, "CLAIMDIR_TEST_COPY_MIB", usual)) * mebi
 	l := limitTo(t, max(400, 100+3*size/mebi)) // xfs needs some
 	must(t, os.Mkdir(l.dir+"/data", 0o755))
 	randomFile(t, l.dir+"/data/large", size)
