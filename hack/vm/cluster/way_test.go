@@ -60,8 +60,16 @@ func testWholeWay(t *testing.T, n *node.Node) {
 // commands runs those of claimdir in its pod, as the documents say.
 func (w *world) commands(pv *v1.PersistentVolume) {
 	w.T.Helper()
-	exec := func(command ...string) (string, error) {
-		return w.node.Kubectl.Run(w.T.Context(), "", append([]string{"-n", "claimdir", "exec", "deploy/claimdir", "--", "/claimdir"}, command...)...)
+	// A claimdir that loses its lease on a busy machine starts anew; kubectl finds no container then.
+	exec := func(command ...string) (out string, err error) {
+		w.Eventually("claimdir "+command[0]+" runs", func() error {
+			out, err = w.node.Kubectl.Run(w.T.Context(), "", append([]string{"-n", "claimdir", "exec", "deploy/claimdir", "--", "/claimdir"}, command...)...)
+			if err != nil && strings.Contains(err.Error(), "container not found") {
+				return err
+			}
+			return nil
+		})
+		return out, err
 	}
 	manifests, err := exec("recover", "--include-bound")
 	w.Must(err)
@@ -76,10 +84,11 @@ func (w *world) commands(pv *v1.PersistentVolume) {
 	}
 }
 
-// important says whether a warning is more than that of a pod that was made
-// together with its claim, or of a cluster without DNS.
+// important says whether a warning is more than that of a pod that was made together with its claim, or of a cluster without DNS. A
+// kubelet finds such a claim not bound yet if the pod was scheduled before the claim's phase was set.
 func important(warning string) bool {
-	return !strings.HasPrefix(warning, "FailedScheduling: ") && !strings.HasPrefix(warning, "MissingClusterDNS: ")
+	return !strings.HasPrefix(warning, "FailedScheduling: ") && !strings.HasPrefix(warning, "MissingClusterDNS: ") &&
+		!strings.HasSuffix(warning, ": PVC is not bound")
 }
 
 // eventOn waits for an event, of any kind, that matches pattern.
