@@ -64,10 +64,13 @@ func (c testCase) run(t *testing.T, n *node.Node) {
 }
 
 func groups() []group {
+	profile := testCase{"the profile and the uid", testProfile}
 	return []group{
 		{"root", node.Installation{Export: rootExport, Tag: oldTag, Snapshots: true}, chosen(podCases(), rarePodCases()), chosen(disturbances(), rareDisturbances())},
-		{"nonroot, its own export", node.Installation{Export: ownedExport, Tag: oldTag, Nonroot: true}, nonrootCases(ownedExport, "No space left on device"), nil},
-		{"nonroot, root_squash, by the chart", node.Installation{Export: squashedExport, Tag: oldTag, Nonroot: true, Chart: true}, nonrootCases(squashedExport, "Disk quota exceeded"), nil},
+		{"nonroot, its own export", node.Installation{Export: ownedExport, Tag: oldTag, Nonroot: true},
+			append(chosen(releases(), sizes(ownedExport, "No space left on device")), profile), nil},
+		{"nonroot, root_squash, by the chart", node.Installation{Export: squashedExport, Tag: oldTag, Nonroot: true, Chart: true},
+			append(chosen(sizes(squashedExport, "Disk quota exceeded"), releases()), profile), nil},
 	}
 }
 

@@ -17,7 +17,6 @@ import (
 
 func disturbances() []testCase {
 	return []testCase{
-		{"claimdir is deleted while a pod writes", testDeleted},
 		{"claimdir is rolled to the next version", testRolled},
 		{"the NFS server restarts", testServerRestart},
 	}
@@ -27,6 +26,7 @@ func rareDisturbances() []testCase {
 	return []testCase{
 		{"a release of nfs-subdir-external-provisioner is taken over while a pod writes, and back", testTakeover},
 		{"the leader of two is killed", testLeaderKilled},
+		{"claimdir is deleted while a pod writes", testDeleted},
 		{"kubelet restarts", testKubeletRestart},
 	}
 }

@@ -17,7 +17,6 @@ func podCases() []testCase {
 	return []testCase{
 		{"the whole way of a claim", testWholeWay},
 		{"mount options", testMountOptions},
-		{"uid 1000 and root in one volume", testUsers},
 		{"a restricted namespace", testRestricted},
 		{"ReadWriteMany from two pods", testReadWriteMany},
 		{"StatefulSet", testStatefulSet},
@@ -32,6 +31,7 @@ func rarePodCases() []testCase {
 		{"a StatefulSet is restored from snapshots", testSnapshotStatefulSet}, // the longest
 		{"a CronJob makes snapshots", testNightly},
 		{"kubectl claimdir in a real pod", testPlugin},
+		{"uid 1000 and root in one volume", testUsers},
 		{"ReadOnlyMany", testReadOnlyMany},
 		{"ReadWriteOncePod", testReadWriteOncePod},
 		{"subPath", testSubPath},

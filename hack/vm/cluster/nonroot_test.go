@@ -13,16 +13,14 @@ import (
 	"claimdir/hack/vm/node"
 )
 
-// nonrootCases are for claimdir with components/nonroot, on an export of its
-// uid; with root_squash nobody else could serve that. full is what the server
-// says past a limit.
-func nonrootCases(export, full string) []testCase {
-	return []testCase{
-		{"the profile and the uid", testProfile},
-		{"archive", testNonrootArchive},
-		{"delete", testNonrootDelete},
-		{"the server holds volumes to their sizes", sizesHeld(export, full)},
-	}
+// releases are for claimdir with components/nonroot, on an export of its uid; with root_squash nobody else could serve that.
+func releases() []testCase {
+	return []testCase{{"archive", testNonrootArchive}, {"delete", testNonrootDelete}}
+}
+
+// sizes has the case of an export with project quotas; full is what a pod is told that needs more than its volume has.
+func sizes(export, full string) []testCase {
+	return []testCase{{"the server holds volumes to their sizes", sizesHeld(export, full)}}
 }
 
 // claimdirUID is the one in components/nonroot.
