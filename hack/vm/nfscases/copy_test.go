@@ -233,7 +233,7 @@ func TestManySmallFilesAreCopiedFast(t *testing.T) {
 }
 
 // A large file is copied by the server where that can do it, and takes no room where it shares blocks. CLAIMDIR_TEST_COPY_MIB is its
-// size, which a clone does not depend on.
+// size: more where a copy shares blocks, which must not take longer for that.
 func TestALargeFileIsCopiedByTheServer(t *testing.T) {
 	version, filesystem := setting(t)
 	usual := 16
