@@ -36,8 +36,8 @@ func (w *world) cutOff(t *testing.T, f *sharetest.Fault, run func() error, want 
 
 // everywhere runs a story once for each place where its operation can be cut off, and for
 // every stride-th pair of places in the first run and in the repeat, in which each place
-// of the repeat comes: with CLAIMDIR_TEST_BRIEF set, for a slow share, only for every
-// 25th place of the first run, with one in the repeat. before prepares a share and returns the
+// of the repeat comes: on a slow share only for every sharetest.BriefStep-th place
+// of the first run, with one in the repeat. before prepares a share and returns the
 // operation; a third run of it must succeed, and so must a fourth.
 func everywhere(t *testing.T, before func(*testing.T, *world) func() error, want ...string) {
 	t.Helper()
@@ -76,7 +76,7 @@ func everywhereBy(t *testing.T, stride int, before func(*testing.T, *world) func
 			w.end(t)
 			switch {
 			case brief():
-				first, second = first+25, first // and then one that far into the repeat
+				first, second = first+sharetest.BriefStep(), first // and then one that far into the repeat
 			case again:
 				second += stride
 			default: // the repeat has no more places

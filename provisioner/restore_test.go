@@ -695,7 +695,7 @@ func TestAStaleRecordOfAnArchiveTakesNothingWhateverItsTimeSays(t *testing.T) {
 // at the old one: there the data stays.
 func TestARestoreIsCutOffAndItsPathChanges(t *testing.T) {
 	for _, wish := range []string{"pvc-1", volume.RestoreLatest, volume.RestoreLatestOrEmpty} {
-		for n := 1; ; n += times(1, 5) {
+		for n := 1; ; n += times(1, sharetest.BriefStep()/5) {
 			w := newWorld(t)
 			w.archived(t, "ns/data", "pvc-1")
 			f := &sharetest.Fault{N: n, Kill: true}

@@ -60,7 +60,7 @@ func suite(t *testing.T, pkg string, uid uint32) {
 	var out bytes.Buffer
 	cmd := exec.Command(program, "-test.v=test2json", "-test.timeout=15m", "-test.skip="+hostile+"|"+repeated)
 	cmd.Dir = filepath.Join(root, pkg)
-	cmd.Env = append(os.Environ(), "TMPDIR="+s.dir, "CLAIMDIR_TEST_BRIEF=1")
+	cmd.Env = append(os.Environ(), "TMPDIR="+s.dir, "CLAIMDIR_TEST_BRIEF=25")
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if uid != 0 {
 		cmd.Dir = "/" // its tests need no file, and may not get to the source

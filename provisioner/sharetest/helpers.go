@@ -2,6 +2,7 @@ package sharetest
 
 import (
 	"os"
+	"strconv"
 	"testing"
 
 	"claimdir/provisioner/volpath"
@@ -26,6 +27,19 @@ func Must(t *testing.T, err error) {
 // Brief says that TMPDIR is on a slow share, a mounted export with a server that
 // syncs: what is repeated on a fast one is repeated less there.
 func Brief() bool { return os.Getenv("CLAIMDIR_TEST_BRIEF") != "" }
+
+// BriefStep is the number in CLAIMDIR_TEST_BRIEF: a story on a slow share is cut off at each so many-th place.
+// It is 1 on a fast share.
+func BriefStep() int {
+	if !Brief() {
+		return 1
+	}
+	n, err := strconv.Atoi(os.Getenv("CLAIMDIR_TEST_BRIEF"))
+	if err != nil || n < 1 {
+		panic("CLAIMDIR_TEST_BRIEF is no number from 1 on")
+	}
+	return n
+}
 
 // Times is how often something is repeated, or how many there are of it.
 func Times(fast, slow int) int {

@@ -19,7 +19,7 @@ as() {
 }
 
 # suite MOUNT PACKAGE PART PARALLEL RUN SKIP DIRECTORY USER TABLE LOGS: one run; says how it went, and what failed. $PACKAGE/test is
-# there; the calls are those of the mount of the directory, and what the tests count themselves for mounts of their own.
+# there; $brief says at each how many-th place a story is cut off; the calls are those of the mount of the directory, and what the tests count themselves for mounts of their own.
 suite() {
 	local mount=$1 package=$2 part=$3 dir=$7 who=$8 table=$9 log=${10}/$1/${2//\//.}.$3.log start=$EPOCHREALTIME
 	local before calls took status=0 passed failed skipped left wrong='' counted
@@ -28,7 +28,7 @@ suite() {
 	before=$(nfs_calls "$dir")
 	(
 		cd "$package"
-		export TMPDIR=$dir CLAIMDIR_TEST_BRIEF=1 NFS_MOUNT=$mount NFS_OPTIONS=$options NFS_CALLS=$counted
+		export TMPDIR=$dir CLAIMDIR_TEST_BRIEF=$brief NFS_MOUNT=$mount NFS_OPTIONS=$options NFS_CALLS=$counted
 		as "$who" ./test -test.v -test.timeout=40m -test.parallel="$4" -test.run="$5" -test.skip="$6"
 	) >"$log" 2>&1 </dev/null || status=$?
 	calls=$(($(nfs_calls "$dir") - before + $(awk '{ n += $1 } END { print n + 0 }' "$counted"))) took=$(seconds "$start")

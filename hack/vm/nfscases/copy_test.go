@@ -208,7 +208,7 @@ func (e exported) delay(by time.Duration) {
 // too, are not what both wait for.
 func TestManySmallFilesAreCopiedFast(t *testing.T) {
 	e := export(t, "no_root_squash")
-	files := amount(t, "CLAIMDIR_TEST_COPY_FILES", 80)
+	files := amount(t, "CLAIMDIR_TEST_COPY_FILES", 40)
 	for i := range files {
 		in := e.onServer("data", strconv.Itoa(i*8/files))
 		must(t, os.MkdirAll(in, 0o755))

@@ -528,12 +528,13 @@ func changesNothing(name string) bool {
 	return false
 }
 
-// A kill at any change, or an error of any call, is made good by the next run.
+// A kill at any change, or an error of any call, is made good by the next run. CLAIMDIR_TEST_QUOTA_STEP says how many are passed over.
 func TestQuotaIsCutOffAnywhere(t *testing.T) {
+	often := amount(t, "CLAIMDIR_TEST_QUOTA_STEP", 4)
 	for name, tt := range map[string]struct {
 		kill bool
 		step int // of the errors a part will do: each costs a share
-	}{"killed": {true, 1}, "failed": {false, 7}} {
+	}{"killed": {true, often}, "failed": {false, 7 * often}} {
 		t.Run(name, func(t *testing.T) {
 			l := limit(t)
 			places := 0
@@ -557,7 +558,7 @@ func TestQuotaIsCutOffAnywhere(t *testing.T) {
 				must(t, os.RemoveAll(dir))
 			}
 			t.Logf("cut off at %d places", places)
-			if places < 30 {
+			if places*often < 30 {
 				t.Error("that is not everywhere")
 			}
 		})
@@ -670,12 +671,14 @@ func TestQuotaComesBackToWhatAClientHas(t *testing.T) {
 	wantProject(t, l.dir+"/data", quota.DefaultBase)
 }
 
-// The first walk over a large tree takes its time, and the limits of others do not wait for it.
+// The first walk over a large tree takes its time, and the limits of others do not wait for it. CLAIMDIR_TEST_QUOTA_DIRECTORIES is
+// how many directories of 100 files it has.
 func TestQuotaOfALargeTreeDelaysNoOther(t *testing.T) {
 	l := limit(t)
 	other := claimed(t, "other", "pvc-2", "delete", "1Mi")
 	p := provisionAll(t, l.dir, claimed(t, "large", "pvc-1", "delete", "64Mi"), other)
-	for i := range 150 {
+	directories := amount(t, "CLAIMDIR_TEST_QUOTA_DIRECTORIES", 50)
+	for i := range directories {
 		must(t, os.Mkdir(fmt.Sprintf("%s/large/%d", l.dir, i), 0o755))
 		for k := range 100 {
 			write(t, fmt.Sprintf("%s/large/%d/%d", l.dir, i, k), "")
@@ -702,7 +705,7 @@ func TestQuotaOfALargeTreeDelaysNoOther(t *testing.T) {
 	if !bytes.Contains(text, []byte(`"path":"large","unfinished":true`)) {
 		t.Errorf("the large tree was done by then: %s", text)
 	}
-	eventually(t, "the large tree is done", func() error { return wantSize(t, l.dir+"/large/149", 64*mebi) })
+	eventually(t, "the large tree is done", func() error { return wantSize(t, fmt.Sprintf("%s/large/%d", l.dir, directories-1), 64*mebi) })
 	end()
 	must(t, <-ended)
 	t.Logf("all but the large tree took %s; it says:\n%s", took, out.String())
@@ -721,12 +724,13 @@ func wantSize(t *testing.T, dir string, want uint64) error {
 	return nil
 }
 
-// A thousand volumes at once, and then again and again.
-func TestQuotaOfAThousandVolumes(t *testing.T) {
+// Many volumes get their limits at once, and again. CLAIMDIR_TEST_QUOTA_VOLUMES is how many.
+func TestQuotaOfManyVolumes(t *testing.T) {
 	l := limit(t)
 	p, err := openProcess(l.dir)
 	must(t, err)
-	for i := range 1000 {
+	volumes := amount(t, "CLAIMDIR_TEST_QUOTA_VOLUMES", 200)
+	for i := range volumes {
 		name := fmt.Sprintf("ns-%d/data-%d", i%50, i)
 		must(t, p.provision(t.Context(), claimed(t, name, fmt.Sprintf("pvc-%d", i), "delete", "16Mi")))
 		must(t, os.Mkdir(l.dir+"/"+name+"/sub", 0o777))
@@ -737,17 +741,17 @@ func TestQuotaOfAThousandVolumes(t *testing.T) {
 		_, err := setQuotas(t, l.dir, nil)
 		took := time.Since(start)
 		must(t, err)
-		t.Logf("a run over 1,000 volumes took %s", took.Round(time.Millisecond))
+		t.Logf("a run over %d volumes took %s", volumes, took.Round(time.Millisecond))
 		if took > most {
 			t.Errorf("it took %s, which is more than %s", took, most)
 		}
 	}
 	ids := map[uint32]bool{}
-	for i := range 1000 {
+	for i := range volumes {
 		id, _ := attributesOf(t, fmt.Sprintf("%s/ns-%d/data-%d/sub/file", l.dir, i%50, i))
 		ids[id] = true
 	}
-	if len(ids) != 1000 || ids[0] {
+	if len(ids) != volumes || ids[0] {
 		t.Errorf("%d different ids, 0 among them: %v", len(ids), ids[0])
 	}
 }
