@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -720,4 +721,69 @@ func TestARestoreIsCutOffAndItsPathChanges(t *testing.T) {
 			w.End()
 		}
 	}
+}
+
+// The answer to the call that sets the archive aside is lost, and the process that gives the restore up is killed anywhere. What
+// the claim gets then is the archive that its record names, and of two archives none is lost.
+func TestGivingUpARestoreIsCutOffAnywhere(t *testing.T) {
+	for n := 1; ; n += times(1, sharetest.BriefStep()/5) {
+		w := newWorld(t)
+		older, newer := w.archived(t, "ns/data", "pvc-0"), w.archived(t, "ns/data", "pvc-1")
+		calls, lost := 0, false
+		w.Hook(func(called string, do func() error) error {
+			switch {
+			case lost:
+				if calls++; calls >= n {
+					return sharetest.ErrCut
+				}
+				return do()
+			case called != "rename "+newer:
+				return do()
+			}
+			if err := do(); err != nil {
+				return err
+			}
+			lost = true
+			return unix.EIO
+		})
+		o := asks(options("ns/data", "pvc-2", at("data")), volume.RestoreLatest)
+		if _, _, err := w.Provision(t.Context(), o); err == nil || !lost {
+			t.Fatalf("lost %v, %v", lost, err)
+		}
+		w.Hook(nil)
+		w.restart(t)
+		w.provision(t, o)
+		w.sweep(t)
+		left, err := filepath.Glob(w.Dir + "/.claimdir/records/data/pvc-1*.new") // what the path has last removes it
+		must(t, err)
+		for _, name := range left {
+			must(t, os.Remove(name))
+		}
+		w.Holds(t, older, older+"/file-of-pvc-0", older+" = pvc-0 archived", "data", "data/file-of-pvc-1", "data = pvc-2 active")
+		if t.Failed() {
+			t.Fatalf("cut off at call %d after the lost answer", n)
+		}
+		w.End()
+		if calls < n {
+			return
+		}
+	}
+}
+
+// What is set aside for a claim may be another archive than the one that its record names. It becomes nobody's volume, and goes back.
+func TestAnotherArchiveThatIsSetAsideIsNotRestored(t *testing.T) {
+	w := newWorld(t)
+	older, newer := w.archived(t, "ns/data", "pvc-0"), w.archived(t, "ns/data", "pvc-1")
+	own := volpath.OwnAt("pvc-2", sharetest.Cluster, sharetest.PathOf(t, "data"))
+	must(t, os.MkdirAll(w.Dir+"/.claimdir/moving/"+own, 0o700))
+	must(t, os.Rename(w.Dir+"/"+newer, w.Dir+"/.claimdir/moving/"+own+"/volume"))
+	o := asks(options("ns/data", "pvc-2", at("data")), "pvc-0")
+	if _, _, err := w.Provision(t.Context(), o); err == nil || !strings.Contains(err.Error(), "is not archive "+older) {
+		t.Errorf("it says %v", err)
+	}
+	if back, err := w.Steps.BringBackAside(t.Context(), w.Keeper); back != 1 || err != nil {
+		t.Errorf("%d brought back, %v", back, err)
+	}
+	w.provision(t, o)
+	w.Holds(t, newer, newer+"/file-of-pvc-1", newer+" = pvc-1 archived", "data", "data/file-of-pvc-0", "data = pvc-2 active")
 }

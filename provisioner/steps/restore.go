@@ -1,11 +1,9 @@
 package steps
 
 import (
-	"context"
 	"errors"
+	"fmt"
 	"io/fs"
-
-	"k8s.io/klog/v2"
 
 	"claimdir/provisioner/ledger"
 	"claimdir/provisioner/refusal"
@@ -22,7 +20,7 @@ func (op Op) restore(r ledger.Record) (*share.Identity, error) {
 		return nil, err
 	}
 	own := op.own(r)
-	aside, err := op.aside(own)
+	aside, err := op.archiveAside(from, own)
 	if err != nil {
 		return nil, err
 	}
@@ -52,6 +50,21 @@ func (op Op) restore(r ledger.Record) (*share.Identity, error) {
 		return nil, err
 	}
 	return op.identify(r.Directory)
+}
+
+// archiveAside returns which directory an earlier call has set aside for the restore, or nil. It refuses another one than the
+// archive: what an earlier restore left, or a call that came late, may be another archive. The sweep brings that back.
+func (op Op) archiveAside(from volpath.Path, own string) (*share.Identity, error) {
+	aside, err := op.aside(own)
+	if err != nil || aside == nil {
+		return nil, err
+	}
+	archive, found, err := op.Store.Records.Lookup(from)
+	if err == nil && found && archive.Directory.Match(aside) == share.Different {
+		err = fmt.Errorf("%w: what is set aside in .claimdir/%s/%s is not archive %s; the sweep brings it back to where it belongs",
+			share.ErrChanged, share.MovingDir, own, from)
+	}
+	return aside, err
 }
 
 // leftEmpty reports whether what is at the path is an empty directory that is marked as
@@ -119,116 +132,6 @@ func (op Op) endRestored(r ledger.Record) error {
 		return err
 	}
 	return op.Store.Records.Remove(archive, record)
-}
-
-// abandoned reports whether owner is what an earlier claim of the same name left that asked for an archive or a copy
-// and went before it had it; or what asking's own claim left at another path, which it had before its labels or
-// annotations changed.
-func abandoned(owner, asking ledger.Record) bool {
-	return (owner.Restoring() || owner.Copying()) && (owner.PV != asking.PV || owner.Path != asking.Path) &&
-		owner.Cluster == asking.Cluster && owner.Claim.Namespace == asking.Claim.Namespace && owner.Claim.Name == asking.Claim.Name
-}
-
-// giveBackAbandoned brings an archive back that an earlier claim of the name, or this one,
-// began to restore to another path and never had. Without such a claim the sweep does it.
-func (op Op) giveBackAbandoned(ctx context.Context, archive, asking ledger.Record) error {
-	p, err := volpath.ParseRecorded(archive.Path)
-	if err != nil {
-		return err
-	}
-	if present, err := op.Store.Dirs.Exists(p); err != nil || present {
-		return err
-	}
-	getting, restoring, err := op.Store.Records.Restoring(p)
-	if err != nil || !restoring || !abandoned(getting, asking) || getting.Path == op.Path.String() { // take does that one
-		return err
-	}
-	there, err := volpath.ParseRecorded(getting.Path)
-	if err != nil {
-		return err
-	}
-	unlock, err := op.locks.lock(ctx, lockKey{op.id, there})
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	other := op
-	other.Path = there
-	return other.undoRestore(ctx, getting)
-}
-
-// undoRestore makes an archive again of the volume of r, and frees its path, unless
-// that is complete by now, as it may be if an answer was lost: then a repeat goes on.
-func (op Op) undoRestore(ctx context.Context, r ledger.Record) error {
-	now, found, err := op.Store.Records.Own(op.Path, r.PV, r.Cluster)
-	if err != nil || !found || !now.Restoring() {
-		return err
-	}
-	held, err := op.holdForReturn(now)
-	if err != nil {
-		return err
-	}
-	returned, err := op.returnArchive(now)
-	if err != nil {
-		return err
-	}
-	if err := op.Store.Records.Remove(op.Path, held); err != nil {
-		return err
-	}
-	klog.FromContext(ctx).Info("Gave up a volume that was to be made from an archive", "path", op.Path, "PV", now.PV, "archive", now.RestoredFrom, "returned", returned)
-	op.tidyParents(ctx)
-	return nil
-}
-
-// holdForReturn takes the record from the volume that is given up, in the name of the one
-// that the archive was: a process that still makes the volume can complete it no more.
-func (op Op) holdForReturn(now ledger.Record) (ledger.Record, error) {
-	archive, err := volpath.ParseRecorded(now.RestoredFrom)
-	if err != nil {
-		return now, err
-	}
-	record, found, err := op.Store.Records.Lookup(archive)
-	if err != nil || !found || record.PV == now.PV {
-		return now, err
-	}
-	held := now
-	held.PV = record.PV
-	return op.Store.Records.TakeOver(op.Path, now, held)
-}
-
-// returnArchive brings the archive back to its place, if it has left it.
-func (op Op) returnArchive(r ledger.Record) (returned bool, err error) {
-	archive, err := volpath.ParseRecorded(r.RestoredFrom)
-	if err != nil {
-		return false, err
-	}
-	own := op.own(r)
-	// A call that is still on its way to set the archive aside fails from here on.
-	if err := op.Store.Dirs.RemoveEmptyDirectory(share.MovingDir, own); err != nil {
-		return false, err
-	}
-	aside, err := op.aside(own)
-	if err != nil {
-		return false, err
-	}
-	if aside == nil {
-		moved, err := op.archiveMoved(archive)
-		if err != nil || !moved {
-			return false, err
-		}
-		there, err := op.identify(r.Directory)
-		if err != nil || there == nil {
-			return false, err
-		}
-		record, _, err := op.Store.Records.Lookup(archive)
-		if err != nil || record.Directory.Match(there) == share.Different { // somebody made it
-			return false, err
-		}
-		if err := op.Store.Dirs.SetAside(op.Path, share.MovingDir, own, there); err != nil {
-			return false, err
-		}
-	}
-	return true, op.Store.Dirs.BringBack(share.MovingDir, own, archive)
 }
 
 // archiveMoved reports whether an archive has left its place for an unfinished restore.

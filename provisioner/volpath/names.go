@@ -111,6 +111,11 @@ func OwnAt(pv, cluster string, p Path) string {
 	return Own(pv, cluster) + "-" + hex.EncodeToString(sum[:4])
 }
 
+// IsOwnAt reports whether a name is one that OwnAt returns for any volume of the cluster at the path.
+func IsOwnAt(name, cluster string, p Path) bool {
+	return strings.HasSuffix(name, OwnAt("", cluster, p))
+}
+
 // Trash returns the n-th name for a directory of a volume in the trash.
 func Trash(pv, cluster string, n int) string { return fmt.Sprintf("%s-%d", Own(pv, cluster), n) }
 
