@@ -3,6 +3,7 @@
 # directory, and a line for it in a table: mount, package, part, passed, failed, skipped, NFS calls, seconds, and what is wrong.
 
 : "${user:?comes from nfs.sh}"
+: "${brief=}" # the caller sets it
 
 seconds() { awk -v from="$1" -v to="$EPOCHREALTIME" 'BEGIN { printf "%.1f", to - from }'; }
 
