@@ -104,7 +104,12 @@ func copyFailed(r ledger.Record, err error) error {
 	if share.IsFull(err) { // see makeRoom
 		next = steps.Anew
 	}
-	return steps.RefusedCopy(fmt.Sprintf("the copy of %s %q", r.CopyOf.Kind, r.CopyOf.Claim.Name), next, err)
+	err = steps.RefusedCopy(fmt.Sprintf("the copy of %s %q", r.CopyOf.Kind, r.CopyOf.Claim.Name), next, err)
+	// A trouble that ended the copy may be over: then the share does not change any more, and the library has to ask again by itself.
+	if refused, ok := errors.AsType[*refusal.Refusal](err); ok && refused.Waits() {
+		return refusal.Postpone(refused.Reason(), "%s", err.Error())
+	}
+	return err
 }
 
 // copied returns the PersistentVolume of a volume that is a copy, and tells how the copy went.

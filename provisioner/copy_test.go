@@ -401,3 +401,12 @@ func TestAClaimWhosePathChangesIsCopiedOnce(t *testing.T) {
 		w.Holds(t, with(sourceTree, "another", "another/file", "another/sub", "another/sub/file", "another = pvc-1 active")...)
 	})
 }
+
+// A share that did not answer for a moment ended a copy, and answers again: nobody would tell the library so.
+func TestACopyThatATroubleEndedIsAskedForAgain(t *testing.T) {
+	err := copyFailed(ledger.Record{CopyOf: &ledger.Copy{Kind: "claim"}}, &access.Trouble{Kind: access.Stalled})
+	refused, ok := errors.AsType[*refusal.Refusal](err)
+	if !ok || refused.Waits() || refused.Final() || !strings.Contains(err.Error(), "has not answered since") {
+		t.Errorf("%#v, %v", refused, err)
+	}
+}

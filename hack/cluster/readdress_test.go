@@ -57,6 +57,11 @@ func testLostAndDeleted(t *testing.T, bed *testbed.Bed) {
 	w.VolumeGone(pv.Name)
 	w.DeleteClaim("data")
 	w.claimGone("data", pv.Spec.ClaimRef.UID)
+	// The controller manager sees claims in their order: when a later one is Bound, it knows that this one is gone. Before, it may bind the volume.
+	w.Claim("later")
+	later := w.Bound("later")
+	w.DeleteClaim("later")
+	w.VolumeGone(later.Name)
 	if out, err := bed.Shell(t.Context(), "exec 2>&1\n"+script, "PATIENCE=2s"); err != nil || !strings.Contains(out, "its claim was deleted. The reclaim policy stays Retain") {
 		t.Fatalf("%v\n%s", err, out)
 	}
