@@ -26,7 +26,7 @@ test-unit: ## run the tests that need no cluster
 	CLAIMDIR_TEST_BRIEF=25 go test $(RACE) -shuffle=on -timeout 20m ./...
 # As it is released, so that the tests that build it find all compiled: for kubectl's libraries that takes minutes.
 	CGO_ENABLED=0 go -C cmd/kubectl-claimdir test -trimpath -shuffle=on -timeout 10m ./...
-# Cut off at each place, not at every tenth: the race detector makes that six times slower.
+# Cut off at each place, not at every 25th: the race detector makes that six times slower.
 	TMPDIR=$(MEMORY) go test -shuffle=on -timeout 20m ./provisioner ./provisioner/ledger ./provisioner/share ./provisioner/trash
 
 .PHONY: test-page

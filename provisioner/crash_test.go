@@ -76,7 +76,7 @@ func everywhereBy(t *testing.T, stride int, before func(*testing.T, *world) func
 			w.end(t)
 			switch {
 			case brief():
-				first, second = first+sharetest.BriefStep(), first // and then one that far into the repeat
+				first, second = first+sharetest.BriefStep(1), first // and then one that far into the repeat
 			case again:
 				second += stride
 			default: // the repeat has no more places

@@ -666,7 +666,7 @@ func TestACallThatComesLateHarmsNoLaterVolume(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			for _, c := range variants(tt) {
-				step := times(c.step(), sharetest.BriefStep()/4)
+				step := times(c.step(), sharetest.BriefStep(4))
 				for c.n = 1 + step/2; ; c.n += step {
 					there := false
 					t.Run(c.String(), func(t *testing.T) { there = c.run(t, tally) })

@@ -696,7 +696,7 @@ func TestAStaleRecordOfAnArchiveTakesNothingWhateverItsTimeSays(t *testing.T) {
 // at the old one: there the data stays.
 func TestARestoreIsCutOffAndItsPathChanges(t *testing.T) {
 	for _, wish := range []string{"pvc-1", volume.RestoreLatest, volume.RestoreLatestOrEmpty} {
-		for n := 1; ; n += times(1, sharetest.BriefStep()/5) {
+		for n := 1; ; n += sharetest.BriefStep(5) {
 			w := newWorld(t)
 			w.archived(t, "ns/data", "pvc-1")
 			f := &sharetest.Fault{N: n, Kill: true}
@@ -726,7 +726,7 @@ func TestARestoreIsCutOffAndItsPathChanges(t *testing.T) {
 // The answer to the call that sets the archive aside is lost, and the process that gives the restore up is killed anywhere. What
 // the claim gets then is the archive that its record names, and of two archives none is lost.
 func TestGivingUpARestoreIsCutOffAnywhere(t *testing.T) {
-	for n := 1; ; n += times(1, sharetest.BriefStep()/5) {
+	for n := 1; ; n += sharetest.BriefStep(5) {
 		w := newWorld(t)
 		older, newer := w.archived(t, "ns/data", "pvc-0"), w.archived(t, "ns/data", "pvc-1")
 		calls, lost := 0, false
@@ -754,7 +754,7 @@ func TestGivingUpARestoreIsCutOffAnywhere(t *testing.T) {
 		w.restart(t)
 		w.provision(t, o)
 		w.sweep(t)
-		left, err := filepath.Glob(w.Dir + "/.claimdir/records/data/pvc-1*.new") // what the path has last removes it
+		left, err := filepath.Glob(w.Dir + "/.claimdir/records/data/pvc-1*.new") // they go when the path loses its record
 		must(t, err)
 		for _, name := range left {
 			must(t, os.Remove(name))

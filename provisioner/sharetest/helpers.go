@@ -28,9 +28,9 @@ func Must(t *testing.T, err error) {
 // syncs: what is repeated on a fast one is repeated less there.
 func Brief() bool { return os.Getenv("CLAIMDIR_TEST_BRIEF") != "" }
 
-// BriefStep is the number in CLAIMDIR_TEST_BRIEF: a story on a slow share is cut off at each so many-th place.
-// It is 1 on a fast share.
-func BriefStep() int {
+// BriefStep is a part of the number in CLAIMDIR_TEST_BRIEF, at least 1: a story on a slow share is cut off at each
+// so many-th place. It is 1 on a fast share.
+func BriefStep(part int) int {
 	if !Brief() {
 		return 1
 	}
@@ -38,7 +38,7 @@ func BriefStep() int {
 	if err != nil || n < 1 {
 		panic("CLAIMDIR_TEST_BRIEF is no number from 1 on")
 	}
-	return n
+	return max(1, n/part)
 }
 
 // Times is how often something is repeated, or how many there are of it.

@@ -20,7 +20,8 @@ as() {
 }
 
 # suite MOUNT PACKAGE PART PARALLEL RUN SKIP DIRECTORY USER TABLE LOGS: one run; says how it went, and what failed. $PACKAGE/test is
-# there; $brief says at each how many-th place a story is cut off; the calls are those of the mount of the directory, and what the tests count themselves for mounts of their own.
+# there; $brief says at each how many-th place a story is cut off. The calls are those of the mount of the directory, and what the
+# tests count themselves for mounts of their own.
 suite() {
 	local mount=$1 package=$2 part=$3 dir=$7 who=$8 table=$9 log=${10}/$1/${2//\//.}.$3.log start=$EPOCHREALTIME
 	local before calls took status=0 passed failed skipped left wrong='' counted

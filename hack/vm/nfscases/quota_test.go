@@ -528,7 +528,8 @@ func changesNothing(name string) bool {
 	return false
 }
 
-// A kill at any change, or an error of any call, is made good by the next run. CLAIMDIR_TEST_QUOTA_STEP says how many are passed over.
+// A kill at any change, or an error of any call, is made good by the next run. Of the places each
+// CLAIMDIR_TEST_QUOTA_STEP-th is tried.
 func TestQuotaIsCutOffAnywhere(t *testing.T) {
 	often := amount(t, "CLAIMDIR_TEST_QUOTA_STEP", 4)
 	for name, tt := range map[string]struct {
